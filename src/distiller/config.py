@@ -1,0 +1,367 @@
+"""A distillation pipeline as data: `Run` and its parts, YAML in and out, and `a.b=value` overrides.
+
+The classes here say what may be written; whether the names and options exist is checked against the families by
+`distiller.run.resolve`, which needs torch. Reading a run does not.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from distiller.errors import ConfigError, did_you_mean
+from distiller.registry import Count, NonNegative, Positive, Probability
+
+
+class Config(BaseModel):
+    """Frozen data; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Component(Config):
+    """A row of a family by name, with its options. In YAML `kl` is short for `{name: kl}`."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+def _component(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Choice = Annotated[Component, BeforeValidator(_component)]
+
+
+class Task(Config):
+    """What is to be learnt: a row of the task table, your own files, or a data set that `datasets` resolves."""
+
+    name: str = "custom"
+    """A row of `distiller tasks` (`rte`, `sst2`, `rotten-tomatoes`, …), or `custom` for your own data."""
+    data: str | None = None
+    """Where the data is: the folder of a benchmark's official files, or for `custom` a data set name or folder
+    that `datasets` resolves. Not needed when `train` names a file."""
+    config: str | None = None
+    """The configuration of a `datasets` data set, e.g. `sst2` of `glue`."""
+    train: str | None = None
+    """Training file (.csv .tsv .jsonl .json .parquet), or the name of the split in `data`."""
+    dev: str | None = None
+    """Development file or split name. Without one, `dev_fraction` of the training rows is held out."""
+    test: str | None = None
+    """Test file or split name; scored only by `distiller evaluate --split test`."""
+    text: str = "text"
+    """Column of the text (or of the first of two)."""
+    text_pair: str | None = None
+    """Column of the second text of a pair."""
+    label: str = "label"
+    """Column of the label."""
+    kind: Literal["classification", "regression"] | None = None
+    """`null`: the task table's kind; for `custom`, regression when every label is a number with a fraction."""
+    labels: list[str] | None = None
+    """The label set, in the order of the class ids. `null`: the labels of the training rows, sorted."""
+    metric: str | None = None
+    """The score that chooses the best checkpoint. `null`: the first metric of the task."""
+    max_length: Count | None = None
+    """Longest input in tokens. `null`: 64 for single texts, 128 for pairs (arXiv:2109.11105, appendix G)."""
+    truncate: bool = True
+    """Cut longer inputs at `max_length` (and count them in the Record); `false` refuses them."""
+    train_limit: Count | None = None
+    """Use only so many training rows, chosen by `split_seed`."""
+    dev_limit: Count | None = None
+    """Use only so many development rows, chosen by `split_seed`."""
+    dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training rows held out when there is no development file."""
+    split_seed: int = 13
+    """Fixes which rows are held out or kept."""
+
+
+class Optimisation(Config):
+    """How weights are trained. Defaults follow arXiv:2109.11105, appendix G and the authors' scripts."""
+
+    epochs: Positive = 3.0
+    """Passes over the training data; the paper uses 20 (50 for CoLA)."""
+    max_steps: Count | None = None
+    """Stop after so many optimisation steps, whatever `epochs` says."""
+    batch_size: Count = 16
+    """Examples per optimisation step and device, before accumulation."""
+    accumulate: Count = 1
+    """Micro-batches per optimisation step."""
+    learning_rate: Positive = 5e-5
+    head_learning_rate: Positive | None = None
+    """Learning rate of projections and critics. `null`: the same as `learning_rate`."""
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup: Probability = 0.1
+    """Share of the steps spent warming up."""
+    weight_decay: NonNegative = 0.1
+    """Not applied to biases and layer norms."""
+    max_grad_norm: NonNegative = 0.0
+    """Clips the gradient norm; 0 does not clip."""
+    evaluations: Count = 1
+    """Development scores per epoch."""
+    patience: Count | None = None
+    """Stop after so many evaluations without a better score. `null`: never."""
+
+
+class Teacher(Config):
+    """The model that is imitated."""
+
+    model: str
+    """A model id, a folder, or `package:NAME` for weights that an installed package carries."""
+    finetune: Literal["auto", "always", "never"] = "auto"
+    """`auto`: fine-tune first unless the model already has a head for this task; the result is kept and reused."""
+    training: Optimisation = Optimisation()
+    seed: int = 0
+    """Seed of the fine-tuning, so that all seeds of a run share one teacher."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Only for sources you trust."""
+
+
+class Student(Config):
+    """The model that learns."""
+
+    architecture: str | None = None
+    """A row of `distiller students` (`bert-tiny`, `tinybert-4`, …). `null`: that of `model`, or the teacher's cut
+    to `layers`."""
+    model: str | None = None
+    """Pretrained weights to start from: a model id, a folder, or `package:NAME`."""
+    config: dict[str, Any] = {}
+    """Any field of the `transformers` configuration, e.g. `{hidden_size: 128}`."""
+    layers: Count | None = None
+    """Number of layers kept. `null`: all that the architecture has."""
+    init: Literal["pretrained", "teacher", "random"] | None = None
+    """Where the weights come from. `null`: `pretrained` with `model`, `random` with `architecture` or `config`,
+    else `teacher`."""
+    pick: Literal["first", "last", "every"] | list[int] = "every"
+    """Which layers of the source are kept, as a rule or as 0-based layer numbers. `every` keeps the last of each
+    block: 2, 4, 6 of 6 for three layers (1-based), the layers that the `skip` mapping compares with."""
+    dropout: Probability | None = None
+    """Hidden dropout. `null`: what the architecture says."""
+    attention_dropout: Probability | None = 0.0
+    """Dropout of attention weights: 0 lets the fast attention kernels run. `null`: what the architecture says."""
+    trust_remote_code: bool = False
+
+
+class Projection(Config):
+    """A linear map from student width to teacher width; exists only where the widths differ, or on request."""
+
+    shared: bool = False
+    """One map for all layer pairs (TinyBERT) instead of one for each (arXiv:2109.11105, authors' code)."""
+    always: bool = False
+    """Also where the widths are equal."""
+
+
+class Critic(Config):
+    """The critic of a mutual-information objective."""
+
+    name: str | None = None
+    """`transformer`, `mlp` or `joint`. `null`: `transformer`, or `mlp` under the `emd` mapping (as the authors)."""
+    options: dict[str, Any] = {}
+    shared: bool | None = None
+    """One critic for all layer pairs. `null`: shared, or one per pair under `emd` (as the authors)."""
+
+
+class Term(Config):
+    """One intermediate objective over the layer pairs of one mapping: `weight` · Σ m_ij · loss(H_i, H_j)."""
+
+    loss: str
+    """A row of the intermediate objectives (`mse`, `mi_alpha`, …)."""
+    weight: NonNegative = 1.0
+    """Multiplies the loss; 0 switches the term off."""
+    options: dict[str, Any] = {}
+    """The loss's own options."""
+    mapping: Choice = Component(name="skip")
+    """Which teacher layer each student layer is compared with."""
+    projection: Projection = Projection()
+    critic: Critic | None = None
+    """Only for losses that have one. `null`: the published default."""
+
+
+class Objective(Config):
+    """Eq. (1) of arXiv:2109.11105: two views of each example, each with a soft, a label and intermediate terms."""
+
+    prediction: Choice | None = Component(name="ce")
+    """Compares student and teacher outputs. `null`: none."""
+    beta1: NonNegative = 1.0
+    """Weight of the prediction objective on the original view."""
+    gamma1: NonNegative | None = None
+    """Weight of the gold labels on the original view. `null`: 0, or 0.5 with augmentation (appendix G)."""
+    beta2: NonNegative | None = None
+    """Weight of the prediction objective on the augmented view. `null`: 1 with augmentation, else 0."""
+    gamma2: NonNegative | None = None
+    """Weight of the augmented view's labels. `null`: 0.5 with augmentation, else 0."""
+    augmented_label: Literal["teacher_soft", "teacher_hard", "gold"] = "teacher_soft"
+    """Which label the augmented view has: the paper says the teacher's soft one, its code takes the argmax."""
+    intermediate: list[Term] = []
+    intermediate_weight: NonNegative = 1.0
+    """Multiplies all intermediate terms, on both views."""
+
+
+class Training(Optimisation):
+    """How the student is trained, and on what."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    """`auto`: the kernel that is faster on this device."""
+    threads: Count | None = None
+    """CPU threads of this process. `null`: what torch chooses."""
+    cache_teacher: Literal["auto", "always", "never"] = "auto"
+    """Compute the teacher's outputs once and keep them on disk. `auto`: when they fit into `cache_gb`."""
+    cache_gb: Positive = 8.0
+    """Room for one run's teacher outputs, in 10^9 bytes."""
+    tensorboard: bool = False
+    """Write TensorBoard files into the output folder."""
+    log_every: Count = 20
+    """Optimisation steps between two log lines."""
+
+
+class Stage(Config):
+    """One of several consecutive trainings of the same student; what it does not say is the run's."""
+
+    name: str
+    objective: Objective
+    training: dict[str, Any] = {}
+    """Fields of `training` that differ in this stage."""
+
+
+class Run(Config):
+    """One distillation: everything that decides its result."""
+
+    recipe: str | None = None
+    """The recipe this run was made from; a label only."""
+    task: Task
+    teacher: Teacher
+    student: Student = Student()
+    augmentation: list[Choice] = []
+    """The augmentation policy: operators in the order in which they are applied."""
+    objective: Objective = Objective()
+    stages: list[Stage] = []
+    """Train in consecutive stages instead of once with `objective`."""
+    training: Training = Training()
+    baseline: bool = True
+    """Also fine-tune the same student without a teacher, to know what distillation adds. Kept and reused."""
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    """One training per seed; the Record has mean and standard deviation."""
+    output: str = "outputs/run"
+    """Folder of the result: the student, the resolved run and the Record."""
+    cache: str | None = None
+    """Folder of what runs share: fine-tuned teachers, baselines, teacher outputs. `null`: `$DISTILLER_CACHE` or
+    `~/.cache/distiller`."""
+
+    @model_validator(mode="after")
+    def _distinct_seeds(self) -> "Run":
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds must be distinct, got {self.seeds}")
+        return self
+
+
+def parse_run(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "run") -> Run:
+    """A `Run` from plain data and `a.b=value` overrides. Raises `ConfigError` that names the field."""
+    merged = dict(data)
+    for override in overrides:
+        merged = apply_override(merged, override)
+    try:
+        return Run.model_validate(merged)
+    except ValidationError as error:
+        raise _config_error(error, where) from None
+
+
+def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
+    """Read a run from a YAML file. Raises `ConfigError` for a missing file, bad YAML or an unknown field."""
+    return parse_run(read_yaml(path), overrides, where=str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, with `yaml.safe_load`."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no file `{path}`", hint="`distiller recipes` lists recipes, `distiller init NAME` writes one"
+        ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"`{path}` is a folder, not a YAML file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"`{path}` is not UTF-8 text: byte {error.start}") from None
+    except yaml.YAMLError as error:
+        first = str(error).replace("\n", " ")
+        raise ConfigError(f"`{path}` is not valid YAML: {first}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"`{path}` should hold `key: value` lines", hint="see `distiller init --help`")
+    return data
+
+
+def to_yaml(config: Config, *, exclude_defaults: bool = False) -> str:
+    """YAML text that `parse_run` turns back into an equal object."""
+    return yaml.safe_dump(
+        config.model_dump(mode="json", exclude_defaults=exclude_defaults), sort_keys=False, allow_unicode=True, width=110
+    )
+
+
+def apply_override(data: Mapping[str, Any], override: str) -> dict[str, Any]:
+    """`data` with one `a.b.0.c=value` applied; the value is read as YAML. Missing mappings on the way are made."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"`{override}` is not of the form key=value", hint="e.g. training.epochs=5")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"the value of `{override}` is not valid YAML", hint="quote it") from None
+    return _with(data, path.split("."), value, path)
+
+
+def _with(node: Any, keys: list[str], value: Any, path: str) -> Any:
+    if not keys:
+        return value
+    key, *rest = keys
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) > len(node):
+            raise ConfigError(f"`{path}`: `{key}` is not a position in a list of {len(node)}")
+        copy = [*node]
+        copy[int(key) : int(key) + 1] = [_with(node[int(key)] if int(key) < len(node) else None, rest, value, path)]
+        return copy
+    if isinstance(node, str):  # the short form of a component
+        node = {"name": node}
+    if node is None:
+        node = [] if key.isdigit() else {}
+        return _with(node, keys, value, path)
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"`{path}`: there is nothing below `{node}` to set")
+    return {**node, key: _with(node.get(key), rest, value, path)}
+
+
+def _config_error(error: ValidationError, where: str) -> ConfigError:
+    first = error.errors()[0]
+    location = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *parents, wrong = first["loc"]
+        return ConfigError(
+            f"{where}: no field is called `{location}`", hint=did_you_mean(str(wrong), _fields_at(list(parents)))
+        )
+    if first["type"] == "missing":
+        return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
+    return ConfigError(f"{where}: `{location}`: {first['msg']}, got {first['input']!r}")
+
+
+def _fields_at(location: list[Any]) -> list[str]:
+    """The field names of the config class found by walking `location` down from `Run`."""
+    node: Any = Run
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = node.model_fields.get(part) if isinstance(node, type) and issubclass(node, Config) else None
+        node = _config_class(field.annotation) if field else None
+        if node is None:
+            return []
+    return list(node.model_fields)
+
+
+def _config_class(annotation: Any) -> type[Config] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _config_class(inner):
+            return found
+    return None

@@ -1,0 +1,54 @@
+"""Every error that a user can cause: one line that says what and where, one hint, one exit code."""
+
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class DistillerError(Exception):
+    """Base of all errors of this package. `exit_code` is what the command line returns."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+
+
+class ConfigError(DistillerError):
+    """A run, recipe or override that does not say something possible."""
+
+
+class DataError(DistillerError):
+    """A file, column, row or label that cannot be used."""
+
+
+class ModelError(DistillerError):
+    """A model folder or architecture that cannot be used."""
+
+
+class ShapeError(DistillerError, ValueError):
+    """Tensors whose shapes do not fit together."""
+
+
+class OutputError(DistillerError):
+    """An output folder that is in the way, or does not hold what it should."""
+
+
+class MissingPackageError(DistillerError):
+    """An optional package that this step needs."""
+
+
+class RunError(DistillerError):
+    """A failure while running: the input was fine, the run was not."""
+
+    exit_code: ClassVar[int] = 1
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """A hint that names the closest known word, or all of them when none is close."""
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else "one of " + ", ".join(f"`{word}`" for word in known)
