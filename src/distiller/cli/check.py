@@ -1,0 +1,32 @@
+"""`distiller check`: what a run means in full, and what it will cost, before it starts."""
+
+from typing import Annotated
+
+import typer
+
+from distiller.cli.run import OVERRIDES_HELP
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check")(check)
+
+
+def check(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, or the name of a recipe.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+) -> None:
+    """Print the fully resolved run on stdout, and its cost on stderr; trains nothing.
+
+    Example:
+
+        distiller check run.yaml student.layers=2
+    """
+    from distiller.cli.recipes import load
+    from distiller.config import to_yaml
+    from distiller.forecast import forecast
+
+    plan = forecast(load(source, overrides or []))
+    typer.echo(to_yaml(plan.run), nl=False)
+    for line in plan.lines():
+        typer.echo(line, err=True)

@@ -1,0 +1,59 @@
+"""`distiller components`: every choice there is, with its options."""
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("components")(components)
+
+
+def components(
+    kind: Annotated[str | None, typer.Argument(help="Only one family, e.g. `mapping`.")] = None,
+) -> None:
+    """List objectives, mappings, critics, tasks, metrics and students by name.
+
+    Example:
+
+        distiller components intermediate
+    """
+    from distiller.cli.output import print_table
+    from distiller.errors import ConfigError, did_you_mean
+    from distiller.models.students import ARCHITECTURES
+    from distiller.objectives.critics import CRITICS
+    from distiller.objectives.intermediate import INTERMEDIATE
+    from distiller.objectives.mapping import MAPPING
+    from distiller.objectives.prediction import PREDICTION
+    from distiller.tasks import TASKS
+    from distiller.tasks.metrics import METRICS
+
+    families = {
+        "prediction": PREDICTION,
+        "intermediate": INTERMEDIATE,
+        "mapping": MAPPING,
+        "critic": CRITICS,
+        "task": TASKS,
+        "metric": METRICS,
+    }
+    known = [*families, "student"]
+    if kind is not None and kind not in known:
+        raise ConfigError(f"no family is called `{kind}`", hint=did_you_mean(kind, known))
+    for name, family in families.items():
+        if kind in (None, name):
+            print_table(
+                [family.kind, "what it is", "options", "source"],
+                [
+                    (row, entry.summary, ", ".join(entry.schema.model_fields), entry.source)
+                    for row, entry in family.entries.items()
+                ],
+            )
+    if kind in (None, "student"):
+        print_table(
+            ["student", "layers", "width", "parameters", "weights"],
+            [
+                (row.name, str(row.layers), str(row.hidden), f"{row.parameters:,}", row.hub_id)
+                for row in ARCHITECTURES.values()
+            ],
+        )

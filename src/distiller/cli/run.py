@@ -1,0 +1,40 @@
+"""`distiller run`: carry out a run and print what came out."""
+
+from typing import Annotated
+
+import typer
+
+OVERRIDES_HELP = "Fields to change, e.g. `training.epochs=5 objective.prediction=kl`."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, or the name of a recipe.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run where it stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier output.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the Record instead of a table.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Distil a student, and print scores, sizes and speed.
+
+    Examples:
+
+        distiller run run.yaml
+        distiller run mi-alpha task.name=rte task.data=glue teacher.model=./bert-base output=outputs/rte
+        distiller run run.yaml seeds=[0,1,2] training.epochs=5 --resume
+    """
+    from distiller.cli.output import console, progress
+    from distiller.cli.recipes import load
+    from distiller.cli.show import print_record
+    from distiller.run import distil
+
+    record = distil(load(source, overrides or []), resume=resume, overwrite=overwrite, console=None if quiet else progress())
+    if json:
+        console().print_json(record.model_dump_json())
+    else:
+        print_record(record)

@@ -1,0 +1,81 @@
+"""`distiller show`: a Record as a table."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from distiller.record import ModelFacts, Record
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("show")(show)
+
+
+def show(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="A record.json, or the folder of a run.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the Record itself.")] = False,
+) -> None:
+    """Print what a finished run came to.
+
+    Example:
+
+        distiller show outputs/rte
+    """
+    from distiller.cli.output import console
+    from distiller.record import load_record
+
+    loaded = load_record(record)
+    if json:
+        console().print_json(loaded.model_dump_json())
+    else:
+        print_record(loaded)
+
+
+def print_record(record: "Record") -> None:
+    """Scores, sizes and speed of teacher, baseline and student, and what the run cost."""
+    from distiller.cli.output import console, print_table
+
+    rows = []
+    for label, facts in (
+        ("teacher", record.teacher),
+        ("student, fine-tuned", record.baseline),
+        ("student, distilled", record.student),
+    ):
+        if facts is not None:
+            rows.append(_row(label, facts, record))
+    others = [name for name in record.student.scores if name != record.metric]
+    print_table(
+        ["", record.metric, *others, "ratio", "parameters", "MB", "ms/example"],
+        rows,
+        title=f"{record.data.task}: {record.data.examples['dev']} development examples"
+        + (f", mean ± sd of {len(record.seeds)} seeds" if len(record.seeds) > 1 else f", seed {record.seeds[0].seed}"),
+    )
+    cost = record.cost
+    console().print(
+        f"{cost.wall_seconds:.0f} s in all, {cost.step_milliseconds:.0f} ms a step, "
+        f"{cost.examples_per_second:.0f} examples/s, {cost.peak_memory_megabytes:.0f} MB at most"
+        f" · {record.run.output}"
+    )
+    for note in record.notes:
+        console().print(f"note: {note}")
+
+
+def _row(label: str, facts: "ModelFacts", record: "Record") -> list[str]:
+    teacher = record.teacher.scores[record.metric] if record.teacher else 0.0
+    which = "teacher" if label == "teacher" else "student"
+    metrics = [record.metric, *(name for name in record.student.scores if name != record.metric)]
+    return [
+        label,
+        *(_score(facts, name) for name in metrics),
+        f"{facts.scores[record.metric] / teacher:.3f}" if teacher > 0 else "–",
+        f"{facts.parameters:,}",
+        f"{facts.megabytes:.1f}",
+        f"{record.cost.milliseconds_per_example[which]:.2f}",
+    ]
+
+
+def _score(facts: "ModelFacts", metric: str) -> str:
+    value = f"{100 * facts.scores[metric]:.1f}"
+    return f"{value} ± {100 * facts.spread[metric].std:.1f}" if metric in facts.spread else value

@@ -1,0 +1,95 @@
+"""What a run will cost, before it starts: parameters, FLOPs and memory. Trains nothing and loads no large weights."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from transformers import PretrainedConfig
+
+from distiller.config import Run, Training
+from distiller.models.cost import flops, parameter_count, training_memory
+from distiller.models.load import load_config, load_tokenizer, with_labels
+from distiller.models.students import same_vocabulary, student_config, student_tokenizer
+from distiller.run import check_parts, resolve, stages_of
+from distiller.tasks import load_task
+from distiller.training.device import accelerator, choose_attention, choose_precision
+
+
+@dataclass(frozen=True)
+class Size:
+    """One model in numbers."""
+
+    name: str
+    parameters: int
+    flops: int
+    """Of one forward pass over one text of the longest length."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A resolved run and what it takes."""
+
+    run: Run
+    examples: dict[str, int]
+    teacher: Size
+    student: Size
+    steps: int
+    memory: int
+    """Bytes of weights, optimiser and activations at the longest length."""
+    machine: str
+
+    def lines(self) -> Iterable[str]:
+        """For people."""
+        yield ""
+        yield "data      " + ", ".join(f"{count:,} {name}" for name, count in self.examples.items())
+        for role, size in (("teacher", self.teacher), ("student", self.student)):
+            yield f"{role:10}{size.parameters:,} parameters, {size.flops / 1e9:.2f} GFLOPs a text ({size.name})"
+        smaller = self.teacher.parameters / self.student.parameters
+        fewer = self.teacher.flops / max(1, self.student.flops)
+        yield f"{'':10}{smaller:.1f} times smaller, {fewer:.1f} times less computation"
+        yield f"training  {self.steps:,} steps for each of {len(self.run.seeds)} seeds, {self.machine}"
+        yield f"memory    about {self.memory / 1e9:.2f} GB at {self.run.task.max_length} tokens"
+
+
+def forecast(run: Run) -> Forecast:
+    """Resolve `run` against its data and models and size it. Raises `DistillerError` for what would stop it."""
+    data = load_task(run.task)
+    run = resolve(run, data)
+    labels = list(data.labels) if data.kind == "classification" else None
+    teacher = with_labels(
+        load_config(run.teacher.model, trust_remote_code=run.teacher.trust_remote_code), kind=data.kind, labels=labels
+    )
+    teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=run.teacher.trust_remote_code)
+    tokenizer = student_tokenizer(run.student, teacher_tokenizer)
+    student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
+    shared = same_vocabulary(tokenizer, teacher_tokenizer)
+    check_parts(run, student, teacher, shared_tokens=shared, regression=data.kind == "regression")
+    length = run.task.max_length or data.default_max_length
+    stages = stages_of(run)
+    device = accelerator()
+    precision = choose_precision(run.training.precision, device)
+    attention = choose_attention(run.training.attention, device, precision)
+    return Forecast(
+        run=run,
+        examples={name: len(split) for name, split in data.splits.items()},
+        teacher=_size(run.teacher.model, teacher, length),
+        student=_size("student", student, length),
+        steps=sum(_steps(stage.training, len(data.splits["train"])) for stage in stages),
+        memory=training_memory(
+            student,
+            length=length,
+            batch=max(stage.training.batch_size for stage in stages),
+            teacher=teacher,
+            half=precision != "fp32",
+        ),
+        machine=f"{device} in {precision} with {attention} attention",
+    )
+
+
+def _size(name: str, shape: PretrainedConfig, length: int) -> Size:
+    return Size(name, parameter_count(shape), flops(shape, length=length))
+
+
+def _steps(training: Training, examples: int) -> int:
+    per_epoch = math.ceil(math.ceil(examples / training.batch_size) / training.accumulate)
+    return training.max_steps or math.ceil(per_epoch * training.epochs)

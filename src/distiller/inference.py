@@ -1,0 +1,92 @@
+"""Using what was distilled: scores on a split, and labels for new texts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import logging as transformers_logging
+
+from distiller.config import Run, Task, load_run
+from distiller.errors import DataError, OutputError, did_you_mean
+from distiller.models.load import load_config, load_model, load_tokenizer, resolve
+from distiller.run import RUN_FILE, STUDENT
+from distiller.tasks import load_task
+from distiller.tasks.data import Split
+from distiller.tasks.encode import Collator, encode
+from distiller.tasks.metrics import scores
+from distiller.tasks.readers import read_rows
+from distiller.training.evaluate import predict_logits
+
+
+def evaluate(
+    model: str, *, run: Path | None = None, split: str = "dev", overrides: Sequence[str] = ()
+) -> dict[str, float]:
+    """Scores of `model` (a run's output folder, or any model with the task of the file `run`) on `split`.
+
+    Raises `DistillerError`: no such split, a split without labels, a model without a fitting head.
+    """
+    transformers_logging.disable_progress_bar()
+    name, described = _model_and_run(model, run, overrides)
+    if described is None:
+        raise OutputError(f"`{model}` is not a run's output", hint="say which task with --run run.yaml")
+    data = load_task(described.task)
+    if split not in data.splits:
+        raise DataError(f"task `{data.name}` has no split `{split}`", hint=did_you_mean(split, list(data.splits)))
+    chosen = data.splits[split]
+    if chosen.labels is None:
+        raise DataError(f"split `{split}` of `{data.name}` has no labels", hint="use `distiller predict` for its texts")
+    labels = list(data.labels) if data.kind == "classification" else None
+    loaded = load_model(name, kind=data.kind, labels=labels)
+    tokenizer = load_tokenizer(name)
+    encoded = encode(chosen, tokenizer, described.task.max_length or data.default_max_length, described.task.truncate)
+    logits = predict_logits(loaded, encoded, Collator(tokenizer))
+    return scores(data.metrics, logits.numpy(), chosen.labels)
+
+
+def predict(
+    model: str, texts: Path, *, text: str | None = None, text_pair: str | None = None
+) -> list[dict[str, str]]:
+    """One row per row of the file `texts`: `label` and the probability of every class, or `score` for regression.
+
+    `text` and `text_pair` are column names; by default those of the run, else `text`. Raises `DistillerError`.
+    """
+    transformers_logging.disable_progress_bar()
+    name, run = _model_and_run(model, None, ())
+    task = run.task if run and run.task.name == "custom" else Task()
+    first, second = text or task.text, text_pair or (task.text_pair if text is None else None)
+    rows = list(read_rows(texts))
+    for column in filter(None, (first, second)):
+        if column not in rows[0]:
+            raise DataError(
+                f"`{texts}` has no column `{column}`", hint=f"{did_you_mean(column, list(rows[0]))} (--text, --text-pair)"
+            )
+    split = Split(
+        "predict",
+        tuple(str(row[first]) for row in rows),
+        tuple(str(row[second]) for row in rows) if second else None,
+    )
+    shape: Any = load_config(name)
+    regression = shape.num_labels == 1
+    names = None if regression else [shape.id2label[index] for index in range(shape.num_labels)]
+    loaded = load_model(name, kind="regression" if regression else "classification", labels=names)
+    tokenizer = load_tokenizer(name)
+    limit = (run.task.max_length if run else None) or min(tokenizer.model_max_length, 512)
+    logits = predict_logits(loaded, encode(split, tokenizer, limit, True), Collator(tokenizer))
+    if names is None:
+        return [{"score": f"{value:.4f}"} for value in logits.squeeze(-1).tolist()]
+    return [
+        {"label": names[max(range(len(row)), key=row.__getitem__)]}
+        | {f"p({name})": f"{value:.4f}" for name, value in zip(names, row, strict=True)}
+        for row in logits.softmax(-1).tolist()
+    ]
+
+
+def _model_and_run(model: str, run: Path | None, overrides: Sequence[str]) -> tuple[str, Run | None]:
+    """The model's name, and the run that says what its task is, where one is known."""
+    folder = Path(model)
+    if (folder / RUN_FILE).is_file():
+        if not (folder / STUDENT).is_dir():
+            raise OutputError(f"`{folder}` holds no finished student", hint="continue it: distiller run … --resume")
+        return str(folder / STUDENT), load_run(run or folder / RUN_FILE, overrides)
+    resolve(model)
+    return model, load_run(run, overrides) if run else None

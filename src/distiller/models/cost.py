@@ -1,0 +1,138 @@
+"""What a model costs: parameters, bytes, operations, memory to train it, and time per example."""
+
+import copy
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+
+from distiller.registry import Count
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of a forward pass, and under what conditions it was taken."""
+
+    milliseconds: float
+    """Median time per example."""
+    batch: int
+    length: int
+    threads: int
+    device: str
+    repeats: int
+
+
+def parameter_count(model: PreTrainedModel | PretrainedConfig, *, head: bool = True) -> int:
+    """Number of weights; without `head`, those of the encoder only. A configuration has no head."""
+    if isinstance(model, PretrainedConfig):
+        model = _on_meta(model)
+    counted = model if head else model.base_model
+    return sum(parameter.numel() for parameter in counted.parameters())
+
+
+def megabytes(model: nn.Module) -> float:
+    """Size of the weights as they lie in memory, in 10^6 bytes."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) / 1e6
+
+
+def flops(model: PreTrainedModel | PretrainedConfig, *, length: Count, batch: Count = 1) -> int:
+    """Floating-point operations of one forward pass of the encoder over `batch` texts of `length` tokens.
+
+    A multiplication and its addition are two. Counted by torch on a model without storage, so any size will do.
+    """
+    config = model.config if isinstance(model, PreTrainedModel) else model
+    encoder = _on_meta(config).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        encoder(input_ids=torch.zeros(batch, length, dtype=torch.long, device="meta"))
+    return counter.get_total_flops()
+
+
+def activation_bytes(config: PretrainedConfig, *, length: Count, batch: Count) -> int:
+    """Bytes that a float32 forward pass of the encoder keeps for the backward pass, attention matrices included.
+
+    Observed on a model without storage; fast attention kernels, which keep no matrices, need less.
+    """
+    encoder = _on_meta(config).train()
+    own = {parameter.untyped_storage()._cdata for parameter in encoder.parameters()}
+    saved: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in own:
+            saved[storage] = tensor  # kept alive, so that no other storage gets the same address
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        encoder(input_ids=torch.zeros(batch, length, dtype=torch.long, device="meta"))
+    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+
+
+def training_memory(
+    student: PretrainedConfig,
+    *,
+    length: Count,
+    batch: Count,
+    teacher: PretrainedConfig | None = None,
+    half: bool = False,
+) -> int:
+    """Estimate of the bytes that training takes, without the framework itself and temporary buffers.
+
+    16 bytes per student weight (weight, gradient, two AdamW moments, all float32), the student's activations, and
+    4 bytes per weight of a teacher that runs beside it (0 with cached outputs). `half` is mixed precision: half the
+    activations, and 2 bytes more per weight for the copies that the kernels read.
+    """
+    weights, extra = parameter_count(student), 2 if half else 0
+    total = (16 + extra) * weights + activation_bytes(student, length=length, batch=batch) // (2 if half else 1)
+    return total + (0 if teacher is None else (4 + extra) * parameter_count(teacher))
+
+
+def latency(
+    model: nn.Module, inputs: Mapping[str, Any], *, repeats: Count = 20, warmup: Count = 3, threads: Count | None = None
+) -> Latency:
+    """Median time of a forward pass of `model` on `inputs` (a batch of `[B, L]` tensors on its device), per example.
+
+    Runs in eval mode without gradients; the mode and torch's number of threads are as before afterwards. `threads`
+    sets the CPU threads; `None` keeps what torch uses now.
+    """
+    ids = inputs["input_ids"]
+    mode, before = model.training, torch.get_num_threads()
+    model.eval()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            seconds = [_timed(model, inputs, ids.device) for _ in range(warmup + repeats)][warmup:]
+        used = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+        model.train(mode)
+    return Latency(
+        milliseconds=1000 * statistics.median(seconds) / len(ids),
+        batch=len(ids),
+        length=ids.shape[1],
+        threads=used,
+        device=ids.device.type,
+        repeats=repeats,
+    )
+
+
+def _timed(model: nn.Module, inputs: Mapping[str, Any], device: torch.device) -> float:
+    """Seconds of one pass, counted until an accelerator has finished."""
+    finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    finish()
+    start = time.perf_counter()
+    model(**inputs)
+    finish()
+    return time.perf_counter() - start
+
+
+def _on_meta(config: PretrainedConfig) -> PreTrainedModel:
+    """The encoder of `config` without storage, with the attention whose operations torch can count."""
+    with torch.device("meta"):
+        return AutoModel.from_config(copy.deepcopy(config), dtype=torch.float32, attn_implementation="eager")

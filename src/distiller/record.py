@@ -1,0 +1,192 @@
+"""The Record of a run: what was asked, what came out, what it cost. One JSON object.
+
+Everything outside `cost`, `machine` and `created` is decided by the run, the data and the versions: repeating a run
+with the same seed gives the same values there.
+"""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from distiller.config import Config, Run
+from distiller.errors import OutputError
+
+FORMAT = 1
+FILE = "record.json"
+
+
+class Spread(Config):
+    """Mean and standard deviation over seeds (n - 1 in the denominator; 0 for one seed)."""
+
+    mean: float
+    std: float
+    values: list[float]
+
+
+class ModelFacts(Config):
+    """One model of a run and how well it does on the development set."""
+
+    name: str
+    parameters: int
+    """Without the task head, as papers count."""
+    parameters_with_head: int
+    megabytes: float
+    """10^6 bytes of the stored weights."""
+    scores: dict[str, float]
+    """Development scores; means over seeds where there are several."""
+    spread: dict[str, Spread] = {}
+    fingerprint: str | None = None
+    """SHA-256 of the weights, where there is one set of them."""
+
+
+class DataFacts(Config):
+    """The data of a run."""
+
+    task: str
+    kind: str
+    labels: list[str]
+    metric: str
+    examples: dict[str, int]
+    """Rows by split."""
+    truncated: dict[str, int]
+    """Rows cut at `max_length`, by split."""
+    fingerprint: str
+
+
+class SeedResult(Config):
+    """One training of the student."""
+
+    seed: int
+    scores: dict[str, float]
+    """Development scores of the best checkpoint."""
+    best_step: int
+    steps: int
+    history: list[dict[str, float]]
+    """Training losses (each component of Eq. (1)) and development scores, by step."""
+    fingerprint: str
+    """SHA-256 of the student's weights."""
+
+
+class Cost(Config):
+    """What the run took on this machine."""
+
+    wall_seconds: float
+    training_seconds: list[float]
+    """By seed."""
+    step_milliseconds: float
+    """Mean time of an optimisation step, evaluation left out."""
+    examples_per_second: float
+    peak_memory_megabytes: float
+    """10^6 bytes, of the accelerator or of the process."""
+    teacher_cache_megabytes: float = 0.0
+    milliseconds_per_example: dict[str, float] = {}
+    """Latency at batch size 1 on this machine, by model."""
+
+
+class Record(Config):
+    """The result of one run."""
+
+    format: int = FORMAT
+    status: str = "complete"
+    created: str
+    run: Run
+    versions: dict[str, str]
+    revision: str | None
+    """Git revision of the working directory, with `+` when it has uncommitted changes."""
+    machine: dict[str, str | int]
+    data: DataFacts
+    teacher: ModelFacts | None
+    baseline: ModelFacts | None
+    """The same student fine-tuned without a teacher."""
+    student: ModelFacts
+    seeds: list[SeedResult]
+    metric: str
+    score: float
+    """Mean development score of the distilled student."""
+    distillation_ratio: float | None
+    """`score` over the teacher's; `null` where the teacher's is not positive."""
+    cost: Cost
+    notes: list[str] = []
+    """What a reader should know: truncated rows, a cache that did not fit, a term that was left out."""
+
+    def save(self, folder: Path) -> Path:
+        """Write `record.json` in one step: a folder that has one is finished."""
+        return write_json(folder / FILE, self.model_dump(mode="json"))
+
+
+def load_record(path: str | Path) -> Record:
+    """Read a Record from its file or from the folder of a run. Raises `OutputError`."""
+    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    try:
+        return Record.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(
+            f"there is no Record at `{file}`", hint="an interrupted run has none: `distiller run … --resume`"
+        ) from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise OutputError(f"`{file}` is not a Record: {first}") from None
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """Write JSON beside `path` and rename it there, so that readers see all of it or nothing."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and standard deviation of the values of several seeds."""
+    listed = list(values)
+    return Spread(
+        mean=statistics.fmean(listed), std=statistics.stdev(listed) if len(listed) > 1 else 0.0, values=listed
+    )
+
+
+def spreads(scores: Iterable[Mapping[str, float]]) -> dict[str, Spread]:
+    """`spread` of every score by name."""
+    listed = list(scores)
+    return {name: spread(score[name] for score in listed) for name in listed[0]}
+
+
+def ratio(student: float, teacher: float | None) -> float | None:
+    """The distillation ratio (arXiv:2109.11105, section 4): undefined for a teacher at or below 0."""
+    return student / teacher if teacher is not None and teacher > 0 and math.isfinite(teacher) else None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results."""
+    names = ("distiller-nlp", "torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn")
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision(folder: Path | None = None) -> str | None:
+    """The revision of the git checkout that `folder` is in, if any."""
+    try:
+        command = ["git", "-C", os.fspath(folder or Path.cwd()), "describe", "--always", "--abbrev=12", "--dirty=+"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def now() -> str:
+    """The present time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,114 @@
+"""Batches: examples of similar length together, and every view and tokenizer of an example in one nested batch."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+Batch = dict[str, Any]
+POOL = 50
+"""Batches whose examples are sorted together: enough for little padding, few enough for random company."""
+
+
+class LengthBucketSampler(Sampler[int]):
+    """A random order of examples in which each run of `batch_size` has similar lengths.
+
+    The order depends on (seed, epoch) alone, so an interrupted epoch is resumed exactly. Batches come in random
+    order; only the last, smaller one keeps its place.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = torch.as_tensor(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of `epoch`."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
+        order = torch.randperm(len(self), generator=generator)
+        pools = [pool[self.lengths[pool].argsort()] for pool in order.split(POOL * self.batch_size)]
+        batches = [batch for pool in pools for batch in pool.split(self.batch_size)]
+        full = [batch for batch in batches if len(batch) == self.batch_size]
+        rest = [batch for batch in batches if len(batch) < self.batch_size]
+        shuffled = [full[i] for i in torch.randperm(len(full), generator=generator)]
+        return iter(torch.cat([*shuffled, *rest]).tolist())
+
+
+class SortedByLength:
+    """A data set in order of decreasing length: evaluation pads little, and runs out of memory at once or never."""
+
+    def __init__(self, dataset: Any, lengths: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.order = torch.as_tensor(lengths).argsort(descending=True).tolist()
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, position: int) -> Mapping[str, Any]:
+        return self.dataset[self.order[position]]
+
+
+class PairedSplit:
+    """The same examples in the student's and in the teacher's tokens."""
+
+    def __init__(self, student: Any, teacher: Any) -> None:
+        self.student = student
+        self.teacher = teacher
+        self.lengths = student.lengths
+
+    def __len__(self) -> int:
+        return len(self.student)
+
+    def __getitem__(self, position: int) -> dict[str, Any]:
+        return {**self.student[position], "teacher": self.teacher[position]}
+
+
+class ViewCollator:
+    """Pads each view with the student's collator; the key `teacher` holds the teacher's own tokens, if they differ.
+
+    A feature may carry `augmented`, a second feature of the same form: the augmented view.
+    """
+
+    def __init__(
+        self,
+        student: Callable[[list[Mapping[str, Any]]], Batch],
+        teacher: Callable[[list[Mapping[str, Any]]], Batch] | None = None,
+    ) -> None:
+        self.student = student
+        self.teacher = teacher
+
+    def __call__(self, features: list[Mapping[str, Any]]) -> Batch:
+        nested = ("augmented", "teacher")
+        batch = self.student([{k: v for k, v in feature.items() if k not in nested} for feature in features])
+        if "teacher" in features[0] and self.teacher is not None:
+            batch["teacher"] = self.teacher([feature["teacher"] for feature in features])
+        if "augmented" in features[0]:
+            batch["augmented"] = self([feature["augmented"] for feature in features])
+        return batch
+
+
+def views_of(batch: Batch) -> dict[str, Batch]:
+    """The batch's views by name; the augmented one is taken out of the original's dictionary."""
+    original = {key: value for key, value in batch.items() if key != "augmented"}
+    return {"original": original} | ({"augmented": batch["augmented"]} if "augmented" in batch else {})
+
+
+def count(batches: Sequence[Batch]) -> dict[str, tuple[Tensor, Tensor]]:
+    """(examples, valid tokens) of each view, summed over the micro-batches of one optimisation step."""
+    counted: dict[str, tuple[Tensor, Tensor]] = {}
+    for batch in batches:
+        for name, view in views_of(batch).items():
+            mask = view.get("attention_mask")
+            mask = mask if mask is not None else torch.ones_like(view["input_ids"])
+            examples, tokens = counted.get(name, (mask.new_zeros(()), mask.new_zeros(())))
+            counted[name] = (examples + mask.shape[0], tokens + mask.sum())
+    return counted

@@ -1,0 +1,96 @@
+"""What a training shows and measures while it runs: progress on stderr, and time without evaluation."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+
+
+class Stopwatch(TrainerCallback):
+    """Seconds spent in optimisation steps and data loading; evaluation and saving do not count."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.steps = 0
+        self._mark = 0.0
+
+    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+        """Start counting."""
+        self._mark = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Count everything since the last step or pause."""
+        now = time.perf_counter()
+        self.seconds += now - self._mark
+        self.steps += 1
+        self._mark = now
+
+    def on_evaluate(self, *_: Any, **__: Any) -> None:
+        """Leave out the evaluation that ends here."""
+        self._mark = time.perf_counter()
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Leave out the saving that ends here."""
+        self._mark = time.perf_counter()
+
+
+class LastStepCounts(TrainerCallback):
+    """Evaluate and save after the last step too, wherever the evaluation rhythm ends."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for both at the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
+
+
+class ProgressBar(TrainerCallback):
+    """A rich progress bar on stderr: steps, loss, and the best development score so far."""
+
+    def __init__(self, title: str, metric: str, console: Console) -> None:
+        self.title = title
+        self.metric = f"eval_{metric}"
+        self.best: float | None = None
+        self.loss: float | None = None
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[facts]}"),
+            console=console,
+            transient=True,
+        )
+        self.task: TaskID | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Show the bar."""
+        self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, facts="")
+        self.bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the bar."""
+        if self.task is not None:
+            self.bar.update(self.task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Show the latest loss and the best score."""
+        self.loss = (logs or {}).get("loss", self.loss)
+        score = (logs or {}).get(self.metric)
+        if score is not None:
+            self.best = score if self.best is None else max(self.best, score)
+        facts = [f"loss {self.loss:.3f}"] if self.loss is not None else []
+        facts += [f"best {self.metric.removeprefix('eval_')} {self.best:.3f}"] if self.best is not None else []
+        if self.task is not None:
+            self.bar.update(self.task, facts=" · ".join(facts))
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Remove the bar and leave one line."""
+        self.close()
+        best = f", best {self.metric.removeprefix('eval_')} {self.best:.4f}" if self.best is not None else ""
+        self.bar.console.print(f"[green]✓[/] {self.title}{best}", highlight=False)
+
+    def close(self) -> None:
+        """Stop drawing; safe to call twice."""
+        self.bar.stop()

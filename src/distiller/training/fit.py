@@ -1,0 +1,193 @@
+"""One training from start to best checkpoint: the same loop for teachers, baselines and distilled students."""
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback
+
+from distiller import config
+from distiller.errors import MissingPackageError
+from distiller.training.batching import SortedByLength
+from distiller.training.callbacks import LastStepCounts, ProgressBar, Stopwatch
+from distiller.training.device import accelerator, choose_precision
+from distiller.training.teacher_cache import TeacherCache
+from distiller.training.trainer import DistillationTrainer
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training reads: examples, how to batch them, and how to score them."""
+
+    train: Any
+    dev: Any
+    collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]]
+    score: Callable[[Any, Any], dict[str, float]]
+    """(logits, labels) → scores."""
+    metric: str
+    """The score that chooses the best checkpoint; higher is better."""
+    tokenizer: Any = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training came to."""
+
+    scores: dict[str, float]
+    best_step: int
+    steps: int
+    seconds: float
+    examples_per_second: float
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    model: PreTrainedModel,
+    job: Job,
+    training: config.Training,
+    *,
+    objective: config.Objective,
+    folder: Path,
+    seed: int,
+    title: str,
+    teacher: PreTrainedModel | None = None,
+    teacher_cache: TeacherCache | None = None,
+    console: Console | None = None,
+    resume: bool = False,
+    select_best: bool = True,
+) -> Fit:
+    """Train `model` in place; it ends with the weights of its best development score (or, if not `select_best`, the
+    last). Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued."""
+    arguments = training_arguments(training, folder, seed=seed, job=job, objective=objective, select_best=select_best)
+    watch = Stopwatch()
+    callbacks: list[Any] = [watch, LastStepCounts()]
+    if console is not None:
+        callbacks.append(ProgressBar(title, job.metric, console))
+    if training.tensorboard:
+        callbacks.append(TensorBoardCallback(_summary_writer(folder / "tensorboard")))
+    if training.patience is not None and select_best:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
+    trainer = DistillationTrainer(
+        model,
+        teacher=teacher,
+        objective=objective,
+        teacher_cache=teacher_cache,
+        head_learning_rate=training.head_learning_rate,
+        args=arguments,
+        train_dataset=job.train,
+        eval_dataset=SortedByLength(job.dev, job.dev.lengths),
+        data_collator=job.collate,
+        processing_class=job.tokenizer,
+        compute_metrics=lambda prediction: job.score(*_arrays(prediction)),
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    try:
+        trainer.train(resume_from_checkpoint=_newest_checkpoint(folder) if resume else None)
+    finally:
+        for callback in callbacks:
+            if isinstance(callback, ProgressBar):
+                callback.close()
+    history = [_repeatable(entry) for entry in trainer.state.log_history if _repeatable(entry).keys() - {"step", "epoch"}]
+    evaluations = [entry for entry in history if f"eval_{job.metric}" in entry]
+    best = max(evaluations, key=lambda entry: entry[f"eval_{job.metric}"]) if select_best else evaluations[-1]
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    trainer.distillation.reader.close()
+    return Fit(
+        scores=_scores(best),
+        best_step=int(best["step"]),
+        steps=trainer.state.global_step,
+        seconds=watch.seconds,
+        examples_per_second=watch.steps * training.batch_size * training.accumulate / max(watch.seconds, 1e-9),
+        history=history,
+    )
+
+
+def training_arguments(
+    training: config.Training,
+    folder: Path,
+    *,
+    seed: int,
+    job: Job,
+    objective: config.Objective,
+    select_best: bool,
+) -> TrainingArguments:
+    """The `transformers.TrainingArguments` that `training` means on this machine."""
+    precision = choose_precision(training.precision, accelerator())
+    micro_batches = math.ceil(len(job.train) / training.batch_size)
+    steps_per_epoch = max(1, math.ceil(micro_batches / training.accumulate))
+    total = training.max_steps or math.ceil(steps_per_epoch * training.epochs)
+    every = max(1, math.ceil(min(steps_per_epoch, total) / training.evaluations))
+    contrasts = any(term.loss.startswith("mi_") for term in objective.intermediate)
+    remainder = len(job.train) % training.batch_size
+    return TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        seed=seed,
+        data_seed=seed,
+        num_train_epochs=training.epochs,
+        max_steps=training.max_steps or -1,
+        per_device_train_batch_size=training.batch_size,
+        per_device_eval_batch_size=max(32, training.batch_size),
+        gradient_accumulation_steps=training.accumulate,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule,
+        warmup_steps=round(total * training.warmup),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        dataloader_drop_last=contrasts and 0 < remainder < 3 < len(job.train),
+        dataloader_pin_memory=torch.accelerator.is_available(),
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=1,
+        load_best_model_at_end=select_best,
+        metric_for_best_model=f"eval_{job.metric}",
+        greater_is_better=True,
+        logging_steps=training.log_every,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _arrays(prediction: EvalPrediction) -> tuple[Any, Any]:
+    return prediction.predictions, prediction.label_ids
+
+
+def _scores(entry: Mapping[str, float]) -> dict[str, float]:
+    return {name.removeprefix("eval_"): value for name, value in entry.items() if name.startswith("eval_")}
+
+
+def _repeatable(entry: Mapping[str, float]) -> dict[str, float]:
+    """A log line without what the clock decides."""
+    clock = ("runtime", "per_second", "total_flos")
+    return {name: value for name, value in entry.items() if not name.endswith(clock)}
+
+
+def _summary_writer(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingPackageError(
+            "training.tensorboard needs the package `tensorboard`", hint='pip install "distiller-nlp[tensorboard]"'
+        ) from None
+    return SummaryWriter(str(folder))
+
+
+def _newest_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint whose last-written file is there; an interrupted save is passed over."""
+    whole = [path.parent for path in (folder / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")]
+    newest = max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
+    return str(newest) if newest else None

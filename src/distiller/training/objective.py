@@ -1,0 +1,273 @@
+"""Eq. (1) of arXiv:2109.11105: from the signals of teacher and student to one number and its components.
+
+    L = Σ_v  beta_v · P_v  +  gamma_v · G_v  +  w · Σ_k weight_k · J_{k,v}        v = original, augmented view
+
+Every loss gives one number per example; this module weights them and divides by totals that the trainer counts
+over the whole optimisation step, so gradient accumulation and data parallelism do not change the result.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from distiller import config
+from distiller.errors import ConfigError
+from distiller.models.signals import Signals
+from distiller.objectives.critics import CRITICS, projection
+from distiller.objectives.intermediate import INTERMEDIATE
+from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
+from distiller.objectives.prediction import LABEL, PREDICTION
+from distiller.objectives.transport import Transport
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What the objective must know of a model: encoder layers and width of their outputs."""
+
+    layers: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What sums of losses are divided by, counted over one whole optimisation step (all its micro-batches)."""
+
+    examples: Tensor
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of a batch: what both models made of it, and its gold labels (`[b]`), where it has any."""
+
+    student: Signals
+    teacher: Signals | None
+    labels: Tensor | None
+    totals: Totals
+
+
+class IntermediateTerm(nn.Module):
+    """One intermediate objective over the layer pairs of its mapping, with its projections or critics."""
+
+    def __init__(self, term: config.Term, *, student: Anatomy, teacher: Anatomy) -> None:
+        super().__init__()
+        entry = INTERMEDIATE[term.loss]
+        self.loss = entry.function
+        self.options = INTERMEDIATE.options(term.loss, term.options)
+        self.weight = term.weight
+        self.reads: str = entry.traits["reads"]
+        self.per: str = entry.traits["per"]
+        self.head_kind: str | None = entry.traits["head"]
+        if term.critic is not None and self.head_kind != "critic":
+            raise ConfigError(
+                f"intermediate objective `{term.loss}` has no critic", hint="remove `critic`, or use `mi_alpha`"
+            )
+        mapping_options = MAPPING.options(term.mapping.name, term.mapping.options)
+        self.pairs: list[LayerPair] = MAPPING[term.mapping.name].function(
+            teacher.layers, student.layers, **mapping_options
+        )
+        if self.reads == "attention_scores":
+            self.pairs = attention_pairs(self.pairs)
+        if not self.pairs:
+            raise ConfigError(f"mapping `{term.mapping.name}` leaves no layer pair for `{term.loss}`")
+        moves = bool(MAPPING[term.mapping.name].traits.get("transport"))
+        self.transport = Transport(teacher.layers, student.layers, **_without(mapping_options)) if moves else None
+        self.heads = self._make_heads(term, student, teacher)
+
+    def _make_heads(self, term: config.Term, student: Anatomy, teacher: Anatomy) -> nn.ModuleDict:
+        """Projections by student layer or critics by pair; the key `all` is shared by every pair."""
+        if self.head_kind == "critic":
+            wish = term.critic or config.Critic()
+            name = wish.name or ("mlp" if self.transport is not None else "transformer")
+            options = CRITICS.options(name, wish.options)
+            if self.options.get("alpha") == 1 and options.get("baseline") == "tower":
+                options["baseline"] = "none"  # alpha = 1 never reads the baseline
+            shared = wish.shared if wish.shared is not None else self.transport is None
+            keys = ["all"] if shared else [_pair_key(pair) for pair in self.pairs]
+            return nn.ModuleDict(
+                {key: CRITICS[name].function(teacher.width, student.width, **options) for key in keys}
+            )
+        if self.head_kind == "projection" and (term.projection.always or student.width != teacher.width):
+            keys = ["all"] if term.projection.shared else sorted({str(pair.student) for pair in self.pairs})
+            return nn.ModuleDict({key: projection(student.width, teacher.width) for key in keys})
+        return nn.ModuleDict()
+
+    @property
+    def student_layers(self) -> set[int]:
+        """Student `hidden_states` (or attention) indices that this term reads."""
+        return {pair.student for pair in self.pairs}
+
+    @property
+    def teacher_layers(self) -> set[int]:
+        """Teacher `hidden_states` (or attention) indices that this term reads."""
+        return {pair.teacher for pair in self.pairs}
+
+    def forward(self, view: View) -> Tensor:
+        """The sum over layer pairs, divided by the totals of the optimisation step: a scalar."""
+        assert view.teacher is not None
+        if self.head_kind == "critic" and view.student.mask.shape[0] < 3:
+            return view.student.logits.new_zeros(())  # leave-one-out needs three examples
+        projected = self._project(view.student)
+        losses = {pair: self._reduce(self._pair_loss(pair, projected, view), view) for pair in self.pairs}
+        if self.transport is None:
+            return torch.stack(list(losses.values())).sum()
+        embeddings = [loss for pair, loss in losses.items() if pair.student == 0]
+        cost = torch.stack([loss for pair, loss in sorted(losses.items()) if pair.student > 0])
+        return self.transport(cost.view(len(self.transport.student_weights), -1)) + sum(embeddings)
+
+    def _project(self, student: Signals) -> Mapping[int, Tensor]:
+        states = getattr(student, self.reads)
+        if self.head_kind != "projection" or not self.heads:
+            return states
+        return {
+            layer: (self.heads["all"] if "all" in self.heads else self.heads[str(layer)])(states[layer])
+            for layer in self.student_layers
+        }
+
+    def _pair_loss(self, pair: LayerPair, student: Mapping[int, Tensor], view: View) -> Tensor:
+        teacher = view.teacher
+        assert teacher is not None
+        theirs = getattr(teacher, self.reads)[pair.teacher]
+        if self.head_kind == "critic":
+            critic = self.heads["all"] if "all" in self.heads else self.heads[_pair_key(pair)]
+            scores, log_baseline = critic(student[pair.student], view.student.mask, theirs, teacher.mask)
+            with full_precision(scores):
+                return self.loss(scores, log_baseline, **self.options)
+        with full_precision(theirs):
+            return self.loss(student[pair.student], theirs, view.student.mask, **self.options)
+
+    def _reduce(self, per_example: Tensor, view: View) -> Tensor:
+        if self.per == "token":
+            return (per_example * view.student.mask.sum(1)).sum() / view.totals.tokens
+        return per_example.sum() / view.totals.examples
+
+
+class DistillationObjective(nn.Module):
+    """All of Eq. (1) for one run; holds every trained part beside the student."""
+
+    def __init__(
+        self,
+        objective: config.Objective,
+        *,
+        student: Anatomy,
+        teacher: Anatomy | None,
+        regression: bool,
+    ) -> None:
+        super().__init__()
+        self.weights = view_weights(objective)
+        self.prediction = prediction_choice(objective, regression=regression)
+        self.prediction_options = PREDICTION.options(self.prediction.name, self.prediction.options)
+        self.label = LABEL["squared_error" if regression else "cross_entropy"].function
+        self.regression = regression
+        self.augmented_label = objective.augmented_label
+        self.intermediate_weight = objective.intermediate_weight
+        self.term_names = _term_names(objective)
+        terms = [term for term in objective.intermediate if term.weight > 0 and objective.intermediate_weight > 0]
+        if terms and teacher is None:
+            raise ConfigError("intermediate objectives need a teacher")
+        self.terms = nn.ModuleList(
+            IntermediateTerm(term, student=student, teacher=teacher) for term in terms if teacher is not None
+        )
+
+    def layers(self, side: str, reads: str = "hidden_states") -> set[int]:
+        """Layers of `side` (`student` or `teacher`) whose `reads` some term needs."""
+        return set().union(*(getattr(term, f"{side}_layers") for term in self.terms if term.reads == reads))
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether any term compares with the teacher."""
+        return bool(self.terms) or any(beta > 0 for beta, _ in self.weights.values())
+
+    def forward(self, views: Mapping[str, View]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and each unweighted component by name (`prediction`, `label`, `mi_alpha`, …).
+
+        Components of the augmented view have the prefix `augmented_`. Σ weight · component is the first result.
+        """
+        total = torch.zeros((), device=next(iter(views.values())).student.logits.device)
+        components: dict[str, Tensor] = {}
+        for name, view in views.items():
+            prefix = "" if name == "original" else f"{name}_"
+            for part, weight, value in self._view_parts(name, view):
+                components[prefix + part] = value.detach()
+                total = total + weight * value
+        return total, components
+
+    def _view_parts(self, name: str, view: View) -> list[tuple[str, float, Tensor]]:
+        beta, gamma = self.weights[name]
+        parts: list[tuple[str, float, Tensor]] = []
+        with full_precision(view.student.logits):
+            if beta > 0:
+                assert view.teacher is not None
+                values = PREDICTION[self.prediction.name].function(
+                    view.student.logits, view.teacher.logits, **self.prediction_options
+                )
+                parts.append(("prediction", beta, values.sum() / view.totals.examples))
+            if gamma > 0:
+                values = self.label(view.student.logits.float(), self._labels(name, view))
+                parts.append(("label", gamma, values.sum() / view.totals.examples))
+        for label, term in zip(self.term_names, self.terms, strict=True):
+            assert isinstance(term, IntermediateTerm)
+            parts.append((label, self.intermediate_weight * term.weight, term(view)))
+        return parts
+
+    def _labels(self, name: str, view: View) -> Tensor:
+        if name == "original" or self.augmented_label == "gold":
+            if view.labels is None:
+                raise ConfigError(
+                    f"the {name} view has a label term but its examples have no label",
+                    hint="set gamma1 and gamma2 to 0, or give labels",
+                )
+            return view.labels
+        assert view.teacher is not None
+        scores = view.teacher.logits.float()
+        if self.regression:
+            return scores.squeeze(-1)
+        return scores.softmax(-1) if self.augmented_label == "teacher_soft" else scores.argmax(-1)
+
+
+def view_weights(objective: config.Objective) -> dict[str, tuple[float, float]]:
+    """(beta, gamma) by view. Unset weights are 0 here; `distiller.run.resolve` fills in the published ones."""
+    return {
+        "original": (objective.beta1, objective.gamma1 or 0.0),
+        "augmented": (objective.beta2 or 0.0, objective.gamma2 or 0.0),
+    }
+
+
+def prediction_choice(objective: config.Objective, *, regression: bool) -> config.Component:
+    """The prediction objective, MSE by default for regression, where any softmax loss is refused."""
+    wish = objective.prediction
+    if wish is None:
+        return config.Component(name="mse" if regression else "ce")
+    if regression and wish.name != "mse" and (objective.beta1 or objective.beta2):
+        raise ConfigError(
+            f"prediction objective `{wish.name}` cannot be used for regression: one output has a constant softmax",
+            hint="objective.prediction=mse",
+        )
+    return wish
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """Losses are computed in float32, whatever the autocast around them."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
+def _term_names(objective: config.Objective) -> list[str]:
+    """The loss names of the active terms, numbered where a loss occurs twice."""
+    if objective.intermediate_weight == 0:
+        return []
+    losses = [term.loss for term in objective.intermediate if term.weight > 0]
+    return [
+        loss if losses.count(loss) == 1 else f"{loss}_{losses[:position].count(loss) + 1}"
+        for position, loss in enumerate(losses)
+    ]
+
+
+def _pair_key(pair: LayerPair) -> str:
+    return f"{pair.student}-{pair.teacher}"
+
+
+def _without(options: Mapping[str, object]) -> dict[str, object]:
+    """The options of a transport mapping that its solver takes."""
+    return {name: value for name, value in options.items() if name != "include_embeddings"}

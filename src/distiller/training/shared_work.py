@@ -1,0 +1,130 @@
+"""What runs share and keep: fine-tuned teachers and baselines, and the teacher's outputs on the training set."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from distiller import config
+from distiller.models.load import weights_fingerprint
+from distiller.record import write_json
+from distiller.training.fit import Job, fit
+from distiller.training.store import Store
+from distiller.training.teacher import FrozenTeacher
+from distiller.training.teacher_cache import build_teacher_cache
+
+FINE_TUNING = config.Objective(beta1=0.0, gamma1=1.0)
+"""Eq. (1) with nothing but the gold labels."""
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A model folder that was fine-tuned here, or in an earlier run, and its development scores."""
+
+    folder: Path
+    scores: dict[str, float]
+
+
+def fine_tune(
+    store: Store,
+    kind: str,
+    build: Callable[[], PreTrainedModel],
+    job: Job,
+    training: config.Training,
+    *,
+    seed: int,
+    title: str,
+    console: Console | None,
+) -> FineTuned:
+    """Fine-tune what `build` makes, unless the same weights, data and settings were fine-tuned before."""
+    model = build()
+    facts = {
+        "weights": weights_fingerprint(model),
+        "architecture": json.loads(model.config.to_json_string()),
+        "train": job.train.fingerprint,
+        "dev": job.dev.fingerprint,
+        "metric": job.metric,
+        "training": _what_decides(training),
+        "seed": seed,
+    }
+
+    def make(folder: Path) -> None:
+        result = fit(
+            model, job, training, objective=FINE_TUNING, folder=folder, seed=seed, title=title, console=console
+        )
+        model.save_pretrained(folder)
+        job.tokenizer.save_pretrained(folder)
+        write_json(folder / SCORES, result.scores)
+
+    folder = store.get(kind, facts, make)
+    return FineTuned(folder, json.loads((folder / SCORES).read_text(encoding="utf-8")))
+
+
+def teacher_outputs(
+    store: Store,
+    teacher: FrozenTeacher,
+    split: Any,
+    collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
+    training: config.Training,
+) -> tuple[Path | None, str | None]:
+    """The folder of the teacher's outputs on `split` (in the teacher's tokens), computed if it is not there yet.
+
+    Where there is none, the second result says why, in words.
+    """
+    if training.cache_teacher == "never":
+        return None, None
+    if teacher.attention_layers:
+        return None, "teacher outputs were not cached: attention maps are computed in every step"
+    shape = teacher.model.config
+    size = 4 * (
+        sum(split.lengths) * shape.hidden_size * len(teacher.hidden_layers) + len(split) * shape.num_labels
+    )
+    room = min(training.cache_gb * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
+    if training.cache_teacher == "auto" and size > room:
+        return None, f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"
+    facts = {
+        "teacher": weights_fingerprint(teacher.model),
+        "data": split.fingerprint,
+        "layers": teacher.hidden_layers,
+        "precision": teacher.precision,
+        "device": teacher.device.type,
+        "torch": torch.__version__,
+    }
+    return store.get("teacher-outputs", facts, lambda folder: _write_outputs(folder, teacher, split, collate)), None
+
+
+def _write_outputs(
+    folder: Path,
+    teacher: FrozenTeacher,
+    split: Any,
+    collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
+    batch_size: int = 64,
+) -> None:
+    order = torch.as_tensor(split.lengths).argsort(descending=True)
+    batches = (
+        {key: value.to(teacher.device) for key, value in collate([split[int(i)] for i in chosen]).items()}
+        for chosen in order.split(batch_size)
+    )
+    build_teacher_cache(folder, teacher, batches, split.lengths, teacher.hidden_layers)
+
+
+def folder_megabytes(folder: Path) -> float:
+    """Size of a folder's files in 10^6 bytes."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+def _what_decides(training: config.Training) -> dict[str, Any]:
+    """Training fields that change the result; the rest is about speed and show."""
+    show = {"tensorboard", "log_every", "cache_teacher", "cache_gb", "threads", "head_learning_rate"}
+    return training.model_dump(exclude=show) | {"torch": torch.__version__}
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() or path == path.parent else _existing(path.parent)

@@ -1,0 +1,51 @@
+"""The frozen teacher: one forward pass, keeping only what the objective asks for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from distiller.models.signals import SignalReader, Signals, frozen_teacher
+from distiller.training.device import Precision
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class FrozenTeacher:
+    """A teacher in eval mode without gradients, and the layers that are read from it."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        hidden_layers: set[int],
+        attention_layers: set[int],
+        *,
+        device: torch.device,
+        precision: Precision = "fp32",
+    ) -> None:
+        self.model = frozen_teacher(model).to(device)
+        self.hidden_layers = sorted(hidden_layers)
+        self.attention_layers = sorted(attention_layers)
+        self.device = device
+        self.precision: Precision = precision
+        self._reader = SignalReader(
+            self.model, hidden_layers=hidden_layers, attention_layers=attention_layers
+        )
+
+    def __call__(self, inputs: Mapping[str, Any]) -> Signals:
+        """What the teacher makes of a batch on its device; the tensors may take part in a student's graph."""
+        dtype = AUTOCAST.get(self.precision)
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            signals = self._reader(inputs)
+        # A clone made outside inference mode may be saved for the student's backward pass.
+        return Signals(
+            signals.logits.clone(),
+            {layer: state.clone() for layer, state in signals.hidden_states.items()},
+            {layer: scores.clone() for layer, scores in signals.attention_scores.items()},
+            inputs["attention_mask"],
+        )
+
+    def close(self) -> None:
+        """Take the hooks off the model."""
+        self._reader.close()

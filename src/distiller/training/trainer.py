@@ -1,0 +1,279 @@
+"""`DistillationTrainer`: a `transformers.Trainer` whose loss is Eq. (1).
+
+It adds what distillation needs and nothing else: a frozen teacher beside the trained module, losses normalised over
+the whole optimisation step, component losses in the log, and checkpoints whose student is a plain model folder.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel, Trainer
+
+from distiller import config
+from distiller.errors import ConfigError, RunError
+from distiller.models.signals import SignalReader, Signals
+from distiller.training.batching import Batch, LengthBucketSampler, count, views_of
+from distiller.training.objective import Anatomy, DistillationObjective, Totals, View
+from distiller.training.teacher import FrozenTeacher
+from distiller.training.teacher_cache import TeacherCache
+
+PARTS = "objective.safetensors"
+"""Projections, critics and mapping state of a checkpoint, beside the student's own files."""
+
+
+class DistillationModel(nn.Module):
+    """Student and every trained part of the objective in one module.
+
+    Multi-process training, checkpointing and compiling therefore see every trained weight.
+    """
+
+    def __init__(self, student: PreTrainedModel, objective: DistillationObjective) -> None:
+        super().__init__()
+        self.student = student
+        self.objective = objective
+        self.config = student.config
+        self.reader = SignalReader(
+            student,
+            hidden_layers=objective.layers("student"),
+            attention_layers=objective.layers("student", "attention_scores"),
+        )
+
+    def forward(
+        self,
+        views: Mapping[str, Batch] | None = None,
+        teacher: Mapping[str, Signals] | None = None,
+        totals: Mapping[str, Totals] | None = None,
+        **inputs: Any,
+    ) -> Any:
+        """Loss and components of `views`; without views, what the student makes of `inputs`."""
+        if views is None or totals is None:
+            return self.student(**inputs)
+        compared = {
+            name: View(
+                student=self.reader(view),
+                teacher=teacher[name] if teacher else None,
+                labels=view.get("labels"),
+                totals=totals[name],
+            )
+            for name, view in views.items()
+        }
+        return self.objective(compared)
+
+
+class DistillationTrainer(Trainer):
+    """Distils `teacher` into `model`. Every other argument is that of `transformers.Trainer`.
+
+    Args:
+        model: The student, with the head of its task.
+        teacher: The model to imitate: kept in eval mode, never trained. `None` is allowed where the objective
+            compares with no teacher (plain fine-tuning).
+        objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields.
+        teacher_cache: Stored teacher outputs of the training set; examples then need an `example_ids` column.
+        head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
+
+    Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        teacher: PreTrainedModel | None = None,
+        objective: config.Objective | Mapping[str, Any] | None = None,
+        teacher_cache: TeacherCache | None = None,
+        head_learning_rate: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        wish = objective if isinstance(objective, config.Objective) else config.Objective(**(objective or {}))
+        parts = DistillationObjective(
+            wish,
+            student=anatomy(model.config),
+            teacher=anatomy(teacher.config) if teacher is not None else None,
+            regression=model.config.num_labels == 1,
+        )
+        if parts.needs_teacher and teacher is None:
+            raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
+        kwargs["args"].remove_unused_columns = False
+        kwargs["args"].logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
+        kwargs["args"].label_names = ["labels"]
+        super().__init__(model=DistillationModel(model, parts), **kwargs)
+        if self.args.n_gpu > 1:
+            raise ConfigError(
+                "several GPUs in one process are not supported", hint="start one process for each: torchrun …"
+            )
+        self.model_accepts_loss_kwargs = True  # the loss is normalised over all micro-batches: do not divide again
+        self.loss_is_scaled_for_ga = True
+        self.head_learning_rate = head_learning_rate
+        self.teacher_cache = teacher_cache
+        self.teacher = self._freeze(teacher) if teacher is not None and parts.needs_teacher else None
+        self._components: dict[str, Tensor] = {}
+        self._component_steps = 0
+
+    @property
+    def distillation(self) -> DistillationModel:
+        """The trained module without any wrapper."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @property
+    def student(self) -> PreTrainedModel:
+        """The student without any wrapper."""
+        return self.distillation.student
+
+    # --- one step ---------------------------------------------------------------------------------------------
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """The micro-batches of one optimisation step, and the totals their losses are divided by."""
+        batches: list[Batch] = []
+        for _ in range(num_batches):
+            batch = next(epoch_iterator, None)
+            if batch is None:
+                break
+            batches.append(batch)
+        return batches, self._totals(batches)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Eq. (1) on one micro-batch: its share of the optimisation step's loss."""
+        totals = num_items_in_batch if isinstance(num_items_in_batch, dict) else self._totals([inputs])
+        views = views_of(inputs)
+        weights = self.distillation.objective.weights
+        views = {name: view for name, view in views.items() if name == "original" or any(weights[name])}
+        teacher = {name: self.teacher_signals(view) for name, view in views.items()} if self.teacher else None
+        loss, components = model(views=views, teacher=teacher, totals=totals)
+        if self.args.world_size > 1:
+            loss = loss * self.args.world_size  # totals span all processes, and gradients are averaged over them
+        self._note(components)
+        return (loss, components) if return_outputs else loss
+
+    def teacher_signals(self, view: Batch) -> Signals:
+        """What the teacher says of a view `[b, l]`, from the cache when it is there. Never part of a graph."""
+        inputs = view.get("teacher", view)
+        if self.teacher_cache is not None and "example_ids" in view and not view.get("is_augmented", False):
+            return self.teacher_cache.read(view["example_ids"], inputs["attention_mask"])
+        assert self.teacher is not None
+        return self.teacher(inputs)
+
+    def _freeze(self, teacher: PreTrainedModel) -> FrozenTeacher:
+        objective = self.distillation.objective
+        return FrozenTeacher(
+            teacher,
+            objective.layers("teacher"),
+            objective.layers("teacher", "attention_scores"),
+            device=self.args.device,
+            precision="bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32",
+        )
+
+    def _totals(self, batches: list[Batch]) -> dict[str, Totals]:
+        counted = count(batches)
+        if self.args.world_size > 1:
+            counted = {
+                name: tuple(self.accelerator.reduce(number.to(self.args.device), "sum") for number in numbers)
+                for name, numbers in counted.items()
+            }
+        return {
+            name: Totals(examples.to(self.args.device), tokens.to(self.args.device).clamp(min=1))
+            for name, (examples, tokens) in counted.items()
+        }
+
+    # --- logging ----------------------------------------------------------------------------------------------
+
+    def _note(self, components: Mapping[str, Tensor]) -> None:
+        """Add to the running sums on the device; nothing is copied to the host before the next log line."""
+        for name, value in components.items():
+            self._components[name] = self._components[name] + value if name in self._components else value
+        if self.accelerator.sync_gradients:
+            self._component_steps += 1
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean of every component since the last log line. Raises `RunError` for a loss that is not finite."""
+        if "loss" in logs and self._component_steps:
+            means = {f"loss/{name}": value.item() / self._component_steps for name, value in self._components.items()}
+            self._components, self._component_steps = {}, 0
+            broken = [name for name, value in means.items() if not math.isfinite(value)]
+            if broken or not math.isfinite(logs["loss"]):
+                raise RunError(
+                    f"{broken[0] if broken else 'loss'} is not a number by step {self.state.global_step}",
+                    hint="lower training.learning_rate, set training.max_grad_norm=1, or training.precision=fp32",
+                )
+            logs = {**logs, **means}
+        super().log(logs, start_time)
+
+    # --- data, optimiser, checkpoints -------------------------------------------------------------------------
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = getattr(dataset, "lengths", None)
+        if lengths is None:
+            return super()._get_train_sampler(train_dataset)
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthBucketSampler(lengths, batch_size, self.args.data_seed or self.args.seed)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW over four groups: student and parts of the objective, each with and without weight decay."""
+        if self.optimizer is None:
+            trained = model if model is not None else self.model
+            decayed = set(self.get_decay_parameter_names(trained))
+            groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+            for name, parameter in trained.named_parameters():
+                if parameter.requires_grad:
+                    is_head = name.removeprefix("module.").startswith("objective.")
+                    groups.setdefault((is_head, name in decayed), []).append(parameter)
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, self.student)
+            head_rate = self.head_learning_rate or self.args.learning_rate
+            self.optimizer = cls(
+                [
+                    {
+                        "params": parameters,
+                        "weight_decay": self.args.weight_decay if decay else 0.0,
+                        "lr": head_rate if is_head else self.args.learning_rate,
+                    }
+                    for (is_head, decay), parameters in groups.items()
+                ],
+                **options,
+            )
+        return self.optimizer
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        return grad_norm  # without clipping nobody asked for the norm, and it is a pass over all weights
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[None, Tensor | None, Tensor | None]:
+        """The student's logits; development scores decide, so no development loss is computed."""
+        inputs = self._prepare_inputs(views_of(inputs)["original"])
+        with torch.inference_mode(), self.accelerator.autocast():
+            signals = self.distillation.reader(inputs)
+        return None, signals.logits.float(), inputs.get("labels")
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        folder = Path(output_dir or str(self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        self.student.save_pretrained(folder)
+        if self.distillation.objective.state_dict():
+            save_model(self.distillation.objective, str(folder / PARTS))
+        if self.processing_class is not None:
+            self.processing_class.save_pretrained(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self._load_folder(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        if self.state.best_model_checkpoint is not None:
+            self._load_folder(Path(self.state.best_model_checkpoint))
+
+    def _load_folder(self, folder: Path) -> None:
+        saved = type(self.student).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        self.student.load_state_dict(saved.state_dict())
+        if (folder / PARTS).is_file():
+            load_model(self.distillation.objective, str(folder / PARTS))
+
+
+def anatomy(shape: PretrainedConfig) -> Anatomy:
+    """Encoder layers and hidden width of a model with this configuration."""
+    return Anatomy(shape.num_hidden_layers, shape.hidden_size)

@@ -1,0 +1,77 @@
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from distiller.models.architectures import architecture
+from distiller.models.cost import activation_bytes, flops, latency, megabytes, parameter_count, training_memory
+from models.tiny import tiny_config, tiny_inputs, tiny_model
+
+
+def test_parameters_and_bytes() -> None:
+    model = tiny_model("bert")
+    head = 32 * 2 + 2
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    assert parameter_count(model) == counted
+    assert parameter_count(model, head=False) == parameter_count(model.config) == counted - head
+    assert megabytes(model) == pytest.approx(4 * counted / 1e6)
+    assert megabytes(tiny_model("bert").half()) == pytest.approx(2 * counted / 1e6)
+
+
+@pytest.mark.parametrize(("length", "batch"), [(128, 1), (64, 8)])
+def test_operations_of_bert_base_are_those_of_its_matrix_products(length: int, batch: int) -> None:
+    h, ffn, layers = 768, 3072, 12
+    per_token = 2 * (4 * h * h + 2 * h * ffn) + 2 * (2 * length * h)
+    expected = layers * batch * length * per_token + 2 * batch * h * h  # the pooler sees one token
+    assert flops(architecture("bert-base").config(), length=length, batch=batch) == expected
+
+
+def test_operations_of_a_model_leave_it_as_it_was() -> None:
+    model = tiny_model("distilbert", attention="sdpa")
+    assert flops(model, length=16) > 0
+    assert model.config._attn_implementation == "sdpa"
+    assert next(model.parameters()).device.type == "cpu"
+
+
+def test_activations_are_what_autograd_keeps_on_a_real_device() -> None:
+    config = tiny_config("bert", layers=2)
+    expected = activation_bytes(config, length=7, batch=3)
+    model = tiny_model("bert", layers=2).train()
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.bert(input_ids=tiny_inputs()["input_ids"])
+    measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert expected == pytest.approx(measured, rel=0.1)
+
+
+def test_memory_grows_with_what_is_trained() -> None:
+    student, teacher = architecture("bert-tiny").config(), architecture("bert-base").config()
+    alone = training_memory(student, length=64, batch=16)
+    assert alone > 16 * 4_385_920
+    assert training_memory(student, length=64, batch=16, teacher=teacher) == alone + 4 * 109_482_240
+    assert training_memory(student, length=64, batch=32) > alone
+    assert training_memory(student, length=64, batch=512, half=True) < training_memory(student, length=64, batch=512)
+
+
+def test_latency_says_how_it_was_taken() -> None:
+    model, threads = tiny_model("bert").train(), torch.get_num_threads()
+    ids = tiny_inputs()["input_ids"]
+    found = latency(model, {"input_ids": ids}, repeats=3, warmup=1, threads=1)
+    assert found.milliseconds > 0
+    assert (found.batch, found.length, found.threads, found.device, found.repeats) == (3, 7, 1, "cpu", 3)
+    assert model.training
+    assert torch.get_num_threads() == threads
+
+
+def test_latency_grows_with_the_model() -> None:
+    ids = {"input_ids": torch.full((1, 64), 5)}
+    small = BertConfig(num_hidden_layers=1, hidden_size=32, num_attention_heads=2, vocab_size=100)
+    large = BertConfig(num_hidden_layers=8, hidden_size=256, num_attention_heads=4, vocab_size=100)
+    times = [latency(BertModel(config), ids, repeats=5).milliseconds for config in (small, large)]
+    assert times[1] > times[0]
