@@ -14,7 +14,7 @@ from distiller.tasks import load_task
 from distiller.tasks.data import Split
 from distiller.tasks.encode import Collator, encode
 from distiller.tasks.metrics import scores
-from distiller.tasks.readers import read_rows
+from distiller.tasks.readers import read_table
 from distiller.training.evaluate import predict_logits
 
 
@@ -40,7 +40,7 @@ def evaluate(
     tokenizer = load_tokenizer(name)
     encoded = encode(chosen, tokenizer, described.task.max_length or data.default_max_length, described.task.truncate)
     logits = predict_logits(loaded, encoded, Collator(tokenizer))
-    return scores(data.metrics, logits.numpy(), chosen.labels)
+    return scores(data, logits.numpy(), chosen.labels)
 
 
 def predict(

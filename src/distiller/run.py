@@ -211,7 +211,7 @@ def prepare(run: Run, console: Console | None = None) -> Setup:
     data = load_task(run.task)
     run = resolve(run, data)
     store = Store(Path(run.cache).expanduser() if run.cache else None)
-    teacher_tokenizer = load_tokenizer(run.teacher.model)
+    teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=run.teacher.trust_remote_code)
     teacher_splits = _encode_all(data, teacher_tokenizer, run)
     teacher, teacher_scores = _teacher(run, data, store, teacher_tokenizer, teacher_splits, console)
     student, student_tokenizer = _new_student(run, data, teacher, teacher_tokenizer, run.seeds[0])
@@ -254,7 +254,7 @@ def _teacher(
             seed=spec.seed,
         )
 
-    ready = has_head_for(spec.model, kind=data.kind, labels=labels)
+    ready = has_head_for(spec.model, kind=data.kind, labels=labels, trust_remote_code=spec.trust_remote_code)
     if spec.finetune == "never" and not ready:
         raise ConfigError(
             f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`",

@@ -17,8 +17,9 @@ from distiller.tasks.table import Table, shown
 def read_table(path: str | Path) -> Table:
     """The rows of a file with named columns; its ending says how it is written.
 
-    .csv and .tsv have a header and may quote cells as spreadsheets do; .jsonl has one object a line, .json a list
-    of objects, in which an absent key is a missing cell. Raises `DataError` that names the file and the line.
+    .csv and .tsv have a header and may quote cells as spreadsheets do; a .tsv whose quotes make no sense so is read
+    as plain text between tabs. .jsonl has one object a line, .json a list of objects, in which an absent key is a
+    missing cell. Raises `DataError` that names the file and the line.
     """
     path = Path(path).expanduser()
     read = READERS.get(path.suffix.lower())
@@ -36,14 +37,40 @@ def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, ski
     """
     path = Path(path)
     _check_there(path)
-    lines = _lines(_text(path))
+    return _filled(_plain(path, _text(path), header, skip_ragged=skip_ragged))
+
+
+def _read_csv(path: Path) -> Table:
+    return _quoted(path, _text(path), ",")
+
+
+def _read_tsv(path: Path) -> Table:
+    """Spreadsheets quote cells; most TSV files of this field do not, so there a text may begin with a quote."""
+    text = _text(path)
+    try:
+        table = _quoted(path, text, "\t")
+    except DataError:
+        return _plain(path, text)
+    joined = sum(1 for _ in _lines(text)) - 1 - len(table)
+    if joined > 0:
+        warnings.warn(
+            f"`{path}`: quotes join {joined} line(s) to the one before; if they are part of the text, use .jsonl",
+            stacklevel=2,
+        )
+    return table
+
+
+def _plain(path: Path, text: str, header: Sequence[str] | None = None, *, skip_ragged: bool = False) -> Table:
+    lines = _lines(text)
     if header is None:
-        _, first = next(lines, (1, ""))
-        header = first.split("\t")
+        first = next(lines, None)
+        if first is None:
+            return Table(str(path), {})
+        header = first[1].split("\t")
     whole: list[tuple[int, list[str]]] = []
     skipped: list[int] = []
-    for line, text in lines:
-        cells = text.split("\t")
+    for line, row in lines:
+        cells = row.split("\t")
         if len(cells) == len(header):
             whole.append((line, cells))
         elif not skip_ragged:
@@ -52,21 +79,13 @@ def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, ski
             skipped.append(line)
     if skipped:
         warnings.warn(f"`{path}`: left out {len(skipped)} broken row(s), the first on line {skipped[0]}", stacklevel=2)
-    return _filled(_table(path, header, whole))
+    return _table(path, header, whole)
 
 
-def _read_csv(path: Path) -> Table:
-    return _read_delimited(path, ",")
-
-
-def _read_tsv(path: Path) -> Table:
-    return _read_delimited(path, "\t")
-
-
-def _read_delimited(path: Path, delimiter: str) -> Table:
+def _quoted(path: Path, text: str, delimiter: str) -> Table:
     rows: list[tuple[int, list[str]]] = []
     with _unlimited_cells():
-        reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         start = 1
         try:
             for cells in reader:
@@ -167,7 +186,7 @@ def _text(path: Path) -> str:
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Numbered lines that are not blank; only a line feed ends one, since texts may hold other separators."""
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
+        if line.strip(" \r"):  # tabs alone are a row of empty cells
             yield number, line.removesuffix("\r")
 
 

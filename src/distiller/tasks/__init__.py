@@ -1,0 +1,81 @@
+"""Tasks: what is to be learnt, from which rows, and how it is scored. `load_task` is the way in."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from distiller.config import Task
+from distiller.errors import ConfigError
+from distiller.registry import Entry, Family
+from distiller.tasks.custom import load_custom
+from distiller.tasks.data import TaskData, sample
+from distiller.tasks.glue import GLUE, load_glue
+from distiller.tasks.metrics import check_metric
+from distiller.tasks.packages import imdb, rotten_tomatoes
+
+TaskLoader = Callable[[Task], TaskData]
+
+FIXED = ("config", "train", "dev", "test", "text", "text_pair", "label", "kind", "labels")
+"""Fields of `config.Task` that every row but `custom` decides itself."""
+
+
+def _glue_loader(name: str) -> TaskLoader:
+    def load(task: Task) -> TaskData:
+        return load_glue(name, task)
+
+    load.__name__, load.__doc__ = name, GLUE[name].summary
+    return load
+
+
+TASKS: Family[TaskLoader] = Family(
+    "task",
+    {
+        **{
+            name: Entry(
+                _glue_loader(name),
+                "arXiv:1804.07461",
+                {"kind": "classification" if glue.written else "regression", "metrics": glue.metrics},
+            )
+            for name, glue in GLUE.items()
+        },
+        "rotten-tomatoes": Entry(
+            rotten_tomatoes, "arXiv:cs/0506075", {"kind": "classification", "metrics": ("accuracy",)}
+        ),
+        "imdb": Entry(imdb, "ACL 2011, P11-1015", {"kind": "classification", "metrics": ("accuracy",)}),
+        "custom": Entry(load_custom, "your own data", {"kind": None, "metrics": None}),
+    },
+)
+"""`kind` and `metrics` are `None` where the data decides."""
+
+
+def load_task(task: Task) -> TaskData:
+    """The data that `task` describes, with its limits applied and its metric put first.
+
+    Raises `ConfigError` for a name, metric or field that does not go with the task, `DataError` for data that cannot
+    be used, `MissingPackageError` for an absent optional package.
+    """
+    entry = TASKS[task.name]
+    if task.name != "custom":
+        _refuse_fixed_fields(task)
+    data = entry.function(task)
+    metrics = data.metrics
+    if task.metric is not None:
+        check_metric(task.metric, data)
+        metrics = (task.metric, *(name for name in metrics if name != task.metric))
+    limits = {"train": task.train_limit, "dev": task.dev_limit}
+    splits = {
+        name: split
+        if (limit := limits.get(name.partition("_")[0])) is None
+        else split.take(sample(len(split), limit, seed=task.split_seed))
+        for name, split in data.splits.items()
+    }
+    return replace(data, metrics=metrics, splits=splits)
+
+
+def _refuse_fixed_fields(task: Task) -> None:
+    """A field that would be ignored is refused instead."""
+    for field in FIXED:
+        if getattr(task, field) != Task.model_fields[field].default:
+            raise ConfigError(
+                f"task.{field} has no meaning for task `{task.name}`, which knows its own files and labels",
+                hint="leave it out, or use the task `custom` with your own files",
+            )

@@ -1,0 +1,141 @@
+"""Anyone's own data: the files or the data set that the fields of `config.Task` name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from distiller.config import Task
+from distiller.errors import ConfigError, DataError
+from distiller.tasks.data import Kind, Split, TaskData, hold_out
+from distiller.tasks.hub import load_dataset_tables, pick_split
+from distiller.tasks.readers import is_file_name, read_table
+from distiller.tasks.table import Table
+
+DEV_NAMES = ("validation", "dev", "valid")
+"""What the development split of a data set is called, tried in this order."""
+
+METRICS_OF: dict[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy", "f1_macro"),
+    "regression": ("spearman", "pearson", "rmse"),
+}
+
+
+def load_custom(task: Task) -> TaskData:
+    """Your own CSV, TSV, JSON, JSON Lines or Parquet files, or any data set that `datasets` resolves.
+
+    The label set is `task.labels`, else the one the data set declares, else the labels of the training rows, sorted.
+    Without a development split, `task.dev_fraction` of the training rows is held out by `task.split_seed`. Raises
+    `DataError` for rows or columns that cannot be used, `ConfigError` when no data is named.
+    """
+    tables, declared = _tables(task)
+    train = tables["train"]
+    kind = task.kind or _guess_kind(task, train, declared)
+    labels = () if kind == "regression" else _label_set(task, train, declared)
+    splits = {name: _split(task, name, table, kind, labels) for name, table in tables.items()}
+    _refuse_constant(task, train, splits["train"], labels)
+    if "dev" not in splits:
+        splits = _with_held_out(task, train, splits)
+    return TaskData(name=_name(task), kind=kind, labels=labels, metrics=METRICS_OF[kind], splits=splits)
+
+
+def _tables(task: Task) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
+    """(`train`, perhaps `dev` and `test` → table, column → declared class names)."""
+    named = {name: value for name in ("train", "dev", "test") if (value := getattr(task, name))}
+    if "train" in named and is_file_name(named["train"]):
+        return {name: read_table(_file(task, value)) for name, value in named.items()}, {}
+    if task.data is None:
+        raise ConfigError(
+            f"task.train is `{task.train}`, which is no file name, and task.data names no data set"
+            if task.train
+            else "a custom task names its data",
+            hint="task.train=FILE (.csv .tsv .jsonl .json .parquet), or task.data=FOLDER or a data set name",
+        )
+    if is_file_name(task.data):
+        raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
+    wanted = [task.text, task.label] + ([task.text_pair] if task.text_pair else [])
+    loaded, declared = load_dataset_tables(task.data, wanted, config=task.config)
+    named.setdefault("train", "train")
+    if "dev" not in named and (dev := next((name for name in DEV_NAMES if name in loaded), None)):
+        named["dev"] = dev
+    if "test" not in named and "test" in loaded:
+        named["test"] = "test"
+    return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}, declared
+
+
+def _file(task: Task, name: str) -> Path:
+    """A file name as given, or inside the folder `task.data`."""
+    inside = Path(task.data).expanduser() / name if task.data else Path(name)
+    return inside if inside.is_file() else Path(name)
+
+
+def _name(task: Task) -> str:
+    source = task.data or task.train or "custom"
+    return Path(source).stem if is_file_name(source) else source
+
+
+def _guess_kind(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> Kind:
+    """Regression when every label is written with a fraction, and not all fractions are 0 (1.0, 0.0: classes)."""
+    if task.labels or task.label in declared:
+        return "classification"
+    cells = [str(cell) for cell in train.column(task.label)]
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError:
+        return "classification"
+    written = all("." in cell or "e" in cell.lower() for cell in cells)
+    return "regression" if written and not all(value.is_integer() for value in values) else "classification"
+
+
+def _label_set(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    train.column(task.label)  # an absent column is said before anything about labels
+    if task.labels:
+        if len(set(task.labels)) < len(task.labels):
+            raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}")
+        return tuple(task.labels)
+    if task.label in declared:
+        return declared[task.label]
+    return tuple(sorted(set(train.classes(task.label)), key=_natural))
+
+
+def _natural(label: str) -> tuple[int, float, str]:
+    """Numbers before words, and 2 before 10."""
+    return (0, int(label), label) if label.isdecimal() else (1, 0, label)
+
+
+def _split(task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, ...]) -> Split:
+    return Split(
+        name=name,
+        texts=table.texts(task.text),
+        pairs=table.texts(task.text_pair) if task.text_pair else None,
+        labels=_labels(task, name, table, kind, labels),
+    )
+
+
+def _labels(
+    task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, ...]
+) -> tuple[int, ...] | tuple[float, ...] | None:
+    hidden = name == "test" and all(cell is None or cell == "" for cell in table.columns.get(task.label, ()))
+    if hidden:  # rows to predict, without the column or with nothing in it
+        return None
+    if kind == "regression":
+        return table.numbers(task.label)
+    return table.class_ids(task.label, {label: number for number, label in enumerate(labels)})
+
+
+def _refuse_constant(task: Task, train: Table, split: Split, labels: tuple[str, ...]) -> None:
+    values = set(split.labels or ())
+    if len(values) > 1:
+        return
+    only = next(iter(values))
+    shown = f"`{labels[int(only)]}`" if labels else f"{only:g}"
+    raise DataError(
+        f"`{train.where}`: all {len(train)} rows have the one `{task.label}` {shown}, so there is nothing to learn",
+        hint="a classifier needs rows of at least two labels, a regression at least two different numbers",
+    )
+
+
+def _with_held_out(task: Task, train: Table, splits: Mapping[str, Split]) -> dict[str, Split]:
+    rows = splits["train"]
+    if len(rows) < 2:
+        raise DataError(f"`{train.where}` has one row, too few to hold any out", hint="name a file in task.dev")
+    kept, held_out = hold_out(len(rows), task.dev_fraction, seed=task.split_seed)
+    return {**splits, "train": rows.take(kept), "dev": rows.take(held_out, name="dev")}

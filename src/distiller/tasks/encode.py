@@ -1,0 +1,208 @@
+"""Texts to token ids once, and token ids to padded batches many times."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distiller.errors import ConfigError, DataError, ModelError
+from distiller.tasks.data import Split
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CHUNK = 2000
+"""Rows given to the tokenizer at a time: enough for its threads, few enough for the memory."""
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """A split in tokens. A row is a dictionary of lists; rows lie end to end in flat arrays, 4 bytes a token."""
+
+    name: str
+    lengths: list[int]
+    """Tokens of each row, special tokens included."""
+    tokens: np.ndarray
+    """Token ids of all rows `[sum of lengths]`, int32."""
+    types: np.ndarray | None
+    """Segment ids of all rows, int8, if the tokenizer has them."""
+    labels: np.ndarray | None
+    """Class ids (int64) or numbers (float32) `[rows]`; `None`: unlabelled."""
+    truncated: int
+    """Rows that were cut."""
+    starts: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts", np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)]))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """`input_ids`, `attention_mask`, perhaps `token_type_ids` and `labels`, and `example_id`, the row number."""
+        row = range(len(self))[row]
+        span = slice(self.starts[row], self.starts[row + 1])
+        feature: dict[str, Any] = {
+            "input_ids": self.tokens[span].tolist(),
+            "attention_mask": [1] * self.lengths[row],
+            "example_id": row,
+        }
+        if self.types is not None:
+            feature["token_type_ids"] = self.types[span].tolist()
+        if self.labels is not None:
+            feature["labels"] = self.labels[row].item()
+        return feature
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over tokens, segments and labels: equal for whatever text and tokenizer give the same rows."""
+        digest = hashlib.sha256(self.starts.tobytes() + self.tokens.tobytes())
+        for column in (self.types, self.labels):
+            digest.update(b"-" if column is None else column.dtype.str.encode() + column.tobytes())
+        return digest.hexdigest()
+
+
+def encode(
+    split: Split,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    truncate: bool = True,
+    *,
+    model_limit: int | None = None,
+) -> EncodedSplit:
+    """`split` in the tokens of `tokenizer`, cut at `max_length` tokens, of a pair the longer text first.
+
+    Raises `DataError` for a longer row if not `truncate`; `ConfigError` if `max_length` exceeds `model_limit`, the
+    positions the model has, or leaves no room for text beside the special tokens.
+    """
+    if model_limit is not None and max_length > model_limit:
+        raise ConfigError(
+            f"task.max_length is {max_length}, but the model takes {model_limit} tokens",
+            hint=f"task.max_length={model_limit}",
+        )
+    special = tokenizer.num_special_tokens_to_add(pair=split.pairs is not None)
+    if max_length <= special:
+        raise ConfigError(
+            f"task.max_length is {max_length}, but {special} special tokens are added to every text",
+            hint=f"task.max_length={special + 1} or more",
+        )
+    lengths: list[int] = []
+    tokens: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    truncated = 0
+    for start in range(0, len(split), CHUNK):
+        rows = range(start, min(start + CHUNK, len(split)))
+        ids, segments, cut = _tokenize(split, rows, tokenizer, max_length if truncate else None)
+        long = next((position for position, row in enumerate(ids) if len(row) > max_length), None)
+        if long is not None:
+            raise DataError(
+                f"split `{split.name}`, row {split.ids[rows[long]] + 1}: {len(ids[long])} tokens, "
+                f"but task.max_length is {max_length}",
+                hint="task.truncate=true cuts longer texts; or raise task.max_length",
+            )
+        truncated += cut
+        lengths += map(len, ids)
+        tokens.append(np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]))
+        types += [np.asarray(segment, dtype=np.int8) for segment in segments]
+    return EncodedSplit(
+        name=split.name,
+        lengths=lengths,
+        tokens=np.concatenate(tokens),
+        types=np.concatenate(types) if types else None,
+        labels=_label_array(split),
+        truncated=truncated,
+    )
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Pads rows to the longest of them, rounded up to `pad_to_multiple_of` but not beyond `max_length`.
+
+    A batch has int64 tensors `input_ids`, `attention_mask`, perhaps `token_type_ids`, each `[rows, length]`, and
+    `example_ids` `[rows]`; `labels` are int64, or float32 for numbers. The tokenizer says with which ids and on which
+    side is padded, and stands in for an absent `max_length`.
+    """
+
+    tokenizer: Any
+    pad_to_multiple_of: int = 8
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokenizer.pad_token_id is None:
+            raise ModelError(
+                f"the tokenizer of `{self.tokenizer.name_or_path}` has no padding token",
+                hint="set pad_token in its tokenizer_config.json",
+            )
+
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The batch of some rows of an `EncodedSplit`."""
+        import torch
+
+        longest = max(len(feature["input_ids"]) for feature in features)
+        limit = self.max_length or self.tokenizer.model_max_length
+        width = max(longest, min(-(-longest // self.pad_to_multiple_of) * self.pad_to_multiple_of, limit))
+        fill = {
+            "input_ids": self.tokenizer.pad_token_id,
+            "attention_mask": 0,
+            "token_type_ids": self.tokenizer.pad_token_type_id,
+        }
+        batch = {
+            name: torch.from_numpy(_padded([feature[name] for feature in features], width, value, self._left))
+            for name, value in fill.items()
+            if name in features[0]
+        }
+        if "example_id" in features[0]:
+            batch["example_ids"] = torch.tensor([feature["example_id"] for feature in features], dtype=torch.long)
+        if "labels" in features[0]:
+            labels = [feature["labels"] for feature in features]
+            kind = torch.float32 if isinstance(labels[0], float) else torch.long
+            batch["labels"] = torch.tensor(labels, dtype=kind)
+        return batch
+
+    @property
+    def _left(self) -> bool:
+        return self.tokenizer.padding_side == "left"
+
+
+def _tokenize(
+    split: Split, rows: Sequence[int], tokenizer: Any, max_length: int | None
+) -> tuple[list[list[int]], list[list[int]], int]:
+    """(token ids, segment ids if the tokenizer has them, rows cut); nothing is cut where `max_length` is `None`."""
+    found = tokenizer(
+        [split.texts[row] for row in rows],
+        None if split.pairs is None else [split.pairs[row] for row in rows],
+        truncation="longest_first" if max_length else False,
+        max_length=max_length,
+        padding=False,
+        return_attention_mask=False,
+        verbose=False,  # no word on texts beyond the model's limit: they are cut or refused here
+    )
+    ids, segments = found["input_ids"], found.get("token_type_ids") or []
+    full = [position for position, row in enumerate(ids) if len(row) == max_length]
+    if found.encodings is not None:  # a fast tokenizer keeps what it cut off
+        cut = sum(bool(found.encodings[position].overflowing) for position in full)
+    elif full:
+        whole, _, _ = _tokenize(split, [rows[position] for position in full], tokenizer, None)
+        cut = sum(len(row) > len(ids[position]) for position, row in zip(full, whole, strict=True))
+    else:
+        cut = 0
+    return ids, segments, cut
+
+
+def _label_array(split: Split) -> np.ndarray | None:
+    if split.labels is None:
+        return None
+    return np.asarray(split.labels, dtype=np.float32 if isinstance(split.labels[0], float) else np.int64)
+
+
+def _padded(rows: Sequence[Sequence[int]], width: int, value: int, left: bool) -> np.ndarray:
+    padded = np.full((len(rows), width), value, dtype=np.int64)
+    for target, row in zip(padded, rows, strict=True):
+        if left:
+            target[width - len(row) :] = row
+        else:
+            target[: len(row)] = row
+    return padded

@@ -1,0 +1,72 @@
+"""Tables from whatever `datasets` resolves: a name, a folder of files, or a folder written by `save_to_disk`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distiller.errors import DataError, MissingPackageError, did_you_mean
+from distiller.tasks.table import Table
+
+SAVED = ("dataset_dict.json", "state.json")
+"""What tells a folder written by `save_to_disk` from a folder of data files."""
+
+
+def load_dataset_tables(
+    data: str, columns: Sequence[str], *, config: str | None = None
+) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
+    """(split → table, column → class names) of the data set `data`, local or from the hub.
+
+    Only the cells of `columns` are read; of the others the table knows just the names. A `ClassLabel` column holds
+    class names instead of ids, and `None` where the id is negative, which is how test labels are hidden. Raises
+    `MissingPackageError` without `datasets`, `DataError` when the data set cannot be loaded.
+    """
+    loaded = _load(data, config)
+    tables: dict[str, Table] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    for split, rows in loaded.items():
+        cells: dict[str, Sequence[Any]] = dict.fromkeys(rows.column_names, ())
+        for column in set(columns) & set(cells):
+            values = list(rows[column])
+            classes = getattr(rows.features[column], "names", None)
+            if classes is not None:
+                names[column] = tuple(classes)
+                values = [None if value is None or value < 0 else classes[value] for value in values]
+            cells[column] = values
+        tables[str(split)] = Table(f"{data}:{split}", cells)
+    return tables, names
+
+
+def pick_split(tables: Mapping[str, Table], wanted: str, *, data: str) -> Table:
+    """The table of the split `wanted`. Raises `DataError` that names the splits there are."""
+    if wanted not in tables:
+        raise DataError(f"`{data}` has no split `{wanted}`", hint=did_you_mean(wanted, list(tables)))
+    return tables[wanted]
+
+
+def _load(data: str, config: str | None) -> Mapping[Any, Any]:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingPackageError(
+            f"loading the data set `{data}` needs the package `datasets`", hint='pip install "distiller-nlp[data]"'
+        ) from None
+    folder = Path(data).expanduser()
+    bars = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()  # a report of progress in someone else's style, on every load
+    try:
+        if any((folder / name).is_file() for name in SAVED):
+            saved = datasets.load_from_disk(str(folder))
+            return saved if isinstance(saved, datasets.DatasetDict) else {"train": saved}
+        loaded = datasets.load_dataset(str(folder) if folder.is_dir() else data, config)
+    except Exception as error:  # it lets through whatever readers, parsers and the network raise
+        cause = error.__cause__ or error
+        reason = next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__
+        where = "" if folder.exists() else "; without a network, name a folder of files or one by `save_to_disk`"
+        known = f", configuration `{config}`" if config else ""
+        raise DataError(
+            f"the data set `{data}`{known} cannot be loaded: {reason}", hint=f"see task.data and task.config{where}"
+        ) from None
+    finally:
+        if bars:
+            datasets.enable_progress_bars()
+    return loaded

