@@ -25,7 +25,10 @@ TASKS = {"rte": [0, 1, 2], "mrpc": [0, 1, 2], "stsb": [0], "cola": [0]}
 """Task to seeds."""
 METHODS = ["vanilla-kd", "mse", "cos", "pkd", "mi-alpha", "mi-alpha-emd"]
 TEACHER = {"epochs": 4, "batch_size": 32}
-TRAINING = {"epochs": 3, "batch_size": 32, "log_every": 50}
+TRAINING = {
+    "minilm-3": {"epochs": 2, "batch_size": 32, "log_every": 50},
+    "bert-tiny": {"epochs": 5, "batch_size": 32, "log_every": 50, "learning_rate": 3e-4},
+}
 
 
 def objective(method: str, task: str) -> dict[str, Any]:
@@ -46,14 +49,13 @@ def run_file(task: str, student: str, method: str, arguments: argparse.Namespace
         "minilm-3": {"layers": 3, "model": f"{arguments.models}/minilm-l6-h384"},
         "bert-tiny": {"model": f"{arguments.models}/bert-tiny"},
     }
-    faster = {"learning_rate": 3e-4} if student == "bert-tiny" else {}
     return {
         "recipe": method,
         "task": {"name": task, "data": arguments.data},
         "teacher": {"model": f"{arguments.models}/minilm-l6-h384", "training": TEACHER},
         "student": students[student],
         "objective": objective(method, task),
-        "training": TRAINING | faster,
+        "training": TRAINING[student],
         "seeds": TASKS[task],
         "output": f"{arguments.out}/{task}/{student}/{method}",
         "cache": f"{arguments.out}/cache",

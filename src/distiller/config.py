@@ -296,7 +296,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 def to_yaml(config: Config, *, exclude_defaults: bool = False) -> str:
     """YAML text that `parse_run` turns back into an equal object."""
     return yaml.safe_dump(
-        config.model_dump(mode="json", exclude_defaults=exclude_defaults), sort_keys=False, allow_unicode=True, width=110
+        config.model_dump(mode="json", exclude_defaults=exclude_defaults),
+        sort_keys=False,
+        allow_unicode=True,
+        width=110,
     )
 
 

@@ -8,11 +8,9 @@ from transformers import PretrainedConfig
 
 from distiller.config import Run, Training
 from distiller.models.cost import flops, parameter_count, training_memory
-from distiller.models.load import load_config, load_tokenizer, with_labels
-from distiller.models.students import same_vocabulary, student_config, student_tokenizer
-from distiller.run import check_parts, resolve, stages_of
-from distiller.tasks import load_task
-from distiller.training.device import accelerator, choose_attention, choose_precision
+from distiller.run.plan import blueprint, stages_of
+from distiller.run.setup import machine
+from distiller.training.device import accelerator
 
 
 @dataclass(frozen=True)
@@ -53,22 +51,11 @@ class Forecast:
 
 def forecast(run: Run) -> Forecast:
     """Resolve `run` against its data and models and size it. Raises `DistillerError` for what would stop it."""
-    data = load_task(run.task)
-    run = resolve(run, data)
-    labels = list(data.labels) if data.kind == "classification" else None
-    teacher = with_labels(
-        load_config(run.teacher.model, trust_remote_code=run.teacher.trust_remote_code), kind=data.kind, labels=labels
-    )
-    teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=run.teacher.trust_remote_code)
-    tokenizer = student_tokenizer(run.student, teacher_tokenizer)
-    student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
-    shared = same_vocabulary(tokenizer, teacher_tokenizer)
-    check_parts(run, student, teacher, shared_tokens=shared, regression=data.kind == "regression")
+    plan = blueprint(run)
+    run, data, teacher, student = plan.run, plan.data, plan.teacher, plan.student
     length = run.task.max_length or data.default_max_length
     stages = stages_of(run)
-    device = accelerator()
-    precision = choose_precision(run.training.precision, device)
-    attention = choose_attention(run.training.attention, device, precision)
+    precision, attention = machine(run)
     return Forecast(
         run=run,
         examples={name: len(split) for name, split in data.splits.items()},
@@ -82,7 +69,7 @@ def forecast(run: Run) -> Forecast:
             teacher=teacher,
             half=precision != "fp32",
         ),
-        machine=f"{device} in {precision} with {attention} attention",
+        machine=f"{accelerator()} in {precision} with {attention} attention",
     )
 
 

@@ -9,7 +9,8 @@ from transformers.utils import logging as transformers_logging
 from distiller.config import Run, Task, load_run
 from distiller.errors import DataError, OutputError, did_you_mean
 from distiller.models.load import load_config, load_model, load_tokenizer, resolve
-from distiller.run import RUN_FILE, STUDENT
+from distiller.run.output import RUN_FILE
+from distiller.run.seeds import STUDENT
 from distiller.tasks import load_task
 from distiller.tasks.data import Split
 from distiller.tasks.encode import Collator, encode
@@ -43,9 +44,7 @@ def evaluate(
     return scores(data, logits.numpy(), chosen.labels)
 
 
-def predict(
-    model: str, texts: Path, *, text: str | None = None, text_pair: str | None = None
-) -> list[dict[str, str]]:
+def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str | None = None) -> list[dict[str, str]]:
     """One row per row of the file `texts`: `label` and the probability of every class, or `score` for regression.
 
     `text` and `text_pair` are column names; by default those of the run, else `text`. Raises `DistillerError`.
@@ -54,17 +53,8 @@ def predict(
     name, run = _model_and_run(model, None, ())
     task = run.task if run and run.task.name == "custom" else Task()
     first, second = text or task.text, text_pair or (task.text_pair if text is None else None)
-    rows = list(read_rows(texts))
-    for column in filter(None, (first, second)):
-        if column not in rows[0]:
-            raise DataError(
-                f"`{texts}` has no column `{column}`", hint=f"{did_you_mean(column, list(rows[0]))} (--text, --text-pair)"
-            )
-    split = Split(
-        "predict",
-        tuple(str(row[first]) for row in rows),
-        tuple(str(row[second]) for row in rows) if second else None,
-    )
+    table = read_table(texts)
+    split = Split("predict", table.texts(first), table.texts(second) if second else None)
     shape: Any = load_config(name)
     regression = shape.num_labels == 1
     names = None if regression else [shape.id2label[index] for index in range(shape.num_labels)]

@@ -1,6 +1,8 @@
 """The command `distiller`: data to stdout, words to stderr, a user's mistake exits 2."""
 
+import os
 import sys
+import warnings
 
 import typer
 
@@ -23,6 +25,9 @@ for module in (run, recipes, check, evaluate, predict, show, components):
 
 def main() -> None:
     """Entry point: every error a user can cause is one line and a hint."""
+    # Threads that wait should sleep: spinning ones slow every other process on the machine down, some by a factor of 8.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
         app()
     except DistillerError as error:

@@ -33,7 +33,9 @@ def run(
     from distiller.cli.show import print_record
     from distiller.run import distil
 
-    record = distil(load(source, overrides or []), resume=resume, overwrite=overwrite, console=None if quiet else progress())
+    record = distil(
+        load(source, overrides or []), resume=resume, overwrite=overwrite, console=None if quiet else progress()
+    )
     if json:
         console().print_json(record.model_dump_json())
     else:

@@ -77,5 +77,7 @@ def _row(label: str, facts: "ModelFacts", record: "Record") -> list[str]:
 
 
 def _score(facts: "ModelFacts", metric: str) -> str:
+    if metric not in facts.scores:
+        return "–"
     value = f"{100 * facts.scores[metric]:.1f}"
     return f"{value} ± {100 * facts.spread[metric].std:.1f}" if metric in facts.spread else value

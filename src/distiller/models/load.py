@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PretrainedConfig,
@@ -168,8 +169,11 @@ def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) ->
     return [theirs.index(label) for label in ours] if sorted(ours) == sorted(theirs) else None
 
 
-def longest_input(model: PreTrainedModel) -> int:
+def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
     """How many tokens the model takes; fewer than its position table holds where positions start after padding."""
+    if isinstance(model, PretrainedConfig):
+        with torch.device("meta"):
+            model = AutoModel.from_config(model)
     for name, module in model.base_model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)

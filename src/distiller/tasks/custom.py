@@ -89,7 +89,9 @@ def _label_set(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]
     train.column(task.label)  # an absent column is said before anything about labels
     if task.labels:
         if len(set(task.labels)) < len(task.labels):
-            raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}")
+            raise ConfigError(
+                f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place"
+            )
         return tuple(task.labels)
     if task.label in declared:
         return declared[task.label]

@@ -87,6 +87,7 @@ class ViewCollator:
         self.teacher = teacher
 
     def __call__(self, features: list[Mapping[str, Any]]) -> Batch:
+        """The nested batch of these features."""
         nested = ("augmented", "teacher")
         batch = self.student([{k: v for k, v in feature.items() if k not in nested} for feature in features])
         if "teacher" in features[0] and self.teacher is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distiller.models.signals import SignalReader
@@ -22,7 +22,7 @@ def predict_logits(
 ) -> Tensor:
     """Logits `[examples, classes]` of every example of `split`, float32 on the CPU; long texts go first."""
     device = torch.device(accelerator())
-    model = model.to(device).eval()
+    nn.Module.to(model, device).eval()
     order = torch.as_tensor(split.lengths).argsort(descending=True)
     found: list[Tensor] = []
     reader = SignalReader(model)

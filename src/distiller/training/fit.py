@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, TrainingArguments
-from transformers.integrations import TensorBoardCallback
+from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from distiller import config
@@ -97,7 +97,9 @@ def fit(
         for callback in callbacks:
             if isinstance(callback, ProgressBar):
                 callback.close()
-    history = [_repeatable(entry) for entry in trainer.state.log_history if _repeatable(entry).keys() - {"step", "epoch"}]
+    history = [
+        _repeatable(entry) for entry in trainer.state.log_history if _repeatable(entry).keys() - {"step", "epoch"}
+    ]
     evaluations = [entry for entry in history if f"eval_{job.metric}" in entry]
     best = max(evaluations, key=lambda entry: entry[f"eval_{job.metric}"]) if select_best else evaluations[-1]
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -123,12 +125,13 @@ def training_arguments(
 ) -> TrainingArguments:
     """The `transformers.TrainingArguments` that `training` means on this machine."""
     precision = choose_precision(training.precision, accelerator())
-    micro_batches = math.ceil(len(job.train) / training.batch_size)
+    contrasts = any(term.loss.startswith("mi_") for term in objective.intermediate)
+    remainder = len(job.train) % training.batch_size
+    drops = contrasts and 0 < remainder < 3 < len(job.train)  # mutual information needs three examples
+    micro_batches = len(job.train) // training.batch_size + (remainder > 0 and not drops)
     steps_per_epoch = max(1, math.ceil(micro_batches / training.accumulate))
     total = training.max_steps or math.ceil(steps_per_epoch * training.epochs)
     every = max(1, math.ceil(min(steps_per_epoch, total) / training.evaluations))
-    contrasts = any(term.loss.startswith("mi_") for term in objective.intermediate)
-    remainder = len(job.train) % training.batch_size
     return TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         seed=seed,
@@ -146,7 +149,7 @@ def training_arguments(
         optim="adamw_torch_fused",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
-        dataloader_drop_last=contrasts and 0 < remainder < 3 < len(job.train),
+        dataloader_drop_last=drops,
         dataloader_pin_memory=torch.accelerator.is_available(),
         eval_strategy="steps",
         eval_steps=every,

@@ -8,6 +8,7 @@ over the whole optimisation step, so gradient accumulation and data parallelism 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,9 +87,7 @@ class IntermediateTerm(nn.Module):
                 options["baseline"] = "none"  # alpha = 1 never reads the baseline
             shared = wish.shared if wish.shared is not None else self.transport is None
             keys = ["all"] if shared else [_pair_key(pair) for pair in self.pairs]
-            return nn.ModuleDict(
-                {key: CRITICS[name].function(teacher.width, student.width, **options) for key in keys}
-            )
+            return nn.ModuleDict({key: CRITICS[name].function(teacher.width, student.width, **options) for key in keys})
         if self.head_kind == "projection" and (term.projection.always or student.width != teacher.width):
             keys = ["all"] if term.projection.shared else sorted({str(pair.student) for pair in self.pairs})
             return nn.ModuleDict({key: projection(student.width, teacher.width) for key in keys})
@@ -177,8 +176,9 @@ class DistillationObjective(nn.Module):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any term compares with the teacher."""
-        return bool(self.terms) or any(beta > 0 for beta, _ in self.weights.values())
+        """Whether any term compares with the teacher, or takes its labels from it."""
+        labels = self.augmented_label != "gold" and self.weights["augmented"][1] > 0
+        return bool(self.terms) or labels or any(beta > 0 for beta, _ in self.weights.values())
 
     def forward(self, views: Mapping[str, View]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each unweighted component by name (`prediction`, `label`, `mi_alpha`, …).
@@ -268,6 +268,6 @@ def _pair_key(pair: LayerPair) -> str:
     return f"{pair.student}-{pair.teacher}"
 
 
-def _without(options: Mapping[str, object]) -> dict[str, object]:
+def _without(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a transport mapping that its solver takes."""
     return {name: value for name, value in options.items() if name != "include_embeddings"}

@@ -82,10 +82,8 @@ def teacher_outputs(
         return None, None
     if teacher.attention_layers:
         return None, "teacher outputs were not cached: attention maps are computed in every step"
-    shape = teacher.model.config
-    size = 4 * (
-        sum(split.lengths) * shape.hidden_size * len(teacher.hidden_layers) + len(split) * shape.num_labels
-    )
+    shape: Any = teacher.model.config
+    size = 4 * (sum(split.lengths) * shape.hidden_size * len(teacher.hidden_layers) + len(split) * shape.num_labels)
     room = min(training.cache_gb * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
     if training.cache_teacher == "auto" and size > room:
         return None, f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"

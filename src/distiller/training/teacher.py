@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
@@ -24,14 +25,13 @@ class FrozenTeacher:
         device: torch.device,
         precision: Precision = "fp32",
     ) -> None:
-        self.model = frozen_teacher(model).to(device)
+        self.model = frozen_teacher(model)
+        nn.Module.to(self.model, device)
         self.hidden_layers = sorted(hidden_layers)
         self.attention_layers = sorted(attention_layers)
         self.device = device
         self.precision: Precision = precision
-        self._reader = SignalReader(
-            self.model, hidden_layers=hidden_layers, attention_layers=attention_layers
-        )
+        self._reader = SignalReader(self.model, hidden_layers=hidden_layers, attention_layers=attention_layers)
 
     def __call__(self, inputs: Mapping[str, Any]) -> Signals:
         """What the teacher makes of a batch on its device; the tensors may take part in a student's graph."""
@@ -43,7 +43,7 @@ class FrozenTeacher:
             signals.logits.clone(),
             {layer: state.clone() for layer, state in signals.hidden_states.items()},
             {layer: scores.clone() for layer, scores in signals.attention_scores.items()},
-            inputs["attention_mask"],
+            signals.mask.clone(),
         )
 
     def close(self) -> None:

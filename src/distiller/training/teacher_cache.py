@@ -32,7 +32,7 @@ class TeacherCache:
         }
 
     def read(self, example_ids: Tensor, mask: Tensor) -> Signals:
-        """The teacher's outputs for examples `[b]`, padded like `mask` `[b, l]` (zeros where it is 0), on its device."""
+        """The teacher's outputs for examples `[b]`, padded with zeros like `mask` `[b, l]`, on its device."""
         ids = example_ids.cpu()
         valid = mask.bool().cpu()
         starts = self.offsets[ids]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel, Trainer
+from transformers import PretrainedConfig, PreTrainedModel, Trainer, set_seed
 
 from distiller import config
 from distiller.errors import ConfigError, RunError
@@ -90,6 +90,7 @@ class DistillationTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         wish = objective if isinstance(objective, config.Objective) else config.Objective(**(objective or {}))
+        set_seed(kwargs["args"].seed)  # as `Trainer` does, but before projections and critics are drawn
         parts = DistillationObjective(
             wish,
             student=anatomy(model.config),
@@ -98,6 +99,11 @@ class DistillationTrainer(Trainer):
         )
         if parts.needs_teacher and teacher is None:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
+        if any(term.loss.startswith("mi_") for term in wish.intermediate) and kwargs["args"].train_batch_size < 3:
+            raise ConfigError(
+                "mutual information compares at least three examples, and a batch has fewer",
+                hint="raise training.batch_size; training.accumulate does not help",
+            )
         kwargs["args"].remove_unused_columns = False
         kwargs["args"].logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
         kwargs["args"].label_names = ["labels"]
@@ -129,6 +135,8 @@ class DistillationTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The micro-batches of one optimisation step, and the totals their losses are divided by."""
         batches: list[Batch] = []
+        if self.state.global_step >= self.state.max_steps:  # resumed after its last step: `Trainer` would take another
+            return batches, {}
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
             if batch is None:
@@ -142,19 +150,25 @@ class DistillationTrainer(Trainer):
         """Eq. (1) on one micro-batch: its share of the optimisation step's loss."""
         totals = num_items_in_batch if isinstance(num_items_in_batch, dict) else self._totals([inputs])
         views = views_of(inputs)
-        weights = self.distillation.objective.weights
-        views = {name: view for name, view in views.items() if name == "original" or any(weights[name])}
-        teacher = {name: self.teacher_signals(view) for name, view in views.items()} if self.teacher else None
+        objective = self.distillation.objective
+        if any(objective.weights["augmented"]) and "augmented" not in views:
+            raise ConfigError(
+                "the objective weights an augmented view, and the examples have none",
+                hint="set beta2 and gamma2 to 0, or give each example an `augmented` one",
+            )
+        if not any(objective.weights["augmented"]) and not objective.terms:
+            views = {"original": views["original"]}
+        teacher = {name: self.teacher_signals(view, name) for name, view in views.items()} if self.teacher else None
         loss, components = model(views=views, teacher=teacher, totals=totals)
         if self.args.world_size > 1:
             loss = loss * self.args.world_size  # totals span all processes, and gradients are averaged over them
         self._note(components)
         return (loss, components) if return_outputs else loss
 
-    def teacher_signals(self, view: Batch) -> Signals:
-        """What the teacher says of a view `[b, l]`, from the cache when it is there. Never part of a graph."""
+    def teacher_signals(self, view: Batch, name: str = "original") -> Signals:
+        """What the teacher says of a view `[b, l]`; the original one is read from the cache when it is there."""
         inputs = view.get("teacher", view)
-        if self.teacher_cache is not None and "example_ids" in view and not view.get("is_augmented", False):
+        if self.teacher_cache is not None and "example_ids" in view and name == "original":
             return self.teacher_cache.read(view["example_ids"], inputs["attention_mask"])
         assert self.teacher is not None
         return self.teacher(inputs)
@@ -170,7 +184,7 @@ class DistillationTrainer(Trainer):
         )
 
     def _totals(self, batches: list[Batch]) -> dict[str, Totals]:
-        counted = count(batches)
+        counted: dict[str, Any] = count(batches)
         if self.args.world_size > 1:
             counted = {
                 name: tuple(self.accelerator.reduce(number.to(self.args.device), "sum") for number in numbers)
@@ -183,7 +197,7 @@ class DistillationTrainer(Trainer):
 
     # --- logging ----------------------------------------------------------------------------------------------
 
-    def _note(self, components: Mapping[str, Tensor]) -> None:
+    def _note(self, components: dict[str, Tensor]) -> None:
         """Add to the running sums on the device; nothing is copied to the host before the next log line."""
         for name, value in components.items():
             self._components[name] = self._components[name] + value if name in self._components else value
@@ -193,18 +207,30 @@ class DistillationTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean of every component since the last log line. Raises `RunError` for a loss that is not finite."""
         if "loss" in logs and self._component_steps:
-            means = {f"loss/{name}": value.item() / self._component_steps for name, value in self._components.items()}
+            # each process has seen its share of what the totals count
+            sums: dict[str, Any] = {
+                name: self.accelerator.reduce(value, "sum") for name, value in self._components.items()
+            }
+            logs = logs | {f"loss/{name}": value.item() / self._component_steps for name, value in sums.items()}
             self._components, self._component_steps = {}, 0
-            broken = [name for name, value in means.items() if not math.isfinite(value)]
-            if broken or not math.isfinite(logs["loss"]):
-                raise RunError(
-                    f"{broken[0] if broken else 'loss'} is not a number by step {self.state.global_step}",
-                    hint="lower training.learning_rate, set training.max_grad_norm=1, or training.precision=fp32",
-                )
-            logs = {**logs, **means}
+        losses = [name for name in logs if name.startswith("loss/")] + ["loss", "train_loss"]
+        broken = [name for name in losses if not math.isfinite(logs.get(name, 0.0))]
+        if broken:  # `train_loss`, the mean over all steps, comes last: no step is left out
+            raise RunError(
+                f"{broken[0]} is not a number by step {self.state.global_step}",
+                hint="lower training.learning_rate, set training.max_grad_norm=1, or training.precision=fp32",
+            )
         super().log(logs, start_time)
 
     # --- data, optimiser, checkpoints -------------------------------------------------------------------------
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Batches of every development example: `dataloader_drop_last` is for training alone."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset = train_dataset if train_dataset is not None else self.train_dataset
@@ -212,12 +238,13 @@ class DistillationTrainer(Trainer):
         if lengths is None:
             return super()._get_train_sampler(train_dataset)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return LengthBucketSampler(lengths, batch_size, self.args.data_seed or self.args.seed)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return LengthBucketSampler(lengths, batch_size, seed)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW over four groups: student and parts of the objective, each with and without weight decay."""
         if self.optimizer is None:
-            trained = model if model is not None else self.model
+            trained: Any = model if model is not None else self.model
             decayed = set(self.get_decay_parameter_names(trained))
             groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
             for name, parameter in trained.named_parameters():

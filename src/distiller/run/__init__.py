@@ -1,0 +1,39 @@
+"""`distil(run)`: from a Run to a Record.
+
+The order is: data, teacher (fine-tuned if need be), baseline, then one training per seed. What does not depend on
+the seed is done once and shared; what is finished is kept, so an interrupted run is resumed where it stopped.
+"""
+
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from transformers.utils import logging as transformers_logging
+
+from distiller.config import Run
+from distiller.record import FILE, Record, load_record
+from distiller.run.output import claim, finish
+from distiller.run.seeds import baseline_scores, train_seed
+from distiller.run.setup import prepare
+
+
+def distil(run: Run, *, resume: bool = False, overwrite: bool = False, console: Console | None = None) -> Record:
+    """Carry out `run` and write its output folder: `student/`, `run.yaml` and, last of all, `record.json`.
+
+    With `resume`, what an interrupted run finished is kept and its newest checkpoint continued; a finished run
+    returns its Record. `overwrite` replaces a finished output. `console` shows progress. Raises `DistillerError`.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    folder = Path(run.output)
+    if resume and (folder / FILE).exists():
+        return load_record(folder)
+    started = time.perf_counter()
+    if run.training.threads:
+        torch.set_num_threads(run.training.threads)
+    setup = prepare(run, console)
+    claim(folder, setup.run, resume=resume, overwrite=overwrite)
+    baseline = baseline_scores(setup) if run.baseline else None
+    results = [train_seed(setup, seed, folder / "seeds" / str(seed), resume) for seed in run.seeds]
+    return finish(setup, folder, baseline, results, started)

@@ -1,0 +1,158 @@
+"""What a run means in full: published defaults filled in, options checked, consecutive trainings spelt out."""
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import ValidationError
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from distiller import config
+from distiller.config import Run
+from distiller.errors import ConfigError
+from distiller.models.load import load_config, load_tokenizer, longest_input, with_labels
+from distiller.models.students import same_vocabulary, student_config, student_tokenizer
+from distiller.objectives.intermediate import INTERMEDIATE
+from distiller.tasks import load_task
+from distiller.tasks.data import TaskData
+from distiller.training.objective import DistillationObjective, prediction_choice
+from distiller.training.trainer import anatomy
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of a run with everything filled in."""
+
+    name: str
+    objective: config.Objective
+    training: config.Training
+
+
+def stages_of(run: Run) -> list[Stage]:
+    """The consecutive trainings of a run: its stages, or the one training that it is."""
+    if not run.stages:
+        return [Stage("distil", run.objective, run.training)]
+    fields = run.training.model_dump()
+    try:
+        return [
+            Stage(stage.name, stage.objective, config.Training.model_validate({**fields, **stage.training}))
+            for stage in run.stages
+        ]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"stages: training.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A resolved run and the shapes of its models: everything that can be known without large weights."""
+
+    run: Run
+    data: TaskData
+    teacher: PretrainedConfig
+    student: PretrainedConfig
+    teacher_tokenizer: PreTrainedTokenizerBase
+    student_tokenizer: PreTrainedTokenizerBase
+    shared_tokens: bool
+    """Whether teacher and student read the same tokens."""
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Class names, or `None` for regression."""
+        return list(self.data.labels) if self.data.kind == "classification" else None
+
+
+def blueprint(run: Run) -> Blueprint:
+    """Check `run` against its data and models, before anything is trained. Raises `DistillerError`."""
+    data = load_task(run.task)
+    run = resolve(run, data)
+    labels = list(data.labels) if data.kind == "classification" else None
+    trusted = run.teacher.trust_remote_code
+    teacher = load_config(run.teacher.model, trust_remote_code=trusted)
+    teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=trusted)
+    tokenizer = student_tokenizer(run.student, teacher_tokenizer)
+    student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
+    made = Blueprint(
+        run=run,
+        data=data,
+        teacher=with_labels(teacher, kind=data.kind, labels=labels),
+        student=student,
+        teacher_tokenizer=teacher_tokenizer,
+        student_tokenizer=tokenizer,
+        shared_tokens=same_vocabulary(tokenizer, teacher_tokenizer),
+    )
+    _check_length(made)
+    _check_parts(made)
+    return made
+
+
+def resolve(run: Run, data: TaskData) -> Run:
+    """`run` with the published defaults filled in for this task, checked for options that contradict each other."""
+    augmented = bool(run.augmentation)
+    if augmented:
+        raise ConfigError(
+            f"no augmentation operator is called `{run.augmentation[0].name}`",
+            hint="this version has none yet; leave `augmentation` empty",
+        )
+    task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
+    stages = [stage.model_copy(update={"objective": _published(stage.objective, data)}) for stage in run.stages]
+    resolved = run.model_copy(update={"task": task, "objective": _published(run.objective, data), "stages": stages})
+    for stage in stages_of(resolved):
+        _check_objective(stage.objective, stage.training)
+    return resolved
+
+
+def _published(objective: config.Objective, data: TaskData) -> config.Objective:
+    """Weights of appendix G of arXiv:2109.11105, without augmentation."""
+    defaults = {"gamma1": 0.0, "beta2": 0.0, "gamma2": 0.0}
+    unset = {name: value for name, value in defaults.items() if getattr(objective, name) is None}
+    prediction = prediction_choice(objective, regression=data.kind == "regression")
+    return objective.model_copy(update={**unset, "prediction": prediction})
+
+
+def _check_objective(objective: config.Objective, training: config.Training) -> None:
+    active = [term for term in objective.intermediate if term.weight > 0 and objective.intermediate_weight > 0]
+    if not active and objective.beta1 == 0 and not objective.gamma1:
+        raise ConfigError(
+            "every weight of the objective is 0, so there is nothing to learn",
+            hint="set objective.beta1 (teacher) or objective.gamma1 (gold labels)",
+        )
+    if any(INTERMEDIATE[term.loss].traits["head"] == "critic" for term in active) and training.batch_size < 3:
+        raise ConfigError("mutual information needs at least three examples in a batch", hint="training.batch_size=16")
+    for term in active:
+        if term.mapping.options.get("update_weights") and INTERMEDIATE[term.loss].traits.get("signed", False):
+            raise ConfigError(
+                f"mapping `emd` cannot update its weights by `{term.loss}`, which may be negative",
+                hint="leave out update_weights, or use another loss",
+            )
+
+
+def _check_length(plan: Blueprint) -> None:
+    """The longest input must fit both models."""
+    wanted = plan.run.task.max_length or 0
+    for role, shape in (("teacher", plan.teacher), ("student", plan.student)):
+        limit = longest_input(shape)
+        if wanted > limit:
+            raise ConfigError(
+                f"task.max_length is {wanted}, but the {role} takes {limit} tokens", hint=f"task.max_length={limit}"
+            )
+
+
+def _check_parts(plan: Blueprint) -> None:
+    """Build every stage's objective once, so that names, options, layers and widths that do not fit are said now."""
+    for stage in stages_of(plan.run):
+        with torch.random.fork_rng(devices=[]):
+            DistillationObjective(
+                stage.objective,
+                student=anatomy(plan.student),
+                teacher=anatomy(plan.teacher),
+                regression=plan.data.kind == "regression",
+            )
+        if plan.shared_tokens:
+            continue
+        for term in stage.objective.intermediate:
+            pooled = INTERMEDIATE[term.loss].traits.get("pooled", False) and term.options.get("tokens") != "all"
+            if not pooled:
+                raise ConfigError(
+                    f"`{term.loss}` compares tokens, but teacher and student have different tokenizers",
+                    hint="use `pkd` or `mi_alpha`, or a student with the teacher's tokenizer",
+                )

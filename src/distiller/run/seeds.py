@@ -1,0 +1,151 @@
+"""The trainings of a run: the baseline, and one student for each seed through all stages."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, set_seed
+
+from distiller.models.load import weights_fingerprint
+from distiller.record import SeedResult, write_json
+from distiller.run.plan import Stage, stages_of
+from distiller.run.setup import Setup, machine
+from distiller.tasks.encode import Collator
+from distiller.training.device import accelerator
+from distiller.training.evaluate import predict_logits
+from distiller.training.fit import Fit, fit
+from distiller.training.objective import DistillationObjective
+from distiller.training.shared_work import fine_tune, folder_megabytes, teacher_outputs
+from distiller.training.teacher import FrozenTeacher
+from distiller.training.teacher_cache import TeacherCache
+from distiller.training.trainer import anatomy
+
+STUDENT = "student"
+RESULT = "result.json"
+
+
+def baseline_scores(setup: Setup) -> list[dict[str, float]]:
+    """Development scores, by seed, of the same student trained on the gold labels alone."""
+    run = setup.run
+    return [
+        fine_tune(
+            setup.store,
+            "baselines",
+            lambda seed=seed: setup.new_student(seed),
+            setup.label_job,
+            run.training,
+            seed=seed,
+            title=f"fine-tune the student without a teacher, seed {seed}",
+            console=setup.console,
+        ).scores
+        for seed in run.seeds
+    ]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One finished seed: its result, and what its training took here."""
+
+    result: SeedResult
+    seconds: float
+    examples_per_second: float
+    cache_megabytes: float
+    notes: list[str]
+
+
+def train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
+    """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome."""
+    if resume and (folder / RESULT).exists():
+        return _trained_from(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+    fits: list[Fit] = []
+    notes: list[str] = []
+    cached = 0.0
+    set_seed(seed)
+    student = setup.new_student(seed)
+    for stage in stages_of(setup.run):
+        outputs, note = _teacher_outputs(setup, student, stage)
+        cached += folder_megabytes(outputs) if outputs else 0.0
+        notes += [note] if note else []
+        objective = stage.objective
+        fits.append(
+            fit(
+                student,
+                setup.job,
+                stage.training,
+                objective=objective,
+                folder=folder / stage.name,
+                seed=seed,
+                title=f"{stage.name}, seed {seed}",
+                teacher=setup.teacher,
+                teacher_cache=TeacherCache(outputs) if outputs else None,
+                console=setup.console,
+                resume=resume,
+                select_best=objective.beta1 > 0 or bool(objective.gamma1),
+            )
+        )
+    last = fits[-1]
+    student.save_pretrained(folder / STUDENT)
+    setup.plan.student_tokenizer.save_pretrained(folder / STUDENT)
+    result = SeedResult(
+        seed=seed,
+        scores=last.scores | _other_scores(setup, student),
+        best_step=last.best_step,
+        steps=sum(one.steps for one in fits),
+        history=[entry for one in fits for entry in one.history],
+        fingerprint=weights_fingerprint(student),
+    )
+    trained = Trained(
+        result,
+        seconds=sum(one.seconds for one in fits),
+        examples_per_second=last.examples_per_second,
+        cache_megabytes=cached,
+        notes=notes,
+    )
+    write_json(folder / RESULT, {**trained.__dict__, "result": result.model_dump(mode="json")})
+    return trained
+
+
+def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
+    """Scores on further development splits; only MNLI has one: its mismatched genres."""
+    found: dict[str, float] = {}
+    for name, split in setup.splits.items():
+        if name not in ("train", "dev"):
+            logits = predict_logits(
+                student, split, Collator(setup.plan.student_tokenizer), precision=machine(setup.run)[0]
+            )
+            suffix = name.removeprefix("dev_").replace("mismatched", "mm")
+            found |= {
+                f"{metric}_{suffix}": value for metric, value in setup.label_job.score(logits, split.labels).items()
+            }
+    return found
+
+
+def _trained_from(data: dict[str, Any]) -> Trained:
+    return Trained(**{**data, "result": SeedResult.model_validate(data["result"])})
+
+
+def _teacher_outputs(setup: Setup, student: PreTrainedModel, stage: Stage) -> tuple[Path | None, str | None]:
+    """Where the teacher's outputs on the training set lie, if this stage compares with them more than once."""
+    objective = DistillationObjective(
+        stage.objective,
+        student=anatomy(student.config),
+        teacher=anatomy(setup.teacher.config),
+        regression=setup.data.kind == "regression",
+    )
+    passes = stage.training.epochs * len(setup.run.seeds)
+    if not objective.needs_teacher or (stage.training.cache_teacher == "auto" and passes <= 1):
+        return None, None
+    teacher = FrozenTeacher(
+        setup.teacher,
+        objective.layers("teacher"),
+        objective.layers("teacher", "attention_scores"),
+        device=torch.device(accelerator()),
+        precision=machine(setup.run)[0],
+    )
+    collate = Collator(setup.plan.teacher_tokenizer)
+    try:
+        return teacher_outputs(setup.store, teacher, setup.teacher_splits["train"], collate, stage.training)
+    finally:
+        teacher.close()

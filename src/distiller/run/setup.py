@@ -1,0 +1,172 @@
+"""What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from distiller import config
+from distiller.config import Run
+from distiller.errors import ConfigError
+from distiller.models.load import has_head_for, load_model
+from distiller.models.students import build_student
+from distiller.run.plan import Blueprint, blueprint
+from distiller.tasks.data import TaskData
+from distiller.tasks.encode import Collator, EncodedSplit, encode
+from distiller.tasks.metrics import scores
+from distiller.training.batching import PairedSplit, ViewCollator
+from distiller.training.device import Attention, Precision, accelerator, choose_attention, choose_precision
+from distiller.training.evaluate import predict_logits
+from distiller.training.fit import Job
+from distiller.training.shared_work import fine_tune
+from distiller.training.store import Store
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
+
+    plan: Blueprint
+    store: Store
+    teacher: PreTrainedModel
+    teacher_scores: dict[str, float]
+    splits: Mapping[str, EncodedSplit]
+    """In the student's tokens."""
+    teacher_splits: Mapping[str, EncodedSplit]
+    """In the teacher's tokens; the same objects where both share a vocabulary."""
+    console: Console | None
+
+    @property
+    def run(self) -> Run:
+        """The run with every default filled in."""
+        return self.plan.run
+
+    @property
+    def data(self) -> TaskData:
+        """The task's rows."""
+        return self.plan.data
+
+    @property
+    def paired(self) -> bool:
+        """Whether teacher and student read different tokens."""
+        return self.splits is not self.teacher_splits
+
+    def new_student(self, seed: int) -> PreTrainedModel:
+        """A fresh student; what is not copied is drawn from `seed`."""
+        return build_student(
+            self.run.student,
+            teacher_model=self.teacher,
+            teacher_tokenizer=self.plan.teacher_tokenizer,
+            kind=self.data.kind,
+            labels=self.plan.labels,
+            seed=seed,
+            attention=machine(self.run)[1],
+        )[0]
+
+    @cached_property
+    def label_job(self) -> Job:
+        """What a training of the student on the gold labels alone reads."""
+        return _job(self.data, self.splits, self.plan.student_tokenizer)
+
+    @cached_property
+    def job(self) -> Job:
+        """What a training of the student reads."""
+        if not self.paired:
+            return self.label_job
+        return replace(
+            self.label_job,
+            train=PairedSplit(self.splits["train"], self.teacher_splits["train"]),
+            collate=ViewCollator(Collator(self.plan.student_tokenizer), Collator(self.plan.teacher_tokenizer)),
+        )
+
+
+def prepare(run: Run, console: Console | None = None) -> Setup:
+    """Check the run, load its data and its teacher, fine-tune the teacher if need be, and put the data into tokens."""
+    plan = blueprint(run)
+    run = plan.run
+    store = Store(Path(run.cache).expanduser() if run.cache else None)
+    teacher_splits = _encode_all(plan.data, plan.teacher_tokenizer, run)
+    teacher, teacher_scores = _teacher(plan, store, teacher_splits, console)
+    return Setup(
+        plan=plan,
+        store=store,
+        teacher=teacher,
+        teacher_scores=teacher_scores,
+        splits=teacher_splits if plan.shared_tokens else _encode_all(plan.data, plan.student_tokenizer, run),
+        teacher_splits=teacher_splits,
+        console=console,
+    )
+
+
+def _teacher(
+    plan: Blueprint, store: Store, splits: Mapping[str, EncodedSplit], console: Console | None
+) -> tuple[PreTrainedModel, dict[str, float]]:
+    """The teacher with a head for the task and its development scores, fine-tuned here if it has none."""
+    run, data, spec = plan.run, plan.data, plan.run.teacher
+    labels = plan.labels
+    precision, attention = machine(run)
+
+    def load(name: str | Path) -> PreTrainedModel:
+        return load_model(
+            name,
+            kind=data.kind,
+            labels=labels,
+            attention=attention,
+            trust_remote_code=spec.trust_remote_code,
+            seed=spec.seed,
+        )
+
+    ready = has_head_for(spec.model, kind=data.kind, labels=labels, trust_remote_code=spec.trust_remote_code)
+    if spec.finetune == "never" and not ready:
+        raise ConfigError(
+            f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`",
+            hint="set teacher.finetune=auto, or name a fine-tuned teacher",
+        )
+    if spec.finetune == "always" or not ready:
+        job = _job(data, splits, plan.teacher_tokenizer)
+        training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
+        tuned = fine_tune(
+            store,
+            "teachers",
+            lambda: load(spec.model),
+            job,
+            training,
+            seed=spec.seed,
+            title="fine-tune the teacher",
+            console=console,
+        )
+        return load(tuned.folder), tuned.scores
+    teacher = load(spec.model)
+    logits = predict_logits(teacher, splits["dev"], Collator(plan.teacher_tokenizer), precision=precision)
+    return teacher, scores(data, logits.numpy(), splits["dev"].labels)
+
+
+def machine(run: Run) -> tuple[Precision, Attention]:
+    """Number format and attention kernel for `run` on this machine."""
+    device = accelerator()
+    precision = choose_precision(run.training.precision, device)
+    return precision, choose_attention(run.training.attention, device, precision)
+
+
+def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSplit]:
+    assert run.task.max_length is not None
+    return {
+        name: encode(split, tokenizer, run.task.max_length, run.task.truncate)
+        for name, split in data.splits.items()
+        if not name.startswith("test")
+    }
+
+
+def _job(data: TaskData, splits: Mapping[str, EncodedSplit], tokenizer: Any) -> Job:
+    return Job(
+        train=splits["train"],
+        dev=splits["dev"],
+        collate=ViewCollator(Collator(tokenizer)),
+        score=partial(scores, data),
+        metric=data.metric,
+        tokenizer=tokenizer,
+    )

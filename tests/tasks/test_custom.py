@@ -1,0 +1,180 @@
+"""Files and data sets of one's own: what comes out, and every way in which they can be wrong."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distiller.config import Task
+from distiller.errors import ConfigError, DataError, DistillerError
+from distiller.tasks import load_task
+from distiller.tasks.data import Split, TaskData, hold_out, sample
+
+
+def table(path: Path, header: str, *rows: tuple[Any, ...]) -> str:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header.split(","), *rows])
+    return str(path)
+
+
+def refused(task: Task, kind: type[DistillerError] = DataError) -> DistillerError:
+    with pytest.raises(kind) as caught:
+        load_task(task)
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> str:
+    return table(tmp_path / "train.csv", "text,label", *((f"text {i}", "yn"[i % 2]) for i in range(40)))
+
+
+def test_labels_of_the_training_rows_sorted_are_the_classes(tmp_path: Path, train: str) -> None:
+    dev = table(tmp_path / "dev.csv", "text,label", ("a", "y"), ("b", "n"))
+    data = load_task(Task(train=train, dev=dev))
+    assert (data.name, data.kind, data.labels, data.metric) == ("train", "classification", ("n", "y"), "accuracy")
+    assert data.splits["train"].labels == (1, 0) * 20
+    assert data.splits["dev"].labels == (1, 0)
+    assert load_task(Task(train=train, dev=dev, labels=["y", "n"])).splits["dev"].labels == (0, 1)
+    numbers = table(tmp_path / "numbers.csv", "text,label", ("a", "10"), ("b", "2"), ("c", "1"))
+    assert load_task(Task(train=numbers, dev=numbers)).labels == ("1", "2", "10")
+
+
+def test_held_out_rows_are_fixed_by_the_seed_and_in_neither_side_twice(train: str) -> None:
+    first, again = (load_task(Task(train=train, dev_fraction=0.25)) for _ in range(2))
+    other = load_task(Task(train=train, dev_fraction=0.25, split_seed=14))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    kept, held_out = first.splits["train"], first.splits["dev"]
+    assert len(held_out) == 10
+    assert sorted(kept.ids + held_out.ids) == list(range(40))
+    assert all(
+        text == f"text {row}" for split in (kept, held_out) for text, row in zip(split.texts, split.ids, strict=True)
+    )
+
+
+def test_limits_keep_a_fixed_sample_and_a_metric_comes_first(train: str) -> None:
+    data = load_task(Task(train=train, dev=train, train_limit=12, dev_limit=3, metric="f1"))
+    assert [len(data.splits[name]) for name in ("train", "dev")] == [12, 3]
+    assert data.metrics == ("f1", "accuracy", "f1_macro")
+    assert set(data.splits["dev"].ids) < set(data.splits["train"].ids)
+    assert "metric `rmse` is for regression" in refused(Task(train=train, metric="rmse"), ConfigError).message
+
+
+@given(rows=st.integers(2, 200), fraction=st.floats(0.001, 0.999), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=50)
+def test_holding_out_divides_the_rows(rows: int, fraction: float, seed: int) -> None:
+    kept, aside = hold_out(rows, fraction, seed=seed)
+    assert kept
+    assert aside
+    assert sorted([*kept, *aside]) == list(range(rows))
+    assert abs(len(aside) - rows * fraction) <= 1
+    assert set(sample(rows, 3, seed=seed)) <= set(sample(rows, 9, seed=seed))
+
+
+def test_the_sample_of_a_seed_never_changes() -> None:
+    assert sample(20, 5, seed=13) == [6, 9, 11, 12, 13]
+
+
+def test_numbers_with_a_fraction_are_a_regression_and_pairs_are_kept(tmp_path: Path) -> None:
+    path = table(tmp_path / "pairs.csv", "q,a,score", ("x", "y", "2.5"), ("z", "w", "5.000"), ("u", "v", "-1e3"))
+    task = Task(train=path, dev=path, text="q", text_pair="a", label="score")
+    data = load_task(task)
+    assert (data.kind, data.labels, data.metrics) == ("regression", (), ("spearman", "pearson", "rmse"))
+    assert data.splits["dev"].labels == (2.5, 5.0, -1000.0)
+    assert data.splits["dev"].pairs == ("y", "w", "v")
+    assert data.default_max_length == 128
+    assert load_task(task.model_copy(update={"kind": "classification"})).labels == ("-1e3", "2.5", "5.000")
+    whole = table(tmp_path / "whole.csv", "text,label", ("a", "0.0"), ("b", "1.0"))
+    assert load_task(Task(train=whole, dev=whole)).kind == "classification"
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "", "high", "1,5"])
+def test_a_regression_label_is_a_finite_number(tmp_path: Path, bad: str) -> None:
+    path = table(tmp_path / "scores.csv", "text,label", ("a", "1.5"), ("b", bad))
+    error = refused(Task(train=path, kind="regression"))
+    assert error.message == f"`{path}`, line 3: `label` should be a finite number, got {bad!r}"
+
+
+def test_an_absent_column_lists_those_there_are(tmp_path: Path, train: str) -> None:
+    error = refused(Task(train=train, text="txt"))
+    assert error.message == f"`{train}` has no column `txt`; its columns are `text`, `label`"
+    assert error.hint == "did you mean `text`?"
+    assert "no column `labels`" in refused(Task(train=train, label="labels")).message
+    assert "no column `pair`" in refused(Task(train=train, text_pair="pair")).message
+
+
+def test_a_label_outside_the_label_set_is_located(tmp_path: Path, train: str) -> None:
+    dev = table(tmp_path / "dev.csv", "text,label", ("a", "y"), ("b", "maybe"))
+    error = refused(Task(train=train, dev=dev))
+    assert error.message == f"`{dev}`, line 3: `label` is 'maybe', which is not in the label set"
+    assert error.hint == "the label set is `n`, `y`"
+    assert "train.csv`, line 2: `label` is 'y'" in refused(Task(train=train, labels=["n", "no"])).message
+    empty = table(tmp_path / "empty.csv", "text,label", ("a", "y"), ("b", ""))
+    assert "empty.csv`, line 3: `label` is empty" in refused(Task(train=empty)).message
+
+
+def test_one_label_alone_teaches_nothing(tmp_path: Path) -> None:
+    path = table(tmp_path / "same.csv", "text,label", ("a", "y"), ("b", "y"))
+    assert "all 2 rows have the one `label` `y`" in refused(Task(train=path)).message
+    number = table(tmp_path / "number.csv", "text,label", ("a", "2.5"), ("b", "2.5"))
+    assert "the one `label` 2.5" in refused(Task(train=number)).message
+
+
+def test_test_rows_may_be_unlabelled_but_not_wrongly_labelled(tmp_path: Path, train: str) -> None:
+    bare = table(tmp_path / "bare.csv", "text", ("a",))
+    hidden = table(tmp_path / "hidden.csv", "text,label", ("a", ""))
+    for path in (bare, hidden):
+        assert load_task(Task(train=train, test=path)).splits["test"].labels is None
+    wrong = table(tmp_path / "wrong.csv", "text,label", ("a", "y"), ("a", ""))
+    assert "line 3" in refused(Task(train=train, test=wrong)).message
+    assert "no column `label`" in refused(Task(train=train, dev=bare)).message
+
+
+def test_no_data_is_said_in_words(tmp_path: Path, train: str) -> None:
+    assert "names its data" in refused(Task(), ConfigError).message
+    assert "is no file name" in refused(Task(train="train"), ConfigError).message
+    assert "task.data is the file" in refused(Task(data=train), ConfigError).message
+    assert "names a label twice" in refused(Task(train=train, labels=["y", "y"]), ConfigError).message
+    assert "there is no file" in refused(Task(train=str(tmp_path / "trains.csv"))).message
+    with pytest.raises(ConfigError, match="no task is called `rtee`"):
+        load_task(Task(name="rtee"))
+
+
+def test_json_numbers_and_csv_text_name_the_same_classes(tmp_path: Path) -> None:
+    train = tmp_path / "train.jsonl"
+    train.write_text("".join(json.dumps({"text": "a", "label": i % 2}) + "\n" for i in range(4)), encoding="utf-8")
+    dev = table(tmp_path / "dev.csv", "text,label", ("a", "1"))
+    data = load_task(Task(train=str(train), dev=dev))
+    assert (data.labels, data.splits["dev"].labels) == (("0", "1"), (1,))
+
+
+def test_files_may_be_named_inside_the_folder(tmp_path: Path, train: str) -> None:
+    inside = load_task(Task(data=str(tmp_path), train="train.csv"))
+    assert inside.fingerprint == load_task(Task(train=train)).fingerprint
+
+
+def test_the_fingerprint_follows_every_part() -> None:
+    def build(**given: Any) -> str:
+        parts = {"texts": ("a", "b"), "pairs": ("c", "d"), "labels": (0, 1)} | given
+        kind, labels = parts.pop("kind", "classification"), parts.pop("names", ("n", "y"))
+        split = Split("train", **parts)
+        return TaskData("t", kind, labels, ("accuracy",), {"train": split, "dev": split}).fingerprint
+
+    variants = [
+        build(),
+        build(texts=("a", "x")),
+        build(pairs=("ac", "d")),
+        build(pairs=None),
+        build(labels=(1, 0)),
+        build(labels=None),
+        build(kind="regression"),
+        build(names=("y", "n")),
+    ]
+    assert build() == variants[0]
+    assert len(set(variants)) == len(variants)

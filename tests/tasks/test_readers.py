@@ -1,0 +1,178 @@
+"""Files written by someone else's writer come back cell by cell; what cannot be read is said in one line."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from distiller.errors import DataError
+from distiller.tasks.readers import read_plain_tsv, read_table
+
+CELL = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12),
+    st.text(st.sampled_from('a"\t,\n \u2028é😀'), max_size=8),
+)
+ROWS = st.lists(st.tuples(st.sampled_from(["0", "1"]), CELL), min_size=1, max_size=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("files")
+
+
+def refused(path: Path, content: bytes | str) -> str:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.filterwarnings("ignore:.*quotes join")
+@pytest.mark.parametrize(("ending", "dialect"), [("csv", "excel"), ("tsv", "excel-tab")])
+@given(rows=ROWS, bom=st.booleans())
+@settings(deadline=None, max_examples=150)
+def test_what_the_csv_module_writes_is_read_back(
+    folder: Path, ending: str, dialect: str, rows: list[tuple[str, str]], bom: bool
+) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, dialect=dialect)
+    writer.writerows([("label", "text"), *rows])
+    path = folder / f"round.{ending}"
+    path.write_bytes(text.getvalue().encode("utf-8-sig" if bom else "utf-8"))
+    table = read_table(path)
+    assert list(zip(table.columns["label"], table.columns["text"], strict=True)) == rows
+
+
+@given(rows=ROWS, ascii=st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_what_the_json_module_writes_is_read_back(folder: Path, rows: list[tuple[str, str]], ascii: bool) -> None:
+    objects = [{"label": int(label), "text": text} for label, text in rows]
+    lines, whole = folder / "round.jsonl", folder / "round.json"
+    lines.write_text("".join(json.dumps(o, ensure_ascii=ascii) + "\n" for o in objects), encoding="utf-8", newline="")
+    whole.write_text(json.dumps(objects, ensure_ascii=ascii), encoding="utf-8", newline="")
+    for path in (lines, whole):
+        table = read_table(path)
+        assert [
+            {"label": label, "text": text}
+            for label, text in zip(table.columns["label"], table.columns["text"], strict=True)
+        ] == objects
+
+
+def test_parquet_is_read_and_has_rows_instead_of_lines(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table({"text": ["ä", None], "label": [1, 0]}), path)
+    table = read_table(path)
+    assert table.columns == {"text": ["ä", None], "label": [1, 0]}
+    with pytest.raises(DataError, match=r"rows\.parquet`, row 2: `text` is missing"):
+        table.texts("text")
+
+
+def test_quotes_of_a_tsv_that_quotes_nothing_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "plain.tsv"
+    path.write_text('text\tlabel\n" so he said\t0\n"good" film\t1\n', encoding="utf-8")
+    assert read_table(path).columns["text"] == ('" so he said', '"good" film')
+
+
+def test_quotes_that_join_lines_of_a_tsv_are_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "joined.tsv"
+    path.write_text('text\tlabel\n"one\t0\ntwo"\t1\n', encoding="utf-8")
+    with pytest.warns(UserWarning, match="quotes join 1 line"):
+        assert read_table(path).columns["text"] == ("one\t0\ntwo",)
+
+
+def test_a_cell_may_be_longer_than_the_csv_module_allows(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    before = csv.field_size_limit()
+    path.write_text(f"text,label\n{'x' * 200_000},1\n", encoding="utf-8")
+    assert len(read_table(path).columns["text"][0]) == 200_000
+    assert csv.field_size_limit() == before
+
+
+def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:
+    path = tmp_path / "lines.csv"
+    path.write_text('text,label\n"two\nlines",a\n\nlast,\n', encoding="utf-8")
+    table = read_table(path)
+    assert table.lines == [2, 5]
+    with pytest.raises(DataError, match="line 5: `label` is empty"):
+        table.classes("label")
+
+
+def test_bytes_that_are_not_utf8_are_located(tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    body = b"text,label\nfine,0\n" + "café,1\n".encode("latin-1")
+    at = body.index(b"\xe9")
+    assert f"line 3: byte {at} (0xe9)" in refused(path, body)
+    assert f"line 3: byte {at + 3} (0xe9)" in refused(path, b"\xef\xbb\xbf" + body)
+    assert "line 1: byte 0 (0xff)" in refused(tmp_path / "wide.jsonl", "{}".encode("utf-16"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json"])
+def test_an_empty_file_is_refused(tmp_path: Path, ending: str) -> None:
+    assert "is empty" in refused(tmp_path / f"none.{ending}", "[]" if ending == "json" else "")
+    assert "nothing in it" in refused(tmp_path / "blank.csv", "\n\n")
+    assert "only a header" in refused(tmp_path / "header.tsv", "text\tlabel\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("ragged.csv", "text,label\na,1\nb,c,1\n", "line 3: 3 cells, where there should be 2"),
+        ("ragged.tsv", "text\tlabel\na\t1\nb\n", "line 3: 1 cells, where there should be 2"),
+        ("open.csv", 'text,label\n"a,1\nb,1\n', "line 2: unexpected end of data"),
+        ("twice.csv", "text,text\na,1\n", "two columns are called `text`"),
+        ("cut.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not JSON"),
+        ("list.jsonl", '{"text": "a"}\n["b"]\n', "line 2: not a JSON object but ['b']"),
+        ("object.json", '{"text": "a"}', "not a list of objects"),
+        ("list.json", '[{"text": "a"}, 3]', "row 2: not a JSON object but 3"),
+        ("text.parquet", "PAR1 not really", "cannot be read as Parquet"),
+        ("text.docx", "text", "an ending that is not read"),
+    ],
+)
+def test_what_cannot_be_read_is_located(tmp_path: Path, name: str, content: str, words: str) -> None:
+    message = refused(tmp_path / name, content)
+    assert words in message
+    assert name in message
+
+
+def test_an_absent_file_names_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text\na\n", encoding="utf-8")
+    with pytest.raises(DataError, match="there is no file") as caught:
+        read_table(tmp_path / "trian.csv")
+    assert caught.value.hint == "did you mean `train.csv`?"
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        read_table(tmp_path / "folder.csv")
+
+
+def test_plain_tsv_keeps_quotes_and_skips_broken_rows_only_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "plain.tsv"
+    path.write_text('q\tlabel\r\n"a" b\t1\r\nbroken\r\nc\t0\r\n', encoding="utf-8", newline="")
+    with pytest.raises(DataError, match="line 3: 1 cells"):
+        read_plain_tsv(path)
+    with pytest.warns(UserWarning, match="left out 1 broken row"):
+        table = read_plain_tsv(path, skip_ragged=True)
+    assert table.columns == {"q": ('"a" b', "c"), "label": ("1", "0")}
+    assert table.lines == [2, 4]
+
+
+def test_half_a_surrogate_pair_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "half.jsonl"
+    path.write_text('{"text": "fine"}\n{"text": "é\\ud83d"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="line 2: `text` holds half of a surrogate pair at character 1"):
+        read_table(path).texts("text")
+
+
+def test_blank_texts_are_warned_of_and_numbers_are_not_texts(tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text('{"text": " ", "label": 5}\n', encoding="utf-8")
+    with pytest.warns(UserWarning, match="line 1: `text` is blank"):
+        assert read_table(path).texts("text") == (" ",)
+    with pytest.raises(DataError, match="line 1: `label` is not text but 5"):
+        read_table(path).texts("label")

@@ -1,0 +1,215 @@
+"""A whole training: the same seed gives the same student, interrupted or not, and the best score chooses."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from training.tiny import Examples, job, student, teacher, term, weights_of
+
+from distiller import config
+from distiller.training.callbacks import ProgressBar, Stopwatch
+from distiller.training.evaluate import predict_logits
+from distiller.training.fit import Fit, Job, fit, training_arguments
+from distiller.training.shared_work import fine_tune
+from distiller.training.store import Store
+from distiller.training.trainer import DistillationTrainer
+
+WISH = config.Objective(
+    gamma1=0.5,
+    intermediate=[
+        term("mse"),
+        term("mi_alpha"),
+        config.Term(loss="cos", mapping=config.Component(name="emd", options={"update_weights": True})),
+    ],
+)
+TRAINING = config.Training(epochs=2, batch_size=8, evaluations=2, learning_rate=1e-3, log_every=1)
+"""Ten steps, five an epoch; a checkpoint after every third."""
+
+
+def run(folder: Path, *, seed: int = 0, training: config.Training = TRAINING, **given: Any) -> tuple[Any, Fit]:
+    small = student(dropout=0.1)
+    defaults = {"objective": WISH, "teacher": teacher(), "select_best": False}
+    return small, fit(small, job(), training, folder=folder, seed=seed, title="", **defaults | given)
+
+
+def equal(one: Any, other: Any) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(weights_of(one).values(), weights_of(other).values(), strict=True))
+
+
+def test_one_seed_is_one_student(tmp_path: Path) -> None:
+    first, facts = run(tmp_path / "a")
+    torch.manual_seed(99)  # what came before a run has no part in it
+    again, more = run(tmp_path / "b")
+    other, _ = run(tmp_path / "c", seed=1)
+    assert equal(first, again)
+    assert facts.history == more.history
+    assert not equal(first, other)
+
+
+@pytest.mark.parametrize("at", [4, 5, 7])
+def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps 4 and 7 are within an epoch, one after a checkpoint; 5 is the last of the first epoch."""
+    whole, facts = run(tmp_path / "whole")
+
+    def interrupt(watch: Stopwatch, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        if state.global_step == at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Stopwatch, "on_step_end", interrupt)
+        run(tmp_path / "cut")
+    assert list((tmp_path / "cut").glob("checkpoints/checkpoint-*"))
+    steps: list[int] = []
+    inner = DistillationTrainer.training_step
+    with monkeypatch.context() as patch:
+        patch.setattr(DistillationTrainer, "training_step", lambda *a, **k: (steps.append(1), inner(*a, **k))[1])
+        resumed, more = run(tmp_path / "cut", resume=True)
+    assert len(steps) == 10 - (at - 1) // 3 * 3
+    assert equal(whole, resumed)
+    assert more.scores == facts.scores
+    assert [e["step"] for e in more.history if "loss" in e] == list(range(1, 11))
+
+
+def test_resuming_after_an_epoch_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_epoch = TRAINING.model_copy(update={"evaluations": 1})
+    whole, _ = run(tmp_path / "whole", training=by_epoch)
+
+    def interrupt(watch: Stopwatch, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        if state.global_step == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Stopwatch, "on_step_end", interrupt)
+        run(tmp_path / "cut", training=by_epoch)
+    assert [path.name for path in (tmp_path / "cut").glob("checkpoints/*")] == ["checkpoint-5"]
+    resumed, _ = run(tmp_path / "cut", training=by_epoch, resume=True)
+    assert equal(whole, resumed)
+
+
+@pytest.mark.parametrize("steps", [5, 7])
+def test_resuming_after_the_last_step_takes_no_other(
+    tmp_path: Path, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constant = TRAINING.model_copy(update={"max_steps": steps, "schedule": "constant"})
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        whole, facts = run(tmp_path / "one", training=constant)
+    resumed, more = run(tmp_path / "one", training=constant, resume=True)
+    assert equal(whole, resumed)
+    assert more.steps == facts.steps == steps
+    assert more.scores == facts.scores
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(watch: Stopwatch, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        if state.global_step == 7:
+            raise KeyboardInterrupt
+
+    whole, _ = run(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Stopwatch, "on_step_end", interrupt)
+        run(tmp_path / "cut")
+    half = tmp_path / "cut" / "checkpoints" / "checkpoint-9"
+    half.mkdir()
+    (half / "config.json").write_text("{")
+    resumed, _ = run(tmp_path / "cut", resume=True)
+    assert equal(whole, resumed)
+
+
+def test_the_best_development_score_chooses_the_weights(tmp_path: Path) -> None:
+    seen: list[torch.Tensor] = []
+    scores = iter([0.2, 0.9, 0.9, 0.1])
+
+    def score(logits: Any, labels: Any) -> dict[str, float]:
+        seen.append(torch.from_numpy(logits))
+        return {"accuracy": next(scores)}
+
+    made = job()
+    small = student(dropout=0.1)
+    found = fit(
+        small, Job(made.train, made.dev, made.collate, score, "accuracy"), TRAINING,
+        objective=WISH, folder=tmp_path, seed=0, title="", teacher=teacher(),
+    )  # fmt: skip
+    assert found.scores["accuracy"] == 0.9
+    assert found.best_step == 6  # the first of two that are equally good
+    assert found.steps == 10
+    logits = predict_logits(small, made.dev, made.collate)
+    order = torch.as_tensor(made.dev.lengths).argsort(descending=True)
+    torch.testing.assert_close(logits[order], seen[1], rtol=1e-4, atol=1e-5)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_patience_ends_a_training(tmp_path: Path) -> None:
+    made = job()
+    flat = Job(made.train, made.dev, made.collate, lambda *_: {"accuracy": 0.5}, "accuracy")
+    patient = TRAINING.model_copy(update={"patience": 1})
+    found = fit(
+        student(), flat, patient, objective=WISH, folder=tmp_path, seed=0, title="", teacher=teacher()
+    )
+    assert found.steps == 6
+    assert found.best_step == 3
+
+
+def test_mutual_information_drops_a_last_batch_that_is_too_small(tmp_path: Path) -> None:
+    for size, drops in ((16, False), (17, True), (18, True), (19, False)):
+        arguments = training_arguments(
+            config.Training(epochs=3, batch_size=8), tmp_path, seed=0, job=job(size), objective=WISH, select_best=True
+        )
+        assert arguments.dataloader_drop_last == drops
+        assert arguments.eval_steps == (3 if size == 19 else 2)
+    plain = training_arguments(
+        config.Training(batch_size=8), tmp_path, seed=0, job=job(17), objective=config.Objective(), select_best=True
+    )
+    assert not plain.dataloader_drop_last
+
+
+def test_logits_come_in_the_order_of_the_examples() -> None:
+    examples, model = Examples(10), student()
+    found = predict_logits(model, examples, job().collate, batch_size=3)
+    for position in range(10):
+        row = torch.tensor([examples.tokens[position]])
+        with torch.no_grad():
+            torch.testing.assert_close(found[position], model(input_ids=row).logits[0], rtol=1e-4, atol=1e-5)
+
+
+def test_fine_tuning_is_done_once_for_the_same_facts(tmp_path: Path) -> None:
+    made = job()
+    work = Job(made.train, made.dev, made.collate, made.score, made.metric, Saved())
+
+    def again(training: config.Training, seed: int = 0) -> Path:
+        return fine_tune(
+            Store(tmp_path), "teachers", student, work, training, seed=seed, title="", console=None
+        ).folder
+
+    first = again(TRAINING)
+    assert (first / "scores.json").is_file()
+    assert (first / "model.safetensors").is_file()
+    assert not (first / "checkpoints").exists()
+    assert again(TRAINING.model_copy(update={"log_every": 3})) == first
+    assert again(TRAINING.model_copy(update={"learning_rate": 1e-4})) != first
+    assert again(TRAINING, seed=1) != first
+
+
+class Saved:
+    """Stands for a tokenizer: all that a training does with it is to save it."""
+
+    def save_pretrained(self, folder: Path) -> None:
+        (Path(folder) / "vocab.txt").touch()
+
+
+def test_the_progress_bar_ends_with_one_line() -> None:
+    text = io.StringIO()
+    bar = ProgressBar("training", "accuracy", Console(file=text))
+    state = type("State", (), {"max_steps": 2, "global_step": 0})()
+    bar.on_train_begin(None, state, None)
+    bar.on_log(None, state, None, logs={"loss": 1.0})
+    bar.on_log(None, state, None, logs={"eval_accuracy": 0.75})
+    bar.on_log(None, state, None, logs={"eval_accuracy": 0.5})
+    bar.on_train_end()
+    bar.close()
+    assert text.getvalue().split("\n") == ["", "✓ training, best accuracy 0.7500", "", ""]

@@ -1,0 +1,123 @@
+"""Stored teacher outputs say what the teacher would have said, however they are read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training.tiny import Eq1, Examples, collate, job, pad, student, teacher, term, trainer, weights_of
+
+from distiller import config
+from distiller.training.fit import fit
+from distiller.training.shared_work import teacher_outputs
+from distiller.training.store import Store
+from distiller.training.teacher import FrozenTeacher
+from distiller.training.teacher_cache import TeacherCache
+
+LAYERS = {0, 2, 4}
+EXAMPLES = Examples(40)
+WISH = config.Objective(gamma1=0.5, intermediate=[term("mse"), term("pkd", "last")])
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+"""Other padding is another order of summation; nothing else differs."""
+
+
+def frozen(layers: set[int] = LAYERS, attention: tuple[int, ...] = ()) -> FrozenTeacher:
+    return FrozenTeacher(teacher(), layers, set(attention), device=torch.device("cpu"))
+
+
+def stored(folder: Path, layers: set[int] = LAYERS, **given: Any) -> tuple[Path | None, str | None]:
+    return teacher_outputs(Store(folder), frozen(layers), EXAMPLES, pad, config.Training(**given))
+
+
+@pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [39, 5, 17], [7], list(range(40))[::-1]])
+def test_any_batch_reads_what_the_teacher_says(tmp_path: Path, chosen: list[int]) -> None:
+    folder, why = stored(tmp_path)
+    assert folder is not None
+    assert why is None
+    examples = pad([EXAMPLES[i] for i in chosen])
+    read, said = TeacherCache(folder).read(examples["example_ids"], examples["attention_mask"]), frozen()(examples)
+    valid = examples["attention_mask"].bool()
+    torch.testing.assert_close(read.logits, said.logits, **CLOSE)
+    assert set(read.hidden_states) == LAYERS
+    for layer, state in read.hidden_states.items():
+        torch.testing.assert_close(state[valid], said.hidden_states[layer][valid], **CLOSE)
+        assert not state[~valid].any()
+
+
+def test_outputs_are_stored_in_the_teachers_own_numbers(tmp_path: Path) -> None:
+    half = FrozenTeacher(teacher(), LAYERS, set(), device=torch.device("cpu"), precision="bf16")
+    folder, _ = teacher_outputs(Store(tmp_path), half, EXAMPLES, pad, config.Training())
+    examples = pad([EXAMPLES[i] for i in range(5)])
+    read, said = TeacherCache(folder).read(examples["example_ids"], examples["attention_mask"]), half(examples)
+    assert read.logits.dtype == said.logits.dtype
+    assert {i: s.dtype for i, s in read.hidden_states.items()} == {i: s.dtype for i, s in said.hidden_states.items()}
+
+
+def test_the_loss_of_a_batch_is_that_without_a_cache(tmp_path: Path) -> None:
+    eq1 = Eq1(WISH, student(), teacher())
+    folder, _ = stored(tmp_path, eq1.parts.layers("teacher"))
+    examples = collate([EXAMPLES[i] for i in (3, 30, 11, 8)])
+    online, gradients = eq1(examples), eq1.gradients(examples)
+    cache = TeacherCache(folder)
+    eq1.teacher = lambda view: cache.read(view["example_ids"], view["attention_mask"])
+    torch.testing.assert_close(eq1(examples), online, **CLOSE)
+    torch.testing.assert_close(eq1.gradients(examples), gradients, **CLOSE)
+
+
+def test_a_whole_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+    layers = Eq1(WISH, student(), teacher()).parts.layers("teacher")
+    folder, _ = stored(tmp_path, layers)
+    ends = []
+    for cache in (None, TeacherCache(folder)):
+        small = student()
+        fit(
+            small, job(), config.Training(epochs=2, batch_size=8, learning_rate=1e-3), objective=WISH,
+            folder=tmp_path / "fit", seed=0, title="", teacher=teacher(), teacher_cache=cache, select_best=False,
+        )  # fmt: skip
+        ends.append(weights_of(small))
+    start = weights_of(student())
+    assert any((ends[0][name] - start[name]).abs().max() > 2e-3 for name in start)
+    torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=2e-4)  # Adam amplifies rounding, by up to the rate
+
+
+def test_the_cache_is_read_for_the_original_view_only(tmp_path: Path) -> None:
+    """The augmented view has its source's example id, but not its text."""
+    data = Examples(40, augmented=True)
+    wish = {"beta2": 1, "intermediate": [term("mse")]}
+    folder, _ = stored(tmp_path)
+    lines = []
+    for cache in (None, TeacherCache(folder)):
+        made = trainer(tmp_path, wish, data=data, cache=cache, max_steps=1)
+        made.train()
+        lines.append({name: value for name, value in made.state.log_history[0].items() if name.startswith("loss")})
+    assert lines[1] == pytest.approx(lines[0], rel=1e-4)
+
+
+def test_the_cache_spares_the_teacher(tmp_path: Path) -> None:
+    folder, _ = stored(tmp_path)
+    made = trainer(tmp_path, {"intermediate": [term("mse")]}, data=EXAMPLES, cache=TeacherCache(folder))
+    made.teacher.model.forward = lambda **_: pytest.fail("the teacher ran")
+    assert made.train().global_step == 2
+
+
+def test_what_decides_the_outputs_decides_where_they_are(tmp_path: Path) -> None:
+    first = stored(tmp_path)[0]
+    assert stored(tmp_path)[0] == first
+    assert stored(tmp_path, {0, 4})[0] != first
+    other = teacher_outputs(Store(tmp_path), frozen(), Examples(40, 1), pad, config.Training())[0]
+    assert other != first
+    changed = frozen()
+    with torch.no_grad():
+        changed.model.classifier.bias += 1
+    assert teacher_outputs(Store(tmp_path), changed, EXAMPLES, pad, config.Training())[0] != first
+
+
+def test_where_there_is_no_cache_it_says_why(tmp_path: Path) -> None:
+    assert stored(tmp_path, cache_teacher="never") == (None, None)
+    folder, why = stored(tmp_path, cache_gb=1e-9)
+    assert folder is None
+    assert "do not fit" in why
+    assert stored(tmp_path, cache_gb=1e-9, cache_teacher="always")[0] is not None
+    folder, why = teacher_outputs(Store(tmp_path), frozen(set(), (1,)), EXAMPLES, pad, config.Training())
+    assert folder is None
+    assert "attention maps" in why

@@ -1,0 +1,63 @@
+"""Run by `test_processes.py`, as one process or as one of two: first gradients, logs and a development score."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from training.tiny import DECOMPOSABLE, Examples, Gradients, arguments, collate, student, teacher, term
+from transformers import set_seed
+
+from distiller import config
+from distiller.training.trainer import DistillationTrainer
+
+SUMS = config.Objective(gamma1=0.5, beta2=1, gamma2=0.5, intermediate=[term(loss) for loss in DECOMPOSABLE])
+CONTRAST = config.Objective(gamma1=0.5, intermediate=[term("mi_alpha")])
+
+
+class Unordered(Examples):
+    """Without `lengths`, so that examples come in the order of `Trainer`'s own sampler."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, augmented=True)
+        del self.lengths
+
+
+def scores(prediction) -> dict[str, float]:
+    hits = prediction.predictions.argmax(-1) == prediction.label_ids
+    return {"accuracy": float(hits.mean()), "size": len(hits), "sum": float(prediction.predictions[:, 0].sum())}
+
+
+def measure(folder: Path, objective: config.Objective, **given: int) -> dict:
+    seen = Gradients()
+    set_seed(0)
+    made = DistillationTrainer(
+        student(),
+        teacher=teacher(),
+        objective=objective,
+        args=arguments(folder, max_steps=1, **given),
+        train_dataset=Unordered(8),
+        eval_dataset=Examples(13, 1),
+        data_collator=collate,
+        compute_metrics=scores,
+        callbacks=[seen],
+    )
+    made.train()
+    logs = {name: value for name, value in made.state.log_history[0].items() if name.startswith("loss")}
+    after = made.evaluate()
+    return {
+        "gradients": seen.first,
+        "logs": logs,
+        "scores": {name: after[f"eval_{name}"] for name in ("accuracy", "size", "sum")},
+    }
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    batch = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4}
+    results = {"sums": measure(folder, SUMS, **batch), "contrast": measure(folder, CONTRAST, **batch)}
+    assert torch.distributed.get_world_size() == 2
+    if os.environ["RANK"] == "0":
+        torch.save(results, folder / "two.pt")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
