@@ -12,8 +12,12 @@ PINS := pyproject.toml constraints.txt
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
 
+# SIZE=full: all 25,000 IMDB reviews instead of 3,000 sentences, in their own output folders.
+FULL_full := task.name=imdb task.train_limit=null task.max_length=256 teacher.training.epochs=2 training.epochs=3
+
 demo: .venv/.base .venv/.inputs  ## distil a sentence encoder for film reviews; SIZE=full takes the longer IMDB texts
-	$(BIN)/distiller demo --size $(SIZE)
+	$(BIN)/distiller run demo $(FULL_$(SIZE)) output=outputs/demo-$(SIZE) --overwrite
+	$(BIN)/distiller run demo-tiny $(FULL_$(SIZE)) output=outputs/demo-tiny-$(SIZE) --overwrite
 
 # The tests find everything on this machine: a forgotten download fails at once instead of waiting for a network.
 test: export HF_HUB_OFFLINE = 1

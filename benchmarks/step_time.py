@@ -49,7 +49,7 @@ LABELS = 2
 
 @dataclass(frozen=True)
 class Row:
-    """One measured combination. Times are medians in milliseconds, summed over the batches and divided by their number."""
+    """One measured combination. Times are milliseconds: the median over repeats, averaged over batches."""
 
     objective: str
     mapping: str
@@ -175,16 +175,18 @@ def our_trainer(place: Workplace, objective: Objective, folder: Path) -> Distill
     )
     trainer = DistillationTrainer(place.new_student(), teacher=place.teacher, objective=objective, args=arguments)
     trainer.create_optimizer()
+    trainer.state.max_steps = sys.maxsize  # `train` would set it, and no batch is given out beyond it
     return trainer
 
 
 def our_step(trainer: DistillationTrainer, batch: Batch) -> None:
     """What `transformers.Trainer` does between two batches, by the same methods."""
     (inputs,), totals = trainer.get_batch_samples(iter([batch]), 1, trainer.args.device)
-    trainer.training_step(trainer.model, inputs, totals)
+    model = trainer.distillation
+    trainer.training_step(model, inputs, totals)
     assert trainer.optimizer is not None
     trainer.optimizer.step()
-    trainer.model.zero_grad()
+    model.zero_grad()
 
 
 def teacher_cache(place: Workplace, trainer: DistillationTrainer, folder: Path) -> TeacherCache | None:
@@ -215,7 +217,7 @@ def measure(place: Workplace, objective: Objective, *, repeats: int) -> dict[str
             steps["cached"] = cached
         flops = {name: operations(steps[name], place.batches[0]) for name in ("plain", "ours")}
         wall, cpu = timed(steps, place.batches, repeats)
-        trained = sum(parameter.numel() for parameter in trainer.model.parameters())
+        trained = sum(parameter.numel() for parameter in trainer.distillation.parameters())
         trainer.teacher.close()  # type: ignore[union-attr]
     return {
         "ratio": wall["ours"] / wall["plain"],
@@ -259,21 +261,25 @@ def operations(step: Callable[[Batch], None], batch: Batch) -> int:
     return counter.get_total_flops()
 
 
-def start_times(repeats: int = 5) -> dict[str, float | bool]:
-    """Seconds of the bare interpreter, `import distiller` and `distiller --help`, and whether either loads torch."""
+def start_times(repeats: int = 5) -> dict[str, dict[str, float | bool]]:
+    """Seconds of the bare interpreter, `import distiller` and `distiller --help`, and whether each loads torch."""
     from_help = "import sys; sys.argv = ['distiller', '--help']; from distiller.cli import main; main()"
-    programs = {"python": "pass", "import_distiller": "import distiller", "distiller_help": from_help}
-    taken: dict[str, list[float]] = {name: [] for name in programs}
+    programs = {"python": "pass", "import distiller": "import distiller", "distiller --help": from_help}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for _ in range(repeats):
         for name, program in programs.items():
-            start = time.perf_counter()
+            before = os.times()
             subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
-            taken[name].append(time.perf_counter() - start)
-    loads_torch = any(
-        b"torch" in subprocess.run([sys.executable, "-X", "importtime", "-c", program], capture_output=True).stderr
-        for program in list(programs.values())[1:]
-    )
-    return {name: round(median(seconds), 3) for name, seconds in taken.items()} | {"loads_torch": loads_torch}
+            after = os.times()
+            cpu = sum(after[2:4]) - sum(before[2:4])  # of children: user, system
+            taken[name].append((after.elapsed - before.elapsed, cpu))
+    found: dict[str, dict[str, float | bool]] = {}
+    for name, program in programs.items():
+        imports = subprocess.run([sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True)
+        loaded = {line.rpartition("|")[2].strip() for line in imports.stderr.splitlines()}
+        wall, cpu = (round(median(seconds), 3) for seconds in zip(*taken[name], strict=True))
+        found[name] = {"wall": wall, "cpu": cpu, "loads_torch": "torch" in loaded}
+    return found
 
 
 def table(found: list[Row]) -> str:

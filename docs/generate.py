@@ -45,7 +45,7 @@ TABLES = {
 """Heading → module, table, and the field of a run that names one of its rows."""
 
 REFERENCE = {
-    "run": ("Runs and records", ["run.py", "record.py"]),
+    "run": ("Runs and records", ["run", "run/*.py", "record.py", "forecast.py", "inference.py"]),
     "tasks": ("Tasks", ["tasks/**/*.py"]),
     "models": ("Models", ["models/**/*.py"]),
     "objectives": ("Objectives", ["objectives/**/*.py"]),

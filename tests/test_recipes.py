@@ -1,4 +1,4 @@
-"""Recipes: each is well-formed, and its loss on a fixed batch is the formula of its paper, written out in plain torch."""
+"""Recipes: each is well-formed, and its loss on a fixed batch is its paper's formula, written out in plain torch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ import torch.nn.functional as F
 import yaml
 from scipy.optimize import linprog
 from torch import Tensor
-from training.tiny import Eq1, batch, student, teacher
 
 from distiller import config
 from distiller.cli.recipes import texts
+from training.tiny import Eq1, batch, student, teacher
 
 RECIPES = texts()
 every_recipe = pytest.mark.parametrize("name", RECIPES)
@@ -63,9 +63,9 @@ class Case:
     def soft(self) -> Tensor:
         return F.cross_entropy(self.s, self.t.softmax(-1))
 
-    def kl(self, temperature: float, reduction: str = "batchmean") -> Tensor:
+    def kl(self, temperature: float) -> Tensor:
         s, t = (self.s / temperature).log_softmax(-1), (self.t / temperature).softmax(-1)
-        return temperature**2 * F.kl_div(s, t, reduction=reduction)
+        return temperature**2 * F.kl_div(s, t, reduction="batchmean")
 
     def mse(self, j: int, i: int) -> Tensor:
         return F.mse_loss(self.S[j][self.valid], self.T[i][self.valid])
@@ -147,16 +147,20 @@ def mi_alpha_emd(case: Case) -> Tensor:
 
 BY_HAND: dict[str, list[Callable[[Case], Tensor]]] = {
     "bert-emd": [
-        lambda c: F.cross_entropy(c.s, c.t.softmax(-1)) / 2
-        + 0.005 * (c.transport(c.mse) + c.transport(c.attention) + c.mse(0, 0))
+        lambda c: (
+            F.cross_entropy(c.s, c.t.softmax(-1)) / 2
+            + 0.005 * (c.transport(c.mse) + c.transport(c.attention) + c.mse(0, 0))
+        )
     ],
     "bert-pkd": [
-        lambda c: 0.5 * c.kl(10, "mean") + 0.5 * c.hard() + 10 * (c.patient(1, 2) + c.patient(2, 4)),
+        lambda c: 0.5 * c.kl(10) / 2 + 0.5 * c.hard() + 10 * (c.patient(1, 2) + c.patient(2, 4)),
     ],
     "bert-pkd-4": [
-        lambda c: 0.5 * c.kl(10, "mean") + 0.5 * c.hard() + 10 * sum(c.patient(j, 3 * j) for j in (1, 2, 3)),
+        lambda c: 0.5 * c.kl(10) / 2 + 0.5 * c.hard() + 10 * sum(c.patient(j, 3 * j) for j in (1, 2, 3)),
     ],
     "cos": [lambda c: c.soft() + sum(c.cosine(j, 2 * j) for j in range(4))],
+    "demo": [lambda c: c.soft() + sum(c.mse(j, 2 * j) for j in range(4))],
+    "demo-tiny": [lambda c: c.soft()],
     "distilbert": [lambda c: 5 * c.kl(2) + 2 * c.hard() + c.cosine(3, 6)],
     "distilbert-task": [lambda c: 0.5 * c.kl(2) + 0.5 * c.hard()],
     "distiller-bert-emd": [lambda c: c.soft() + c.transport(c.mse) + c.mse(0, 0)],
@@ -177,7 +181,7 @@ def test_a_recipe_computes_its_papers_loss(name: str) -> None:
     objectives = [stage.objective for stage in run.stages] or [run.objective]
     large = teacher(12 if name == "bert-pkd-4" else 6)
     # TinyBERT's shared projection exists only where the student is narrower
-    small = student(run.student.layers, 16 if name == "tinybert" else 32)
+    small = student(run.student.layers or 2, 16 if name == "tinybert" else 32)
     examples = batch(5)
     assert len(BY_HAND[name]) == len(objectives)
     for objective, by_hand in zip(objectives, BY_HAND[name], strict=True):

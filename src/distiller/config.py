@@ -6,7 +6,7 @@ The classes here say what may be written; whether the names and options exist is
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,9 @@ class Config(BaseModel):
     """Frozen data; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+C = TypeVar("C", bound=Config)
 
 
 class Component(Config):
@@ -57,14 +60,16 @@ class Task(Config):
     """Column of the second text of a pair."""
     label: str = "label"
     """Column of the label."""
-    kind: Literal["classification", "regression"] | None = None
-    """`null`: the task table's kind; for `custom`, regression when every label is a number with a fraction."""
+    kind: Literal["classification", "regression", "tagging", "qa"] | None = None
+    """`null`: the task table's kind; for `custom` it follows from the data: `tagging` for CoNLL files and columns of
+    lists, `qa` for SQuAD files, `regression` when every label is written with a fraction and not all are whole."""
     labels: list[str] | None = None
     """The label set, in the order of the class ids. `null`: the labels of the training rows, sorted."""
     metric: str | None = None
     """The score that chooses the best checkpoint. `null`: the first metric of the task."""
     max_length: Count | None = None
-    """Longest input in tokens. `null`: 64 for single texts, 128 for pairs (arXiv:2109.11105, appendix G)."""
+    """Longest input in tokens. `null`: 64 for single texts, 128 for pairs and tagging, 320 for question answering
+    (arXiv:2109.11105, appendix G)."""
     truncate: bool = True
     """Cut longer inputs at `max_length` (and count them in the Record); `false` refuses them."""
     train_limit: Count | None = None
@@ -75,6 +80,18 @@ class Task(Config):
     """Share of the training rows held out when there is no development file."""
     split_seed: int = 13
     """Fixes which rows are held out or kept."""
+    skip_bad: bool = False
+    """Leave out rows that cannot be used (counted in the Record) instead of refusing the data."""
+    columns: list[str] | None = None
+    """Tagging: names of the columns of a CoNLL file. `null`: `text` first, `label` last, numbers between."""
+    stride: Count = 128
+    """Question answering: tokens by which the windows of a long context overlap (`doc_stride`)."""
+    max_question_length: Count = 64
+    """Question answering: longest question in tokens; longer ones are cut."""
+    max_answer_length: Count = 30
+    """Question answering: longest predicted answer in tokens."""
+    n_best: Count = 20
+    """Question answering: starts and ends considered for each window."""
 
 
 class Optimisation(Config):
@@ -262,10 +279,15 @@ def parse_run(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: 
     merged = dict(data)
     for override in overrides:
         merged = apply_override(merged, override)
+    return parse(Run, merged, where=where)
+
+
+def parse(kind: type[C], data: Mapping[str, Any], *, where: str) -> C:
+    """A `kind` from plain data. Raises `ConfigError` that begins with `where` and names the field."""
     try:
-        return Run.model_validate(merged)
+        return kind.model_validate(data)
     except ValidationError as error:
-        raise _config_error(error, where) from None
+        raise _config_error(error, kind, where) from None
 
 
 def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
@@ -282,12 +304,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             f"there is no file `{path}`", hint="`distiller recipes` lists recipes, `distiller init NAME` writes one"
         ) from None
     except IsADirectoryError:
-        raise ConfigError(f"`{path}` is a folder, not a YAML file") from None
+        raise ConfigError(f"`{path}` is a folder, not a YAML file", hint="name the .yaml file in it") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"`{path}` is not UTF-8 text: byte {error.start}") from None
+        raise ConfigError(f"`{path}` is not UTF-8 text: byte {error.start}", hint="save it as UTF-8") from None
     except yaml.YAMLError as error:
         first = str(error).replace("\n", " ")
-        raise ConfigError(f"`{path}` is not valid YAML: {first}") from None
+        raise ConfigError(f"`{path}` is not valid YAML: {first}", hint="quote texts that hold `: ` or `#`") from None
     if not isinstance(data, dict):
         raise ConfigError(f"`{path}` should hold `key: value` lines", hint="see `distiller init --help`")
     return data
@@ -321,7 +343,9 @@ def _with(node: Any, keys: list[str], value: Any, path: str) -> Any:
     key, *rest = keys
     if isinstance(node, list):
         if not key.isdigit() or int(key) > len(node):
-            raise ConfigError(f"`{path}`: `{key}` is not a position in a list of {len(node)}")
+            raise ConfigError(
+                f"`{path}`: `{key}` is not a position in a list of {len(node)}", hint="positions count from 0"
+            )
         copy = [*node]
         copy[int(key) : int(key) + 1] = [_with(node[int(key)] if int(key) < len(node) else None, rest, value, path)]
         return copy
@@ -331,34 +355,44 @@ def _with(node: Any, keys: list[str], value: Any, path: str) -> Any:
         node = [] if key.isdigit() else {}
         return _with(node, keys, value, path)
     if not isinstance(node, Mapping):
-        raise ConfigError(f"`{path}`: there is nothing below `{node}` to set")
+        raise ConfigError(f"`{path}`: there is nothing below `{node}` to set", hint="leave out what follows it")
     return {**node, key: _with(node.get(key), rest, value, path)}
 
 
-def _config_error(error: ValidationError, where: str) -> ConfigError:
+def _config_error(error: ValidationError, root: type[Config], where: str) -> ConfigError:
     first = error.errors()[0]
-    location = ".".join(str(part) for part in first["loc"])
+    owner, path = _owner(root, first["loc"])
+    location = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
-        *parents, wrong = first["loc"]
-        return ConfigError(
-            f"{where}: no field is called `{location}`", hint=did_you_mean(str(wrong), _fields_at(list(parents)))
-        )
+        hint = did_you_mean(str(path[-1]), list(owner.model_fields))
+        return ConfigError(f"{where}: no field is called `{location}`", hint=hint)
     if first["type"] == "missing":
         return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
-    return ConfigError(f"{where}: `{location}`: {first['msg']}, got {first['input']!r}")
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[:1].lower() + reason[1:]
+    if not path:
+        return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
+    name = next(str(part) for part in reversed(path) if isinstance(part, str))
+    meaning = " ".join((owner.model_fields[name].description or "").split()) if name in owner.model_fields else ""
+    return ConfigError(
+        f"{where}: `{location}`: {reason}, got {first['input']!r:.60}",
+        hint=f"`{name}`: {meaning}" if meaning else "`distiller check RUN` prints a run in full",
+    )
 
 
-def _fields_at(location: list[Any]) -> list[str]:
-    """The field names of the config class found by walking `location` down from `Run`."""
-    node: Any = Run
+def _owner(root: type[Config], location: Sequence[str | int]) -> tuple[type[Config], list[str | int]]:
+    """The class that has the last field of `location`, and `location` without pydantic's names of variants."""
+    owner, path = root, []
+    below: type[Config] | None = root
     for part in location:
         if isinstance(part, int):
-            continue
-        field = node.model_fields.get(part) if isinstance(node, type) and issubclass(node, Config) else None
-        node = _config_class(field.annotation) if field else None
-        if node is None:
-            return []
-    return list(node.model_fields)
+            path.append(part)
+        elif below is not None:
+            owner = below
+            path.append(part)
+            field = owner.model_fields.get(part)
+            below = _config_class(field.annotation) if field else None
+    return owner, path
 
 
 def _config_class(annotation: Any) -> type[Config] | None:

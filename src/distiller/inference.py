@@ -7,8 +7,8 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run, Task, load_run
-from distiller.errors import DataError, OutputError, did_you_mean
-from distiller.models.load import load_config, load_model, load_tokenizer, resolve
+from distiller.errors import DataError, ModelError, OutputError, did_you_mean
+from distiller.models.load import has_head_for, load_config, load_model, load_tokenizer, longest_input, resolve
 from distiller.run.output import RUN_FILE
 from distiller.run.seeds import STUDENT
 from distiller.tasks import load_task
@@ -37,9 +37,15 @@ def evaluate(
     if chosen.labels is None:
         raise DataError(f"split `{split}` of `{data.name}` has no labels", hint="use `distiller predict` for its texts")
     labels = list(data.labels) if data.kind == "classification" else None
+    if not has_head_for(name, kind=data.kind, labels=labels):
+        raise ModelError(
+            f"`{name}` is not fine-tuned for the {data.kind} task `{data.name}`",
+            hint="its labels are " + ", ".join(f"`{label}`" for label in labels) if labels else "it needs one output",
+        )
     loaded = load_model(name, kind=data.kind, labels=labels)
     tokenizer = load_tokenizer(name)
-    encoded = encode(chosen, tokenizer, described.task.max_length or data.default_max_length, described.task.truncate)
+    length = described.task.max_length or data.default_max_length
+    encoded = encode(chosen, tokenizer, length, described.task.truncate, model_limit=longest_input(loaded))
     logits = predict_logits(loaded, encoded, Collator(tokenizer))
     return scores(data, logits.numpy(), chosen.labels)
 
@@ -58,9 +64,14 @@ def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str 
     shape: Any = load_config(name)
     regression = shape.num_labels == 1
     names = None if regression else [shape.id2label[index] for index in range(shape.num_labels)]
-    loaded = load_model(name, kind="regression" if regression else "classification", labels=names)
+    kind = "regression" if regression else "classification"
+    if not has_head_for(name, kind=kind, labels=names):
+        raise ModelError(
+            f"`{name}` is not fine-tuned for a task: it has no head", hint="name a run's output, or a fine-tuned model"
+        )
+    loaded = load_model(name, kind=kind, labels=names)
     tokenizer = load_tokenizer(name)
-    limit = (run.task.max_length if run else None) or min(tokenizer.model_max_length, 512)
+    limit = (run.task.max_length if run else None) or min(tokenizer.model_max_length, 512, longest_input(loaded))
     logits = predict_logits(loaded, encode(split, tokenizer, limit, True), Collator(tokenizer))
     if names is None:
         return [{"score": f"{value:.4f}"} for value in logits.squeeze(-1).tolist()]

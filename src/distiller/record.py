@@ -133,15 +133,27 @@ def load_record(path: str | Path) -> Record:
         raise OutputError(
             f"there is no Record at `{file}`", hint="an interrupted run has none: `distiller run … --resume`"
         ) from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise OutputError(f"`{file}` is not a Record: {first}") from None
+    except OSError as error:
+        raise OutputError(f"`{file}` cannot be read: {error.strerror}", hint=f"name a {FILE}, or its folder") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise OutputError(
+            f"`{file}` is not a Record: {where + ': ' if where else ''}{first['msg']}", hint=f"name a {FILE}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise OutputError(f"`{file}` is not a Record: byte {error.start} is not UTF-8", hint=f"name a {FILE}") from None
 
 
 def write_json(path: Path, data: Any) -> Path:
     """Write JSON beside `path` and rename it there, so that readers see all of it or nothing."""
+    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text beside `path` and rename it there, so that readers see all of it or nothing."""
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
     return path
 

@@ -84,9 +84,13 @@ class Family(Generic[F]):
         except ValidationError as error:
             first = error.errors()[0]
             option = str(first["loc"][0]) if first["loc"] else ""
+            if first["type"] == "missing":
+                raise ConfigError(
+                    f"{self.kind} `{name}` needs the option `{option}`", hint=f"options: {{{option}: …}}"
+                ) from None
+            default = schema.model_fields[option].get_default()
             raise ConfigError(
-                f"option `{option}` of {self.kind} `{name}`: {first['msg'].lower()}, got {first['input']!r}"
-                if first["type"] != "missing"
-                else f"{self.kind} `{name}` needs the option `{option}`"
+                f"option `{option}` of {self.kind} `{name}`: {first['msg'].lower()}, got {first['input']!r:.60}",
+                hint="write a value of that kind" if default is None else f"the default is {default!r}",
             ) from None
         return {option: getattr(checked, option) for option in schema.model_fields}

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training.tiny import Examples, batch, collate, pad, trainer
 
 from distiller.training.batching import LengthBucketSampler, PairedSplit, SortedByLength, ViewCollator, count, views_of
+from training.tiny import Examples, batch, collate, pad, trainer
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=300)
 

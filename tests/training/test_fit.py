@@ -1,13 +1,14 @@
 """A whole training: the same seed gives the same student, interrupted or not, and the best score chooses."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
-from training.tiny import Examples, job, student, teacher, term, weights_of
 
 from distiller import config
 from distiller.training.callbacks import ProgressBar, Stopwatch
@@ -16,6 +17,7 @@ from distiller.training.fit import Fit, Job, fit, training_arguments
 from distiller.training.shared_work import fine_tune
 from distiller.training.store import Store
 from distiller.training.trainer import DistillationTrainer
+from training.tiny import Examples, job, student, teacher, term, weights_of
 
 WISH = config.Objective(
     gamma1=0.5,
@@ -33,6 +35,23 @@ def run(folder: Path, *, seed: int = 0, training: config.Training = TRAINING, **
     small = student(dropout=0.1)
     defaults = {"objective": WISH, "teacher": teacher(), "select_best": False}
     return small, fit(small, job(), training, folder=folder, seed=seed, title="", **defaults | given)
+
+
+@contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, at: int) -> Iterator[None]:
+    """What runs inside is interrupted after step `at`, as by Ctrl-C."""
+
+    def interrupt(watch: Stopwatch, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        if state.global_step == at:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stopwatch, "on_step_end", interrupt)
+        try:
+            yield
+        except KeyboardInterrupt:
+            return
+    pytest.fail("nothing was interrupted")
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -56,12 +75,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
     """Steps 4 and 7 are within an epoch, one after a checkpoint; 5 is the last of the first epoch."""
     whole, facts = run(tmp_path / "whole")
 
-    def interrupt(watch: Stopwatch, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        if state.global_step == at:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Stopwatch, "on_step_end", interrupt)
+    with interrupted(monkeypatch, at):
         run(tmp_path / "cut")
     assert list((tmp_path / "cut").glob("checkpoints/checkpoint-*"))
     steps: list[int] = []
@@ -79,12 +93,7 @@ def test_resuming_after_an_epoch_has_ended(tmp_path: Path, monkeypatch: pytest.M
     by_epoch = TRAINING.model_copy(update={"evaluations": 1})
     whole, _ = run(tmp_path / "whole", training=by_epoch)
 
-    def interrupt(watch: Stopwatch, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        if state.global_step == 6:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Stopwatch, "on_step_end", interrupt)
+    with interrupted(monkeypatch, 6):
         run(tmp_path / "cut", training=by_epoch)
     assert [path.name for path in (tmp_path / "cut").glob("checkpoints/*")] == ["checkpoint-5"]
     resumed, _ = run(tmp_path / "cut", training=by_epoch, resume=True)
@@ -106,13 +115,8 @@ def test_resuming_after_the_last_step_takes_no_other(
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(watch: Stopwatch, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        if state.global_step == 7:
-            raise KeyboardInterrupt
-
     whole, _ = run(tmp_path / "whole")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Stopwatch, "on_step_end", interrupt)
+    with interrupted(monkeypatch, 7):
         run(tmp_path / "cut")
     half = tmp_path / "cut" / "checkpoints" / "checkpoint-9"
     half.mkdir()
@@ -148,9 +152,7 @@ def test_patience_ends_a_training(tmp_path: Path) -> None:
     made = job()
     flat = Job(made.train, made.dev, made.collate, lambda *_: {"accuracy": 0.5}, "accuracy")
     patient = TRAINING.model_copy(update={"patience": 1})
-    found = fit(
-        student(), flat, patient, objective=WISH, folder=tmp_path, seed=0, title="", teacher=teacher()
-    )
+    found = fit(student(), flat, patient, objective=WISH, folder=tmp_path, seed=0, title="", teacher=teacher())
     assert found.steps == 6
     assert found.best_step == 3
 
@@ -182,9 +184,7 @@ def test_fine_tuning_is_done_once_for_the_same_facts(tmp_path: Path) -> None:
     work = Job(made.train, made.dev, made.collate, made.score, made.metric, Saved())
 
     def again(training: config.Training, seed: int = 0) -> Path:
-        return fine_tune(
-            Store(tmp_path), "teachers", student, work, training, seed=seed, title="", console=None
-        ).folder
+        return fine_tune(Store(tmp_path), "teachers", student, work, training, seed=seed, title="", console=None).folder
 
     first = again(TRAINING)
     assert (first / "scores.json").is_file()

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from training.tiny import Eq1, batch, pad, student, teacher, term
 
 from distiller import config
 from distiller.errors import ConfigError
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
 from distiller.training.batching import ViewCollator
+from training.tiny import Eq1, batch, pad, student, teacher, term
 
 SAME = {"rtol": 1e-6, "atol": 1e-6}
 
@@ -162,7 +162,9 @@ def attention_scores(model: Any, hidden_states: Any, layer: int) -> torch.Tensor
 
 
 def test_every_trained_part_gets_a_gradient_and_the_teacher_none() -> None:
-    wish = config.Objective(gamma1=1, intermediate=[term("mse"), term("mi_alpha"), term("mi_alpha", "emd"), term("l2", "emd")])
+    wish = config.Objective(
+        gamma1=1, intermediate=[term("mse"), term("mi_alpha"), term("mi_alpha", "emd"), term("l2", "emd")]
+    )
     eq1 = Eq1(wish, student(), teacher())
     eq1.gradients(batch())
     without = {name for name, parameter in eq1.model.named_parameters() if parameter.grad is None}
@@ -186,7 +188,9 @@ def test_what_cannot_be_is_refused() -> None:
         Eq1(config.Objective(beta1=0, intermediate=[term("mse")]), student())
     embeddings = config.Component(name="pairs", options={"pairs": [[0, 0]]})
     with pytest.raises(ConfigError, match="leaves no layer pair"):
-        Eq1(config.Objective(intermediate=[config.Term(loss="attention_mse", mapping=embeddings)]), student(), teacher())
+        Eq1(
+            config.Objective(intermediate=[config.Term(loss="attention_mse", mapping=embeddings)]), student(), teacher()
+        )
 
 
 def test_projections_exist_where_widths_differ_or_on_request() -> None:

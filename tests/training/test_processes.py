@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from training.two_processes import CONTRAST, SUMS, measure
 
 pytestmark = pytest.mark.slow
@@ -51,9 +52,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder, size = tmp_path_factory.mktemp("one"), {"per_device_eval_batch_size": 4}
     return {
         "sums": measure(folder, SUMS, per_device_train_batch_size=8, **size),
-        "contrast": measure(
-            folder, CONTRAST, per_device_train_batch_size=4, gradient_accumulation_steps=2, **size
-        ),
+        "contrast": measure(folder, CONTRAST, per_device_train_batch_size=4, gradient_accumulation_steps=2, **size),
     }
 
 

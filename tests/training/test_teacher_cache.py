@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from training.tiny import Eq1, Examples, collate, job, pad, student, teacher, term, trainer, weights_of
 
 from distiller import config
 from distiller.training.fit import fit
@@ -13,6 +12,7 @@ from distiller.training.shared_work import teacher_outputs
 from distiller.training.store import Store
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import TeacherCache
+from training.tiny import Eq1, Examples, collate, job, pad, student, teacher, term, trainer, weights_of
 
 LAYERS = {0, 2, 4}
 EXAMPLES = Examples(40)

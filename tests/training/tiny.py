@@ -151,10 +151,14 @@ class Gradients(TrainerCallback):
 
 
 def arguments(folder: Path, **given: Any) -> TrainingArguments:
-    defaults = {"max_steps": 2, "per_device_train_batch_size": 8, "logging_steps": 1, "save_strategy": "no", "max_grad_norm": 0}
-    return TrainingArguments(
-        output_dir=str(folder), report_to=[], disable_tqdm=True, use_cpu=True, **defaults | given
-    )
+    defaults = {
+        "max_steps": 2,
+        "per_device_train_batch_size": 8,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "max_grad_norm": 0,
+    }
+    return TrainingArguments(output_dir=str(folder), report_to=[], disable_tqdm=True, use_cpu=True, **defaults | given)
 
 
 def trainer(
@@ -168,7 +172,7 @@ def trainer(
     cache: Any = None,
     **given: Any,
 ) -> DistillationTrainer:
-    made = DistillationTrainer(
+    return DistillationTrainer(
         small if small is not None else student(),
         teacher=large if large is not None else teacher(),
         objective=objective,
@@ -178,7 +182,6 @@ def trainer(
         data_collator=collate,
         callbacks=callbacks,
     )
-    return made
 
 
 def job(size: int = 40, dev: int = 20) -> Job:

@@ -38,3 +38,9 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        reason = error.strerror or str(error).partition("\n")[0]
+        complain(
+            f"`{error.filename}`: {reason}" if error.filename else reason, "is there room, and may you write there?"
+        )
+        sys.exit(1)

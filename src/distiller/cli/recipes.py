@@ -42,7 +42,7 @@ def init(
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"cannot write `{output}`: {error.strerror}") from None
+        raise OutputError(f"cannot write `{output}`: {error.strerror}", hint="choose another place with -o") from None
     typer.echo(f"wrote {output}; next: distiller check {output}", err=True)
 
 
@@ -71,6 +71,7 @@ def load(source: str, overrides: list[str]) -> "Run":
 
     from distiller.config import load_run, parse_run
 
-    if not Path(source).exists() and source in texts():
+    is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
+    if is_name:
         return parse_run(yaml.safe_load(recipe_text(source)), overrides, where=f"recipe {source}")
     return load_run(source, overrides)

@@ -135,20 +135,33 @@ class SeparableCritic(nn.Module):
         self, student_hidden: HiddenStates, student_mask: Mask, teacher_hidden: HiddenStates, teacher_mask: Mask
     ) -> tuple[Scores, Tensor | None]:
         """`(scores [b, b], log_baseline [b] or None)`, see the head of this file."""
-        teacher_hidden = teacher_hidden.detach()
+        rows, log_baseline = self.read_teacher(teacher_hidden, teacher_mask)
+        return self.scores(rows, self.read_student(student_hidden, student_mask)), log_baseline
+
+    def read_teacher(self, hidden: HiddenStates, mask: Mask) -> tuple[Tensor, Tensor | None]:
+        """`(rows [b, embedding], log_baseline [b] or None)` of a teacher layer `[b, L, d_T]`."""
+        hidden = hidden.detach()
+        rows = full_precision(self.teacher(hidden, mask))
         log_baseline = None
-        rows = full_precision(self.teacher(teacher_hidden, teacher_mask))
-        columns = full_precision(self.student(student_hidden, student_mask))
         if self.baseline is not None:
-            log_baseline = full_precision(self.baseline(teacher_hidden, teacher_mask)).squeeze(-1)
+            log_baseline = full_precision(self.baseline(hidden, mask)).squeeze(-1)
         elif rows.shape[-1] > self.embedding:
             rows, log_baseline = rows[:, :-1], rows[:, -1]
+        return normalize(rows, dim=-1) if self.log_scale is not None else rows, log_baseline
+
+    def read_student(self, hidden: HiddenStates, mask: Mask) -> Tensor:
+        """`columns [b, embedding]` of student layer `[b, L, d_S]`."""
+        columns = full_precision(self.student(hidden, mask))
+        return normalize(columns, dim=-1) if self.log_scale is not None else columns
+
+    def scores(self, rows: Tensor, columns: Tensor) -> Scores:
+        """Scores `[b, b]` of what `read_teacher` and `read_student` returned."""
         if self.log_scale is not None:
             with torch.no_grad():  # in place, as CLIP does: beyond a clamp in the graph there is no gradient back
                 self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
-            rows, columns = normalize(rows, dim=-1) * self.log_scale.exp(), normalize(columns, dim=-1)
+            rows = rows * self.log_scale.exp()
         with torch.autocast(rows.device.type, enabled=False):  # three digits are too few for scores up to 100
-            return rows @ columns.T, log_baseline
+            return rows @ columns.T
 
 
 class JointCritic(nn.Module):

@@ -1,8 +1,10 @@
 """Losses between one student layer and one teacher layer; each returns one number per example."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,9 +30,9 @@ def mse(
     `student`, `teacher` `[b, L, d]`, `mask` `[b, L]` → `[b]`; `sum_dim` leaves out the division by d (theorem 3.1 of
     arXiv:2109.11105). Raises `ShapeError`. Source: Jiao et al. 2020 (TinyBERT), arXiv:1909.10351, eq. 8.
     """
-    student, teacher, valid = _both(student, teacher, mask)
-    squared = (student - teacher) ** 2
-    return _token_mean(squared.mean(-1) if reduce == "mean_dim" else squared.sum(-1), valid)
+    distance, valid = _distance(student, teacher, mask)
+    squared = distance**2
+    return _token_mean(squared / student.shape[-1] if reduce == "mean_dim" else squared, valid)
 
 
 def l2(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
@@ -39,8 +41,8 @@ def l2(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
     `student`, `teacher` `[b, L, d]`, `mask` `[b, L]` → `[b]`; at equality 1e-6, the root of the constant that keeps
     the gradient finite. Raises `ShapeError`. Source: arXiv:2109.11105, appendix H.
     """
-    student, teacher, valid = _both(student, teacher, mask)
-    return _token_mean((((student - teacher) ** 2).sum(-1) + 1e-12).sqrt(), valid)
+    distance, valid = _distance(student, teacher, mask)
+    return _token_mean((distance**2 + 1e-12).sqrt(), valid)
 
 
 def cos(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
@@ -50,7 +52,8 @@ def cos(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
     Source: Sanh et al. 2019 (DistilBERT), arXiv:1910.01108, section 3.
     """
     student, teacher, valid = _both(student, teacher, mask)
-    return _token_mean(1 - (_unit(student) * _unit(teacher)).sum(-1), valid)
+    lengths = (torch.linalg.vector_norm(side, dim=-1).clamp(min=1e-8) for side in (student, teacher))
+    return _token_mean(1 - (student * teacher).sum(-1) / math.prod(lengths), valid)
 
 
 def ce(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
@@ -59,8 +62,11 @@ def ce(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
     `student`, `teacher` `[b, L, d]`, `mask` `[b, L]` → nats `[b]`. Raises `ShapeError`.
     Source: arXiv:2109.11105, table 9 and the authors' code (`hid_ce`).
     """
-    student, teacher, valid = _both(student, teacher, mask)
-    return _token_mean(-(teacher.softmax(-1) * student.log_softmax(-1)).sum(-1), valid)
+    same_shape(student, teacher)
+    student, valid = valid_tokens(student, mask)
+    # the teacher has no gradient, so its padding may be filled in place once the softmax has made a new tensor
+    target = full_precision(teacher.detach()).softmax(-1).masked_fill_(~valid[..., None], 0.0)
+    return _token_mean(-(target * student.log_softmax(-1)).sum(-1), valid)
 
 
 def pkd(
@@ -109,12 +115,11 @@ def attention_mse(
         )
     same_shape(student, teacher)
     keys, queries = mask.bool()[:, None, None, :], mask.bool()[:, None, :, None]
-    counted = (keys if count_padding else keys & queries).expand_as(student)
-    # filled before the subtraction: models write -inf, or the lowest float, where a key is padding
-    difference = full_precision(student).masked_fill(~counted, 0.0)
-    difference = difference - full_precision(teacher).detach().masked_fill(~counted, 0.0)
-    entries = student[0].numel() if count_padding else counted.sum((1, 2, 3)).clamp(min=1)
-    return (difference**2).sum((1, 2, 3)) / entries
+    # models write -inf, or the lowest float, where a key is padding: even the NaN of -inf - -inf is filled
+    difference = full_precision(student) - full_precision(teacher).detach()
+    difference = difference.masked_fill_(~(keys if count_padding else keys & queries), 0.0)
+    entries = student[0].numel() if count_padding else student.shape[1] * mask.bool().sum(1).clamp(min=1) ** 2
+    return (torch.linalg.vector_norm(difference, dim=-1) ** 2).sum((1, 2)) / entries
 
 
 def _both(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> tuple[HiddenStates, HiddenStates, Mask]:
@@ -122,6 +127,23 @@ def _both(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> tuple[Hid
     same_shape(student, teacher)
     student, valid = valid_tokens(student, mask)
     return student, valid_tokens(teacher.detach(), mask)[0], valid
+
+
+def _distance(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> tuple[Tensor, Mask]:
+    """Euclidean distance of each token, 0 at padding, `[b, L]`, and the mask as booleans.
+
+    Padding is filled once, after the subtraction, whose gradient does not depend on what stands there; and the norm
+    reads its input once. Both count: with many layer pairs these passes over memory are the whole cost.
+    """
+    same_shape(student, teacher)
+    if student.dim() != 3 or mask.shape != student.shape[:2]:
+        raise ShapeError(
+            f"hidden states {list(student.shape)} and mask {list(mask.shape)} should be [batch, length, width] "
+            "and [batch, length]"
+        )
+    valid = mask.bool()
+    difference = full_precision(student) - full_precision(teacher.detach())
+    return torch.linalg.vector_norm(difference.masked_fill_(~valid[..., None], 0.0), dim=-1), valid
 
 
 def _token_mean(per_token: Tensor, valid: Mask) -> PerExample:

@@ -64,8 +64,9 @@ def perceptron(widths: list[int]) -> nn.Sequential:
 
 def pooled(hidden: HiddenStates, mask: Mask, pool: Pool) -> Tensor:
     """The first token (`cls`) or the mean of valid tokens, `[b, L, d]` → `[b, d]`."""
-    hidden, valid = valid_tokens(hidden, mask)
-    return hidden[:, 0] if pool == "cls" else masked_mean(hidden, valid)
+    if pool == "cls":
+        return valid_tokens(hidden[:, :1], mask[:, :1])[0][:, 0]
+    return masked_mean(*valid_tokens(hidden, mask))
 
 
 def masked_mean(hidden: HiddenStates, valid: Mask) -> Tensor:

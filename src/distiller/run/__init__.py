@@ -12,28 +12,32 @@ from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run
-from distiller.record import FILE, Record, load_record
-from distiller.run.output import claim, finish
-from distiller.run.seeds import baseline_scores, train_seed
-from distiller.run.setup import prepare
+from distiller.record import Record
+from distiller.run.output import claim, finish, finished, writing
+from distiller.run.plan import blueprint
+from distiller.run.seeds import SEEDS, baseline_scores, train_seed
+from distiller.run.setup import encode_splits, prepare
 
 
 def distil(run: Run, *, resume: bool = False, overwrite: bool = False, console: Console | None = None) -> Record:
     """Carry out `run` and write its output folder: `student/`, `run.yaml` and, last of all, `record.json`.
 
     With `resume`, what an interrupted run finished is kept and its newest checkpoint continued; a finished run
-    returns its Record. `overwrite` replaces a finished output. `console` shows progress. Raises `DistillerError`.
+    returns its Record. `overwrite` replaces an earlier output. `console` shows progress. Raises `DistillerError`.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    folder = Path(run.output)
-    if resume and (folder / FILE).exists():
-        return load_record(folder)
     started = time.perf_counter()
     if run.training.threads:
         torch.set_num_threads(run.training.threads)
-    setup = prepare(run, console)
-    claim(folder, setup.run, resume=resume, overwrite=overwrite)
-    baseline = baseline_scores(setup) if run.baseline else None
-    results = [train_seed(setup, seed, folder / "seeds" / str(seed), resume) for seed in run.seeds]
-    return finish(setup, folder, baseline, results, started)
+    plan = blueprint(run)
+    folder = Path(run.output)
+    if resume and (record := finished(folder, plan.run)):
+        return record
+    tokens = encode_splits(plan)
+    with writing(folder):
+        claim(folder, plan.run, resume=resume, overwrite=overwrite)
+        setup = prepare(plan, tokens, console)
+        baseline = baseline_scores(setup) if run.baseline else None
+        results = [train_seed(setup, seed, folder / SEEDS / str(seed), resume) for seed in run.seeds]
+        return finish(setup, folder, baseline, results, started)

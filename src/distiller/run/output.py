@@ -2,15 +2,18 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
 
 from distiller import config
 from distiller.config import Run
-from distiller.errors import OutputError
+from distiller.errors import OutputError, RunError
 from distiller.models.cost import latency, megabytes, parameter_count
 from distiller.models.load import load_model, weights_fingerprint
 from distiller.record import (
@@ -20,13 +23,15 @@ from distiller.record import (
     ModelFacts,
     Record,
     git_revision,
+    load_record,
     now,
     ratio,
     spread,
     spreads,
     versions,
+    write_text,
 )
-from distiller.run.seeds import STUDENT, Trained
+from distiller.run.seeds import SEEDS, STUDENT, Trained
 from distiller.run.setup import Setup, machine
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.training.device import accelerator, describe_machine, peak_memory_megabytes
@@ -34,28 +39,73 @@ from distiller.training.device import accelerator, describe_machine, peak_memory
 RUN_FILE = "run.yaml"
 
 
+MARK = (
+    "# The run in full, as Distiller carries it out; `student`, `seeds` and `record.json` beside it are its results.\n"
+)
+"""First line of an output folder's run file: tells it from a run file that someone wrote, which is never replaced."""
+
+
+def finished(folder: Path, run: Run) -> Record | None:
+    """The Record of `run`, if `folder` has it. Raises `OutputError` if it is another run's."""
+    if not (folder / FILE).is_file():
+        return None
+    record = load_record(folder)
+    _refuse_other(folder, record.run, run)
+    return record
+
+
 def claim(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> None:
     """Make the output folder this run's; what is in the way is refused, kept (`resume`) or removed (`overwrite`)."""
-    text = config.to_yaml(run)
+    if resume and overwrite:
+        raise OutputError(
+            "a run cannot be both continued and started over", hint="leave out one of --resume and --overwrite"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"`{folder}` is a file, and a run needs a folder", hint="choose another `output`")
+    if folder.is_dir() and any(folder.iterdir()):
+        _make_way(folder, run, resume=resume, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / RUN_FILE, MARK + config.to_yaml(run))
+
+
+def _make_way(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> None:
     stored = folder / RUN_FILE
-    if folder.exists() and any(folder.iterdir()):
-        ours = stored.is_file()
-        if not ours:
-            raise OutputError(f"`{folder}` is not empty and not a run's output", hint="choose another `output`")
-        if resume and stored.read_text(encoding="utf-8") != text:
-            raise OutputError(
-                f"`{folder}` was started with another run", hint="choose another `output`, or start over: --overwrite"
-            )
-        if not resume and not overwrite:
-            finished = "a finished run" if (folder / FILE).exists() else "an interrupted run"
-            raise OutputError(f"`{folder}` holds {finished}", hint="continue it: --resume, or start over: --overwrite")
-        if overwrite and not resume:
-            shutil.rmtree(folder)
+    if not (stored.is_file() and stored.read_text(encoding="utf-8", errors="replace").startswith(MARK)):
+        raise OutputError(f"`{folder}` is not empty and not a run's output", hint="choose another `output`")
+    results = [path for path in (folder / FILE, folder / STUDENT, folder / SEEDS) if path.exists()]
+    if resume and results:
+        _refuse_other(folder, config.load_run(stored), run)
+    elif results and not overwrite:
+        state = "a finished run" if (folder / FILE).exists() else "an interrupted run"
+        raise OutputError(f"`{folder}` holds {state}", hint="continue it: --resume, or start over: --overwrite")
+    elif overwrite:
+        for path in results:  # the Record first: what is left of a finished run is not taken for one
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+def _refuse_other(folder: Path, stored: Run, run: Run) -> None:
+    places = {"output", "cache", "recipe"}
+    before, now_ = (one.model_dump(mode="json", exclude=places) for one in (stored, run))
+    if before != now_:
+        changed = ", ".join(f"`{name}`" for name in now_ if before[name] != now_[name])
+        raise OutputError(
+            f"`{folder}` was started with another run: {changed} differ",
+            hint="choose another `output`, or start over: --overwrite",
+        )
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What goes wrong while files are written below, e.g. on a full disk, becomes one line."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stored.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write `{folder}`: {error.strerror}", hint="choose another `output`") from None
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        place = getattr(error, "filename", None) or folder
+        raise RunError(
+            f"cannot write `{place}`: {reason}",
+            hint="make room or choose another `output`, then continue with --resume",
+        ) from error
 
 
 def finish(
@@ -69,7 +119,7 @@ def finish(
     data, metric = setup.data, setup.data.metric
     by_seed = [one.result for one in trained]
     best = max(by_seed, key=lambda result: result.scores[metric])
-    _publish(folder / "seeds" / str(best.seed) / STUDENT, folder / STUDENT)
+    _publish(folder / SEEDS / str(best.seed) / STUDENT, folder / STUDENT)
     student = load_model(
         folder / STUDENT,
         kind=data.kind,

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from pydantic import ValidationError
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distiller import config
 from distiller.config import Run
 from distiller.errors import ConfigError
-from distiller.models.load import load_config, load_tokenizer, longest_input, with_labels
+from distiller.models.load import has_head_for, load_config, load_tokenizer, longest_input, with_labels
 from distiller.models.students import same_vocabulary, student_config, student_tokenizer
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.tasks import load_task
@@ -32,14 +31,14 @@ def stages_of(run: Run) -> list[Stage]:
     if not run.stages:
         return [Stage("distil", run.objective, run.training)]
     fields = run.training.model_dump()
-    try:
-        return [
-            Stage(stage.name, stage.objective, config.Training.model_validate({**fields, **stage.training}))
-            for stage in run.stages
-        ]
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"stages: training.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return [
+        Stage(
+            stage.name,
+            stage.objective,
+            config.parse(config.Training, {**fields, **stage.training}, where=f"stage `{stage.name}`, training"),
+        )
+        for stage in run.stages
+    ]
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ def blueprint(run: Run) -> Blueprint:
         student_tokenizer=tokenizer,
         shared_tokens=same_vocabulary(tokenizer, teacher_tokenizer),
     )
+    _check_head(made)
     _check_length(made)
     _check_parts(made)
     return made
@@ -124,6 +124,17 @@ def _check_objective(objective: config.Objective, training: config.Training) -> 
                 f"mapping `emd` cannot update its weights by `{term.loss}`, which may be negative",
                 hint="leave out update_weights, or use another loss",
             )
+
+
+def _check_head(plan: Blueprint) -> None:
+    spec = plan.run.teacher
+    if spec.finetune == "never" and not has_head_for(
+        spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code
+    ):
+        raise ConfigError(
+            f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`",
+            hint="set teacher.finetune=auto, or name a fine-tuned teacher",
+        )
 
 
 def _check_length(plan: Blueprint) -> None:

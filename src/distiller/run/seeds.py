@@ -22,6 +22,7 @@ from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import TeacherCache
 from distiller.training.trainer import anatomy
 
+SEEDS = "seeds"
 STUDENT = "student"
 RESULT = "result.json"
 

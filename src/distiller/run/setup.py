@@ -11,10 +11,9 @@ from transformers import PreTrainedModel
 
 from distiller import config
 from distiller.config import Run
-from distiller.errors import ConfigError
 from distiller.models.load import has_head_for, load_model
 from distiller.models.students import build_student
-from distiller.run.plan import Blueprint, blueprint
+from distiller.run.plan import Blueprint
 from distiller.tasks.data import TaskData
 from distiller.tasks.encode import Collator, EncodedSplit, encode
 from distiller.tasks.metrics import scores
@@ -84,19 +83,27 @@ class Setup:
         )
 
 
-def prepare(run: Run, console: Console | None = None) -> Setup:
-    """Check the run, load its data and its teacher, fine-tune the teacher if need be, and put the data into tokens."""
-    plan = blueprint(run)
-    run = plan.run
-    store = Store(Path(run.cache).expanduser() if run.cache else None)
-    teacher_splits = _encode_all(plan.data, plan.teacher_tokenizer, run)
+Tokens = Mapping[str, EncodedSplit]
+"""All splits but the test, by name."""
+
+
+def encode_splits(plan: Blueprint) -> tuple[Tokens, Tokens]:
+    """The data in the student's and in the teacher's tokens; one object where both share a vocabulary."""
+    teacher = _encode_all(plan.data, plan.teacher_tokenizer, plan.run)
+    return teacher if plan.shared_tokens else _encode_all(plan.data, plan.student_tokenizer, plan.run), teacher
+
+
+def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | None = None) -> Setup:
+    """Load the teacher, and fine-tune it if need be."""
+    store = Store(Path(plan.run.cache).expanduser() if plan.run.cache else None)
+    splits, teacher_splits = tokens
     teacher, teacher_scores = _teacher(plan, store, teacher_splits, console)
     return Setup(
         plan=plan,
         store=store,
         teacher=teacher,
         teacher_scores=teacher_scores,
-        splits=teacher_splits if plan.shared_tokens else _encode_all(plan.data, plan.student_tokenizer, run),
+        splits=splits,
         teacher_splits=teacher_splits,
         console=console,
     )
@@ -121,11 +128,6 @@ def _teacher(
         )
 
     ready = has_head_for(spec.model, kind=data.kind, labels=labels, trust_remote_code=spec.trust_remote_code)
-    if spec.finetune == "never" and not ready:
-        raise ConfigError(
-            f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`",
-            hint="set teacher.finetune=auto, or name a fine-tuned teacher",
-        )
     if spec.finetune == "always" or not ready:
         job = _job(data, splits, plan.teacher_tokenizer)
         training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})

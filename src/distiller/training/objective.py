@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from distiller import config
 from distiller.errors import ConfigError
 from distiller.models.signals import Signals
-from distiller.objectives.critics import CRITICS, projection
+from distiller.objectives.critics import CRITICS, SeparableCritic, projection
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
 from distiller.objectives.prediction import LABEL, PREDICTION
@@ -108,8 +108,8 @@ class IntermediateTerm(nn.Module):
         assert view.teacher is not None
         if self.head_kind == "critic" and view.student.mask.shape[0] < 3:
             return view.student.logits.new_zeros(())  # leave-one-out needs three examples
-        projected = self._project(view.student)
-        losses = {pair: self._reduce(self._pair_loss(pair, projected, view), view) for pair in self.pairs}
+        values = self._critic_losses(view) if self.head_kind == "critic" else self._losses(view)
+        losses = {pair: self._reduce(per_example, view) for pair, per_example in values.items()}
         if self.transport is None:
             return torch.stack(list(losses.values())).sum()
         embeddings = [loss for pair, loss in losses.items() if pair.student == 0]
@@ -125,17 +125,36 @@ class IntermediateTerm(nn.Module):
             for layer in self.student_layers
         }
 
-    def _pair_loss(self, pair: LayerPair, student: Mapping[int, Tensor], view: View) -> Tensor:
-        teacher = view.teacher
-        assert teacher is not None
-        theirs = getattr(teacher, self.reads)[pair.teacher]
-        if self.head_kind == "critic":
-            critic = self.heads["all"] if "all" in self.heads else self.heads[_pair_key(pair)]
-            scores, log_baseline = critic(student[pair.student], view.student.mask, theirs, teacher.mask)
-            with full_precision(scores):
-                return self.loss(scores, log_baseline, **self.options)
-        with full_precision(theirs):
-            return self.loss(student[pair.student], theirs, view.student.mask, **self.options)
+    def _losses(self, view: View) -> dict[LayerPair, Tensor]:
+        assert view.teacher is not None
+        student, teacher = self._project(view.student), getattr(view.teacher, self.reads)
+        with full_precision(view.student.logits):
+            return {
+                pair: self.loss(student[pair.student], teacher[pair.teacher], view.student.mask, **self.options)
+                for pair in self.pairs
+            }
+
+    def _critic_losses(self, view: View) -> dict[LayerPair, Tensor]:
+        assert view.teacher is not None
+        student, student_mask = view.student.hidden_states, view.student.mask
+        teacher, teacher_mask = view.teacher.hidden_states, view.teacher.mask
+        shared = dict(self.heads).get("all")
+        if isinstance(shared, SeparableCritic):  # its towers see one side: once per layer, not once per pair
+            rows = {i: shared.read_teacher(teacher[i], teacher_mask) for i in sorted(self.teacher_layers)}
+            columns = {j: shared.read_student(student[j], student_mask) for j in sorted(self.student_layers)}
+            scored = {
+                pair: (shared.scores(rows[pair.teacher][0], columns[pair.student]), rows[pair.teacher][1])
+                for pair in self.pairs
+            }
+        else:
+            scored = {
+                pair: (shared or self.heads[_pair_key(pair)])(
+                    student[pair.student], student_mask, teacher[pair.teacher], teacher_mask
+                )
+                for pair in self.pairs
+            }
+        with full_precision(view.student.logits):
+            return {pair: self.loss(*found, **self.options) for pair, found in scored.items()}
 
     def _reduce(self, per_example: Tensor, view: View) -> Tensor:
         if self.per == "token":
