@@ -45,7 +45,8 @@ class Forecast:
         smaller = self.teacher.parameters / self.student.parameters
         fewer = self.teacher.flops / max(1, self.student.flops)
         yield f"{'':10}{smaller:.1f} times smaller, {fewer:.1f} times less computation"
-        yield f"training  {self.steps:,} steps for each of {len(self.run.seeds)} seeds, {self.machine}"
+        seeds = f" for each of {len(self.run.seeds)} seeds" if len(self.run.seeds) > 1 else ""
+        yield f"training  {self.steps:,} steps{seeds}, {self.machine}"
         yield f"memory    about {self.memory / 1e9:.2f} GB at {self.run.task.max_length} tokens"
 
 

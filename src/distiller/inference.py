@@ -7,15 +7,16 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run, Task, load_run
-from distiller.errors import DataError, ModelError, OutputError, did_you_mean
+from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean
 from distiller.models.load import has_head_for, load_config, load_model, load_tokenizer, longest_input, resolve
 from distiller.run.output import RUN_FILE
 from distiller.run.seeds import STUDENT
 from distiller.tasks import load_task
-from distiller.tasks.data import Split
-from distiller.tasks.encode import Collator, encode
-from distiller.tasks.metrics import scores
+from distiller.tasks.alignment import encode_tagged
+from distiller.tasks.data import Split, TaggedSplit
+from distiller.tasks.encode import IGNORED, Collator, encode
 from distiller.tasks.readers import read_table
+from distiller.tasks.tokens import encode_split, scorer
 from distiller.training.evaluate import predict_logits
 
 
@@ -34,9 +35,9 @@ def evaluate(
     if split not in data.splits:
         raise DataError(f"task `{data.name}` has no split `{split}`", hint=did_you_mean(split, list(data.splits)))
     chosen = data.splits[split]
-    if chosen.labels is None:
+    if not chosen.labelled:
         raise DataError(f"split `{split}` of `{data.name}` has no labels", hint="use `distiller predict` for its texts")
-    labels = list(data.labels) if data.kind == "classification" else None
+    labels = data.label_names
     if not has_head_for(name, kind=data.kind, labels=labels):
         raise ModelError(
             f"`{name}` is not fine-tuned for the {data.kind} task `{data.name}`",
@@ -44,10 +45,14 @@ def evaluate(
         )
     loaded = load_model(name, kind=data.kind, labels=labels)
     tokenizer = load_tokenizer(name)
-    length = described.task.max_length or data.default_max_length
-    encoded = encode(chosen, tokenizer, length, described.task.truncate, model_limit=longest_input(loaded))
+    length, limit = described.task.max_length or data.default_max_length, longest_input(loaded)
+    if length > limit:
+        raise ConfigError(
+            f"task.max_length is {length}, but the model takes {limit} tokens", hint=f"task.max_length={limit}"
+        )
+    encoded = encode_split(chosen, tokenizer, described.task, length)
     logits = predict_logits(loaded, encoded, Collator(tokenizer))
-    return scores(data, logits.numpy(), chosen.labels)
+    return scorer(data)(logits.numpy(), encoded.gold)
 
 
 def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str | None = None) -> list[dict[str, str]]:
@@ -62,6 +67,8 @@ def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str 
     table = read_table(texts)
     split = Split("predict", table.texts(first), table.texts(second) if second else None)
     shape: Any = load_config(name)
+    if str((shape.architectures or [""])[0]).endswith("ForTokenClassification"):
+        return _tag(name, shape, table.texts(first))
     regression = shape.num_labels == 1
     names = None if regression else [shape.id2label[index] for index in range(shape.num_labels)]
     kind = "regression" if regression else "classification"
@@ -80,6 +87,24 @@ def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str 
         | {f"p({name})": f"{value:.4f}" for name, value in zip(names, row, strict=True)}
         for row in logits.softmax(-1).tolist()
     ]
+
+
+def _tag(name: str, shape: Any, texts: Sequence[str]) -> list[dict[str, str]]:
+    """The words of each text, split at white space, and their tags; `_` for words behind the longest input."""
+    names = [shape.id2label[index] for index in range(shape.num_labels)]
+    model, tokenizer = load_model(name, kind="tagging", labels=names), load_tokenizer(name)
+    words = tuple(tuple(text.split()) for text in texts)
+    anything = tuple((0,) * len(row) for row in words)  # marks the token on which each word is read
+    limit = min(tokenizer.model_max_length, 512, longest_input(model))
+    encoded = encode_tagged(TaggedSplit("predict", words, anything), tokenizer, limit)
+    found = predict_logits(model, encoded, Collator(tokenizer)).argmax(-1).numpy()
+    gold = encoded.gold
+    assert gold is not None
+    rows = []
+    for row, ids, places in zip(words, found, gold != IGNORED, strict=True):
+        tags = [names[int(tag)] for tag in ids[: len(places)][places]]
+        rows.append({"words": " ".join(row), "tags": " ".join([*tags, *["_"] * (len(row) - len(tags))])})
+    return rows
 
 
 def _model_and_run(model: str, run: Path | None, overrides: Sequence[str]) -> tuple[str, Run | None]:

@@ -60,6 +60,8 @@ class DataFacts(Config):
     """Rows by split."""
     truncated: dict[str, int]
     """Rows cut at `max_length`, by split."""
+    skipped: dict[str, int] = {}
+    """Rows that could not be used and were left out (`task.skip_bad`), by split."""
     fingerprint: str
 
 

@@ -88,9 +88,11 @@ class Family(Generic[F]):
                 raise ConfigError(
                     f"{self.kind} `{name}` needs the option `{option}`", hint=f"options: {{{option}: …}}"
                 ) from None
-            default = schema.model_fields[option].get_default()
+            default = schema.model_fields[option].default
             raise ConfigError(
                 f"option `{option}` of {self.kind} `{name}`: {first['msg'].lower()}, got {first['input']!r:.60}",
-                hint="write a value of that kind" if default is None else f"the default is {default!r}",
+                hint=f"the default is {'null' if default is None else repr(default)}"
+                if not schema.model_fields[option].is_required()
+                else "it has no default",
             ) from None
         return {option: getattr(checked, option) for option in schema.model_fields}

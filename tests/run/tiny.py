@@ -15,7 +15,8 @@ GOOD = ["good", "great", "fine", "lovely"]
 BAD = ["bad", "awful", "poor", "dull"]
 FILLER = ["the", "film", "was", "a", "story", "with", "actors", "and", "music", "plot"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-FAST = {"epochs": 3, "batch_size": 16, "learning_rate": 2e-3, "weight_decay": 0.0}
+CRITIC = {"name": "mlp", "options": {"layers": 2, "hidden": 16, "embedding": 8}}
+FAST = {"epochs": 2, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.0}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Workshop:
     root: Path
 
     def __getattr__(self, name: str) -> str:
-        """Models: `base`, `tuned`, `swapped`, `stranger`. Files: `reviews`, `dev`, `pairs`, `stars`."""
+        """Models: `base` (no head), `tuned`, `swapped`, `stranger`. Files: `reviews`, `dev`, `pairs`, `stars`."""
         files = {"reviews": "reviews.csv", "dev": "dev.csv", "pairs": "pairs.tsv", "stars": "stars.csv"}
         path = self.root / files.get(name, name)
         if not path.exists():
@@ -55,9 +56,9 @@ class Workshop:
 def workshop(root: Path) -> Workshop:
     """Make the models and files. `tuned` gives the right answers in the order bad, good; `swapped` is its mirror."""
     words = [*SPECIAL, *FILLER, *GOOD, *BAD]
-    save(root / "base", BertModel(shape(words)), words)
     tuned = judge(words, ["bad", "good"])
     save(root / "tuned", tuned, words)
+    save(root / "base", tuned.bert, words)
     tuned.config.id2label, tuned.config.label2id = {0: "good", 1: "bad"}, {"good": 0, "bad": 1}
     tuned.classifier.weight.data.copy_(tuned.classifier.weight.data.flip(0))
     tuned.classifier.bias.data.copy_(tuned.classifier.bias.data.flip(0))
@@ -135,10 +136,10 @@ def pairs(rows: int) -> list[dict[str, str]]:
 
 
 def stars(rows: int) -> list[dict[str, str]]:
-    """A number between 0 and 5."""
+    """Numbers around -0.75 and 1.25."""
     rng = random.Random(3)
     return [
-        {"text": sentence(rng, GOOD if row % 2 else BAD), "label": f"{(4 if row % 2 else 1) + rng.random():.2f}"}
+        {"text": sentence(rng, GOOD if row % 2 else BAD), "label": f"{(1 if row % 2 else -1) + rng.random() / 2:.2f}"}
         for row in range(rows)
     ]
 

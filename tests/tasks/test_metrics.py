@@ -98,6 +98,7 @@ def test_a_metric_must_fit_the_task_that_it_steers() -> None:
 @pytest.mark.parametrize("name", METRICS.entries)
 def test_every_metric_is_documented_and_best_for_the_gold_labels(name: str) -> None:
     gold = np.array([0, 1, 1, 0])
-    best = METRICS[name].function(gold, gold)
+    given = [["B-PER", "O"]] if METRICS[name].traits.get("entities") else gold
+    best = METRICS[name].function(given, given)
     assert best == (0 if METRICS[name].traits.get("lower_is_better") else pytest.approx(1))
     assert METRICS[name].summary

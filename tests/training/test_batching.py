@@ -90,5 +90,5 @@ def test_totals_of_a_step_count_examples_and_valid_tokens() -> None:
         assert counted[name][0] == 8
         assert counted[name][1] == sum(int(mask.sum()) for mask in masks)
     without_mask = {"input_ids": torch.ones(2, 7, dtype=torch.long)}
-    assert [int(number) for number in count([without_mask])["original"]] == [2, 14]
+    assert [int(number) for number in count([without_mask])["original"][:2]] == [2, 14]
     assert list(count([collate([Examples(1)[0]])])) == ["original"]

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification, TrainerCallb
 from distiller import config
 from distiller.training.batching import Batch, ViewCollator, count, views_of
 from distiller.training.fit import Job
-from distiller.training.objective import DistillationObjective, Totals
+from distiller.training.objective import DistillationObjective
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.trainer import DistillationModel, DistillationTrainer, anatomy
 
@@ -115,7 +115,7 @@ class Eq1:
             objective,
             student=anatomy(small.config),
             teacher=anatomy(large.config) if large is not None else None,
-            regression=small.config.num_labels == 1,
+            kind="regression" if small.config.num_labels == 1 else "classification",
         )
         self.model = DistillationModel(small, self.parts).eval()
         self.teacher = large and FrozenTeacher(
@@ -125,7 +125,7 @@ class Eq1:
 
     def __call__(self, examples: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         views = views_of(examples)
-        totals = {name: Totals(*numbers) for name, numbers in count([examples]).items()}
+        totals = count([examples])
         heard = {name: self.teacher(view) for name, view in views.items()} if self.teacher else None
         return self.model(views=views, teacher=heard, totals=totals)
 

@@ -14,7 +14,9 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -27,11 +29,21 @@ from distiller.errors import MissingPackageError, ModelError, did_you_mean
 HEADS: dict[str, Any] = {
     "classification": AutoModelForSequenceClassification,
     "regression": AutoModelForSequenceClassification,
+    "tagging": AutoModelForTokenClassification,
+    "qa": AutoModelForQuestionAnswering,
 }
 """Kind of task to the class that puts the head for it on an encoder."""
 
-ARCHITECTURE_ENDINGS = {"classification": "ForSequenceClassification", "regression": "ForSequenceClassification"}
+ARCHITECTURE_ENDINGS = {
+    "classification": "ForSequenceClassification",
+    "regression": "ForSequenceClassification",
+    "tagging": "ForTokenClassification",
+    "qa": "ForQuestionAnswering",
+}
 """Kind of task to the end of the class name that a fine-tuned checkpoint states."""
+
+NAMED = ("classification", "tagging")
+"""Kinds whose outputs are named classes; regression has one number, question answering a start and an end."""
 
 KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 """Attention kernels that are part of `transformers` and torch; any other name would be downloaded and run."""
@@ -100,13 +112,13 @@ def load_model(
 ) -> PreTrainedModel:
     """The model with a head for `kind`, in float32, whose outputs are in the order of `labels`.
 
-    `labels` is `None` for regression (one output). A fitting head is kept and, where its labels are in another order,
-    reordered; otherwise a new one is drawn from `seed`, and the global random state stays as it was. `attention` names
-    the kernel (`eager`, `sdpa`; `None`: the model's default). Raises `ModelError` for weights that are missing,
-    truncated, not safetensors, or not those of the configuration.
+    `labels` is `None` for regression (one output) and question answering (start and end). A fitting head is kept and,
+    where its labels are in another order, reordered; otherwise a new one is drawn from `seed`, and the global random
+    state stays as it was. `attention` names the kernel (`eager`, `sdpa`; `None`: the model's default). Raises
+    `ModelError` for weights that are missing, truncated, not safetensors, or not those of the configuration.
     """
     config = load_config(name, trust_remote_code=trust_remote_code)
-    order = label_permutation(config, labels) if _has_head(config, kind) and kind == "classification" else None
+    order = label_permutation(config, labels) if _has_head(config, kind) and kind in NAMED else None
     place = resolve(name)
     if isinstance(place, Path):
         _check_weights(place, name)
@@ -129,14 +141,16 @@ def load_model(
 
 
 def with_labels(config: PretrainedConfig, *, kind: str, labels: Sequence[str] | None) -> PretrainedConfig:
-    """`config` with the outputs that `kind` needs: one per label, or one number. Changes and returns `config`."""
+    """`config` with the outputs that `kind` needs: one per label, one number, or two. Changes and returns `config`."""
     if kind == "regression":
         config.num_labels = 1
         config.problem_type = "regression"
+    elif kind == "qa":
+        config.num_labels = 2
     else:
         config.id2label = dict(enumerate(labels or ()))
         config.label2id = {label: index for index, label in enumerate(labels or ())}
-        config.problem_type = "single_label_classification"
+        config.problem_type = "single_label_classification" if kind == "classification" else None
     return config
 
 
@@ -151,7 +165,9 @@ def has_head_for(name: str | Path, *, kind: str, labels: Sequence[str] | None, t
     config = load_config(name, trust_remote_code=trust_remote_code)
     if not _has_head(config, kind):
         return False
-    return config.num_labels == 1 if kind == "regression" else label_permutation(config, labels) is not None
+    if kind not in NAMED:
+        return config.num_labels == (1 if kind == "regression" else 2)
+    return label_permutation(config, labels) is not None
 
 
 def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) -> list[int] | None:

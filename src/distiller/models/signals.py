@@ -22,7 +22,7 @@ class Signals:
     """What one forward pass gave for a batch of `B` texts of padded length `L`."""
 
     logits: Tensor
-    """Scores of the head, e.g. `[B, C]`."""
+    """Scores of the head: `[B, C]`; `[B, L, C]` for tagging; `[B, L, 2]`, start and end, for question answering."""
     hidden_states: dict[int, Tensor]
     """Layer number to `[B, L, d]`: 0 is the embedding output, `l` the output of layer `l`."""
     attention_scores: dict[int, Tensor]
@@ -68,7 +68,7 @@ class SignalReader:
         accepted = {name: value for name, value in inputs.items() if name in self._accepted}
         self._reading = True
         try:
-            logits = self.model(**accepted).logits
+            logits = _logits(self.model(**accepted))
             return Signals(
                 logits=logits,
                 hidden_states={layer: self._kept["h", layer] for layer in sorted(self.hidden_layers)},
@@ -112,6 +112,13 @@ class SignalReader:
                 hint="choose an objective on hidden states",
             )
         return query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+
+
+def _logits(output: Any) -> Tensor:
+    """The head's scores; start and end scores of question answering side by side, `[B, L, 2]`."""
+    if "start_logits" in output:
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+    return output.logits
 
 
 def frozen_teacher(model: Model) -> Model:

@@ -12,6 +12,7 @@ from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run
+from distiller.errors import ConfigError
 from distiller.record import Record
 from distiller.run.output import claim, finish, finished, writing
 from distiller.run.plan import blueprint
@@ -30,13 +31,15 @@ def distil(run: Run, *, resume: bool = False, overwrite: bool = False, console: 
     started = time.perf_counter()
     if run.training.threads:
         torch.set_num_threads(run.training.threads)
+    if resume and overwrite:
+        raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
     plan = blueprint(run)
     folder = Path(run.output)
     if resume and (record := finished(folder, plan.run)):
         return record
     tokens = encode_splits(plan)
+    claim(folder, plan.run, resume=resume, overwrite=overwrite)
     with writing(folder):
-        claim(folder, plan.run, resume=resume, overwrite=overwrite)
         setup = prepare(plan, tokens, console)
         baseline = baseline_scores(setup) if run.baseline else None
         results = [train_seed(setup, seed, folder / SEEDS / str(seed), resume) for seed in run.seeds]

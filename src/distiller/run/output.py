@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedModel
@@ -37,11 +38,7 @@ from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.training.device import accelerator, describe_machine, peak_memory_megabytes
 
 RUN_FILE = "run.yaml"
-
-
-MARK = (
-    "# The run in full, as Distiller carries it out; `student`, `seeds` and `record.json` beside it are its results.\n"
-)
+MARK = "# The run in full, as Distiller carries it out; student, seeds and record.json beside it are its results.\n"
 """First line of an output folder's run file: tells it from a run file that someone wrote, which is never replaced."""
 
 
@@ -56,21 +53,20 @@ def finished(folder: Path, run: Run) -> Record | None:
 
 def claim(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> None:
     """Make the output folder this run's; what is in the way is refused, kept (`resume`) or removed (`overwrite`)."""
-    if resume and overwrite:
-        raise OutputError(
-            "a run cannot be both continued and started over", hint="leave out one of --resume and --overwrite"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"`{folder}` is a file, and a run needs a folder", hint="choose another `output`")
-    if folder.is_dir() and any(folder.iterdir()):
-        _make_way(folder, run, resume=resume, overwrite=overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / RUN_FILE, MARK + config.to_yaml(run))
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            _make_way(folder, run, resume=resume, overwrite=overwrite)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / RUN_FILE, MARK + config.to_yaml(run))
+    except OSError as error:
+        raise OutputError(f"cannot write `{folder}`: {error.strerror}", hint="choose another `output`") from None
 
 
 def _make_way(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> None:
     stored = folder / RUN_FILE
-    if not (stored.is_file() and stored.read_text(encoding="utf-8", errors="replace").startswith(MARK)):
+    if not (folder / FILE).is_file() and not (
+        stored.is_file() and stored.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+    ):
         raise OutputError(f"`{folder}` is not empty and not a run's output", hint="choose another `output`")
     results = [path for path in (folder / FILE, folder / STUDENT, folder / SEEDS) if path.exists()]
     if resume and results:
@@ -85,26 +81,32 @@ def _make_way(folder: Path, run: Run, *, resume: bool, overwrite: bool) -> None:
 
 def _refuse_other(folder: Path, stored: Run, run: Run) -> None:
     places = {"output", "cache", "recipe"}
-    before, now_ = (one.model_dump(mode="json", exclude=places) for one in (stored, run))
-    if before != now_:
-        changed = ", ".join(f"`{name}`" for name in now_ if before[name] != now_[name])
+    before, wanted = (one.model_dump(mode="json", exclude=places) for one in (stored, run))
+    if before != wanted:
+        changed = ", ".join(f"`{name}`" for name in wanted if before[name] != wanted[name])
         raise OutputError(
-            f"`{folder}` was started with another run: {changed} differ",
+            f"`{folder}` was started with another run, which differs in {changed}",
             hint="choose another `output`, or start over: --overwrite",
         )
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """What goes wrong while files are written below, e.g. on a full disk, becomes one line."""
+    """A full disk, or memory that is too small, becomes one line."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            "the memory of the accelerator is too small", hint="halve training.batch_size, double training.accumulate"
+        ) from error
+    except (OSError, SafetensorError, RuntimeError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        if isinstance(error, RuntimeError) and "inline_container" not in lines[0]:  # where `torch.save` writes
+            raise
         place = getattr(error, "filename", None) or folder
         raise RunError(
-            f"cannot write `{place}`: {reason}",
-            hint="make room or choose another `output`, then continue with --resume",
+            f"the run stopped at `{place}`: {getattr(error, 'strerror', None) or lines[0]}",
+            hint="is there room, and may you write there? then continue with --resume",
         ) from error
 
 
@@ -142,6 +144,7 @@ def finish(
             metric=metric,
             examples={name: len(split) for name, split in setup.splits.items()},
             truncated={name: split.truncated for name, split in setup.splits.items()},
+            skipped=dict(data.skipped),
             fingerprint=data.fingerprint,
         ),
         teacher=_facts(setup.run.teacher.model, setup.teacher, [setup.teacher_scores]),
@@ -163,10 +166,20 @@ def finish(
                 "student": latency(nn.Module.to(student, accelerator()), example).milliseconds,
             },
         ),
-        notes=sorted({note for one in trained for note in one.notes}),
+        notes=[*_data_notes(setup), *sorted({note for one in trained for note in one.notes})],
     )
     record.save(folder)
     return record
+
+
+def _data_notes(setup: Setup) -> list[str]:
+    """What was cut or left out, in words."""
+    cut = [f"{split.cut_words} words of {name}" for name, split in setup.splits.items() if split.cut_words]
+    skipped = [f"{count} rows of {name}" for name, count in setup.data.skipped.items() if count]
+    return [
+        *(f"{what} lie behind the longest input and are not scored" for what in cut),
+        *(f"{what} could not be used and were left out" for what in skipped),
+    ]
 
 
 def _publish(source: Path, target: Path) -> None:

@@ -56,15 +56,15 @@ class Blueprint:
 
     @property
     def labels(self) -> list[str] | None:
-        """Class names, or `None` for regression."""
-        return list(self.data.labels) if self.data.kind == "classification" else None
+        """Class or tag names, or `None` where a label is none of a set."""
+        return self.data.label_names
 
 
 def blueprint(run: Run) -> Blueprint:
     """Check `run` against its data and models, before anything is trained. Raises `DistillerError`."""
     data = load_task(run.task)
     run = resolve(run, data)
-    labels = list(data.labels) if data.kind == "classification" else None
+    labels = data.label_names
     trusted = run.teacher.trust_remote_code
     teacher = load_config(run.teacher.model, trust_remote_code=trusted)
     teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=trusted)
@@ -156,7 +156,7 @@ def _check_parts(plan: Blueprint) -> None:
                 stage.objective,
                 student=anatomy(plan.student),
                 teacher=anatomy(plan.teacher),
-                regression=plan.data.kind == "regression",
+                kind=plan.data.kind,
             )
         if plan.shared_tokens:
             continue

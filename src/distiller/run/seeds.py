@@ -118,7 +118,7 @@ def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
             )
             suffix = name.removeprefix("dev_").replace("mismatched", "mm")
             found |= {
-                f"{metric}_{suffix}": value for metric, value in setup.label_job.score(logits, split.labels).items()
+                f"{metric}_{suffix}": value for metric, value in setup.label_job.score(logits, split.gold).items()
             }
     return found
 
@@ -133,7 +133,7 @@ def _teacher_outputs(setup: Setup, student: PreTrainedModel, stage: Stage) -> tu
         stage.objective,
         student=anatomy(student.config),
         teacher=anatomy(setup.teacher.config),
-        regression=setup.data.kind == "regression",
+        kind=setup.data.kind,
     )
     passes = stage.training.epochs * len(setup.run.seeds)
     if not objective.needs_teacher or (stage.training.cache_teacher == "auto" and passes <= 1):

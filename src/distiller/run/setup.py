@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from distiller.models.load import has_head_for, load_model
 from distiller.models.students import build_student
 from distiller.run.plan import Blueprint
 from distiller.tasks.data import TaskData
-from distiller.tasks.encode import Collator, EncodedSplit, encode
-from distiller.tasks.metrics import scores
+from distiller.tasks.encode import Collator, EncodedSplit
+from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.batching import PairedSplit, ViewCollator
 from distiller.training.device import Attention, Precision, accelerator, choose_attention, choose_precision
 from distiller.training.evaluate import predict_logits
@@ -83,10 +83,6 @@ class Setup:
         )
 
 
-Tokens = Mapping[str, EncodedSplit]
-"""All splits but the test, by name."""
-
-
 def encode_splits(plan: Blueprint) -> tuple[Tokens, Tokens]:
     """The data in the student's and in the teacher's tokens; one object where both share a vocabulary."""
     teacher = _encode_all(plan.data, plan.teacher_tokenizer, plan.run)
@@ -144,7 +140,7 @@ def _teacher(
         return load(tuned.folder), tuned.scores
     teacher = load(spec.model)
     logits = predict_logits(teacher, splits["dev"], Collator(plan.teacher_tokenizer), precision=precision)
-    return teacher, scores(data, logits.numpy(), splits["dev"].labels)
+    return teacher, scorer(data)(logits.numpy(), splits["dev"].gold)
 
 
 def machine(run: Run) -> tuple[Precision, Attention]:
@@ -157,7 +153,7 @@ def machine(run: Run) -> tuple[Precision, Attention]:
 def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSplit]:
     assert run.task.max_length is not None
     return {
-        name: encode(split, tokenizer, run.task.max_length, run.task.truncate)
+        name: encode_split(split, tokenizer, run.task, run.task.max_length)
         for name, split in data.splits.items()
         if not name.startswith("test")
     }
@@ -168,7 +164,7 @@ def _job(data: TaskData, splits: Mapping[str, EncodedSplit], tokenizer: Any) -> 
         train=splits["train"],
         dev=splits["dev"],
         collate=ViewCollator(Collator(tokenizer)),
-        score=partial(scores, data),
+        score=scorer(data),
         metric=data.metric,
         tokenizer=tokenizer,
     )

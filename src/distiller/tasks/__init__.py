@@ -1,6 +1,6 @@
 """Tasks: what is to be learnt, from which rows, and how it is scored. `load_task` is the way in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from distiller.config import Task
@@ -11,11 +11,13 @@ from distiller.tasks.data import TaskData, sample
 from distiller.tasks.glue import GLUE, load_glue
 from distiller.tasks.metrics import check_metric
 from distiller.tasks.packages import imdb, rotten_tomatoes
+from distiller.tasks.squad import squad
+from distiller.tasks.treebank import ud_ewt
 
 TaskLoader = Callable[[Task], TaskData]
 
-FIXED = ("config", "train", "dev", "test", "text", "text_pair", "label", "kind", "labels")
-"""Fields of `config.Task` that every row but `custom` decides itself."""
+FIXED = ("config", "train", "dev", "test", "text", "text_pair", "label", "kind", "labels", "columns")
+"""Fields of `config.Task` that every row but `custom` decides itself, unless its trait `open` names them."""
 
 
 def _glue_loader(name: str) -> TaskLoader:
@@ -41,6 +43,16 @@ TASKS: Family[TaskLoader] = Family(
             rotten_tomatoes, "arXiv:cs/0506075", {"kind": "classification", "metrics": ("accuracy",)}
         ),
         "imdb": Entry(imdb, "ACL 2011, P11-1015", {"kind": "classification", "metrics": ("accuracy",)}),
+        "ud-ewt": Entry(
+            ud_ewt,
+            "LREC 2014, L14-1067",
+            {"kind": "tagging", "metrics": ("token_accuracy", "token_f1_macro"), "open": ("label",)},
+        ),
+        "squad": Entry(
+            squad,
+            "arXiv:1606.05250",
+            {"kind": "qa", "metrics": ("answer_f1", "exact_match"), "open": ("config", "train", "dev", "test")},
+        ),
         "custom": Entry(load_custom, "your own data", {"kind": None, "metrics": None}),
     },
 )
@@ -55,7 +67,7 @@ def load_task(task: Task) -> TaskData:
     """
     entry = TASKS[task.name]
     if task.name != "custom":
-        _refuse_fixed_fields(task)
+        _refuse_fixed_fields(task, entry.traits.get("open", ()))
     data = entry.function(task)
     metrics = data.metrics
     if task.metric is not None:
@@ -71,10 +83,10 @@ def load_task(task: Task) -> TaskData:
     return replace(data, metrics=metrics, splits=splits)
 
 
-def _refuse_fixed_fields(task: Task) -> None:
+def _refuse_fixed_fields(task: Task, but: Collection[str]) -> None:
     """A field that would be ignored is refused instead."""
     for field in FIXED:
-        if getattr(task, field) != Task.model_fields[field].default:
+        if field not in but and getattr(task, field) != Task.model_fields[field].default:
             raise ConfigError(
                 f"task.{field} has no meaning for task `{task.name}`, which knows its own files and labels",
                 hint="leave it out, or use the task `custom` with your own files",

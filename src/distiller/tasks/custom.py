@@ -1,17 +1,38 @@
 """Anyone's own data: the files or the data set that the fields of `config.Task` name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
-from distiller.tasks.data import Kind, Split, TaskData, hold_out
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.conll import is_conll, read_conll
+from distiller.tasks.data import AnySplit, Kind, QuestionSplit, Split, TaskData, hold_out
 from distiller.tasks.hub import load_dataset_tables, pick_split
+from distiller.tasks.questions import (
+    COLUMNS,
+    hold_out_contexts,
+    is_squad,
+    question_split,
+    read_squad,
+    refuse_other_fields,
+)
+from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.readers import is_file_name, read_table
 from distiller.tasks.table import Table
+from distiller.tasks.tagging import (
+    holds_lists,
+    metrics_of,
+    sentences,
+    tagged_split,
+    with_conllu_columns,
+    written_tags,
+)
 
 DEV_NAMES = ("validation", "dev", "valid")
 """What the development split of a data set is called, tried in this order."""
+
+SPLITS = ("train", "dev", "test")
 
 METRICS_OF: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "f1_macro"),
@@ -20,15 +41,21 @@ METRICS_OF: dict[Kind, tuple[str, ...]] = {
 
 
 def load_custom(task: Task) -> TaskData:
-    """Your own CSV, TSV, JSON, JSON Lines or Parquet files, or any data set that `datasets` resolves.
+    """Your own CSV, TSV, JSON, JSON Lines, Parquet, CoNLL or SQuAD files, or any data set that `datasets` resolves.
 
     The label set is `task.labels`, else the one the data set declares, else the labels of the training rows, sorted.
     Without a development split, `task.dev_fraction` of the training rows is held out by `task.split_seed`. Raises
     `DataError` for rows or columns that cannot be used, `ConfigError` when no data is named.
     """
-    tables, declared = _tables(task)
+    task = with_conllu_columns(task)
+    bad = {name: BadRows(task.skip_bad) for name in SPLITS}
+    tables, declared = _tables(task, bad)
     train = tables["train"]
     kind = task.kind or _guess_kind(task, train, declared)
+    if kind == "tagging":
+        return _tagging(task, tables, declared, bad)
+    if kind == "qa":
+        return _questions(task, tables, bad)
     labels = () if kind == "regression" else _label_set(task, train, declared)
     splits = {name: _split(task, name, table, kind, labels) for name, table in tables.items()}
     _refuse_constant(task, train, splits["train"], labels)
@@ -37,21 +64,71 @@ def load_custom(task: Task) -> TaskData:
     return TaskData(name=_name(task), kind=kind, labels=labels, metrics=METRICS_OF[kind], splits=splits)
 
 
-def _tables(task: Task) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
+def _tagging(
+    task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]], bad: Mapping[str, BadRows]
+) -> TaskData:
+    if task.text_pair is not None:
+        raise ConfigError(f"task.text_pair is `{task.text_pair}`, but tagging has no pairs", hint="leave it out")
+    found = {name: sentences(table, task, bad[name], labelled=name != "test") for name, table in tables.items()}
+    labels = _label_set(task, tables["train"], declared, written_tags(found["train"]))
+    metrics = metrics_of(labels)
+    splits: dict[str, AnySplit] = {
+        name: tagged_split(name, tables[name], rows, labels, bad[name], label=task.label)
+        for name, rows in found.items()
+    }
+    if len(tags := written_tags(found["train"])) == 1:
+        raise DataError(
+            f"`{tables['train'].where}`: every `{task.label}` is `{tags.pop()}`, so there is nothing to learn",
+            hint="a tagger needs words of at least two tags; task.label names the column of the tags",
+        )
+    for name, table in tables.items():
+        bad[name].warn(table.where)
+    if "dev" not in splits:
+        splits = _with_held_out(task, tables["train"], splits)
+    return TaskData(
+        name=_name(task),
+        kind="tagging",
+        labels=labels,
+        metrics=metrics,
+        splits=splits,
+        skipped={name: len(bad[name].errors) for name in tables if bad[name].errors},
+    )
+
+
+def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows]) -> TaskData:
+    refuse_other_fields(task)
+    splits: dict[str, AnySplit] = {
+        name: question_split(name, table, bad[name], labelled=name != "test") for name, table in tables.items()
+    }
+    for name, table in tables.items():
+        bad[name].warn(table.where)
+    if "dev" not in splits:
+        splits = _with_held_out(task, tables["train"], splits)
+    return TaskData(
+        name=_name(task),
+        kind="qa",
+        labels=(),
+        metrics=QUESTION_METRICS,
+        splits=splits,
+        skipped={name: len(bad[name].errors) for name in tables if bad[name].errors},
+    )
+
+
+def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
     """(`train`, perhaps `dev` and `test` → table, column → declared class names)."""
-    named = {name: value for name in ("train", "dev", "test") if (value := getattr(task, name))}
-    if "train" in named and is_file_name(named["train"]):
-        return {name: read_table(_file(task, value)) for name, value in named.items()}, {}
+    named = {name: value for name in SPLITS if (value := getattr(task, name))}
+    if "train" in named and _is_file(task, named["train"]):
+        return {name: _read(task, _file(task, value), bad[name]) for name, value in named.items()}, {}
     if task.data is None:
         raise ConfigError(
             f"task.train is `{task.train}`, which is no file name, and task.data names no data set"
             if task.train
             else "a custom task names its data",
-            hint="task.train=FILE (.csv .tsv .jsonl .json .parquet), or task.data=FOLDER or a data set name",
+            hint="task.train=FILE (.csv .tsv .jsonl .json .parquet .conll), or task.data=FOLDER or a data set name",
         )
-    if is_file_name(task.data):
+    if _is_file(task, task.data):
         raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
-    wanted = [task.text, task.label] + ([task.text_pair] if task.text_pair else [])
+    wanted = COLUMNS if task.kind == "qa" else [task.text, task.label, *filter(None, [task.text_pair])]
     loaded, declared = load_dataset_tables(task.data, wanted, config=task.config)
     named.setdefault("train", "train")
     if "dev" not in named and (dev := next((name for name in DEV_NAMES if name in loaded), None)):
@@ -59,6 +136,16 @@ def _tables(task: Task) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
     if "test" not in named and "test" in loaded:
         named["test"] = "test"
     return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}, declared
+
+
+def _is_file(task: Task, name: str) -> bool:
+    return is_file_name(name) or is_conll(name, tagging=task.kind == "tagging")
+
+
+def _read(task: Task, path: Path, bad: BadRows) -> Table:
+    if is_conll(path.name, tagging=task.kind == "tagging"):
+        return read_conll(path, task.columns, bad=bad)
+    return read_squad(path, bad) if is_squad(path) else read_table(path)
 
 
 def _file(task: Task, name: str) -> Path:
@@ -69,11 +156,16 @@ def _file(task: Task, name: str) -> Path:
 
 def _name(task: Task) -> str:
     source = task.data or task.train or "custom"
-    return Path(source).stem if is_file_name(source) else source
+    return Path(source).stem if _is_file(task, source) else source
 
 
 def _guess_kind(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> Kind:
-    """Regression when every label is written with a fraction, and not all fractions are 0 (1.0, 0.0: classes)."""
+    """Questions from a SQuAD file; tagging when labels are lists; regression when every label is written with a fraction, and not all fractions
+    are 0 (1.0, 0.0: classes)."""
+    if is_squad(Path(train.where)):
+        return "qa"
+    if holds_lists(train, task.label) or is_conll(train.where, tagging=False):
+        return "tagging"
     if task.labels or task.label in declared:
         return "classification"
     cells = [str(cell) for cell in train.column(task.label)]
@@ -85,7 +177,10 @@ def _guess_kind(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]
     return "regression" if written and not all(value.is_integer() for value in values) else "classification"
 
 
-def _label_set(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _label_set(
+    task: Task, train: Table, declared: Mapping[str, tuple[str, ...]], found: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """`found`: the labels of the training rows, where they are not the cells of the label column themselves."""
     train.column(task.label)  # an absent column is said before anything about labels
     if task.labels:
         if len(set(task.labels)) < len(task.labels):
@@ -95,7 +190,7 @@ def _label_set(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]
         return tuple(task.labels)
     if task.label in declared:
         return declared[task.label]
-    return tuple(sorted(set(train.classes(task.label)), key=_natural))
+    return tuple(sorted(set(found or train.classes(task.label)), key=_natural))
 
 
 def _natural(label: str) -> tuple[int, float, str]:
@@ -135,9 +230,12 @@ def _refuse_constant(task: Task, train: Table, split: Split, labels: tuple[str, 
     )
 
 
-def _with_held_out(task: Task, train: Table, splits: Mapping[str, Split]) -> dict[str, Split]:
+def _with_held_out(task: Task, train: Table, splits: Mapping[str, AnySplit]) -> dict[str, AnySplit]:
     rows = splits["train"]
     if len(rows) < 2:
         raise DataError(f"`{train.where}` has one row, too few to hold any out", hint="name a file in task.dev")
-    kept, held_out = hold_out(len(rows), task.dev_fraction, seed=task.split_seed)
+    if isinstance(rows, QuestionSplit):
+        kept, held_out = hold_out_contexts(rows, task.dev_fraction, seed=task.split_seed)
+    else:
+        kept, held_out = hold_out(len(rows), task.dev_fraction, seed=task.split_seed)
     return {**splits, "train": rows.take(kept), "dev": rows.take(held_out, name="dev")}

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-Kind = Literal["classification", "regression"]
-"""What a label is: one of a set of classes, or a number."""
+Kind = Literal["classification", "regression", "tagging", "qa"]
+"""What a label is: one of a set of classes, a number, a class for each word, or a span of a context."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Split:
             if column is not None and len(column) != len(self.texts):
                 raise ValueError(f"{len(self.texts)} texts, but {len(column)} {name}")
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels are known."""
+        return self.labels is not None
+
     def __len__(self) -> int:
         return len(self.texts)
 
@@ -51,16 +56,123 @@ class Split:
 
 
 @dataclass(frozen=True)
+class TaggedSplit:
+    """Sentences of one split in words, in the order of their source."""
+
+    name: str
+    words: tuple[tuple[str, ...], ...]
+    tags: tuple[tuple[int, ...], ...] | None = None
+    """Class ids, one for each word; `None`: unlabelled."""
+    ids: tuple[int, ...] = ()
+    """Position of each sentence among the sentences of its source, from 0; by default 0, 1, 2, …"""
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            object.__setattr__(self, "ids", tuple(range(len(self.words))))
+        if len(self.ids) != len(self.words):
+            raise ValueError(f"{len(self.words)} sentences, but {len(self.ids)} ids")
+        if self.tags is not None and [*map(len, self.tags)] != [*map(len, self.words)]:
+            raise ValueError("not every word has one tag")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the tags are known."""
+        return self.tags is not None
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def take(self, rows: Iterable[int], *, name: str | None = None) -> "TaggedSplit":
+        """The sentences at these positions, in this order, optionally under another name."""
+        rows = list(rows)
+        tags = None if self.tags is None else tuple(self.tags[row] for row in rows)
+        words, ids = tuple(self.words[row] for row in rows), tuple(self.ids[row] for row in rows)
+        return TaggedSplit(name or self.name, words, tags, ids)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over words and tags."""
+        return hashlib.sha256(json.dumps([self.words, self.tags]).encode()).hexdigest()
+
+
+class Answer(NamedTuple):
+    """A part of a context that answers a question."""
+
+    text: str
+    start: int
+    """Its first character, counted from 0."""
+
+
+@dataclass(frozen=True)
+class QuestionSplit:
+    """Questions of one split, each about a context of its own, in the order of their source."""
+
+    name: str
+    questions: tuple[str, ...]
+    contexts: tuple[str, ...]
+    """One for each question; questions about the same context share one object."""
+    answers: tuple[tuple[Answer, ...], ...] | None = None
+    """What counts as right for each question, at least one answer; `None`: unlabelled."""
+    ids: tuple[int, ...] = ()
+    """Position of each question among those of its source, from 0; by default 0, 1, 2, …"""
+    question_ids: tuple[str, ...] = ()
+    """The name of each question in its source, no two alike; by default its position."""
+
+    def __post_init__(self) -> None:
+        if not self.ids:
+            object.__setattr__(self, "ids", tuple(range(len(self.questions))))
+        if not self.question_ids:
+            object.__setattr__(self, "question_ids", tuple(map(str, self.ids)))
+        for name in ("contexts", "answers", "ids", "question_ids"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.questions):
+                raise ValueError(f"{len(self.questions)} questions, but {len(column)} {name}")
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the answers are known."""
+        return self.answers is not None
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    def take(self, rows: Iterable[int], *, name: str | None = None) -> "QuestionSplit":
+        """The questions at these positions, in this order, optionally under another name."""
+        rows = list(rows)
+
+        def chosen(column: Sequence[Any] | None) -> Any:
+            return None if column is None else tuple(column[row] for row in rows)
+
+        columns = (self.questions, self.contexts, self.answers, self.ids, self.question_ids)
+        return QuestionSplit(name or self.name, *map(chosen, columns))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over questions, contexts, answers and question ids."""
+        digest = hashlib.sha256()
+        columns = (self.questions, self.contexts, self.answers or [None] * len(self), self.question_ids)
+        for row in zip(*columns, strict=True):
+            digest.update(json.dumps(row).encode())
+        return digest.hexdigest()
+
+
+AnySplit = Split | TaggedSplit | QuestionSplit
+"""Rows of one split, of whatever kind of task."""
+
+
+@dataclass(frozen=True)
 class TaskData:
     """A task ready to be learnt: `splits` has `train` and `dev`, perhaps `test`, and for MNLI the mismatched ones."""
 
     name: str
     kind: Kind
     labels: tuple[str, ...]
-    """Class names in the order of the class ids; empty for regression."""
+    """Class names in the order of the class ids; empty for regression and question answering."""
     metrics: tuple[str, ...]
     """Rows of the metric table; the first one chooses the best checkpoint."""
-    splits: Mapping[str, Split]
+    splits: Mapping[str, AnySplit]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each split that could not be used and were left out, as `Task.skip_bad` allows."""
 
     @property
     def metric(self) -> str:
@@ -68,14 +180,22 @@ class TaskData:
         return self.metrics[0]
 
     @property
+    def label_names(self) -> list[str] | None:
+        """Class or tag names in the order of a model's outputs; `None` for numbers and spans."""
+        return list(self.labels) if self.kind in ("classification", "tagging") else None
+
+    @property
     def pairs(self) -> bool:
         """Whether each row has two texts."""
-        return self.splits["train"].pairs is not None
+        train = self.splits["train"]
+        return isinstance(train, Split) and train.pairs is not None
 
     @property
     def default_max_length(self) -> int:
-        """128 tokens for pairs, 64 for single texts (arXiv:2109.11105, appendix G)."""
-        return 128 if self.pairs else 64
+        """64 tokens for single texts, 128 for pairs and tagging, 320 for questions (arXiv:2109.11105, appendix G)."""
+        if self.kind == "qa":
+            return 320
+        return 128 if self.pairs or self.kind == "tagging" else 64
 
     @cached_property
     def fingerprint(self) -> str:

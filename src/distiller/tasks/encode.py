@@ -14,6 +14,9 @@ from distiller.tasks.data import Split
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+IGNORED = -100
+"""The label of what has none, as torch and `transformers` write it."""
+
 CHUNK = 2000
 """Rows given to the tokenizer at a time: enough for its threads, few enough for the memory."""
 
@@ -30,9 +33,16 @@ class EncodedSplit:
     types: np.ndarray | None
     """Segment ids of all rows, int8, if the tokenizer has them."""
     labels: np.ndarray | None
-    """Class ids (int64) or numbers (float32) `[rows]`; `None`: unlabelled."""
+    """Class ids (int64) or numbers (float32) `[rows]`, or several ids for each row `[rows, k]`; with `per_token` one
+    id for each token `[sum of lengths]`, -100 where there is none. `None`: unlabelled."""
     truncated: int
     """Rows that were cut."""
+    per_token: bool = False
+    """Whether labels lie end to end like the tokens."""
+    output_mask: np.ndarray | None = None
+    """1 for each token whose outputs count, else 0, int8 `[sum of lengths]`; `None`: a row has one output."""
+    cut_words: int = 0
+    """Words that were cut off with their tags."""
     starts: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +52,8 @@ class EncodedSplit:
         return len(self.lengths)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """`input_ids`, `attention_mask`, perhaps `token_type_ids` and `labels`, and `example_id`, the row number."""
+        """`input_ids`, `attention_mask` and `example_id`, the row number; perhaps `token_type_ids`, `output_mask` and
+        `labels`."""
         row = range(len(self))[row]
         span = slice(self.starts[row], self.starts[row + 1])
         feature: dict[str, Any] = {
@@ -52,15 +63,25 @@ class EncodedSplit:
         }
         if self.types is not None:
             feature["token_type_ids"] = self.types[span].tolist()
+        if self.output_mask is not None:
+            feature["output_mask"] = self.output_mask[span].tolist()
         if self.labels is not None:
-            feature["labels"] = self.labels[row].item()
+            feature["labels"] = self.labels[span if self.per_token else row].tolist()
         return feature
+
+    @property
+    def gold(self) -> np.ndarray | None:
+        """The labels as `scores` takes them: `labels`, or with `per_token` `[rows, longest]` filled up with -100."""
+        if self.labels is None or not self.per_token:
+            return self.labels
+        rows = np.split(self.labels, self.starts[1:-1])
+        return _padded(rows, max(self.lengths), IGNORED, left=False)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over tokens, segments and labels: equal for whatever text and tokenizer give the same rows."""
+        """SHA-256 over tokens, segments, labels and mask: equal for whatever text and tokenizer give the same rows."""
         digest = hashlib.sha256(self.starts.tobytes() + self.tokens.tobytes())
-        for column in (self.types, self.labels):
+        for column in (self.types, self.labels, self.output_mask):
             digest.update(b"-" if column is None else column.dtype.str.encode() + column.tobytes())
         return digest.hexdigest()
 
@@ -78,17 +99,7 @@ def encode(
     Raises `DataError` for a longer row if not `truncate`; `ConfigError` if `max_length` exceeds `model_limit`, the
     positions the model has, or leaves no room for text beside the special tokens.
     """
-    if model_limit is not None and max_length > model_limit:
-        raise ConfigError(
-            f"task.max_length is {max_length}, but the model takes {model_limit} tokens",
-            hint=f"task.max_length={model_limit}",
-        )
-    special = tokenizer.num_special_tokens_to_add(pair=split.pairs is not None)
-    if max_length <= special:
-        raise ConfigError(
-            f"task.max_length is {max_length}, but {special} special tokens are added to every text",
-            hint=f"task.max_length={special + 1} or more",
-        )
+    check_max_length(max_length, tokenizer, pairs=split.pairs is not None, model_limit=model_limit)
     lengths: list[int] = []
     tokens: list[np.ndarray] = []
     types: list[np.ndarray] = []
@@ -98,11 +109,7 @@ def encode(
         ids, segments, cut = _tokenize(split, rows, tokenizer, max_length if truncate else None)
         long = next((position for position, row in enumerate(ids) if len(row) > max_length), None)
         if long is not None:
-            raise DataError(
-                f"split `{split.name}`, row {split.ids[rows[long]] + 1}: {len(ids[long])} tokens, "
-                f"but task.max_length is {max_length}",
-                hint="task.truncate=true cuts longer texts; or raise task.max_length",
-            )
+            raise too_long(split.name, split.ids[rows[long]], len(ids[long]), max_length)
         truncated += cut
         lengths += map(len, ids)
         tokens.append(np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]))
@@ -117,13 +124,37 @@ def encode(
     )
 
 
+def check_max_length(max_length: int, tokenizer: Any, *, pairs: bool, model_limit: int | None) -> None:
+    """Raise `ConfigError` if rows of `max_length` tokens are too long for the model, or have no room for text."""
+    if model_limit is not None and max_length > model_limit:
+        raise ConfigError(
+            f"task.max_length is {max_length}, but the model takes {model_limit} tokens",
+            hint=f"task.max_length={model_limit}",
+        )
+    special = tokenizer.num_special_tokens_to_add(pair=pairs)
+    if max_length <= special:
+        raise ConfigError(
+            f"task.max_length is {max_length}, but {special} special tokens are added to every text",
+            hint=f"task.max_length={special + 1} or more",
+        )
+
+
+def too_long(split: str, row: int, tokens: int, max_length: int) -> DataError:
+    """The error for row `row`, counted from 0, of a split that must not be cut."""
+    return DataError(
+        f"split `{split}`, row {row + 1}: {tokens} tokens, but task.max_length is {max_length}",
+        hint="task.truncate=true cuts longer texts; or raise task.max_length",
+    )
+
+
 @dataclass(frozen=True)
 class Collator:
     """Pads rows to the longest of them, rounded up to `pad_to_multiple_of` but not beyond `max_length`.
 
-    A batch has int64 tensors `input_ids`, `attention_mask`, perhaps `token_type_ids`, each `[rows, length]`, and
-    `example_ids` `[rows]`; `labels` are int64, or float32 for numbers. The tokenizer says with which ids and on which
-    side is padded, and stands in for an absent `max_length`.
+    A batch has int64 tensors `input_ids`, `attention_mask`, perhaps `token_type_ids` and `output_mask`, each
+    `[rows, length]`, and `example_ids` `[rows]`; `labels` are int64, or float32 for numbers. Labels of tokens are
+    padded with -100, to `[rows, length]`. The tokenizer says with which ids and on which side is padded, and stands in
+    for an absent `max_length`.
     """
 
     tokenizer: Any
@@ -148,7 +179,10 @@ class Collator:
             "input_ids": self.tokenizer.pad_token_id,
             "attention_mask": 0,
             "token_type_ids": self.tokenizer.pad_token_type_id,
+            "output_mask": 0,
         }
+        if _per_token(features):
+            fill["labels"] = IGNORED
         batch = {
             name: torch.from_numpy(_padded([feature[name] for feature in features], width, value, self._left))
             for name, value in fill.items()
@@ -156,7 +190,7 @@ class Collator:
         }
         if "example_id" in features[0]:
             batch["example_ids"] = torch.tensor([feature["example_id"] for feature in features], dtype=torch.long)
-        if "labels" in features[0]:
+        if "labels" in features[0] and "labels" not in batch:
             labels = [feature["labels"] for feature in features]
             kind = torch.float32 if isinstance(labels[0], float) else torch.long
             batch["labels"] = torch.tensor(labels, dtype=kind)
@@ -165,6 +199,14 @@ class Collator:
     @property
     def _left(self) -> bool:
         return self.tokenizer.padding_side == "left"
+
+
+def _per_token(features: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether labels are lists as long as the tokens, rather than numbers or short lists of positions."""
+    return all(
+        isinstance(labels := feature.get("labels"), list) and len(labels) == len(feature["input_ids"])
+        for feature in features
+    )
 
 
 def _tokenize(
@@ -198,7 +240,7 @@ def _label_array(split: Split) -> np.ndarray | None:
     return np.asarray(split.labels, dtype=np.float32 if isinstance(split.labels[0], float) else np.int64)
 
 
-def _padded(rows: Sequence[Sequence[int]], width: int, value: int, left: bool) -> np.ndarray:
+def _padded(rows: Sequence[Sequence[int] | np.ndarray], width: int, value: int, left: bool) -> np.ndarray:
     padded = np.full((len(rows), width), value, dtype=np.int64)
     for target, row in zip(padded, rows, strict=True):
         if left:

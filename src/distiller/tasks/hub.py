@@ -27,10 +27,11 @@ def load_dataset_tables(
         cells: dict[str, Sequence[Any]] = dict.fromkeys(rows.column_names, ())
         for column in set(columns) & set(cells):
             values = list(rows[column])
-            classes = getattr(rows.features[column], "names", None)
+            feature = rows.features[column]
+            classes = getattr(getattr(feature, "feature", feature), "names", None)  # of a list, what it is a list of
             if classes is not None:
                 names[column] = tuple(classes)
-                values = [None if value is None or value < 0 else classes[value] for value in values]
+                values = [_named(value, classes) for value in values]
             cells[column] = values
         tables[str(split)] = Table(f"{data}:{split}", cells)
     return tables, names
@@ -41,6 +42,13 @@ def pick_split(tables: Mapping[str, Table], wanted: str, *, data: str) -> Table:
     if wanted not in tables:
         raise DataError(f"`{data}` has no split `{wanted}`", hint=did_you_mean(wanted, list(tables)))
     return tables[wanted]
+
+
+def _named(value: Any, classes: Sequence[str]) -> Any:
+    """The name of a class id, or the names of a list of them."""
+    if isinstance(value, list):
+        return [_named(one, classes) for one in value]
+    return None if value is None or value < 0 else classes[value]
 
 
 def _load(data: str, config: str | None) -> Mapping[Any, Any]:

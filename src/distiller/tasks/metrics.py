@@ -9,8 +9,11 @@ import numpy as np
 from distiller.errors import ConfigError, ShapeError, did_you_mean
 from distiller.registry import Entry, Family
 from distiller.tasks.data import TaskData
+from distiller.tasks.encode import IGNORED
+from distiller.tasks.entities import entity_f1, entity_precision, entity_recall, marks_entities
+from distiller.tasks.overlap import answer_f1, exact_match
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
+Metric = Callable[..., float]
 GLUE_SOURCE = "arXiv:1804.07461"
 
 
@@ -50,6 +53,16 @@ def spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
     return _correlation(spearmanr, predictions, labels)
 
 
+def token_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Share of words, over all sentences, whose tag id `[n]` is right."""
+    return accuracy(predictions, labels)
+
+
+def token_f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Unweighted mean of the F1 of every tag that is predicted or there, over the words of all sentences."""
+    return f1_macro(predictions, labels)
+
+
 def rmse(predictions: np.ndarray, labels: np.ndarray) -> float:
     """Root of the mean squared error, in the unit of the labels; lower is better."""
     return float(np.sqrt(np.mean((predictions.astype(np.float64) - labels) ** 2)))
@@ -65,6 +78,13 @@ METRICS: Family[Metric] = Family(
         "pearson": Entry(pearson, GLUE_SOURCE, {"kind": "regression"}),
         "spearman": Entry(spearman, GLUE_SOURCE, {"kind": "regression"}),
         "rmse": Entry(rmse, "scikit-learn", {"kind": "regression", "lower_is_better": True}),
+        "entity_f1": Entry(entity_f1, "seqeval", {"kind": "tagging", "entities": True}),
+        "entity_precision": Entry(entity_precision, "seqeval", {"kind": "tagging", "entities": True}),
+        "entity_recall": Entry(entity_recall, "seqeval", {"kind": "tagging", "entities": True}),
+        "token_accuracy": Entry(token_accuracy, "scikit-learn", {"kind": "tagging"}),
+        "token_f1_macro": Entry(token_f1_macro, "scikit-learn", {"kind": "tagging"}),
+        "answer_f1": Entry(answer_f1, "arXiv:1606.05250", {"kind": "qa"}),
+        "exact_match": Entry(exact_match, "arXiv:1606.05250", {"kind": "qa"}),
     },
 )
 
@@ -72,17 +92,46 @@ METRICS: Family[Metric] = Family(
 def scores(data: TaskData, logits: Any, labels: Any) -> dict[str, float]:
     """Every metric of the task, by name.
 
-    `logits` are `[n, classes]`, or `[n]` or `[n, 1]` for regression; `labels` are class ids or numbers `[n]`. Raises
-    `ShapeError` if the shapes do not fit. Logits that are not finite, from a training that diverged, are warned of.
+    `logits` are `[n, classes]`, or `[n]` or `[n, 1]` for regression; `labels` are class ids or numbers `[n]`. For
+    tagging they are `[n, length, classes]` and ids `[n, length]` with -100 where nothing is scored, as
+    `EncodedSplit.gold` has them; logits may be longer. Raises `ShapeError` if the shapes do not fit. Logits that are
+    not finite, from a training that diverged, are warned of.
     """
     raw, gold = np.asarray(logits), np.asarray(labels)
+    if data.kind == "tagging":
+        return _tagging_scores(data, raw, gold)
     expected = (len(gold), len(data.labels)) if data.kind == "classification" else (len(gold), 1)
     if raw.shape != expected and not (data.kind == "regression" and raw.shape == expected[:1]):
         raise ShapeError(f"logits of shape {list(raw.shape)} for {data.kind} should have shape {list(expected)}")
-    if not np.isfinite(raw).all():
-        warnings.warn("some logits are not finite: the training diverged", stacklevel=2)
+    _warn_of_divergence(raw)
     predictions = raw.argmax(-1) if data.kind == "classification" else raw.reshape(-1)
     return {name: METRICS[name].function(predictions, gold) for name in data.metrics}
+
+
+def _tagging_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dict[str, float]:
+    classes = len(data.labels)
+    if raw.ndim != 3 or gold.ndim != 2 or raw.shape != (len(gold), max(raw.shape[1], gold.shape[1]), classes):
+        raise ShapeError(
+            f"logits of shape {list(raw.shape)} for tagging should have shape {[*gold.shape, classes]}, or be longer"
+        )
+    scored = gold != IGNORED
+    raw = raw[:, : gold.shape[1]]
+    _warn_of_divergence(raw[scored])
+    predictions = raw.argmax(-1)
+    tokens = predictions[scored], gold[scored]
+    names = np.asarray(data.labels)
+    sentences = tuple(
+        [names[row[words]].tolist() for row, words in zip(ids, scored, strict=True)] for ids in (predictions, gold)
+    )
+    return {
+        name: entry.function(*(sentences if entry.traits.get("entities") else tokens))
+        for name, entry in ((name, METRICS[name]) for name in data.metrics)
+    }
+
+
+def _warn_of_divergence(logits: np.ndarray) -> None:
+    if not np.isfinite(logits).all():
+        warnings.warn("some logits are not finite: the training diverged", stacklevel=3)
 
 
 def check_metric(name: str, data: TaskData) -> None:
@@ -94,12 +143,17 @@ def check_metric(name: str, data: TaskData) -> None:
         if entry.traits["kind"] == data.kind
         and entry.traits.get("classes") in (None, len(data.labels))
         and not entry.traits.get("lower_is_better")
+        and (marks_entities(data.labels) or not entry.traits.get("entities"))
     ]
     if name in fitting:
         return
     reason = f"is for {traits['kind']}"
     if traits["kind"] == data.kind:
-        reason = "is better when lower" if traits.get("lower_is_better") else f"is for {traits['classes']} classes"
+        reason = f"is for {traits.get('classes')} classes"
+        if traits.get("lower_is_better"):
+            reason = "is better when lower"
+        if traits.get("entities"):
+            reason = "is for tags that mark entities, such as B-PER and I-PER"
     raise ConfigError(
         f"metric `{name}` {reason}, so it cannot choose the best checkpoint of task `{data.name}`",
         hint=did_you_mean(name, fitting),

@@ -40,6 +40,13 @@ def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, ski
     return _filled(_plain(path, _text(path), header, skip_ragged=skip_ragged))
 
 
+def read_text(path: str | Path) -> str:
+    """The whole file as text, without a BOM. Raises `DataError` for one that is absent or not UTF-8."""
+    path = Path(path)
+    _check_there(path)
+    return _text(path)
+
+
 def _read_csv(path: Path) -> Table:
     return _quoted(path, _text(path), ",")
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
+
+from distiller.training.view import Totals
 
 Batch = dict[str, Any]
 POOL = 50
@@ -56,6 +58,12 @@ class SortedByLength:
     def __getitem__(self, position: int) -> Mapping[str, Any]:
         return self.dataset[self.order[position]]
 
+    def restore(self, rows: Any) -> Any:
+        """An array whose rows are in this order, in the order of the data set."""
+        restored = np.empty_like(rows)
+        restored[self.order] = rows
+        return restored
+
 
 class PairedSplit:
     """The same examples in the student's and in the teacher's tokens."""
@@ -103,13 +111,25 @@ def views_of(batch: Batch) -> dict[str, Batch]:
     return {"original": original} | ({"augmented": batch["augmented"]} if "augmented" in batch else {})
 
 
-def count(batches: Sequence[Batch]) -> dict[str, tuple[Tensor, Tensor]]:
-    """(examples, valid tokens) of each view, summed over the micro-batches of one optimisation step."""
-    counted: dict[str, tuple[Tensor, Tensor]] = {}
+def count(batches: Sequence[Batch]) -> dict[str, Totals]:
+    """What each view's losses are divided by, summed over the micro-batches of one optimisation step."""
+    counted: dict[str, Totals] = {}
     for batch in batches:
         for name, view in views_of(batch).items():
-            mask = view.get("attention_mask")
-            mask = mask if mask is not None else torch.ones_like(view["input_ids"])
-            examples, tokens = counted.get(name, (mask.new_zeros(()), mask.new_zeros(())))
-            counted[name] = (examples + mask.shape[0], tokens + mask.sum())
+            found = _counted(view)
+            before = counted.get(name)
+            counted[name] = found if before is None else Totals(*map(torch.add, before, found))
     return counted
+
+
+def _counted(view: Batch) -> Totals:
+    mask = view.get("attention_mask")
+    mask = mask if mask is not None else torch.ones_like(view["input_ids"])
+    outputs, labels = view.get("output_mask"), view.get("labels")
+    examples = torch.full_like(mask.sum(), len(mask))
+    return Totals(
+        examples=examples,
+        tokens=mask.sum(),
+        outputs=mask.sum() if outputs is None else outputs.sum(),
+        labels=examples if labels is None or labels.dim() == 1 else (labels != -100).sum(),
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from distiller.models.signals import SignalReader
@@ -20,7 +21,10 @@ def predict_logits(
     precision: Precision = "fp32",
     batch_size: int = 64,
 ) -> Tensor:
-    """Logits `[examples, classes]` of every example of `split`, float32 on the CPU; long texts go first."""
+    """Logits of every row of `split` in its order, float32 on the CPU; long texts go first.
+
+    `[rows, classes]`; for tagging and question answering `[rows, length, ·]` with zeros behind the end of a row.
+    """
     device = torch.device(accelerator())
     nn.Module.to(model, device).eval()
     order = torch.as_tensor(split.lengths).argsort(descending=True)
@@ -33,6 +37,9 @@ def predict_logits(
             inputs = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}
             found.append(reader(inputs).logits.float().cpu())
     reader.close()
+    if found[0].dim() == 3:
+        longest = max(logits.shape[1] for logits in found)
+        found = [F.pad(logits, (0, 0, 0, longest - logits.shape[1])) for logits in found]
     logits = torch.cat(found)
     restored = torch.empty_like(logits)
     restored[order] = logits

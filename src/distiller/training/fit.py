@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, TrainingArguments
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from distiller import config
-from distiller.errors import MissingPackageError
+from distiller.errors import MissingPackageError, RunError
 from distiller.training.batching import SortedByLength
 from distiller.training.callbacks import LastStepCounts, ProgressBar, Stopwatch
 from distiller.training.device import accelerator, choose_precision
@@ -76,6 +76,7 @@ def fit(
         callbacks.append(TensorBoardCallback(_summary_writer(folder / "tensorboard")))
     if training.patience is not None and select_best:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
+    dev = SortedByLength(job.dev, job.dev.lengths)
     trainer = DistillationTrainer(
         model,
         teacher=teacher,
@@ -84,15 +85,17 @@ def fit(
         head_learning_rate=training.head_learning_rate,
         args=arguments,
         train_dataset=job.train,
-        eval_dataset=SortedByLength(job.dev, job.dev.lengths),
+        eval_dataset=dev,
         data_collator=job.collate,
         processing_class=job.tokenizer,
-        compute_metrics=lambda prediction: job.score(*_arrays(prediction)),
+        compute_metrics=lambda found: job.score(dev.restore(found.predictions), dev.restore(found.label_ids)),
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
     try:
         trainer.train(resume_from_checkpoint=_newest_checkpoint(folder) if resume else None)
+    except RunError as error:
+        raise RunError(f"{title}: {error.message}", hint=error.hint) from None
     finally:
         for callback in callbacks:
             if isinstance(callback, ProgressBar):
@@ -165,18 +168,14 @@ def training_arguments(
     )
 
 
-def _arrays(prediction: EvalPrediction) -> tuple[Any, Any]:
-    return prediction.predictions, prediction.label_ids
-
-
 def _scores(entry: Mapping[str, float]) -> dict[str, float]:
     return {name.removeprefix("eval_"): value for name, value in entry.items() if name.startswith("eval_")}
 
 
 def _repeatable(entry: Mapping[str, float]) -> dict[str, float]:
-    """A log line without what the clock decides."""
-    clock = ("runtime", "per_second", "total_flos")
-    return {name: value for name, value in entry.items() if not name.endswith(clock)}
+    """A log line without what the clock decides, or the number of times a training was resumed."""
+    changing = ("runtime", "per_second", "total_flos", "train_loss")
+    return {name: value for name, value in entry.items() if not name.endswith(changing)}
 
 
 def _summary_writer(folder: Path) -> Any:

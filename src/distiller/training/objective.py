@@ -8,6 +8,7 @@ over the whole optimisation step, so gradient accumulation and data parallelism 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,10 @@ from distiller.models.signals import Signals
 from distiller.objectives.critics import CRITICS, SeparableCritic, projection
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
-from distiller.objectives.prediction import LABEL, PREDICTION
+from distiller.objectives.prediction import PREDICTION
 from distiller.objectives.transport import Transport
+from distiller.training.readout import READOUTS, Kind
+from distiller.training.view import View
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,6 @@ class Anatomy:
 
     layers: int
     width: int
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What sums of losses are divided by, counted over one whole optimisation step (all its micro-batches)."""
-
-    examples: Tensor
-    tokens: Tensor
-
-
-@dataclass(frozen=True)
-class View:
-    """One view of a batch: what both models made of it, and its gold labels (`[b]`), where it has any."""
-
-    student: Signals
-    teacher: Signals | None
-    labels: Tensor | None
-    totals: Totals
 
 
 class IntermediateTerm(nn.Module):
@@ -61,6 +46,7 @@ class IntermediateTerm(nn.Module):
         self.reads: str = entry.traits["reads"]
         self.per: str = entry.traits["per"]
         self.head_kind: str | None = entry.traits["head"]
+        self.grid = entry.traits["grid"]
         if term.critic is not None and self.head_kind != "critic":
             raise ConfigError(
                 f"intermediate objective `{term.loss}` has no critic", hint="remove `critic`, or use `mi_alpha`"
@@ -129,10 +115,21 @@ class IntermediateTerm(nn.Module):
         assert view.teacher is not None
         student, teacher = self._project(view.student), getattr(view.teacher, self.reads)
         with full_precision(view.student.logits):
-            return {
+            met = self._grid_losses(student, teacher, view.student.mask) if self.transport and self.grid else {}
+            return met | {
                 pair: self.loss(student[pair.student], teacher[pair.teacher], view.student.mask, **self.options)
                 for pair in self.pairs
+                if pair not in met
             }
+
+    def _grid_losses(
+        self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], mask: Tensor
+    ) -> dict[LayerPair, Tensor]:
+        """All pairs that take part in the transport, in one go."""
+        rows, columns = (sorted(layers - {0}) for layers in (self.student_layers, self.teacher_layers))
+        stacks = torch.stack([student[j] for j in rows]), torch.stack([teacher[i] for i in columns])
+        losses = self.grid(*stacks, mask, **self.options)
+        return {LayerPair(j, i): losses[n, m] for n, j in enumerate(rows) for m, i in enumerate(columns)}
 
     def _critic_losses(self, view: View) -> dict[LayerPair, Tensor]:
         assert view.teacher is not None
@@ -171,14 +168,13 @@ class DistillationObjective(nn.Module):
         *,
         student: Anatomy,
         teacher: Anatomy | None,
-        regression: bool,
+        kind: Kind,
     ) -> None:
         super().__init__()
         self.weights = view_weights(objective)
-        self.prediction = prediction_choice(objective, regression=regression)
+        self.prediction = prediction_choice(objective, regression=kind == "regression")
         self.prediction_options = PREDICTION.options(self.prediction.name, self.prediction.options)
-        self.label = LABEL["squared_error" if regression else "cross_entropy"].function
-        self.regression = regression
+        self.readout = READOUTS[kind]
         self.augmented_label = objective.augmented_label
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)
@@ -218,14 +214,10 @@ class DistillationObjective(nn.Module):
         parts: list[tuple[str, float, Tensor]] = []
         with full_precision(view.student.logits):
             if beta > 0:
-                assert view.teacher is not None
-                values = PREDICTION[self.prediction.name].function(
-                    view.student.logits, view.teacher.logits, **self.prediction_options
-                )
-                parts.append(("prediction", beta, values.sum() / view.totals.examples))
+                loss = partial(PREDICTION[self.prediction.name].function, **self.prediction_options)
+                parts.append(("prediction", beta, self.readout.soft(loss, view)))
             if gamma > 0:
-                values = self.label(view.student.logits.float(), self._labels(name, view))
-                parts.append(("label", gamma, values.sum() / view.totals.examples))
+                parts.append(("label", gamma, self.readout.hard(view, self._labels(name, view))))
         for label, term in zip(self.term_names, self.terms, strict=True):
             assert isinstance(term, IntermediateTerm)
             parts.append((label, self.intermediate_weight * term.weight, term(view)))
@@ -239,11 +231,7 @@ class DistillationObjective(nn.Module):
                     hint="set gamma1 and gamma2 to 0, or give labels",
                 )
             return view.labels
-        assert view.teacher is not None
-        scores = view.teacher.logits.float()
-        if self.regression:
-            return scores.squeeze(-1)
-        return scores.softmax(-1) if self.augmented_label == "teacher_soft" else scores.argmax(-1)
+        return self.readout.teacher_label(view, self.augmented_label == "teacher_hard")
 
 
 def view_weights(objective: config.Objective) -> dict[str, tuple[float, float]]:

@@ -25,7 +25,9 @@ class TeacherCache:
         self.layers: list[int] = meta["layers"]
         self.offsets = torch.tensor([0, *meta["lengths"]]).cumsum(0)
         examples, tokens = len(meta["lengths"]), int(self.offsets[-1])
-        self.logits = _open(folder / "logits.bin", meta["dtypes"]["logits"], (examples, meta["classes"]))
+        self.per_token: bool = meta["per_token"]
+        rows = tokens if self.per_token else examples
+        self.logits = _open(folder / "logits.bin", meta["dtypes"]["logits"], (rows, meta["classes"]))
         self.hidden_states = {
             layer: _open(folder / f"hidden-{layer}.bin", meta["dtypes"][str(layer)], (tokens, meta["width"]))
             for layer in self.layers
@@ -37,12 +39,14 @@ class TeacherCache:
         valid = mask.bool().cpu()
         starts = self.offsets[ids]
         positions = (starts[:, None] + valid.cumsum(1) - 1)[valid]
-        hidden_states = {}
-        for layer, stored in self.hidden_states.items():
-            padded = stored.new_zeros(*valid.shape, stored.shape[1])
-            padded[valid] = stored[positions]
-            hidden_states[layer] = padded.to(mask.device, non_blocking=True)
-        return Signals(self.logits[ids].to(mask.device), hidden_states, {}, mask)
+
+        def padded(stored: Tensor) -> Tensor:
+            rows = stored.new_zeros(*valid.shape, stored.shape[1])
+            rows[valid] = stored[positions]
+            return rows.to(mask.device, non_blocking=True)
+
+        logits = padded(self.logits) if self.per_token else self.logits[ids].to(mask.device)
+        return Signals(logits, {layer: padded(stored) for layer, stored in self.hidden_states.items()}, {}, mask)
 
 
 def build_teacher_cache(
@@ -59,23 +63,30 @@ def build_teacher_cache(
     """
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     files: dict[str, Tensor] = {}
+    per_token = False
     for batch in batches:
         ids = batch["example_ids"].cpu()
         made = signals(batch)
         valid = made.mask.bool()
         positions = (offsets[ids][:, None] + valid.cpu().cumsum(1) - 1)[valid.cpu()]
         if not files:
-            files["logits"] = _create(folder / "logits.bin", made.logits.dtype, (len(lengths), made.logits.shape[1]))
+            per_token = made.logits.dim() == 3
+            rows = int(offsets[-1]) if per_token else len(lengths)
+            files["logits"] = _create(folder / "logits.bin", made.logits.dtype, (rows, made.logits.shape[-1]))
             for layer in layers:
                 state = made.hidden_states[layer]
                 shape = (int(offsets[-1]), state.shape[2])
                 files[str(layer)] = _create(folder / f"hidden-{layer}.bin", state.dtype, shape)
-        files["logits"][ids] = made.logits.cpu()
+        if made.logits.dim() == 3:
+            files["logits"][positions] = made.logits[valid].cpu()
+        else:
+            files["logits"][ids] = made.logits.cpu()
         for layer in layers:
             files[str(layer)][positions] = made.hidden_states[layer][valid].cpu()
     meta = {
         "lengths": lengths,
         "layers": layers,
+        "per_token": per_token,
         "classes": files["logits"].shape[1],
         "width": files[str(layers[0])].shape[1] if layers else 0,
         "dtypes": {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in files.items()},

@@ -18,9 +18,11 @@ from distiller import config
 from distiller.errors import ConfigError, RunError
 from distiller.models.signals import SignalReader, Signals
 from distiller.training.batching import Batch, LengthBucketSampler, count, views_of
-from distiller.training.objective import Anatomy, DistillationObjective, Totals, View
+from distiller.training.objective import Anatomy, DistillationObjective
+from distiller.training.readout import Kind
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import TeacherCache
+from distiller.training.view import Totals, View
 
 PARTS = "objective.safetensors"
 """Projections, critics and mapping state of a checkpoint, beside the student's own files."""
@@ -59,6 +61,7 @@ class DistillationModel(nn.Module):
                 teacher=teacher[name] if teacher else None,
                 labels=view.get("labels"),
                 totals=totals[name],
+                output_mask=view.get("output_mask"),
             )
             for name, view in views.items()
         }
@@ -95,7 +98,7 @@ class DistillationTrainer(Trainer):
             wish,
             student=anatomy(model.config),
             teacher=anatomy(teacher.config) if teacher is not None else None,
-            regression=model.config.num_labels == 1,
+            kind=kind_of(model),
         )
         if parts.needs_teacher and teacher is None:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
@@ -184,16 +187,12 @@ class DistillationTrainer(Trainer):
         )
 
     def _totals(self, batches: list[Batch]) -> dict[str, Totals]:
-        counted: dict[str, Any] = count(batches)
-        if self.args.world_size > 1:
-            counted = {
-                name: tuple(self.accelerator.reduce(number.to(self.args.device), "sum") for number in numbers)
-                for name, numbers in counted.items()
-            }
-        return {
-            name: Totals(examples.to(self.args.device), tokens.to(self.args.device).clamp(min=1))
-            for name, (examples, tokens) in counted.items()
-        }
+        def whole(number: Tensor) -> Tensor:
+            number = number.to(self.args.device)
+            summed: Any = self.accelerator.reduce(number, "sum") if self.args.world_size > 1 else number
+            return summed.clamp(min=1)
+
+        return {name: Totals(*map(whole, numbers)) for name, numbers in count(batches).items()}
 
     # --- logging ----------------------------------------------------------------------------------------------
 
@@ -299,6 +298,16 @@ class DistillationTrainer(Trainer):
         self.student.load_state_dict(saved.state_dict())
         if (folder / PARTS).is_file():
             load_model(self.distillation.objective, str(folder / PARTS))
+
+
+def kind_of(model: PreTrainedModel) -> Kind:
+    """The kind of task that the head of `model` is for."""
+    name = type(model).__name__
+    if name.endswith("ForTokenClassification"):
+        return "tagging"
+    if name.endswith("ForQuestionAnswering"):
+        return "qa"
+    return "regression" if model.config.num_labels == 1 else "classification"
 
 
 def anatomy(shape: PretrainedConfig) -> Anatomy:

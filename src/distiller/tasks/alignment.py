@@ -1,0 +1,113 @@
+"""Words to sub-words, and the tag of each word to one of them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distiller.errors import DataError, ModelError
+from distiller.tasks.data import TaggedSplit
+from distiller.tasks.encode import CHUNK, IGNORED, EncodedSplit, check_max_length, too_long
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def encode_tagged(
+    split: TaggedSplit,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    truncate: bool = True,
+    *,
+    model_limit: int | None = None,
+    first_piece_only: bool = False,
+) -> EncodedSplit:
+    """`split` in the tokens of `tokenizer`, cut at `max_length` tokens.
+
+    The first sub-word of a word has its tag as label, every other token -100. `output_mask` has all tokens of words,
+    or with `first_piece_only` the labelled ones: those whose outputs the teacher is asked about. A word of which the
+    tokenizer leaves nothing becomes its unknown token, so that every word has a label. Words behind `max_length` have
+    none and are not scored, as in the scripts of `transformers`; `cut_words` counts them, and with `truncate` false
+    they are refused. Raises `DataError` for these, `ModelError` for a tokenizer that cannot align words, `ConfigError`
+    if `max_length` does not fit.
+    """
+    check_max_length(max_length, tokenizer, pairs=False, model_limit=model_limit)
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer of `{tokenizer.name_or_path}` cannot tell which tokens a word became",
+            hint="tagging needs a fast tokenizer, one with a tokenizer.json",
+        )
+    columns: dict[str, list[np.ndarray]] = {"tokens": [], "types": [], "labels": [], "mask": []}
+    truncated = cut_words = 0
+    for start in range(0, len(split), CHUNK):
+        rows = range(start, min(start + CHUNK, len(split)))
+        for row, encoding in zip(
+            rows, _encodings(split, rows, tokenizer, max_length if truncate else None), strict=True
+        ):
+            if len(encoding.ids) > max_length:
+                raise too_long(split.name, split.ids[row], len(encoding.ids), max_length)
+            words = np.asarray([-1 if word is None else word for word in encoding.word_ids])
+            first = (words >= 0) & (np.diff(words, prepend=-1) != 0)
+            labels = np.full(len(words), IGNORED, dtype=np.int32)
+            if split.tags is not None:
+                labels[first] = np.asarray(split.tags[row])[words[first]]
+            columns["tokens"].append(np.asarray(encoding.ids, dtype=np.int32))
+            columns["types"].append(np.asarray(encoding.type_ids, dtype=np.int8))
+            columns["labels"].append(labels)
+            columns["mask"].append((first if first_piece_only else words >= 0).astype(np.int8))
+            truncated += bool(encoding.overflowing)
+            cut_words += len(split.words[row]) - int(first.sum())
+    flat = {name: np.concatenate(arrays) for name, arrays in columns.items()}
+    return EncodedSplit(
+        name=split.name,
+        lengths=[*map(len, columns["tokens"])],
+        tokens=flat["tokens"],
+        types=flat["types"] if "token_type_ids" in tokenizer.model_input_names else None,
+        labels=None if split.tags is None else flat["labels"],
+        truncated=truncated,
+        per_token=True,
+        output_mask=flat["mask"],
+        cut_words=cut_words,
+    )
+
+
+def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_length: int | None) -> list[Any]:
+    """One encoding a row, in which every word has at least one token, whether cut off or not."""
+    # a byte-level tokenizer knows most words with the space before them
+    space = " " if "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer) else ""
+    words = [[space + word for word in split.words[row]] for row in rows]
+    found = _tokenize(words, tokenizer, max_length)
+    again: list[int] = []
+    for position, encoding in enumerate(found):
+        if vanished := set(range(len(words[position]))) - _words_of(encoding):
+            if tokenizer.unk_token is None:
+                raise DataError(
+                    f"split `{split.name}`, row {split.ids[rows[position]] + 1}: the tokenizer leaves nothing of word "
+                    f"{min(vanished) + 1}, and has no unknown token",
+                    hint="replace the word, or choose another teacher",
+                )
+            words[position] = [tokenizer.unk_token if n in vanished else word for n, word in enumerate(words[position])]
+            again.append(position)
+    if again:
+        for position, encoding in zip(again, _tokenize([words[p] for p in again], tokenizer, max_length), strict=True):
+            found[position] = encoding
+    return found
+
+
+def _tokenize(words: list[list[str]], tokenizer: Any, max_length: int | None) -> list[Any]:
+    """Encodings of the `tokenizers` library; nothing is cut where `max_length` is `None`."""
+    found = tokenizer(
+        words,
+        is_split_into_words=True,
+        truncation=max_length is not None,
+        max_length=max_length,
+        padding=False,
+        return_attention_mask=False,
+        verbose=False,  # no word on sentences beyond the model's limit: they are cut or refused here
+    )
+    return list(found.encodings)
+
+
+def _words_of(encoding: Any) -> set[int]:
+    """The words that have a token, in what was kept or in what was cut off."""
+    return {word for part in (encoding, *encoding.overflowing) for word in part.word_ids if word is not None}

@@ -1,0 +1,178 @@
+"""Start and end scores of windows to answers: the best parts of each question's context, over all its windows."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distiller.errors import OutputError, ShapeError
+from distiller.tasks.data import QuestionSplit
+from distiller.tasks.windows import EncodedQuestions
+
+CHUNK = 512
+"""Questions decoded at a time: some 250,000 pairs of a start and an end with 20 of each."""
+
+
+class Candidate(NamedTuple):
+    """One possible answer."""
+
+    text: str
+    start: int
+    """Its first character in the context, counted from 0."""
+    score: float
+    """Start logit plus end logit."""
+    probability: float
+    """Softmax of the scores of all candidates of the question."""
+    start_logit: float
+    end_logit: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answers that a model gives to one question, the best first; perhaps none."""
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def text(self) -> str:
+        """The best answer; empty where there is none."""
+        return self.candidates[0].text if self.candidates else ""
+
+    @property
+    def probability(self) -> float:
+        """That of the best answer among the candidates; 0 where there is none."""
+        return self.candidates[0].probability if self.candidates else 0.0
+
+
+def answers(
+    encoded: EncodedQuestions,
+    split: QuestionSplit,
+    start_logits: Any,
+    end_logits: Any,
+    *,
+    n_best: int = 20,
+    max_answer_length: int = 30,
+) -> dict[str, Prediction]:
+    """Every question's id to its prediction, from logits `[rows of encoded, length]` that may be padded on the right.
+
+    In each window the `n_best` starts and the `n_best` ends of highest logit among the tokens of the context are
+    paired; an end is not before its start, an answer has at most `max_answer_length` tokens, and a start counts only
+    in the window that has most context around it. The pairs of all windows of a question compete by the sum of their
+    logits; of equal texts the best stays, `n_best` in all. Ties go to the earlier position. Logits that are not finite
+    are never chosen. Raises `ShapeError` if the shapes do not fit. Source: the BERT script for SQuAD,
+    arXiv:1810.04805.
+    """
+    starts, ends = (np.asarray(logits) for logits in (start_logits, end_logits))
+    if starts.shape != ends.shape or starts.ndim != 2 or len(starts) != len(encoded):
+        raise ShapeError(
+            f"start and end logits of shape {list(starts.shape)} and {list(ends.shape)} for {len(encoded)} windows"
+        )
+    if starts.shape[1] < max(encoded.lengths):
+        raise ShapeError(f"logits for {starts.shape[1]} tokens, but windows have up to {max(encoded.lengths)}")
+    bounds = np.searchsorted(encoded.questions, range(0, len(split) + CHUNK, CHUNK))
+    found: list[Prediction] = []
+    for chunk, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        questions = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(split)))
+        pairs = _pairs(encoded, np.arange(a, b), starts, ends, n_best, max_answer_length)
+        edges = np.searchsorted(pairs.question, [*questions, questions.stop])
+        for question, first, last in zip(questions, edges, edges[1:], strict=False):
+            ranked = pairs.between(int(first), int(last))
+            found.append(Prediction(_distinct(ranked, split.contexts[question], n_best)))
+    return dict(zip(split.question_ids, found, strict=True))
+
+
+def write_predictions(path: str | Path, predictions: Mapping[str, Prediction], *, n_best: bool = False) -> None:
+    """Write `{question id: text}`, the format of the official SQuAD script, as one JSON object.
+
+    With `n_best` the value is instead the list of all candidates: text, probability, start and end logit. The file
+    appears as a whole or not at all. Raises `OutputError` if it cannot be written.
+    """
+    content: Mapping[str, Any] = {key: prediction.text for key, prediction in predictions.items()}
+    if n_best:
+        shown = ("text", "probability", "start_logit", "end_logit")
+        content = {
+            key: [{name: getattr(one, name) for name in shown} for one in prediction.candidates]
+            for key, prediction in predictions.items()
+        }
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"`{path}` cannot be written: {error.strerror}", hint="name another file") from None
+
+
+class _Pairs(NamedTuple):
+    """Possible answers, in the order of question and rank."""
+
+    question: np.ndarray
+    first: np.ndarray
+    """The first character."""
+    behind: np.ndarray
+    """The one behind the last."""
+    start_logit: np.ndarray
+    end_logit: np.ndarray
+
+    def between(self, first: int, last: int) -> Iterator[tuple[int, int, float, float]]:
+        """Characters and logits of some pairs, one after the other."""
+        return zip(*(column[first:last].tolist() for column in self[1:]), strict=True)
+
+
+def _pairs(
+    encoded: EncodedQuestions, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_best: int, longest: int
+) -> _Pairs:
+    """All permitted pairs of the best starts and ends of some windows."""
+    columns = np.arange(starts.shape[1]) - encoded.firsts[rows, None]  # context tokens count from 0
+    context = (columns >= 0) & (columns < encoded.counts[rows, None])
+    own = (columns >= encoded.own[rows, :1]) & (columns < encoded.own[rows, 1:])
+    start, start_logit = _best(starts[rows], context & own, n_best)
+    end, end_logit = _best(ends[rows], context, n_best)
+    length = end[:, None, :] - start[:, :, None] + 1
+    permitted = (length >= 1) & (length <= longest)
+    permitted &= np.isfinite(start_logit)[:, :, None] & np.isfinite(end_logit)[:, None, :]
+    window, s, e = np.nonzero(permitted)
+    at = encoded.origins[rows][window] - encoded.firsts[rows][window]
+    question = encoded.questions[rows][window]
+    scores = start_logit[window, s], end_logit[window, e]
+    order = np.lexsort((end[window, e], start[window, s], window, -(scores[0] + scores[1]), question))
+    return _Pairs(
+        question=question[order],
+        first=encoded.spans[at + start[window, s], 0][order],
+        behind=encoded.spans[at + end[window, e], 1][order],
+        start_logit=scores[0][order],
+        end_logit=scores[1][order],
+    )
+
+
+def _best(logits: np.ndarray, permitted: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
+    """(positions, logits) `[rows, n_best]` of the largest permitted logits; -inf where there are no more."""
+    values = np.where(permitted & np.isfinite(logits), logits.astype(np.float64), -np.inf)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :n_best]
+    return order, np.take_along_axis(values, order, axis=1)
+
+
+def _distinct(ranked: Iterable[tuple[int, int, float, float]], context: str, n_best: int) -> tuple[Candidate, ...]:
+    """The best pairs of different texts, cut from the context as it is written."""
+    kept: dict[str, tuple[int, float, float]] = {}
+    for first, behind, start_logit, end_logit in ranked:
+        text = context[first:behind]
+        shift = len(text) - len(text.lstrip())  # some tokens begin with the space before them
+        if (text := text.strip()) and text not in kept:
+            kept[text] = (first + shift, start_logit, end_logit)
+            if len(kept) == n_best:
+                break
+    if not kept:
+        return ()
+    scores = np.asarray([start_logit + end_logit for _, start_logit, end_logit in kept.values()])
+    weights = np.exp(scores - scores.max())
+    return tuple(
+        Candidate(text, first, float(score), float(weight), start_logit, end_logit)
+        for (text, (first, start_logit, end_logit)), score, weight in zip(
+            kept.items(), scores, weights / weights.sum(), strict=True
+        )
+    )

@@ -1,0 +1,27 @@
+"""What is done about rows that cannot be used: the first one is refused, or all are left out and counted."""
+
+import warnings
+from dataclasses import dataclass, field
+
+from distiller.errors import DataError
+
+
+@dataclass(frozen=True)
+class BadRows:
+    """The rows of one split that cannot be used. Where they are left out, each is met once and counted."""
+
+    leave_out: bool = False
+    errors: list[DataError] = field(default_factory=list)
+
+    def meet(self, error: DataError) -> None:
+        """Raise `error`, or remember it as one more row that is left out."""
+        if not self.leave_out:
+            raise error
+        self.errors.append(error)
+
+    def warn(self, where: str) -> None:
+        """Say once how many rows of the file or data set `where` were left out, and why the first was."""
+        if self.errors:
+            warnings.warn(
+                f"`{where}`: left out {len(self.errors)} bad row(s), the first: {self.errors[0].message}", stacklevel=2
+            )

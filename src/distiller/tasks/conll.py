@@ -1,0 +1,131 @@
+"""Reading of CoNLL-style files: one word a line, its annotations in columns, a blank line between sentences."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from distiller.errors import ConfigError, DataError
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.readers import read_text
+from distiller.tasks.table import Table
+
+ENDINGS = (".conll", ".conllu", ".bio", ".iob", ".iob2")
+"""Files that can be nothing else."""
+
+OTHER_ENDINGS = (".tsv", ".txt")
+"""Files that are read so when the task is known to be tagging."""
+
+CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+"""The columns of .conllu files, https://universaldependencies.org/format.html."""
+
+COMMENT = re.compile(r"# ?[\w.:]+ = |#(begin|end) document\b")
+"""How lines about a sentence or document begin, whatever their number of words; others that begin with `#` and have
+the columns of a word are words."""
+
+NOT_A_WORD = re.compile(r"\d+[-.]\d+")
+"""The id of a CoNLL-U range of words (1-2), whose words follow, or of an empty node (1.1)."""
+
+
+def is_conll(name: str, *, tagging: bool) -> bool:
+    """Whether the file `name` is read by `read_conll`; `tagging`: the task is known to be that."""
+    return Path(name).suffix.lower() in (*ENDINGS, *(OTHER_ENDINGS if tagging else ()))
+
+
+def read_conll(path: str | Path, columns: Sequence[str] | None = None, *, bad: BadRows | None = None) -> Table:
+    """The sentences of a file, one row each, whose cells are tuples with one entry for each word.
+
+    `columns` names the columns; by default they are those of CoNLL-U in a .conllu file, else `text` first, `label`
+    last and numbers between. Tabs separate columns, or spaces in a file without tabs. Comments, `-DOCSTART-` lines
+    and, where a column is called `id`, ranges of words and empty nodes are passed over. A line with a wrong number of
+    columns or an empty cell makes its sentence a bad row. Raises `DataError` that names the file and the line.
+    """
+    path = Path(path).expanduser()
+    bad = BadRows() if bad is None else bad
+    lines = [line.strip(" \r") for line in read_text(path).split("\n")]
+    written = [line for line in lines if line.strip("\t") and not line.startswith("#")]
+    if not written:
+        raise DataError(f"`{path}` is empty: there is no word in it", hint="one word a line, with its tag")
+    tabs = 2 * sum("\t" in line for line in written) >= len(written)
+    names = _names(path, columns, Counter(len(_cells(line, tabs)) for line in written).most_common(1)[0][0])
+    sentences: list[list[list[str]]] = []
+    starts: list[int] = []
+    for block in _blocks(lines):
+        try:
+            words = _words(path, block, names, tabs)
+        except DataError as error:
+            bad.meet(error)
+            continue
+        if words:
+            sentences.append([cells for _, cells in words])
+            starts.append(words[0][0])
+    if not sentences:
+        raise DataError(
+            f"`{path}` has no sentence that can be used", hint=bad.errors[0].message if bad.errors else None
+        )
+    by_column = zip(*(zip(*sentence, strict=True) for sentence in sentences), strict=True)
+    return Table(str(path), dict(zip(names, by_column, strict=True)), starts)
+
+
+def _names(path: Path, columns: Sequence[str] | None, width: int) -> tuple[str, ...]:
+    if columns is None and path.suffix.lower() == ".conllu":
+        columns = CONLLU
+    if columns is None:
+        return ("text",) if width == 1 else ("text", *map(str, range(2, width)), "label")
+    doubled = next((name for name in columns if columns.count(name) > 1), None)
+    if doubled is not None or not columns:
+        said = f"names `{doubled}` twice" if doubled else "is an empty list"
+        raise ConfigError(f"task.columns {said}", hint="one name for each column of the file, e.g. [text, label]")
+    return tuple(columns)
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
+    """Numbered lines between those that are blank or start a document."""
+    block: list[tuple[int, str]] = []
+    for number, line in enumerate([*lines, ""], start=1):
+        if line.strip("\t") and not line.startswith("-DOCSTART-"):
+            block.append((number, line))
+        elif block:
+            yield block
+            block = []
+
+
+def _words(
+    path: Path, block: Sequence[tuple[int, str]], names: Sequence[str], tabs: bool
+) -> list[tuple[int, list[str]]]:
+    """Line number and cells of every word of a block; none in a block of comments."""
+    words: list[tuple[int, list[str]]] = []
+    identity = names.index("id") if "id" in names else None
+    for number, line in block:
+        cells = _cells(line, tabs)
+        if _is_comment(line, cells, names, tabs=tabs, first=not words):
+            continue
+        if len(cells) != len(names):
+            raise DataError(
+                f"`{path}`, line {number}: {len(cells)} column(s), where there should be {len(names)}",
+                hint=f"the columns {', '.join(names)} are separated by {'tabs' if tabs else 'spaces'}, and a blank "
+                "line ends a sentence; task.columns names other columns",
+            )
+        if "" in cells:
+            raise DataError(
+                f"`{path}`, line {number}: the column `{names[cells.index('')]}` is empty",
+                hint="every word needs all its columns; `_` stands for nothing",
+            )
+        if identity is None or not NOT_A_WORD.fullmatch(cells[identity]):
+            words.append((number, cells))
+    return words
+
+
+def _is_comment(line: str, cells: Sequence[str], names: Sequence[str], *, tabs: bool, first: bool) -> bool:
+    if not line.startswith("#"):
+        return False
+    if names[0] == "id":  # words begin with their number
+        return True
+    alone = len(cells) == 1 if tabs else first
+    return alone and bool(COMMENT.match(line) or (len(cells) != len(names) and (line + " ").startswith("# ")))
+
+
+def _cells(line: str, tabs: bool) -> list[str]:
+    if tabs:
+        return [cell.strip(" ") for cell in line.split("\t")]
+    return [cell for cell in re.split("[ \t]", line) if cell]  # other white space may be a word

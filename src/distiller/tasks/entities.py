@@ -1,0 +1,66 @@
+"""Scores of entities: spans of words that tags such as B-PER, I-PER and O mark. An entity counts only as a whole."""
+
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from distiller.errors import MissingPackageError
+
+Tags = Sequence[Sequence[str]]
+"""Tag names of sentences, one for each word."""
+
+Scheme = Literal["IOB1", "IOB2", "IOE1", "IOE2", "IOBES", "BILOU"]
+
+MARKED = re.compile(r"[BIESLU]-.+")
+
+
+def marks_entities(labels: Sequence[str]) -> bool:
+    """Whether every tag is O or begins with the position in an entity, and not all are O."""
+    return all(tag == "O" or MARKED.fullmatch(tag) for tag in labels) and any(tag != "O" for tag in labels)
+
+
+def entity_f1(predictions: Tags, labels: Tags, *, scheme: Scheme | None = None) -> float:
+    """F1 of entities: the right type, first and last word; 0 when none is predicted or there.
+
+    Without `scheme` tags are read as `conlleval` does: a misplaced I- begins an entity, and IOB1, IOB2, IOBES and
+    BILOU need no telling apart. With it, tags that break the scheme mark nothing. Source: seqeval.
+    """
+    return _score("f1_score", predictions, labels, scheme)
+
+
+def entity_precision(predictions: Tags, labels: Tags, *, scheme: Scheme | None = None) -> float:
+    """Share of predicted entities that are right; 0 when none is predicted. Options as of `entity_f1`."""
+    return _score("precision_score", predictions, labels, scheme)
+
+
+def entity_recall(predictions: Tags, labels: Tags, *, scheme: Scheme | None = None) -> float:
+    """Share of entities that are found; 0 when there are none. Options as of `entity_f1`."""
+    return _score("recall_score", predictions, labels, scheme)
+
+
+def check_installed() -> None:
+    """Raise `MissingPackageError` before any training rather than at the first score."""
+    if find_spec("seqeval") is None:
+        raise MissingPackageError(
+            "scores of entities need the package `seqeval`", hint='pip install "distiller-nlp[tagging]"'
+        )
+
+
+def _score(name: str, predictions: Tags, labels: Tags, scheme: Scheme | None) -> float:
+    check_installed()
+    from seqeval import metrics
+    from seqeval import scheme as schemes
+
+    options: dict[str, Any] = {"zero_division": 0}
+    if scheme is not None:
+        options |= {"mode": "strict", "scheme": getattr(schemes, scheme)}
+        gold, guess = ([list(tags) for tags in side] for side in (labels, predictions))
+    else:
+        gold, guess = ([[_as_iobes(tag) for tag in tags] for tags in side] for side in (labels, predictions))
+    return float(getattr(metrics, name)(gold, guess, **options))
+
+
+def _as_iobes(tag: str) -> str:
+    """L(ast) and U(nit) of BILOU under the names that the lenient reading knows, E(nd) and S(ingle)."""
+    return {"L": "E", "U": "S"}.get(tag[0], tag[0]) + tag[1:]

@@ -1,0 +1,62 @@
+"""Answer texts against gold answers, as the official script of SQuAD 1.1 compares them (arXiv:1606.05250)."""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from distiller.errors import DataError
+from distiller.tasks.data import QuestionSplit
+
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalise(text: str) -> str:
+    """`text` in lower case, without ASCII punctuation and the words a, an and the, with single spaces."""
+    return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
+
+
+def matches(prediction: str, gold: str) -> float:
+    """1 if two texts are equal once normalised, else 0."""
+    return float(normalise(prediction) == normalise(gold))
+
+
+def token_f1(prediction: str, gold: str) -> float:
+    """F1 of the words that two normalised texts share, each as often as both have it; 0 if they share none."""
+    predicted, right = normalise(prediction).split(), normalise(gold).split()
+    shared = (Counter(predicted) & Counter(right)).total()
+    return 2 * shared / (len(predicted) + len(right)) if shared else 0.0
+
+
+def exact_match(predictions: Sequence[str | None], golds: Sequence[Sequence[str]]) -> float:
+    """Share of the questions whose predicted text is one of the gold answers; `None` is no prediction, and wrong."""
+    return _mean_of_best(matches, predictions, golds)
+
+
+def answer_f1(predictions: Sequence[str | None], golds: Sequence[Sequence[str]]) -> float:
+    """Mean over all questions of the word F1 with the most similar gold answer; no prediction has 0."""
+    return _mean_of_best(token_f1, predictions, golds)
+
+
+def squad_scores(predictions: Mapping[str, str], split: QuestionSplit) -> dict[str, float]:
+    """`exact_match` and `answer_f1`, from 0 to 1 (the official script prints them times 100), by question id.
+
+    The mean is over all questions of `split`: one without a prediction scores 0, and a prediction for no question
+    counts nothing. Raises `DataError` for a split without answers.
+    """
+    if split.answers is None:
+        raise DataError(f"split `{split.name}` has no answers to score with", hint="score one that has, such as `dev`")
+    found = [predictions.get(key) for key in split.question_ids]
+    golds = [[answer.text for answer in right] for right in split.answers]
+    return {"exact_match": exact_match(found, golds), "answer_f1": answer_f1(found, golds)}
+
+
+def _mean_of_best(
+    measure: Callable[[str, str], float], predictions: Sequence[str | None], golds: Sequence[Sequence[str]]
+) -> float:
+    values = [
+        0.0 if prediction is None else max(measure(prediction, one) for one in set(right))
+        for prediction, right in zip(predictions, golds, strict=True)
+    ]
+    return sum(values) / len(values)

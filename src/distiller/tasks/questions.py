@@ -1,0 +1,201 @@
+"""Questions about contexts: from SQuAD files and tables, and what a row must have to be used."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from distiller.config import Task
+from distiller.errors import ConfigError, DataError
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.data import Answer, QuestionSplit, hold_out
+from distiller.tasks.readers import read_text
+from distiller.tasks.table import Table, shown
+
+COLUMNS = ("id", "question", "context", "answers")
+"""What a table of questions has, as the data set `squad` of `datasets` names it."""
+
+IMPOSSIBLE = "is_impossible"
+"""SQuAD 2 marks with it the questions that their context does not answer."""
+
+METRICS = ("answer_f1", "exact_match")
+
+MEANINGLESS = ("text", "text_pair", "label", "labels", "columns")
+"""Fields of `config.Task` that question answering would ignore."""
+
+SQUAD_START = re.compile(r'\s*\{\s*("version"\s*:\s*"[^"]*"\s*,\s*)?"data"\s*:\s*\[')
+"""How a SQuAD file begins."""
+
+SQUAD_HINT = '{"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "question": …, "answers": […]}]}]}]}'
+
+
+def is_squad(path: Path) -> bool:
+    """Whether the file `path` begins like a SQuAD file."""
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return SQUAD_START.match(file.read(1000)) is not None
+
+
+def refuse_other_fields(task: Task) -> None:
+    """Raise `ConfigError` for a field of other kinds of task, which would be ignored here."""
+    for field in MEANINGLESS:
+        if getattr(task, field) != Task.model_fields[field].default:
+            raise ConfigError(
+                f"task.{field} has no meaning for question answering",
+                hint=f"leave it out; the columns of a table are {', '.join(f'`{name}`' for name in COLUMNS)}",
+            )
+
+
+def read_squad(path: Path, bad: BadRows) -> Table:
+    """The questions of a file in the format of SQuAD as a table with `COLUMNS` and `IMPOSSIBLE`.
+
+    A part of the file that is not of this format is `bad`. Raises `DataError` for a file that is not at all.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"`{path}`: not JSON: {error}", hint="one object a line is .jsonl") from None
+    if not isinstance(value, dict) or not isinstance(value.get("data"), list):
+        raise DataError(f"`{path}` is not a SQuAD file: it has no list `data`", hint=SQUAD_HINT)
+    names = (*COLUMNS, IMPOSSIBLE)
+    rows = list(_rows(path, value["data"], bad))
+    return Table(str(path), {name: [row.get(name) for row in rows] for name in names})
+
+
+def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = True) -> QuestionSplit:
+    """The questions of `table` that can be used; the others are `bad`.
+
+    A question has an id of its own, a text, a context and at least one answer, which stands in the context where its
+    `answer_start`, in characters, says. Answers are `{"text": […], "answer_start": […]}` or a list of
+    `{"text": …, "answer_start": …}`. Without `labelled` all answers may be absent. Raises `DataError` that names file
+    and row if no question is left.
+    """
+    cells = [table.column(column) for column in COLUMNS[:3]]
+    hidden = not labelled and not any(map(_has_answers, table.columns.get("answers", ())))
+    answers = [None] * len(table) if hidden else table.column("answers")
+    impossible = table.columns.get(IMPOSSIBLE) or [None] * len(table)
+    seen: dict[str, int] = {}
+    contexts: dict[str, str] = {}
+    found: list[tuple[int, str, str, str, tuple[Answer, ...]]] = []
+    for row in range(len(table)):
+        try:
+            key = _id(table, row, cells[0][row], seen)
+            place = f"{table.place(row)}, question `{shown(key)[1:-1]}`"
+            question, context = (
+                _text(place, column, values[row])
+                for column, values in zip(("question", "context"), cells[1:], strict=True)
+            )
+            context = contexts.setdefault(context, context)
+            if impossible[row]:
+                raise DataError(
+                    f"{place} has no answer (`{IMPOSSIBLE}`), as in SQuAD 2", hint="only SQuAD 1.1 is supported"
+                )
+            right = () if hidden else _answers(place, context, answers[row])
+        except DataError as error:
+            bad.meet(error)
+        else:
+            seen[key] = row
+            found.append((row, key, question, context, right))
+    if not found:
+        first = f"the first problem: {bad.errors[0].message}" if bad.errors else None
+        raise DataError(f"`{table.where}` has no question that can be used", hint=first)
+    rows, keys, questions, texts, golds = zip(*found, strict=True)
+    return QuestionSplit(name, questions, texts, None if hidden else golds, rows, keys)
+
+
+def hold_out_contexts(split: QuestionSplit, fraction: float, *, seed: int) -> tuple[list[int], list[int]]:
+    """(kept, held out) positions of the questions of at least two contexts, of which `fraction` are held out.
+
+    No context is on both sides, so the score is of unseen contexts. Raises `DataError` for a single context.
+    """
+    number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
+    if len(number) < 2:
+        raise DataError("all training questions are about one context, so none can be held out", hint="set task.dev")
+    aside = set(hold_out(len(number), fraction, seed=seed)[1])
+    held_out = [row for row, context in enumerate(split.contexts) if number[context] in aside]
+    return [row for row, context in enumerate(split.contexts) if number[context] not in aside], held_out
+
+
+def _rows(path: Path, articles: list[Any], bad: BadRows) -> Iterator[dict[str, Any]]:
+    for a, article in enumerate(articles, start=1):
+        for p, paragraph in enumerate(_listed(path, article, "paragraphs", f"article {a}", bad), start=1):
+            place = f"article {a}, paragraph {p}"
+            for q, question in enumerate(_listed(path, paragraph, "qas", place, bad), start=1):
+                if isinstance(question, dict):
+                    yield {**question, "context": paragraph.get("context")}
+                else:
+                    bad.meet(DataError(f"`{path}`, {place}: question {q} is not an object but {shown(question)}"))
+
+
+def _listed(path: Path, parent: Any, name: str, place: str, bad: BadRows) -> list[Any]:
+    """The list `name` of an object of the file."""
+    if isinstance(parent, dict) and isinstance(parent.get(name), list):
+        return parent[name]
+    bad.meet(DataError(f"`{path}`, {place}: there is no list `{name}`", hint=SQUAD_HINT))
+    return []
+
+
+def _id(table: Table, row: int, cell: Any, seen: Mapping[str, int]) -> str:
+    key = str(cell) if isinstance(cell, int) and not isinstance(cell, bool) else cell
+    _text(table.place(row), "id", key)
+    if key in seen:
+        raise DataError(
+            f"{table.place(row)}: the id `{shown(key)[1:-1]}` is also that of row {seen[key] + 1}",
+            hint="every question needs an id of its own, by which its prediction is found",
+        )
+    return key
+
+
+def _text(place: str, name: str, cell: Any) -> str:
+    if not isinstance(cell, str) or not cell.strip():
+        what = "is missing" if cell is None else "is empty" if isinstance(cell, str) else f"is {shown(cell)}"
+        raise DataError(f"{place}: `{name}` {what}", hint="every question needs an id, a text and a context")
+    if not cell.isascii():
+        try:
+            cell.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{place}: `{name}` holds half of a surrogate pair at character {error.start}",
+                hint="write the file again as UTF-8",
+            ) from None
+    return cell
+
+
+def _has_answers(cell: Any) -> bool:
+    return bool(cell.get("text") if isinstance(cell, dict) else cell)
+
+
+def _answers(place: str, context: str, cell: Any) -> tuple[Answer, ...]:
+    """The answers of one question, each where it says it is."""
+    if isinstance(cell, dict):
+        texts, starts = cell.get("text"), cell.get("answer_start")
+        if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+            raise DataError(
+                f"{place}: `answers` is {shown(cell)}", hint='{"text": […], "answer_start": […]}, two lists as long'
+            )
+        pairs = list(zip(texts, starts, strict=True))
+    elif isinstance(cell, list) and all(isinstance(one, dict) for one in cell):
+        pairs = [(one.get("text"), one.get("answer_start")) for one in cell]
+    elif cell is None:
+        pairs = []
+    else:
+        raise DataError(f"{place}: `answers` is {shown(cell)}", hint='[{"text": …, "answer_start": …}]')
+    if not pairs:
+        raise DataError(f"{place} has no answer", hint="only the questions of a test split may have none")
+    return tuple(_answer(place, context, text, start) for text, start in pairs)
+
+
+def _answer(place: str, context: str, text: Any, start: Any) -> Answer:
+    _text(place, "answer text", text)
+    if not isinstance(start, int) or isinstance(start, bool):
+        raise DataError(f"{place}: `answer_start` is {shown(start)}", hint="the number of a character, from 0")
+    if start < 0 or not context.startswith(text, start):
+        there = context[start : start + len(text)] if start >= 0 else ""
+        raise DataError(
+            f"{place}: the answer {shown(text)} is not at character {start} of its context, where "
+            + (f"{shown(there)} stands" if there else "there is nothing"),
+            hint="answer_start counts characters, not bytes, from 0; --skip-bad leaves such questions out",
+        )
+    return Answer(text, start)

@@ -1,0 +1,55 @@
+"""SQuAD 1.1: questions about Wikipedia paragraphs, each answered by a part of its paragraph."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+from distiller.config import Task
+from distiller.errors import ConfigError, DataError
+from distiller.tasks.custom import load_custom
+from distiller.tasks.data import TaskData
+
+DEV_QUESTIONS = 10570
+"""Questions of the official development set."""
+
+
+def squad(task: Task) -> TaskData:
+    """Questions whose answer is a part of a Wikipedia paragraph; the files or the data set of SQuAD 1.1.
+
+    `task.data` is a folder of one train*.json and one dev*.json, or what `datasets` resolves; `task.train` and
+    `task.dev` may name the files instead. Raises `ConfigError` where no data is named, `DataError` for files that are
+    absent or cannot be used; warns when the development questions are not as many as the official ones.
+    """
+    if task.data is None and task.train is None:
+        raise ConfigError(
+            "task `squad` needs its data", hint="task.data=FOLDER of train-v1.1.json and dev-v1.1.json, or task.train="
+        )
+    folder = Path(task.data).expanduser() if task.data else None
+    if folder and folder.is_dir() and not task.train and any(folder.glob("*.json")):
+        task = task.model_copy(update=_files(task, folder))
+    data = replace(load_custom(task.model_copy(update={"kind": "qa"})), name="squad")
+    asked = len(data.splits["dev"]) + data.skipped.get("dev", 0)
+    if asked != DEV_QUESTIONS:
+        warnings.warn(
+            f"`squad` has {asked} development questions, the official ones are {DEV_QUESTIONS}: "
+            "scores are not comparable with SQuAD scores",
+            stacklevel=2,
+        )
+    return data
+
+
+def _files(task: Task, folder: Path) -> dict[str, str | None]:
+    """The names of the splits' files in `folder`, but for those that the task names itself."""
+    found: dict[str, str | None] = {"data": None}
+    for split in ("train", "dev", "test"):
+        if named := getattr(task, split):
+            found[split] = str(folder / named) if (folder / named).is_file() else named
+            continue
+        files = sorted(folder.glob(f"{split}*.json"))
+        if len(files) > 1:
+            names = ", ".join(f"`{file.name}`" for file in files)
+            raise DataError(f"`{folder}` has several {split} files: {names}", hint=f"name one in task.{split}")
+        if not files and split != "test":
+            raise DataError(f"`{folder}` has no {split}*.json", hint=f"name the file in task.{split}")
+        found[split] = str(files[0]) if files else None
+    return found

@@ -1,0 +1,155 @@
+"""Sentences of tagged words from tables whose cells are lists: what a row must have, and what the tags are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distiller.config import Task
+from distiller.errors import DataError
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.data import TaggedSplit
+from distiller.tasks.entities import check_installed, marks_entities
+from distiller.tasks.table import Table, shown
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One usable row of a table."""
+
+    row: int
+    words: tuple[str, ...]
+    tags: tuple[str, ...] | None
+    """As they are written, one for each word; `None`: unlabelled."""
+
+
+def with_conllu_columns(task: Task) -> Task:
+    """`task` with FORM for the words and UPOS for the tags of .conllu files, where it names no columns itself."""
+    if task.columns is not None or not (task.train or "").lower().endswith(".conllu"):
+        return task
+    default = Task.model_fields
+    columns = {"text": "form", "label": "upos"}
+    return task.model_copy(
+        update={name: column for name, column in columns.items() if getattr(task, name) == default[name].default}
+    )
+
+
+def holds_lists(table: Table, column: str) -> bool:
+    """Whether the first cell of a column that is there is a list, as tags are."""
+    return isinstance(next((cell for cell in table.columns.get(column, ()) if cell is not None), None), list | tuple)
+
+
+def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) -> list[Sentence]:
+    """The rows of `table` whose words and tags can be used; the others are `bad`.
+
+    A row has at least one word, no word or tag is empty, and each word has one tag. Without `labelled` the tags may
+    be hidden: no column of that name, or nothing in it. Raises `DataError` that names file and row if no row is left.
+    """
+    words = table.column(task.text)
+    tags = None if not labelled and _hidden(table, task.label) else table.column(task.label)
+    found: list[Sentence] = []
+    for row in range(len(table)):
+        try:
+            texts = _entries(table, row, task.text, words[row])
+            names = None if tags is None else _tags(table, row, task.label, tags[row], len(texts))
+        except DataError as error:
+            bad.meet(error)
+        else:
+            found.append(Sentence(row, texts, names))
+    if not found:
+        raise DataError(f"`{table.where}` has no sentence that can be used", hint=_first(bad))
+    return found
+
+
+def written_tags(found: Sequence[Sentence]) -> set[str]:
+    """Every tag of some sentences, as it is written."""
+    return {tag for sentence in found for tag in sentence.tags or ()}
+
+
+def tagged_split(
+    name: str, table: Table, found: Sequence[Sentence], labels: Sequence[str], bad: BadRows, *, label: str
+) -> TaggedSplit:
+    """The sentences with their tags as ids; one with a tag outside `labels` is `bad`.
+
+    A tag may also be written as its id, where `labels` are words. Raises `DataError` if no sentence is left.
+    """
+    ids = {tag: number for number, tag in enumerate(labels)}
+    if not any(tag.isdecimal() for tag in labels):
+        ids |= {str(number): number for number in range(len(labels))}
+    kept: list[Sentence] = []
+    for sentence in found:
+        word = next((word for word, tag in enumerate(sentence.tags or ()) if tag not in ids), None)
+        if word is None or sentence.tags is None:
+            kept.append(sentence)
+            continue
+        known = ", ".join(f"`{tag}`" for tag in labels[:20]) + (", …" if len(labels) > 20 else "")
+        bad.meet(
+            DataError(
+                f"{table.place(sentence.row)}, word {word + 1}: `{label}` is {shown(sentence.tags[word])}, which is "
+                "not in the tag set",
+                hint=f"the tag set, that of the training data or of task.labels, is {known}",
+            )
+        )
+    if not kept:
+        raise DataError(f"`{table.where}` has no sentence that can be used", hint=_first(bad))
+    tags = tuple(None if one.tags is None else tuple(ids[tag] for tag in one.tags) for one in kept)
+    return TaggedSplit(
+        name=name,
+        words=tuple(one.words for one in kept),
+        tags=None if kept[0].tags is None else tuple(row for row in tags if row is not None),
+        ids=tuple(one.row for one in kept),
+    )
+
+
+def metrics_of(labels: Sequence[str]) -> tuple[str, ...]:
+    """Entities where tags mark them, single words otherwise. Raises `MissingPackageError` if seqeval is not there."""
+    if marks_entities(labels):
+        check_installed()
+        return ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
+    return ("token_accuracy", "token_f1_macro")
+
+
+def _hidden(table: Table, label: str) -> bool:
+    """Whether there is no tag at all, as in the test splits of competitions."""
+    return all(
+        cell is None or (isinstance(cell, list | tuple) and all(tag is None for tag in cell))
+        for cell in table.columns.get(label, ())
+    )
+
+
+def _tags(table: Table, row: int, column: str, cell: Any, words: int) -> tuple[str, ...]:
+    tags = _entries(table, row, column, cell, numbers=True)
+    if len(tags) != words:
+        raise DataError(
+            f"{table.place(row)}: {words} word(s) but {len(tags)} tag(s) in `{column}`", hint="each word has one tag"
+        )
+    return tags
+
+
+def _entries(table: Table, row: int, column: str, cell: Any, *, numbers: bool = False) -> tuple[str, ...]:
+    """A cell as a list of non-empty texts. With `numbers` whole numbers are texts too."""
+    if not isinstance(cell, list | tuple):
+        what = "is missing" if cell is None else f"is not a list but {shown(cell)}"
+        raise DataError(
+            f"{table.place(row)}: `{column}` {what}", hint='a list for each sentence: ["one", "word", "each"]'
+        )
+    if not cell:
+        raise DataError(f"{table.place(row)}: `{column}` is an empty list", hint="every sentence needs a word")
+    texts: list[str] = []
+    for position, entry in enumerate(cell, start=1):
+        text = str(entry) if numbers and isinstance(entry, int) and not isinstance(entry, bool) else entry
+        if not isinstance(text, str) or not text or not _is_unicode(text):
+            raise DataError(
+                f"{table.place(row)}, word {position}: `{column}` is {shown(entry)}",
+                hint="every word and every tag is a text of at least one character",
+            )
+        texts.append(text)
+    return tuple(texts)
+
+
+def _is_unicode(text: str) -> bool:
+    """JSON can spell half of a surrogate pair, which no tokenizer takes."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _first(bad: BadRows) -> str | None:
+    return f"the first problem: {bad.errors[0].message}" if bad.errors else None

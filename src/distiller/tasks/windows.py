@@ -1,0 +1,260 @@
+"""Questions and contexts to token ids: long contexts become several overlapping windows, a row each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from distiller.errors import ConfigError, DataError, ModelError
+from distiller.tasks.data import Answer, QuestionSplit
+from distiller.tasks.encode import CHUNK, IGNORED, EncodedSplit, check_max_length
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedQuestions(EncodedSplit):
+    """Questions in tokens: a row is one window, `labels` are its start and end position `[rows, 2]`, or -100 twice.
+
+    `output_mask` has the tokens of the context, the possible answers. The further columns lead from a token back to
+    the text; the windows of one question are consecutive rows.
+    """
+
+    questions: np.ndarray
+    """The question of each window, as its row in the split, int32 `[rows]`."""
+    firsts: np.ndarray
+    """Position of the first context token in each window, int32 `[rows]`."""
+    counts: np.ndarray
+    """Context tokens of each window, int32 `[rows]`."""
+    origins: np.ndarray
+    """Where in `spans` the context tokens of each window begin, int64 `[rows]`."""
+    spans: np.ndarray
+    """First character and the one behind the last, of each token of each different context, int32 `[tokens, 2]`."""
+    own: np.ndarray
+    """The context tokens, from the first to the one behind the last, that have more context around them in this
+    window than in any other, int32 `[rows, 2]` counted from `firsts`."""
+
+
+def encode_questions(
+    split: QuestionSplit,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    *,
+    stride: int = 128,
+    max_question_length: int = 64,
+    model_limit: int | None = None,
+) -> EncodedQuestions:
+    """Windows of `max_length` tokens, each a question and as much of its context as fits; they overlap by `stride`.
+
+    Questions are cut at `max_question_length` tokens, and `truncated` counts them. The labels of a window are the
+    first of the question's answers that lies in it as a whole. Raises `ConfigError` if `max_length` exceeds
+    `model_limit` or leaves too little room for the context, `DataError` if the answers are known but no window holds
+    one, `ModelError` for a tokenizer that cannot tell where tokens come from. Source of the windows: Devlin et al.
+    2019, arXiv:1810.04805.
+    """
+    check_max_length(max_length, tokenizer, pairs=True, model_limit=model_limit)
+    template = _template(tokenizer)
+    number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
+    contexts = _tokenize(tokenizer, list(number))
+    begins = np.concatenate([[0], np.cumsum([len(context.ids) for context in contexts], dtype=np.int64)])
+    questions = _tokenize(tokenizer, split.questions)
+    found: list[_Window] = []
+    numbers: list[tuple[int, int]] = []
+    for row, question in enumerate(questions):
+        one = number[split.contexts[row]]
+        inside = [_tokens_of(answer, contexts[one].spans) for answer in (split.answers[row] if split.answers else ())]
+        asked = question.ids[:max_question_length]
+        windows = _windows(template, asked, contexts[one].ids, inside, max_length, stride)
+        found += windows
+        numbers += [(row, begins[one] + window.begin) for window in windows]
+    labels = None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64)
+    if labels is not None and (labels == IGNORED).all():
+        raise DataError(
+            f"split `{split.name}`: none of its {len(found)} windows holds an answer as a whole, so there is nothing "
+            f"to learn (task.max_length is {max_length}, task.stride {stride})",
+            hint="raise task.max_length, and task.stride above the length of the answers",
+        )
+    return EncodedQuestions(
+        name=split.name,
+        lengths=[len(window.tokens) for window in found],
+        tokens=np.concatenate([window.tokens for window in found]),
+        types=np.concatenate([window.types for window in found])
+        if "token_type_ids" in tokenizer.model_input_names
+        else None,
+        labels=labels,
+        truncated=sum(len(question.ids) > max_question_length for question in questions),
+        output_mask=np.concatenate([window.mask for window in found]),
+        questions=np.asarray([row for row, _ in numbers], dtype=np.int32),
+        firsts=np.asarray([window.first for window in found], dtype=np.int32),
+        counts=np.asarray([window.count for window in found], dtype=np.int32),
+        origins=np.asarray([origin for _, origin in numbers], dtype=np.int64),
+        spans=np.concatenate([context.spans for context in contexts]),
+        own=np.asarray([window.own for window in found], dtype=np.int32),
+    )
+
+
+def window_ranges(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+    """Ranges of at most `room` tokens that cover `length` tokens, each beginning `stride` before the end of the last.
+
+    `stride` < `room`, unless one window is enough. A context without tokens has one empty window.
+    """
+    ranges = [(0, min(room, length))]
+    while ranges[-1][1] < length:
+        begin = ranges[-1][1] - stride
+        ranges.append((begin, min(begin + room, length)))
+    return ranges
+
+
+def own_ranges(windows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The tokens of each window whose context is largest there, as a range counted from the window's begin.
+
+    The context of a token is the smaller of the numbers of tokens before and behind it, plus a hundredth of the
+    window's length; the earlier window wins a tie, as in the BERT script. Between two windows the difference never
+    rises from left to right, so the tokens of a window are a range; each token belongs to one window.
+    """
+    length = windows[-1][1]
+    if len(windows) == 1:
+        return [(0, length)]
+    position = np.arange(length)
+    best, owner = np.full(length, -1), np.zeros(length, dtype=np.int64)
+    for number, (begin, end) in enumerate(windows):
+        inside = position[begin:end]
+        around = 100 * np.minimum(inside - begin, end - 1 - inside) + (end - begin)  # whole numbers tie exactly
+        better = around > best[begin:end]
+        best[begin:end][better], owner[begin:end][better] = around[better], number
+    edges = np.searchsorted(owner, range(len(windows) + 1))
+    return [(int(a) - begin, int(b) - begin) for a, b, (begin, _) in zip(edges, edges[1:], windows, strict=False)]
+
+
+class _Template(NamedTuple):
+    """What the tokenizer puts before, between and behind a question and a context."""
+
+    head: np.ndarray
+    middle: np.ndarray
+    tail: np.ndarray
+    types: list[int]
+    """Segment id of head, question, middle, context and tail."""
+
+    @property
+    def special(self) -> int:
+        """Tokens that are not text."""
+        return len(self.head) + len(self.middle) + len(self.tail)
+
+
+class _Text(NamedTuple):
+    """A text in tokens, without special ones."""
+
+    ids: np.ndarray
+    spans: np.ndarray
+
+
+class _Window(NamedTuple):
+    """One row in the making."""
+
+    tokens: np.ndarray
+    types: np.ndarray
+    mask: np.ndarray
+    first: int
+    begin: int
+    """Its first context token among those of the whole context."""
+    count: int
+    own: tuple[int, int]
+    label: tuple[int, int]
+
+
+def _windows(
+    template: _Template,
+    question: np.ndarray,
+    context: np.ndarray,
+    inside: Sequence[tuple[int, int]],
+    max_length: int,
+    stride: int,
+) -> list[_Window]:
+    """The windows of one question; `inside` has the first and last context token of each answer."""
+    room = max_length - template.special - len(question)
+    if room < 1 or len(context) > room <= stride:
+        raise _no_room(max_length, template.special, len(question), room, stride)
+    head = np.concatenate([template.head, question, template.middle])
+    windows = window_ranges(len(context), room, stride)
+    found: list[_Window] = []
+    for (begin, end), own in zip(windows, own_ranges(windows), strict=True):
+        sizes = (len(template.head), len(question), len(template.middle), end - begin, len(template.tail))
+        shift = len(head) - begin
+        label = next(((a + shift, b + shift) for a, b in inside if begin <= a <= b < end), (IGNORED, IGNORED))
+        found.append(
+            _Window(
+                tokens=np.concatenate([head, context[begin:end], template.tail]),
+                types=np.repeat(np.asarray(template.types, dtype=np.int8), sizes),
+                mask=np.repeat(np.asarray([0, 0, 0, 1, 0], dtype=np.int8), sizes),
+                first=len(head),
+                begin=begin,
+                count=end - begin,
+                own=own,
+                label=label,
+            )
+        )
+    return found
+
+
+def _template(tokenizer: Any) -> _Template:
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"the tokenizer of `{tokenizer.name_or_path}` cannot tell which characters a token comes from",
+            hint="question answering needs a fast tokenizer, one with a tokenizer.json",
+        )
+    if tokenizer.padding_side != "right":
+        raise ModelError(
+            f"the tokenizer of `{tokenizer.name_or_path}` pads on the left, which would move the answers",
+            hint='set "padding_side": "right" in its tokenizer_config.json',
+        )
+    found = tokenizer(["a"], ["a"], verbose=False).encodings[0]
+    text = [position for position, sequence in enumerate(found.sequence_ids) if sequence is not None]
+    question, context = ([p for p in text if found.sequence_ids[p] == sequence] for sequence in (0, 1))
+    ids, kinds = np.asarray(found.ids, dtype=np.int32), found.type_ids
+    bounds = (question[0], question[-1] + 1, context[0], context[-1] + 1)
+    return _Template(
+        head=ids[: bounds[0]],
+        middle=ids[bounds[1] : bounds[2]],
+        tail=ids[bounds[3] :],
+        types=[kinds[0], kinds[bounds[0]], kinds[bounds[2] - 1], kinds[bounds[2]], kinds[-1]],
+    )
+
+
+def _tokenize(tokenizer: Any, texts: Sequence[str]) -> list[_Text]:
+    found: list[_Text] = []
+    for start in range(0, len(texts), CHUNK):
+        encodings = tokenizer(
+            list(texts[start : start + CHUNK]),
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            verbose=False,  # no word on contexts beyond the model's limit: that is what windows are for
+        ).encodings
+        found += [
+            _Text(np.asarray(one.ids, dtype=np.int32), np.asarray(one.offsets, dtype=np.int32).reshape(-1, 2))
+            for one in encodings
+        ]
+    return found
+
+
+def _tokens_of(answer: Answer, spans: np.ndarray) -> tuple[int, int]:
+    """First and last token that have a character of the answer; the last is before the first where there is none."""
+    first = np.searchsorted(spans[:, 1], answer.start, side="right")
+    last = np.searchsorted(spans[:, 0], answer.start + len(answer.text), side="left") - 1
+    return int(first), int(last)
+
+
+def _no_room(max_length: int, special: int, question: int, room: int, stride: int) -> ConfigError:
+    if room < 1:
+        return ConfigError(
+            f"task.max_length is {max_length}, but {special} special tokens and a question of {question} tokens leave "
+            "no room for the context",
+            hint="raise task.max_length, or lower task.max_question_length",
+        )
+    return ConfigError(
+        f"task.stride is {stride}, but beside {special} special tokens and a question of {question} tokens "
+        f"task.max_length={max_length} leaves {room} for the context, and windows must advance",
+        hint=f"task.stride={max(1, room // 2)}, or raise task.max_length",
+    )

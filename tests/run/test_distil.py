@@ -1,0 +1,205 @@
+"""`distil` from Python: which teacher is used, which students are allowed, and what is kept and shared."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+import distiller
+from distiller.cli.recipes import texts
+from distiller.config import Run, parse_run
+from distiller.errors import ConfigError
+from distiller.inference import evaluate
+from distiller.models.load import load_model, weights_fingerprint
+from distiller.record import Record, load_record
+from distiller.tasks.readers import read_table
+from run.tiny import CRITIC, FAST, Workshop, repeatable
+
+MI = {"loss": "mi_alpha", "critic": CRITIC}
+
+
+def distil(shop: Workshop, folder: Path, **fields: Any) -> Record:
+    return distiller.distil(parse_run(shop.run(folder, **fields)))
+
+
+def made(cache: Path, kind: str) -> dict[str, int]:
+    """What the cache holds of a kind: folder → when its facts were written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (cache / kind).glob("*/facts.json")}
+
+
+def test_the_record_and_the_folder(shop: Workshop, tmp_path: Path) -> None:
+    record = distil(shop, tmp_path)
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {"record.json", "run.yaml", "seeds", "student"}
+    assert load_record(out) == record
+    assert distiller.load_run(out / "run.yaml") == record.run
+    assert not list(out.rglob("checkpoint-*"))
+    assert not list(out.rglob("*.part"))
+
+    assert record.data.examples == {"train": 160, "dev": 60}
+    assert record.data.labels == ["bad", "good"]
+    assert record.teacher is not None
+    assert record.distillation_ratio == pytest.approx(record.score / record.teacher.scores["accuracy"])
+    assert record.student.parameters < record.teacher.parameters
+    assert record.student.fingerprint == record.seeds[0].fingerprint
+    assert record.seeds[0].steps == 5
+    logged = [entry for entry in record.seeds[0].history if "loss" in entry]
+    assert [entry["step"] for entry in logged] == [4, 5]  # every fourth, and with every checkpoint
+    for entry in logged:  # beta1 = 1, one term of weight 1
+        assert entry["loss"] == pytest.approx(entry["loss/prediction"] + entry["loss/mse"], rel=1e-3)
+
+
+def test_the_student_is_a_plain_transformers_model(shop: Workshop, tmp_path: Path) -> None:
+    distil(shop, tmp_path)
+    folder = tmp_path / "out" / "student"
+    plain: Any = AutoModelForSequenceClassification.from_pretrained(folder)
+    assert plain.config.id2label == {0: "bad", 1: "good"}
+    assert plain.config.num_hidden_layers == 2
+    batch = AutoTokenizer.from_pretrained(folder)(["the film was good", "dull"], padding=True, return_tensors="pt")
+    ours = load_model(folder, kind="classification", labels=["bad", "good"])
+    with torch.no_grad():
+        torch.testing.assert_close(plain(**batch).logits, ours(**batch).logits)
+    assert plain(**batch).logits.argmax(-1).tolist() == [1, 0]
+    assert weights_fingerprint(plain) == load_record(tmp_path / "out").student.fingerprint
+
+
+def test_a_teacher_is_fine_tuned_once_and_reused(shop: Workshop, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    tuning = FAST | {"epochs": 1}
+    fields = {"teacher": {"model": shop.base, "training": tuning}, "cache": str(cache), "baseline": True}
+    first = distil(shop, tmp_path / "one", **fields)
+    teachers, baselines = made(cache, "teachers"), made(cache, "baselines")
+    assert len(teachers) == len(baselines) == 1
+    assert first.teacher is not None
+    assert first.teacher.scores["accuracy"] > 0.9
+
+    second = distil(shop, tmp_path / "two", **fields, objective={})
+    assert made(cache, "teachers") == teachers
+    assert made(cache, "baselines") == baselines
+    assert (second.teacher, second.baseline.scores) == (first.teacher, first.baseline.scores)  # type: ignore[union-attr]
+
+    distil(shop, tmp_path / "three", **fields | {"teacher": {"model": shop.base, "training": tuning, "seed": 1}})
+    assert len(made(cache, "teachers")) == 2
+    assert set(teachers) < set(made(cache, "teachers"))
+
+
+def test_a_fine_tuned_teacher_is_used_as_it_is(shop: Workshop, tmp_path: Path) -> None:
+    record = distil(shop, tmp_path, cache=str(tmp_path / "cache"))
+    assert not made(tmp_path / "cache", "teachers")
+    oracle: Any = AutoModelForSequenceClassification.from_pretrained(shop.tuned)
+    assert record.teacher is not None
+    assert record.teacher.fingerprint == weights_fingerprint(oracle)
+
+    rows = read_table(shop.dev)
+    batch = AutoTokenizer.from_pretrained(shop.tuned)(list(rows.texts("text")), padding=True, return_tensors="pt")
+    with torch.no_grad():
+        guesses = [oracle.config.id2label[i] for i in oracle(**batch).logits.argmax(-1).tolist()]
+    right = [guess == label for guess, label in zip(guesses, rows.column("label"), strict=True)]
+    assert record.teacher.scores["accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+def test_a_teacher_with_its_labels_in_another_order_is_the_same_teacher(shop: Workshop, tmp_path: Path) -> None:
+    one = distil(shop, tmp_path / "one")
+    two = distil(shop, tmp_path / "two", teacher={"model": shop.swapped, "training": FAST})
+    assert one.teacher is not None
+    assert two.teacher is not None
+    assert two.teacher.scores == one.teacher.scores
+    assert two.seeds == one.seeds  # the same losses at every step, and the same weights
+
+
+def test_always_fine_tunes_a_teacher_that_already_is(shop: Workshop, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    teacher = {"model": shop.tuned, "finetune": "always", "training": FAST | {"epochs": 1}}
+    distil(shop, tmp_path, teacher=teacher, cache=str(cache))
+    assert len(made(cache, "teachers")) == 1
+
+
+@pytest.mark.parametrize("objective", [{}, {"intermediate": [{"loss": "pkd"}]}, {"intermediate": [MI]}])
+def test_a_student_of_another_tokenizer_learns_from_pooled_objectives(
+    objective: dict[str, Any], shop: Workshop, tmp_path: Path
+) -> None:
+    record = distil(shop, tmp_path, student={"model": shop.stranger}, objective=objective)
+    assert set(record.seeds[0].scores) == {"accuracy", "f1_macro"}
+    assert any(term["loss"] in str(record.seeds[0].history) for term in objective.get("intermediate", [])) or (
+        not objective
+    )
+    student = AutoTokenizer.from_pretrained(tmp_path / "out" / "student")
+    assert student.get_vocab() == AutoTokenizer.from_pretrained(shop.stranger).get_vocab()
+    assert evaluate(str(tmp_path / "out")) == pytest.approx(record.student.scores)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cos", "l2", "ce", "attention_mse"])
+def test_objectives_that_compare_tokens_refuse_another_tokenizer(loss: str, shop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="different tokenizers"):
+        distil(shop, tmp_path, student={"model": shop.stranger}, objective={"intermediate": [{"loss": loss}]})
+    assert not (tmp_path / "out").exists()
+
+
+def test_mutual_information_over_all_tokens_refuses_another_tokenizer(shop: Workshop, tmp_path: Path) -> None:
+    stages = [{"name": "only", "objective": {"intermediate": [{"loss": "mse"}]}}]
+    with pytest.raises(ConfigError, match="different tokenizers"):
+        distil(shop, tmp_path, student={"model": shop.stranger}, objective={}, stages=stages)
+
+
+def test_the_stages_of_tinybert(shop: Workshop, tmp_path: Path) -> None:
+    stages = yaml.safe_load(texts()["tinybert"])["stages"]
+    for stage in stages:
+        stage["training"]["epochs"] = 1
+    record = distil(shop, tmp_path, stages=stages, student={"architecture": None, "layers": 2})
+    assert record.seeds[0].steps == 10
+    logged = [set(entry) for entry in record.seeds[0].history if "loss" in entry]
+    assert {"loss/mse", "loss/attention_mse"} <= logged[0]
+    assert "loss/prediction" not in logged[0]
+    assert "loss/prediction" in logged[-1]
+    assert {path.name for path in (tmp_path / "out/seeds/0").iterdir()} >= {"student", "result.json"}
+
+
+def test_no_baseline_on_request(shop: Workshop, tmp_path: Path) -> None:
+    record = distil(shop, tmp_path, cache=str(tmp_path / "cache"), baseline=False)
+    assert record.baseline is None
+    assert not (tmp_path / "cache" / "baselines").exists()
+
+
+def test_a_wider_teacher_and_a_random_student(shop: Workshop, tmp_path: Path) -> None:
+    student = {"config": {"hidden_size": 16, "intermediate_size": 32}, "layers": 3}
+    terms = [{"loss": "mse"}, {"loss": "cos", "mapping": {"name": "emd"}, "projection": {"shared": True}}]
+    record = distil(shop, tmp_path, student=student, objective={"intermediate": terms})
+    saved = json.loads((tmp_path / "out" / "student" / "config.json").read_text(encoding="utf-8"))
+    assert (saved["hidden_size"], saved["num_hidden_layers"]) == (16, 3)
+    assert record.student.parameters < 0.4 * record.teacher.parameters  # type: ignore[union-attr]
+
+
+def test_scores_are_the_same_with_and_without_stored_teacher_outputs(shop: Workshop, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    fields = {"cache": str(cache), "seeds": [0, 1]}
+    stored = distil(shop, tmp_path / "always", **fields)
+    assert len(made(cache, "teacher-outputs")) == 1
+    training = FAST | {"epochs": 1, "log_every": 4, "threads": 1, "cache_teacher": "never"}
+    fresh = distil(shop, tmp_path / "never", **fields, training=training)
+    assert stored.cost.teacher_cache_megabytes > 0
+    assert fresh.cost.teacher_cache_megabytes == 0
+    for one, other in zip(stored.seeds, fresh.seeds, strict=True):
+        assert one.scores == other.scores
+        for seen, expected in zip(one.history, other.history, strict=True):
+            assert seen == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+def test_a_run_repeated_gives_the_same_record(shop: Workshop, tmp_path: Path) -> None:
+    fields = {"seeds": [4, 7], "student": {"layers": 2, "dropout": 0.2}, "baseline": True}
+    for name in ("one", "two"):
+        distil(shop, tmp_path / name, **fields, cache=str(tmp_path / name / "cache"))
+    one, two = (repeatable(tmp_path / name / "out") for name in ("one", "two"))
+    assert one == two
+    assert one["seeds"][0]["fingerprint"] != one["seeds"][1]["fingerprint"]
+
+
+def test_a_run_written_in_python(shop: Workshop, tmp_path: Path) -> None:
+    data = shop.run(tmp_path)
+    record = distiller.distil(distiller.Run(**data))
+    assert isinstance(record, distiller.Record)
+    assert isinstance(record.run, Run)
+    assert record.run.task.max_length == 16

@@ -1,0 +1,123 @@
+"""Runs as data: what may be written, how overrides change it, and that YAML keeps it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from distiller.config import (
+    Component,
+    Objective,
+    Training,
+    apply_override,
+    load_run,
+    parse,
+    parse_run,
+    to_yaml,
+)
+from distiller.errors import ConfigError
+
+SMALL: dict[str, Any] = {"task": {"train": "a.csv"}, "teacher": {"model": "big"}}
+
+names = st.sampled_from(["mse", "cos", "mi_alpha", "naïve ‘loss’", "yes", "1.0", "null", "a: b # c"])
+options = st.dictionaries(names, st.one_of(st.integers(), st.floats(-1e6, 1e6), st.booleans(), names, st.none()))
+terms = st.fixed_dictionaries(
+    {"loss": names, "weight": st.floats(0, 1e6), "options": options},
+    optional={"mapping": st.one_of(names, st.fixed_dictionaries({"name": names, "options": options}))},
+)
+runs = st.fixed_dictionaries(
+    {
+        "task": st.fixed_dictionaries({"train": names}, optional={"labels": st.lists(names, min_size=1)}),
+        "teacher": st.fixed_dictionaries({"model": names}),
+        "objective": st.fixed_dictionaries({"intermediate": st.lists(terms, max_size=3)}),
+        "seeds": st.lists(st.integers(0, 2**31), min_size=1, max_size=3, unique=True),
+        "training": st.fixed_dictionaries({"learning_rate": st.floats(1e-12, 1e3)}),
+    }
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=runs, exclude_defaults=st.booleans())
+def test_yaml_keeps_a_run(data: dict[str, Any], exclude_defaults: bool) -> None:
+    run = parse_run(data)
+    assert parse_run(yaml.safe_load(to_yaml(run, exclude_defaults=exclude_defaults))) == run
+
+
+def test_a_name_is_short_for_a_component() -> None:
+    run = parse_run(SMALL | {"objective": {"prediction": "kl", "intermediate": [{"loss": "mse", "mapping": "last"}]}})
+    assert run.objective.prediction == Component(name="kl")
+    assert run.objective.intermediate[0].mapping == Component(name="last")
+
+
+def test_a_run_is_frozen_and_refuses_what_it_does_not_know() -> None:
+    run = parse_run(SMALL)
+    with pytest.raises(ValidationError):
+        run.output = "elsewhere"  # type: ignore[misc]
+    with pytest.raises(ConfigError):
+        parse_run(SMALL | {"sedes": [1]})
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epochs=5", {"training": {"epochs": 5}}),
+        ("training.learning_rate=3.0e-5", {"training": {"learning_rate": 3e-5}}),
+        ("seeds=[0, 1]", {"seeds": [0, 1]}),
+        ("task.max_length=null", {"task": {"train": "a.csv", "max_length": None}}),
+        ("task.text=a=b", {"task": {"train": "a.csv", "text": "a=b"}}),
+        ("objective.prediction.options.temperature=4", {"objective": {"prediction": {"options": {"temperature": 4}}}}),
+        ("objective.intermediate.0.loss=mse", {"objective": {"intermediate": [{"loss": "mse"}]}}),
+    ],
+)
+def test_an_override_sets_one_value(override: str, expected: dict[str, Any]) -> None:
+    assert apply_override(SMALL, override) == SMALL | expected
+    assert SMALL == {"task": {"train": "a.csv"}, "teacher": {"model": "big"}}  # the original stays
+
+
+def test_overrides_reach_into_lists_and_short_forms() -> None:
+    data = SMALL | {"objective": {"prediction": "kl", "intermediate": [{"loss": "mse", "mapping": "skip"}]}}
+    run = parse_run(
+        data,
+        [
+            "objective.prediction.options.temperature=4",
+            "objective.intermediate.0.mapping.options.include_embeddings=false",
+            "objective.intermediate.1.loss=cos",
+        ],
+    )
+    assert run.objective.prediction == Component(name="kl", options={"temperature": 4})
+    assert run.objective.intermediate[0].mapping == Component(name="skip", options={"include_embeddings": False})
+    assert [term.loss for term in run.objective.intermediate] == ["mse", "cos"]
+
+
+@pytest.mark.parametrize("number", ["3e-5", "1e-4", "2.5e3"])
+def test_numbers_that_yaml_takes_for_text_are_numbers(number: str) -> None:
+    """YAML 1.1 reads `3e-5` as a word, since it has no point."""
+    assert parse_run(SMALL, [f"training.learning_rate={number}"]).training.learning_rate == float(number)
+
+
+def test_files_are_read_and_named_in_errors(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(to_yaml(parse_run(SMALL)), encoding="utf-8")
+    assert load_run(path, ["seeds=[4]"]).seeds == [4]
+    with pytest.raises(ConfigError, match=r"mine\.yaml: no field is called `training\.epoch`"):
+        load_run(path, ["training.epoch=4"])
+
+
+def test_parts_are_parsed_with_the_same_words() -> None:
+    assert parse(Training, {"epochs": 2}, where="here") == Training(epochs=2)
+    with pytest.raises(ConfigError) as error:
+        parse(Objective, {"intermedate": []}, where="here")
+    assert error.value.message == "here: no field is called `intermedate`"
+    assert error.value.hint == "did you mean `intermediate`?"
+
+
+def test_an_error_explains_the_field() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_run(SMALL | {"student": {"pick": [1, "two"]}})
+    assert error.value.message.startswith("run: `student.pick")
+    assert (error.value.hint or "").startswith("`pick`: Which layers of the source are kept")
+    assert "\n" not in str(error.value.hint)
