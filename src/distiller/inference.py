@@ -52,7 +52,7 @@ def evaluate(
         )
     encoded = encode_split(chosen, tokenizer, described.task, length)
     logits = predict_logits(loaded, encoded, Collator(tokenizer))
-    return scorer(data)(logits.numpy(), encoded.gold)
+    return scorer(data, described.task, chosen, encoded)(logits.numpy(), encoded.gold)
 
 
 def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str | None = None) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from distiller.record import SeedResult, write_json
 from distiller.run.plan import Stage, stages_of
 from distiller.run.setup import Setup, machine
 from distiller.tasks.encode import Collator
+from distiller.tasks.tokens import scorer
 from distiller.training.device import accelerator
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
@@ -116,10 +117,9 @@ def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
             logits = predict_logits(
                 student, split, Collator(setup.plan.student_tokenizer), precision=machine(setup.run)[0]
             )
+            score = scorer(setup.data, setup.run.task, setup.data.splits[name], split)
             suffix = name.removeprefix("dev_").replace("mismatched", "mm")
-            found |= {
-                f"{metric}_{suffix}": value for metric, value in setup.label_job.score(logits, split.gold).items()
-            }
+            found |= {f"{metric}_{suffix}": value for metric, value in score(logits.numpy(), split.gold).items()}
     return found
 
 

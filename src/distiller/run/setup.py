@@ -69,7 +69,7 @@ class Setup:
     @cached_property
     def label_job(self) -> Job:
         """What a training of the student on the gold labels alone reads."""
-        return _job(self.data, self.splits, self.plan.student_tokenizer)
+        return _job(self.plan, self.splits, self.plan.student_tokenizer)
 
     @cached_property
     def job(self) -> Job:
@@ -123,9 +123,9 @@ def _teacher(
             seed=spec.seed,
         )
 
+    job = _job(plan, splits, plan.teacher_tokenizer)
     ready = has_head_for(spec.model, kind=data.kind, labels=labels, trust_remote_code=spec.trust_remote_code)
     if spec.finetune == "always" or not ready:
-        job = _job(data, splits, plan.teacher_tokenizer)
         training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
         tuned = fine_tune(
             store,
@@ -140,7 +140,7 @@ def _teacher(
         return load(tuned.folder), tuned.scores
     teacher = load(spec.model)
     logits = predict_logits(teacher, splits["dev"], Collator(plan.teacher_tokenizer), precision=precision)
-    return teacher, scorer(data)(logits.numpy(), splits["dev"].gold)
+    return teacher, job.score(logits.numpy(), splits["dev"].gold)
 
 
 def machine(run: Run) -> tuple[Precision, Attention]:
@@ -159,12 +159,13 @@ def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSp
     }
 
 
-def _job(data: TaskData, splits: Mapping[str, EncodedSplit], tokenizer: Any) -> Job:
+def _job(plan: Blueprint, splits: Tokens, tokenizer: Any) -> Job:
+    data = plan.data
     return Job(
         train=splits["train"],
         dev=splits["dev"],
         collate=ViewCollator(Collator(tokenizer)),
-        score=scorer(data),
+        score=scorer(data, plan.run.task, data.splits["dev"], splits["dev"]),
         metric=data.metric,
         tokenizer=tokenizer,
     )

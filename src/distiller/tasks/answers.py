@@ -2,8 +2,10 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,7 @@ import numpy as np
 
 from distiller.errors import OutputError, ShapeError
 from distiller.tasks.data import QuestionSplit
+from distiller.tasks.overlap import squad_scores
 from distiller.tasks.windows import EncodedQuestions
 
 CHUNK = 512
@@ -75,14 +78,37 @@ def answers(
         raise ShapeError(f"logits for {starts.shape[1]} tokens, but windows have up to {max(encoded.lengths)}")
     bounds = np.searchsorted(encoded.questions, range(0, len(split) + CHUNK, CHUNK))
     found: list[Prediction] = []
-    for chunk, (a, b) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for chunk, (a, b) in enumerate(pairwise(bounds)):
         questions = range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(split)))
         pairs = _pairs(encoded, np.arange(a, b), starts, ends, n_best, max_answer_length)
         edges = np.searchsorted(pairs.question, [*questions, questions.stop])
-        for question, first, last in zip(questions, edges, edges[1:], strict=False):
+        for question, (first, last) in zip(questions, pairwise(edges), strict=True):
             ranked = pairs.between(int(first), int(last))
             found.append(Prediction(_distinct(ranked, split.contexts[question], n_best)))
     return dict(zip(split.question_ids, found, strict=True))
+
+
+def question_scores(
+    encoded: EncodedQuestions,
+    split: QuestionSplit,
+    logits: Any,
+    *,
+    n_best: int = 20,
+    max_answer_length: int = 30,
+) -> dict[str, float]:
+    """`exact_match` and `answer_f1`, from 0 to 1, of start and end logits side by side `[rows of encoded, length, 2]`.
+
+    Raises `ShapeError` if the shapes do not fit. Logits that are not finite are warned of.
+    """
+    raw = np.asarray(logits)
+    if raw.ndim != 3 or raw.shape[2] != 2:
+        raise ShapeError(
+            f"logits of shape {list(raw.shape)} for question answering should have shape [rows, length, 2]"
+        )
+    if not np.isfinite(raw).all():
+        warnings.warn("some logits are not finite: the training diverged", stacklevel=2)
+    found = answers(encoded, split, raw[..., 0], raw[..., 1], n_best=n_best, max_answer_length=max_answer_length)
+    return squad_scores({key: prediction.text for key, prediction in found.items() if prediction.candidates}, split)
 
 
 def write_predictions(path: str | Path, predictions: Mapping[str, Prediction], *, n_best: bool = False) -> None:

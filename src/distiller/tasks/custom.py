@@ -145,7 +145,7 @@ def _is_file(task: Task, name: str) -> bool:
 def _read(task: Task, path: Path, bad: BadRows) -> Table:
     if is_conll(path.name, tagging=task.kind == "tagging"):
         return read_conll(path, task.columns, bad=bad)
-    return read_squad(path, bad) if is_squad(path) else read_table(path)
+    return read_squad(path, bad) if is_squad(path, qa=task.kind == "qa") else read_table(path)
 
 
 def _file(task: Task, name: str) -> Path:
@@ -160,9 +160,9 @@ def _name(task: Task) -> str:
 
 
 def _guess_kind(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> Kind:
-    """Questions from a SQuAD file; tagging when labels are lists; regression when every label is written with a fraction, and not all fractions
-    are 0 (1.0, 0.0: classes)."""
-    if is_squad(Path(train.where)):
+    """Questions from a SQuAD file; tagging when labels are lists; regression when every label is written with a
+    fraction, and not all fractions are 0 (1.0, 0.0: classes)."""
+    if is_squad(Path(train.where), qa=False):
         return "qa"
     if holds_lists(train, task.label) or is_conll(train.where, tagging=False):
         return "tagging"

@@ -90,7 +90,7 @@ METRICS: Family[Metric] = Family(
 
 
 def scores(data: TaskData, logits: Any, labels: Any) -> dict[str, float]:
-    """Every metric of the task, by name.
+    """Every metric of the task, by name; question answering has `answers.question_scores` instead.
 
     `logits` are `[n, classes]`, or `[n]` or `[n, 1]` for regression; `labels` are class ids or numbers `[n]`. For
     tagging they are `[n, length, classes]` and ids `[n, length]` with -100 where nothing is scored, as

@@ -30,12 +30,13 @@ SQUAD_START = re.compile(r'\s*\{\s*("version"\s*:\s*"[^"]*"\s*,\s*)?"data"\s*:\s
 SQUAD_HINT = '{"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "question": …, "answers": […]}]}]}]}'
 
 
-def is_squad(path: Path) -> bool:
-    """Whether the file `path` begins like a SQuAD file."""
+def is_squad(path: Path, *, qa: bool) -> bool:
+    """Whether the file `path` begins like a SQuAD file, or if it should be one (`qa`), like any one JSON object."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return SQUAD_START.match(file.read(1000)) is not None
+        start = file.read(1000)
+    return SQUAD_START.match(start) is not None or (qa and start.lstrip().startswith("{"))
 
 
 def refuse_other_fields(task: Task) -> None:

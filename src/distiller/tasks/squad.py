@@ -25,7 +25,7 @@ def squad(task: Task) -> TaskData:
             "task `squad` needs its data", hint="task.data=FOLDER of train-v1.1.json and dev-v1.1.json, or task.train="
         )
     folder = Path(task.data).expanduser() if task.data else None
-    if folder and folder.is_dir() and not task.train and any(folder.glob("*.json")):
+    if folder and not task.train and (any(folder.glob("train*.json")) or any(folder.glob("dev*.json"))):
         task = task.model_copy(update=_files(task, folder))
     data = replace(load_custom(task.model_copy(update={"kind": "qa"})), name="squad")
     asked = len(data.splits["dev"]) + data.skipped.get("dev", 0)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from distiller.config import Task
 from distiller.tasks.alignment import encode_tagged
-from distiller.tasks.data import AnySplit, Split, TaggedSplit, TaskData
+from distiller.tasks.answers import question_scores
+from distiller.tasks.data import AnySplit, QuestionSplit, TaggedSplit, TaskData
 from distiller.tasks.encode import EncodedSplit, encode
 from distiller.tasks.metrics import scores
+from distiller.tasks.windows import EncodedQuestions, encode_questions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,10 +23,19 @@ def encode_split(split: AnySplit, tokenizer: "PreTrainedTokenizerBase", task: Ta
     """`split` in the tokens of `tokenizer`, at most `max_length` of them a row. Raises as the kind's encoder does."""
     if isinstance(split, TaggedSplit):
         return encode_tagged(split, tokenizer, max_length, task.truncate)
-    assert isinstance(split, Split)
+    if isinstance(split, QuestionSplit):
+        return encode_questions(
+            split, tokenizer, max_length, stride=task.stride, max_question_length=task.max_question_length
+        )
     return encode(split, tokenizer, max_length, task.truncate)
 
 
-def scorer(data: TaskData) -> Callable[[Any, Any], dict[str, float]]:
-    """(logits, labels) of a split, in its order, to scores by name."""
-    return partial(scores, data)
+def scorer(
+    data: TaskData, task: Task, split: AnySplit, encoded: EncodedSplit
+) -> Callable[[Any, Any], dict[str, float]]:
+    """A function of (logits, labels) of the rows of `encoded`, in their order, to scores by name."""
+    if not isinstance(split, QuestionSplit):
+        return partial(scores, data)
+    assert isinstance(encoded, EncodedQuestions)
+    limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
+    return lambda logits, labels: question_scores(encoded, split, logits, **limits)  # the answers are in the split

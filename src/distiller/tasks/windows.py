@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -125,7 +126,7 @@ def own_ranges(windows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         better = around > best[begin:end]
         best[begin:end][better], owner[begin:end][better] = around[better], number
     edges = np.searchsorted(owner, range(len(windows) + 1))
-    return [(int(a) - begin, int(b) - begin) for a, b, (begin, _) in zip(edges, edges[1:], windows, strict=False)]
+    return [(int(a) - begin, int(b) - begin) for (a, b), (begin, _) in zip(pairwise(edges), windows, strict=True)]
 
 
 class _Template(NamedTuple):

@@ -1,0 +1,185 @@
+"""The zip file that the GLUE leaderboard takes: one table of predictions for each of its test sets."""
+
+import io
+import math
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distiller.errors import ConfigError, DataError, OutputError, did_you_mean
+from distiller.tasks.glue import GLUE
+from distiller.tasks.table import shown
+
+HEADER = "index\tprediction"
+LARGEST = 100_000_000
+"""Bytes of the largest file that is looked into; the largest of a good submission has 5 million."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One file of a submission."""
+
+    task: str
+    """The GLUE task whose model makes these predictions."""
+    split: str
+    """Its split; the diagnostic set AX, for models of MNLI, is part of no task here."""
+    rows: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What may be predicted, in the order of the class ids; empty: a number from 0 to 5."""
+        return GLUE[self.task].written
+
+
+SHEETS: dict[str, Sheet] = {
+    **{
+        stem: Sheet(task, split, GLUE[task].rows[split])
+        for stem, task, split in (
+            ("CoLA", "cola", "test"),
+            ("SST-2", "sst2", "test"),
+            ("MRPC", "mrpc", "test"),
+            ("STS-B", "stsb", "test"),
+            ("QQP", "qqp", "test"),
+            ("MNLI-m", "mnli", "test"),
+            ("MNLI-mm", "mnli", "test_mismatched"),
+            ("QNLI", "qnli", "test"),
+            ("RTE", "rte", "test"),
+            ("WNLI", "wnli", "test"),
+        )
+    },
+    "AX": Sheet("mnli", "diagnostic", 1104),
+}
+"""File name without `.tsv` to what it holds. Source: gluebenchmark.com, arXiv:1804.07461."""
+
+
+def write_submission(zip_path: str | Path, predictions: Mapping[str, Sequence[str | float]]) -> list[str]:
+    """Write the submission, and return the names of the files for which there were no predictions.
+
+    `predictions` are keyed as `SHEETS` and in the order of the official test files: labels as the files write them
+    (`1`) or as the task names them (`acceptable`), numbers for STS-B, which are clipped to 0 … 5. Files without
+    predictions hold the first label in every row, for the leaderboard takes complete submissions only. The zip file
+    appears as a whole or not at all, and equal predictions give equal bytes. Raises `ConfigError` for an unknown
+    name, `DataError` for a wrong number of predictions or an unknown label, `OutputError` if it cannot be written.
+    """
+    for name in predictions:
+        if name not in SHEETS:
+            raise ConfigError(f"the leaderboard has no file `{name}`", hint=did_you_mean(name, list(SHEETS)))
+    filled = [name for name in SHEETS if name not in predictions]
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, sheet in SHEETS.items():
+            cells = _cells(name, sheet, predictions.get(name))
+            rows = "".join(f"{index}\t{cell}\n" for index, cell in enumerate(cells))
+            member = zipfile.ZipInfo(f"{name}.tsv")  # dated 1980, whenever it is written
+            member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(member, f"{HEADER}\n{rows}")
+    path = Path(zip_path)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_bytes(content.getvalue())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"`{path}` cannot be written: {error.strerror}", hint="name another file") from None
+    return filled
+
+
+def validate_submission(path: str | Path) -> list[str]:
+    """What is wrong with a submission, a line each; an empty list if the leaderboard can take it.
+
+    Raises `DataError` for a file that is absent or no zip file.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            problems = [f"`{member.filename}` is in a folder" for member in members if "/" in member.filename]
+            names = [member.filename for member in members]
+            known = [f"{name}.tsv" for name in SHEETS]
+            problems += [f"`{name}` is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+            problems += [
+                f"`{name}` is no file of a submission" for name in names if name.rpartition("/")[2] not in known
+            ]
+            for name, sheet in SHEETS.items():
+                if f"{name}.tsv" not in names:
+                    problems.append(f"`{name}.tsv` is missing")
+                elif archive.getinfo(f"{name}.tsv").file_size > LARGEST:
+                    problems.append(f"`{name}.tsv` has more than {LARGEST:,} bytes")
+                else:
+                    problems += _problems(f"`{name}.tsv`", sheet, archive.read(f"{name}.tsv"))
+            return problems
+    except FileNotFoundError:
+        raise DataError(f"there is no file `{path}`", hint="`distiller predict --glue` writes one") from None
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise DataError(f"`{path}` cannot be read as a zip file: {error}", hint="write it again") from None
+
+
+def _cells(name: str, sheet: Sheet, predictions: Sequence[str | float] | None) -> list[str]:
+    """The predictions as the leaderboard writes them."""
+    if predictions is None:
+        return [sheet.labels[0] if sheet.labels else _number(0.0)] * sheet.rows
+    if len(predictions) != sheet.rows:
+        raise DataError(
+            f"{name}: {len(predictions)} predictions, but the test file has {sheet.rows} rows",
+            hint="predict every row of the official test file, in its order",
+        )
+    if not sheet.labels:
+        return [_number(_score(name, row, cell)) for row, cell in enumerate(predictions)]
+    glue = GLUE[sheet.task]
+    written = dict(zip(glue.labels, glue.written, strict=True)) if glue.labels else {}
+    written |= {label: label for label in glue.written}
+    for row, cell in enumerate(predictions):
+        if str(cell) not in written:
+            known = ", ".join(f"`{label}`" for label in written)
+            raise DataError(f"{name}, row {row + 1}: the prediction is {shown(cell)}", hint=f"one of {known}")
+    return [written[str(cell)] for cell in predictions]
+
+
+def _number(value: float) -> str:
+    return f"{min(max(value, 0.0), 5.0):.6f}"
+
+
+def _score(name: str, row: int, cell: str | float) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{name}, row {row + 1}: the prediction is {shown(cell)}", hint="a finite number, from 0 to 5")
+    return value
+
+
+def _problems(where: str, sheet: Sheet, content: bytes) -> list[str]:
+    """What is wrong with one file: for each kind of problem the first row that has it."""
+    try:
+        header, *lines = content.decode().removesuffix("\n").replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        return [f"{where}: byte {error.start} is not UTF-8 text"]
+    problems = [] if header == HEADER else [f"{where}: the header is {shown(header)}, not {HEADER!r}"]
+    if len(lines) != sheet.rows:
+        problems.append(f"{where}: {len(lines)} rows, where there should be {sheet.rows}")
+    cells = [line.split("\t") for line in lines]
+    ragged = next((row for row, line in enumerate(cells) if len(line) != 2), None)
+    if ragged is not None:
+        return [*problems, f"{where}, line {ragged + 2}: {len(cells[ragged])} cells, where there should be 2"]
+    gap = next((row for row, line in enumerate(cells) if line[0] != str(row)), None)
+    if gap is not None:
+        problems.append(f"{where}, line {gap + 2}: the index is {shown(cells[gap][0])}, where it should be {gap}")
+    wrong = [row for row, line in enumerate(cells) if not _allowed(sheet, line[1])]
+    if wrong:
+        allowed = ", ".join(f"`{label}`" for label in sheet.labels) or "a number from 0 to 5"
+        problems.append(
+            f"{where}, line {wrong[0] + 2}: the prediction is {shown(cells[wrong[0]][1])}, not {allowed}"
+            f" ({len(wrong)} such row(s))"
+        )
+    return problems
+
+
+def _allowed(sheet: Sheet, cell: str) -> bool:
+    if sheet.labels:
+        return cell in sheet.labels
+    try:
+        return 0 <= float(cell) <= 5
+    except ValueError:
+        return False
