@@ -81,7 +81,8 @@ class Task(Config):
     split_seed: int = 13
     """Fixes which rows are held out or kept."""
     skip_bad: bool = False
-    """Leave out rows that cannot be used (counted in the Record) instead of refusing the data."""
+    """Tagging and question answering: leave out rows that cannot be used (counted in the Record) instead of refusing
+    the data."""
     columns: list[str] | None = None
     """Tagging: names of the columns of a CoNLL file. `null`: `text` first, `label` last, numbers between."""
     stride: Count = 128

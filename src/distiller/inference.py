@@ -15,6 +15,8 @@ from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.data import Split, TaggedSplit
 from distiller.tasks.encode import IGNORED, Collator, encode
+from distiller.tasks.glue import GLUE
+from distiller.tasks.leaderboard import SHEETS
 from distiller.tasks.readers import read_table
 from distiller.tasks.tokens import encode_split, scorer
 from distiller.training.evaluate import predict_logits
@@ -87,6 +89,39 @@ def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str 
         | {f"p({name})": f"{value:.4f}" for name, value in zip(names, row, strict=True)}
         for row in logits.softmax(-1).tolist()
     ]
+
+
+def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
+    """Predictions for the official test sets, by the leaderboard's file names, from the outputs of runs on GLUE tasks.
+
+    Raises `DistillerError`: a run of another task, a task named twice, a missing test file.
+    """
+    transformers_logging.disable_progress_bar()
+    found: dict[str, list[str | float]] = {}
+    for output in outputs:
+        name, run = _model_and_run(output, None, ())
+        if run is None or run.task.name not in GLUE:
+            raise ConfigError(
+                f"`{output}` is not the output of a run on a GLUE task", hint="task.name=rte, for example"
+            )
+        data = load_task(run.task)
+        model = load_model(name, kind=data.kind, labels=data.label_names)
+        tokenizer = load_tokenizer(name)
+        for file, sheet in SHEETS.items():
+            if sheet.task != run.task.name or sheet.split not in data.splits:
+                continue
+            if file in found:
+                raise ConfigError(f"two runs predict {file}.tsv", hint="name one run for each task")
+            encoded = encode_split(
+                data.splits[sheet.split], tokenizer, run.task, run.task.max_length or data.default_max_length
+            )
+            logits = predict_logits(model, encoded, Collator(tokenizer))
+            found[file] = (
+                [data.labels[index] for index in logits.argmax(-1).tolist()]
+                if data.labels
+                else logits.squeeze(-1).tolist()
+            )
+    return found
 
 
 def _tag(name: str, shape: Any, texts: Sequence[str]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""`distiller predict`: a model's answers for a file of texts."""
+"""`distiller predict`: a model's answers for a file of texts, or for the GLUE leaderboard."""
 
 import csv
 import sys
@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from distiller.errors import ConfigError
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -14,21 +16,32 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    model: Annotated[str, typer.Argument(help="The output folder of a run, or a model folder.")],
-    texts: Annotated[Path, typer.Argument(metavar="FILE", help="A .csv, .tsv, .jsonl, .json or .parquet file.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="MODEL FILE", help="A run's output or model folder, and a file of texts.")
+    ],
     text: Annotated[str | None, typer.Option(help="Column of the text. Default: that of the run, else `text`.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="Column of the second text of a pair.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
+    glue: Annotated[bool, typer.Option("--glue", help="Write the leaderboard's zip file from GLUE runs.")] = False,
 ) -> None:
-    """Label every row of a file: tab-separated label, its probability, and all class probabilities.
+    """Label every row of a file: tab-separated label and class probabilities, a number, or tags.
 
-    Example:
+    Examples:
 
         distiller predict outputs/reviews new.csv --text review > labels.tsv
+        distiller predict --glue outputs/rte outputs/cola -o submission.zip
     """
+    if glue:
+        _submit(paths, output)
+        return
+    if len(paths) != 2:
+        raise ConfigError(
+            f"`predict` takes a model and one file of texts, got {len(paths)} names",
+            hint="see distiller predict --help",
+        )
     from distiller.inference import predict as label
 
-    table = label(model, texts, text=text, text_pair=text_pair)
+    table = label(paths[0], Path(paths[1]), text=text, text_pair=text_pair)
     if output is None:
         _write(table, sys.stdout)
         return
@@ -36,6 +49,20 @@ def predict(
     with temporary.open("w", encoding="utf-8", newline="") as file:
         _write(table, file)
     temporary.replace(output)
+
+
+def _submit(folders: list[str], output: Path | None) -> None:
+    from distiller.inference import predict_glue
+    from distiller.tasks.leaderboard import validate_submission, write_submission
+
+    if output is None:
+        raise ConfigError("a leaderboard submission is a zip file", hint="name it with -o submission.zip")
+    filled = write_submission(output, predict_glue(folders))
+    for problem in validate_submission(output):
+        typer.echo(f"warning: {problem}", err=True)
+    if filled:
+        typer.echo(f"no run for {', '.join(filled)}: filled with one label", err=True)
+    typer.echo(f"wrote {output}", err=True)
 
 
 def _write(table: list[dict[str, str]], file: object) -> None:

@@ -17,6 +17,7 @@ def run(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run where it stopped.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier output.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be used, and count them.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the Record instead of a table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
@@ -33,9 +34,8 @@ def run(
     from distiller.cli.show import print_record
     from distiller.run import distil
 
-    record = distil(
-        load(source, overrides or []), resume=resume, overwrite=overwrite, console=None if quiet else progress()
-    )
+    wanted = load(source, [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])])
+    record = distil(wanted, resume=resume, overwrite=overwrite, console=None if quiet else progress())
     if json:
         console().print_json(record.model_dump_json())
     else:

@@ -69,6 +69,11 @@ def load_task(task: Task) -> TaskData:
     if task.name != "custom":
         _refuse_fixed_fields(task, entry.traits.get("open", ()))
     data = entry.function(task)
+    if task.skip_bad and data.kind not in ("tagging", "qa"):
+        raise ConfigError(
+            f"task.skip_bad is for tagging and question answering, and `{data.name}` is a {data.kind} task",
+            hint="leave it out, and mend the rows",
+        )
     metrics = data.metrics
     if task.metric is not None:
         check_metric(task.metric, data)

@@ -139,8 +139,8 @@ def _listed(path: Path, parent: Any, name: str, place: str, bad: BadRows) -> lis
 
 
 def _id(table: Table, row: int, cell: Any, seen: Mapping[str, int]) -> str:
-    key = str(cell) if isinstance(cell, int) and not isinstance(cell, bool) else cell
-    _text(table.place(row), "id", key)
+    whole = isinstance(cell, int) and not isinstance(cell, bool)
+    key = _text(table.place(row), "id", str(cell) if whole else cell)
     if key in seen:
         raise DataError(
             f"{table.place(row)}: the id `{shown(key)[1:-1]}` is also that of row {seen[key] + 1}",

@@ -89,7 +89,7 @@ def encode_questions(
         output_mask=np.concatenate([window.mask for window in found]),
         questions=np.asarray([row for row, _ in numbers], dtype=np.int32),
         firsts=np.asarray([window.first for window in found], dtype=np.int32),
-        counts=np.asarray([window.count for window in found], dtype=np.int32),
+        counts=np.asarray([window.size for window in found], dtype=np.int32),
         origins=np.asarray([origin for _, origin in numbers], dtype=np.int64),
         spans=np.concatenate([context.spans for context in contexts]),
         own=np.asarray([window.own for window in found], dtype=np.int32),
@@ -160,7 +160,8 @@ class _Window(NamedTuple):
     first: int
     begin: int
     """Its first context token among those of the whole context."""
-    count: int
+    size: int
+    """Its context tokens."""
     own: tuple[int, int]
     label: tuple[int, int]
 
@@ -191,7 +192,7 @@ def _windows(
                 mask=np.repeat(np.asarray([0, 0, 0, 1, 0], dtype=np.int8), sizes),
                 first=len(head),
                 begin=begin,
-                count=end - begin,
+                size=end - begin,
                 own=own,
                 label=label,
             )

@@ -1,0 +1,131 @@
+"""Tagging, question answering and the GLUE leaderboard through the commands, on tiny models."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
+
+from cli.conftest import Command
+from distiller.record import load_record
+from distiller.tasks.leaderboard import validate_submission
+from run.tiny import BAD, CRITIC, FAST, FILLER, GOOD, Workshop, reviews
+
+TERMS = [{"loss": "mse"}, {"loss": "mi_alpha", "critic": CRITIC}]
+TEACHER = {**FAST, "epochs": 12}
+LONGER = {**TEACHER, "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Words of mood are entities, everything else is not."""
+    folder = tmp_path_factory.mktemp("tagged")
+    names = dict.fromkeys(GOOD, "B-GOOD") | dict.fromkeys(BAD, "B-BAD")
+    for name, seed, rows in (("train", 0, 160), ("dev", 1, 40)):
+        sentences = [row["text"].split() for row in reviews(rows, seed=seed)]
+        lines = ["\n".join(f"{word} {names.get(word, 'O')}" for word in words) for words in sentences]
+        (folder / f"{name}.conll").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    return {name: str(folder / f"{name}.conll") for name in ("train", "dev")}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The answer to `good` or `bad` is the word of that mood."""
+    folder = tmp_path_factory.mktemp("asked")
+    for name, seed, rows in (("train", 0, 160), ("dev", 1, 40)):
+        paragraphs = []
+        for number, row in enumerate(reviews(rows, seed=seed)):
+            answer = next(word for word in row["text"].split() if word in {*GOOD, *BAD})
+            context = " ".join([*FILLER[:2], row["text"]])
+            asked = {"id": f"{name}-{number}", "question": "the mood", "answers": []}
+            asked["answers"] = [{"text": answer, "answer_start": context.index(answer)}]
+            paragraphs.append({"context": context, "qas": [asked]})
+        content = {"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]}
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    return {name: str(folder / f"{name}.json") for name in ("train", "dev")}
+
+
+def test_tags_are_learnt_distilled_and_predicted(
+    shop: Workshop, tagged: dict[str, str], distiller: Command, tmp_path: Path
+) -> None:
+    run = shop.run(tmp_path, task={**tagged, "kind": "tagging", "max_length": 16})
+    run |= {"teacher": {"model": shop.base, "training": TEACHER}, "objective": {"gamma1": 0.5, "intermediate": TERMS}}
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(run | {"training": LONGER}), encoding="utf-8")
+    assert distiller("run", file, "-q").code == 0
+    record = load_record(tmp_path / "out")
+    assert record.metric == "entity_f1"
+    assert record.score > 0.9
+    assert {"loss/prediction", "loss/label", "loss/mse", "loss/mi_alpha"} <= set(record.seeds[0].history[0])
+    AutoModelForTokenClassification.from_pretrained(tmp_path / "out" / "student")
+
+    scored = json.loads(distiller("evaluate", tmp_path / "out", "--json").out)
+    assert scored["entity_f1"] == pytest.approx(record.score)
+    (tmp_path / "new.csv").write_text("text\nthe film was lovely\nthe awful plot\n", encoding="utf-8")
+    told = distiller("predict", tmp_path / "out", tmp_path / "new.csv").out.splitlines()
+    assert told == ["words\ttags", "the film was lovely\tO O O B-GOOD", "the awful plot\tO B-BAD O"]
+
+
+def test_answers_are_learnt_and_distilled_over_windows(
+    shop: Workshop, asked: dict[str, str], distiller: Command, tmp_path: Path
+) -> None:
+    task: dict[str, Any] = {**asked, "kind": "qa", "max_length": 12, "stride": 3}
+    run = shop.run(tmp_path, task=task, training=LONGER, teacher={"model": shop.base, "training": TEACHER})
+    run["objective"] = {"gamma1": 0.5, "intermediate": [{"loss": "mse"}]}
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(run), encoding="utf-8")
+    assert distiller("run", file, "-q").code == 0
+    record = load_record(tmp_path / "out")
+    assert set(record.student.scores) == {"exact_match", "answer_f1"}
+    assert record.score > 0.8
+    AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out" / "student")
+    scored = json.loads(distiller("evaluate", tmp_path / "out", "--json").out)
+    assert scored["answer_f1"] == pytest.approx(record.student.scores["answer_f1"])
+
+
+def test_bad_rows_are_named_or_left_out_and_counted(
+    shop: Workshop, tagged: dict[str, str], distiller: Command, tmp_path: Path
+) -> None:
+    broken = tmp_path / "train.conll"
+    broken.write_text(Path(tagged["train"]).read_text(encoding="utf-8") + "\ngood B-GOOD extra\n", encoding="utf-8")
+    task = {"train": str(broken), "dev": tagged["dev"], "kind": "tagging", "columns": ["text", "label"]}
+    file = tmp_path / "run.yaml"
+    run = shop.run(tmp_path, task=task | {"max_length": 16}, objective={})
+    file.write_text(yaml.safe_dump(run | {"teacher": {"model": shop.base, "training": FAST}}), encoding="utf-8")
+    refused = distiller("run", file, "-q")
+    assert refused.code == 2
+    assert "train.conll`, line" in refused.err
+    assert "hint:" in refused.err
+    kept = distiller("run", file, "-q", "--skip-bad")
+    assert kept.code == 0
+    record = load_record(tmp_path / "out")
+    assert record.data.skipped["train"] == 1
+    assert any("left out" in note for note in record.notes)
+
+
+def test_skip_bad_is_refused_where_it_would_be_ignored(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
+    answer = distiller("run", shop.file(tmp_path), "--skip-bad")
+    assert answer.code == 2
+    assert "skip_bad" in answer.err
+
+
+def test_a_submission_has_every_file_of_the_leaderboard(
+    shop: Workshop, shared: Path, distiller: Command, tmp_path: Path
+) -> None:
+    task = {"name": "wnli", "data": str(shared / "data" / "glue"), "train_limit": 64, "max_length": 16}
+    file = shop.file(tmp_path, task=task, objective={}, student={"layers": 1})
+    assert distiller("run", file, "-q").code == 0
+    archive = tmp_path / "submission.zip"
+    answer = distiller("predict", "--glue", tmp_path / "out", "-o", archive)
+    assert answer.code == 0
+    assert "CoLA" in answer.err  # filled, and said so
+    assert validate_submission(archive) == []
+    with zipfile.ZipFile(archive) as opened:
+        rows = opened.read("WNLI.tsv").decode().splitlines()
+    assert len(rows) == 147
+
+    assert distiller("predict", "--glue", tmp_path / "out").code == 2
+    assert "two runs" in distiller("predict", "--glue", tmp_path / "out", tmp_path / "out", "-o", archive).err
