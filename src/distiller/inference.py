@@ -13,12 +13,16 @@ from distiller.run.output import RUN_FILE
 from distiller.run.seeds import STUDENT
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
+from distiller.tasks.answers import Prediction, answers
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import Split, TaggedSplit
 from distiller.tasks.encode import IGNORED, Collator, encode
 from distiller.tasks.glue import GLUE
 from distiller.tasks.leaderboard import SHEETS
+from distiller.tasks.questions import question_split, read_squad
 from distiller.tasks.readers import read_table
 from distiller.tasks.tokens import encode_split, scorer
+from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
 
 
@@ -122,6 +126,39 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
                 else logits.squeeze(-1).tolist()
             )
     return found
+
+
+def predict_answers(model: str, file: Path) -> dict[str, Prediction]:
+    """Answers to the questions of a SQuAD file, by question id. Raises `DistillerError`."""
+    transformers_logging.disable_progress_bar()
+    name, run = _model_and_run(model, None, ())
+    task = run.task if run else Task()
+    bad = BadRows(task.skip_bad)
+    split = question_split("predict", read_squad(file, bad), bad, labelled=False)
+    bad.warn(str(file))
+    loaded, tokenizer = load_model(name, kind="qa", labels=None), load_tokenizer(name)
+    encoded = encode_questions(
+        split,
+        tokenizer,
+        task.max_length or min(320, longest_input(loaded)),
+        stride=task.stride,
+        max_question_length=task.max_question_length,
+    )
+    logits = predict_logits(loaded, encoded, Collator(tokenizer)).numpy()
+    return answers(
+        encoded,
+        split,
+        logits[..., 0],
+        logits[..., 1],
+        n_best=task.n_best,
+        max_answer_length=task.max_answer_length,
+    )
+
+
+def answers_questions(model: str) -> bool:
+    """Whether the model (or the student of a run) has a head for extractive question answering."""
+    shape: Any = load_config(_model_and_run(model, None, ())[0])
+    return str((shape.architectures or [""])[0]).endswith("ForQuestionAnswering")
 
 
 def _tag(name: str, shape: Any, texts: Sequence[str]) -> list[dict[str, str]]:

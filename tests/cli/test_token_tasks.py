@@ -85,6 +85,24 @@ def test_answers_are_learnt_and_distilled_over_windows(
     scored = json.loads(distiller("evaluate", tmp_path / "out", "--json").out)
     assert scored["answer_f1"] == pytest.approx(record.student.scores["answer_f1"])
 
+    written = tmp_path / "predictions.json"
+    assert distiller("predict", tmp_path / "out", asked["dev"], "-o", written).code == 0
+    told = json.loads(written.read_text(encoding="utf-8"))
+    gold = [qa for part in json.loads(Path(asked["dev"]).read_text())["data"][0]["paragraphs"] for qa in part["qas"]]
+    right = sum(told[qa["id"]] == qa["answers"][0]["text"] for qa in gold) / len(gold)
+    assert right == pytest.approx(scored["exact_match"])  # these answers have nothing to normalise
+
+
+def test_token_outputs_of_two_tokenizers_are_not_compared(
+    shop: Workshop, tagged: dict[str, str], distiller: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.yaml"
+    run = shop.run(tmp_path, task={**tagged, "kind": "tagging", "max_length": 16}, student={"model": shop.stranger})
+    file.write_text(yaml.safe_dump(run | {"teacher": {"model": shop.base}, "objective": {}}), encoding="utf-8")
+    answer = distiller("check", file)
+    assert answer.code == 2
+    assert "different tokenizers" in answer.err
+
 
 def test_bad_rows_are_named_or_left_out_and_counted(
     shop: Workshop, tagged: dict[str, str], distiller: Command, tmp_path: Path

@@ -3,11 +3,14 @@
 import csv
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distiller.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distiller.tasks.answers import Prediction
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +29,12 @@ def predict(
 ) -> None:
     """Label every row of a file: tab-separated label and class probabilities, a number, or tags.
 
+    A question-answering model takes a SQuAD file and gives JSON in the official format of predictions.
+
     Examples:
 
         distiller predict outputs/reviews new.csv --text review > labels.tsv
+        distiller predict outputs/squad dev-v1.1.json -o predictions.json
         distiller predict --glue outputs/rte outputs/cola -o submission.zip
     """
     if glue:
@@ -39,8 +45,12 @@ def predict(
             f"`predict` takes a model and one file of texts, got {len(paths)} names",
             hint="see distiller predict --help",
         )
+    from distiller.inference import answers_questions, predict_answers
     from distiller.inference import predict as label
 
+    if answers_questions(paths[0]):
+        _write_answers(predict_answers(paths[0], Path(paths[1])), output)
+        return
     table = label(paths[0], Path(paths[1]), text=text, text_pair=text_pair)
     if output is None:
         _write(table, sys.stdout)
@@ -49,6 +59,18 @@ def predict(
     with temporary.open("w", encoding="utf-8", newline="") as file:
         _write(table, file)
     temporary.replace(output)
+
+
+def _write_answers(found: "dict[str, Prediction]", output: Path | None) -> None:
+    """The official SQuAD format: one JSON object from question id to text."""
+    import json
+
+    from distiller.tasks.answers import write_predictions
+
+    if output is None:
+        typer.echo(json.dumps({name: one.text for name, one in found.items()}, ensure_ascii=False, indent=1))
+    else:
+        write_predictions(output, found)
 
 
 def _submit(folders: list[str], output: Path | None) -> None:

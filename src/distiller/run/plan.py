@@ -160,6 +160,12 @@ def _check_parts(plan: Blueprint) -> None:
             )
         if plan.shared_tokens:
             continue
+        if plan.data.kind in ("tagging", "qa"):
+            raise ConfigError(
+                f"a {plan.data.kind} task compares outputs token by token, "
+                "but teacher and student have different tokenizers",
+                hint="use a student with the teacher's tokenizer",
+            )
         for term in stage.objective.intermediate:
             pooled = INTERMEDIATE[term.loss].traits.get("pooled", False) and term.options.get("tokens") != "all"
             if not pooled:
