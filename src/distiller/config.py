@@ -1,7 +1,7 @@
 """A distillation pipeline as data: `Run` and its parts, YAML in and out, and `a.b=value` overrides.
 
 The classes here say what may be written; whether the names and options exist is checked against the families by
-`distiller.run.resolve`, which needs torch. Reading a run does not.
+`distiller.run.plan.blueprint`, which needs torch. Reading a run does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class Task(Config):
     """What is to be learnt: a row of the task table, your own files, or a data set that `datasets` resolves."""
 
     name: str = "custom"
-    """A row of `distiller tasks` (`rte`, `sst2`, `rotten-tomatoes`, …), or `custom` for your own data."""
+    """A row of `distiller components task` (`rte`, `sst2`, `rotten-tomatoes`, …), or `custom` for your own data."""
     data: str | None = None
     """Where the data is: the folder of a benchmark's official files, or for `custom` a data set name or folder
     that `datasets` resolves. Not needed when `train` names a file."""
@@ -140,7 +140,7 @@ class Student(Config):
     """The model that learns."""
 
     architecture: str | None = None
-    """A row of `distiller students` (`bert-tiny`, `tinybert-4`, …). `null`: that of `model`, or the teacher's cut
+    """A row of `distiller components student` (`bert-tiny`, …). `null`: that of `model`, or the teacher's cut
     to `layers`."""
     model: str | None = None
     """Pretrained weights to start from: a model id, a folder, or `package:NAME`."""

@@ -85,6 +85,10 @@ def test_answers_are_learnt_and_distilled_over_windows(
     scored = json.loads(distiller("evaluate", tmp_path / "out", "--json").out)
     assert scored["answer_f1"] == pytest.approx(record.student.scores["answer_f1"])
 
+    refused = distiller("run", file, "task.truncate=false", "task.max_question_length=1", f"output={tmp_path}/no")
+    assert refused.code == 2
+    assert "max_question_length" in refused.err
+
     written = tmp_path / "predictions.json"
     assert distiller("predict", tmp_path / "out", asked["dev"], "-o", written).code == 0
     told = json.loads(written.read_text(encoding="utf-8"))

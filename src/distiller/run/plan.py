@@ -59,6 +59,16 @@ class Blueprint:
         """Class or tag names, or `None` where a label is none of a set."""
         return self.data.label_names
 
+    def objective(self, stage: Stage) -> DistillationObjective:
+        """The objective of `stage` for these models, to ask it what fits and what it reads; draws no random state."""
+        with torch.random.fork_rng(devices=[]):
+            return DistillationObjective(
+                stage.objective,
+                student=anatomy(self.student),
+                teacher=anatomy(self.teacher),
+                kind=self.data.kind,
+            )
+
 
 def blueprint(run: Run) -> Blueprint:
     """Check `run` against its data and models, before anything is trained. Raises `DistillerError`."""
@@ -151,13 +161,7 @@ def _check_length(plan: Blueprint) -> None:
 def _check_parts(plan: Blueprint) -> None:
     """Build every stage's objective once, so that names, options, layers and widths that do not fit are said now."""
     for stage in stages_of(plan.run):
-        with torch.random.fork_rng(devices=[]):
-            DistillationObjective(
-                stage.objective,
-                student=anatomy(plan.student),
-                teacher=anatomy(plan.teacher),
-                kind=plan.data.kind,
-            )
+        plan.objective(stage)
         if plan.shared_tokens:
             continue
         if plan.data.kind in ("tagging", "qa"):

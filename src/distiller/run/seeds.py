@@ -17,11 +17,9 @@ from distiller.tasks.tokens import scorer
 from distiller.training.device import accelerator
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
-from distiller.training.objective import DistillationObjective
 from distiller.training.shared_work import fine_tune, folder_megabytes, teacher_outputs
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import TeacherCache
-from distiller.training.trainer import anatomy
 
 SEEDS = "seeds"
 STUDENT = "student"
@@ -67,7 +65,7 @@ def train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
     set_seed(seed)
     student = setup.new_student(seed)
     for stage in stages_of(setup.run):
-        outputs, note = _teacher_outputs(setup, student, stage)
+        outputs, note = _teacher_outputs(setup, stage)
         cached += folder_megabytes(outputs) if outputs else 0.0
         notes += [note] if note else []
         objective = stage.objective
@@ -127,14 +125,9 @@ def _trained_from(data: dict[str, Any]) -> Trained:
     return Trained(**{**data, "result": SeedResult.model_validate(data["result"])})
 
 
-def _teacher_outputs(setup: Setup, student: PreTrainedModel, stage: Stage) -> tuple[Path | None, str | None]:
+def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, str | None]:
     """Where the teacher's outputs on the training set lie, if this stage compares with them more than once."""
-    objective = DistillationObjective(
-        stage.objective,
-        student=anatomy(student.config),
-        teacher=anatomy(setup.teacher.config),
-        kind=setup.data.kind,
-    )
+    objective = setup.plan.objective(stage)
     passes = stage.training.epochs * len(setup.run.seeds)
     if not objective.needs_teacher or (stage.training.cache_teacher == "auto" and passes <= 1):
         return None, None

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from distiller.config import Task
+from distiller.errors import DataError
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import question_scores
 from distiller.tasks.data import AnySplit, QuestionSplit, TaggedSplit, TaskData
@@ -24,9 +25,16 @@ def encode_split(split: AnySplit, tokenizer: "PreTrainedTokenizerBase", task: Ta
     if isinstance(split, TaggedSplit):
         return encode_tagged(split, tokenizer, max_length, task.truncate)
     if isinstance(split, QuestionSplit):
-        return encode_questions(
+        encoded = encode_questions(
             split, tokenizer, max_length, stride=task.stride, max_question_length=task.max_question_length
         )
+        if encoded.truncated and not task.truncate:
+            raise DataError(
+                f"split `{split.name}`: {encoded.truncated} question(s) are longer than task.max_question_length, "
+                f"{task.max_question_length} tokens",
+                hint="task.truncate=true cuts them; or raise task.max_question_length",
+            )
+        return encoded
     return encode(split, tokenizer, max_length, task.truncate)
 
 

@@ -235,7 +235,7 @@ class DistillationObjective(nn.Module):
 
 
 def view_weights(objective: config.Objective) -> dict[str, tuple[float, float]]:
-    """(beta, gamma) by view. Unset weights are 0 here; `distiller.run.resolve` fills in the published ones."""
+    """(beta, gamma) by view. Unset weights are 0 here; `distiller.run.plan.resolve` fills in the published ones."""
     return {
         "original": (objective.beta1, objective.gamma1 or 0.0),
         "augmented": (objective.beta2 or 0.0, objective.gamma2 or 0.0),
