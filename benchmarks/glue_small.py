@@ -24,7 +24,9 @@ from distiller.record import Record, load_record
 TASKS = {"rte": [0, 1, 2], "mrpc": [0, 1, 2], "stsb": [0], "cola": [0]}
 """Task to seeds."""
 METHODS = ["vanilla-kd", "mse", "cos", "pkd", "mi-alpha", "mi-alpha-emd"]
-TEACHER = {"epochs": 4, "batch_size": 32}
+TEACHER = {task: {"epochs": 4, "batch_size": 32} for task in TASKS}
+TEACHER["rte"] = {"epochs": 8, "batch_size": 16, "learning_rate": 1e-4}
+"""RTE is small and hard: with the other tasks' setting its teacher ends at 56.3, close to the majority class."""
 TRAINING = {
     "minilm-3": {"epochs": 2, "batch_size": 32, "log_every": 50},
     "bert-tiny": {"epochs": 5, "batch_size": 32, "log_every": 50, "learning_rate": 3e-4},
@@ -38,6 +40,9 @@ def objective(method: str, task: str) -> dict[str, Any]:
     found = yaml.safe_load(text)["objective"]
     if method == "pkd":
         found["intermediate"] = [{"loss": "pkd", "mapping": "skip"}]
+    for term in found.get("intermediate", []):
+        if term["loss"] == "mi_alpha":  # a Transformer critic of MiniLM's width costs three steps of these students
+            term["critic"] = {"name": "mlp"}
     if task == "stsb":
         found["prediction"] = "mse"
     return found
@@ -52,7 +57,7 @@ def run_file(task: str, student: str, method: str, arguments: argparse.Namespace
     return {
         "recipe": method,
         "task": {"name": task, "data": arguments.data},
-        "teacher": {"model": f"{arguments.models}/minilm-l6-h384", "training": TEACHER},
+        "teacher": {"model": f"{arguments.models}/minilm-l6-h384", "training": TEACHER[task]},
         "student": students[student],
         "objective": objective(method, task),
         "training": TRAINING[student],
@@ -78,8 +83,9 @@ def run_cell(cell: tuple[str, str, str], arguments: argparse.Namespace) -> None:
 
 
 def cells(arguments: argparse.Namespace) -> list[tuple[str, str, str]]:
-    """All cells that were asked for, task by task."""
-    return list(itertools.product(arguments.tasks, arguments.students, arguments.methods))
+    """All cells that were asked for, in turn from every task and student: neighbours do not wait for one baseline."""
+    found = itertools.product(arguments.methods, arguments.students, arguments.tasks)
+    return [(task, student, method) for method, student, task in found]
 
 
 def print_table(arguments: argparse.Namespace) -> None:
