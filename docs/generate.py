@@ -38,6 +38,7 @@ TABLES = {
         "CRITICS",
         "`critic` of an intermediate term with a mutual-information loss",
     ),
+    "Augmentation operators": ("distiller.augment", "AUGMENTERS", "`augmentation`"),
     "Student architectures": ("distiller.models.architectures", "ARCHITECTURES", "`student.architecture`"),
     "Tasks": ("distiller.tasks", "TASKS", "`task.name`"),
     "Metrics": ("distiller.tasks.metrics", "METRICS", "`task.metric`"),
@@ -47,9 +48,13 @@ TABLES = {
 REFERENCE = {
     "run": ("Runs and records", ["run", "run/*.py", "record.py", "forecast.py", "inference.py"]),
     "tasks": ("Tasks", ["tasks/**/*.py"]),
+    "augment": ("Augmentation", ["augment/**/*.py"]),
     "models": ("Models", ["models/**/*.py"]),
     "objectives": ("Objectives", ["objectives/**/*.py"]),
     "training": ("Training", ["training/**/*.py"]),
+    "translation": ("Translation", ["translation/**/*.py"]),
+    "study": ("Studies and their analysis", ["study/**/*.py", "analysis/**/*.py", "report/**/*.py"]),
+    "autodistiller": ("Advice", ["autodistiller/**/*.py"]),
     "errors": ("Errors and tables", ["errors.py", "registry.py"]),
 }
 """Page → title, and the modules it shows, as patterns of files in the package."""

@@ -13,6 +13,7 @@ LAST_NUMBER = {
     "02_trainer_drop_in": r"student accuracy ([\d.]+)",
     "03_compare_objectives": r"mse\s+([\d.]+)",
     "04_loss_functions_alone": r"step  40 .* agreement ([\d.]+)",
+    "05_translation": r"student chrF ([\d.]+)",
 }
 
 

@@ -13,8 +13,11 @@ import yaml
 from distiller.config import parse_run
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "transformers", "datasets", "pandas", "pyarrow", "sklearn", "scipy"}
-OPTIONAL = {"datasets", "pyarrow", "pandas", "ray", "autogluon", "optuna", "tensorboard", "matplotlib", "plotly"}
+OPTIONAL = {
+    "autogluon", "ctranslate2", "datasets", "matplotlib", "optuna", "pandas", "plotly", "pyarrow", "ray", "sacrebleu",
+    "sentencepiece", "seqeval", "tensorboard",
+}  # fmt: skip
+HEAVY = OPTIONAL | {"torch", "transformers", "sklearn", "scipy"}
 
 LOADED = "; import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 HELP = """
@@ -57,7 +60,8 @@ def test_start_loads_nothing_heavy(program: str) -> None:
 
 
 def test_a_base_install_imports_everything() -> None:
-    floors = ["tasks", "models", "objectives", "training", "run", "cli"]
+    floors = ["tasks", "augment", "models", "objectives", "training", "translation", "run"]
+    floors += ["study", "analysis", "autodistiller", "report", "cli"]
     python(WITHOUT, ",".join(f"distiller.{floor}" for floor in floors), ",".join(sorted(OPTIONAL)))
 
 

@@ -12,7 +12,11 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from distiller import config
-from distiller.cli.recipes import texts
+from distiller.augment import check_policy
+from distiller.recipes import texts
+from distiller.run.plan import published
+from distiller.training.mixing import draw, mixed
+from training.test_mixing import Options
 from training.tiny import Eq1, batch, student, teacher
 
 RECIPES = texts()
@@ -43,19 +47,34 @@ def test_a_recipe_says_what_it_is(name: str) -> None:
 
 
 class Case:
-    """A batch, and everything that both models say of it, read with `transformers` alone."""
+    """A view of a batch, and everything that both models say of it, read with `transformers` alone."""
 
     def __init__(self, small: Any, large: Any, examples: dict[str, Any], parts: Any) -> None:
-        inputs = {name: examples[name] for name in ("input_ids", "attention_mask")}
-        self.valid = inputs["attention_mask"].bool()
-        self.y = examples["labels"]
+        mask = examples["attention_mask"]
+        self.valid = mask.bool()
+        self.y = F.one_hot(examples["labels"], 2).float()
+        if "mixup_partner" in examples:
+            self.y = self.mix(examples, self.y)
         with torch.no_grad():
-            ours, theirs = (model(**inputs, output_hidden_states=True) for model in (small, large))
+            ours, theirs = (
+                model(inputs_embeds=self.words(model, examples), attention_mask=mask, output_hidden_states=True)
+                for model in (small, large)
+            )
         self.s, self.t = ours.logits, theirs.logits
         self.S, self.T = ours.hidden_states, theirs.hidden_states
         self.small, self.large = small, large
         self.parts = parts
         self.layers = range(1, len(self.S))
+
+    def words(self, model: Any, examples: dict[str, Any]) -> Tensor:
+        words = model.get_input_embeddings()(examples["input_ids"])
+        return self.mix(examples, words) if "mixup_partner" in examples else words
+
+    def mix(self, examples: dict[str, Any], values: Tensor) -> Tensor:
+        partner = examples["mixup_partner"].tolist()
+        return torch.stack(
+            [w * values[i] + (1 - w) * values[partner[i]] for i, w in enumerate(examples["mixup_weight"])]
+        )
 
     def hard(self) -> Tensor:
         return F.cross_entropy(self.s, self.y)
@@ -145,6 +164,25 @@ def mi_alpha_emd(case: Case) -> Tensor:
     return case.soft() + case.transport(price) + price(0, 0)
 
 
+def appendix_g(case: Case, view: Case, view_label: Tensor) -> Tensor:
+    """Prediction and label terms of both views with the weights that the Distiller paper uses with augmentation."""
+    return case.soft() + 0.5 * case.hard() + view.soft() + 0.5 * view_label
+
+
+AUGMENTED: dict[str, list[Callable[[Case, Case], Tensor]]] = {
+    "distiller-best": [lambda c, a: appendix_g(c, a, a.soft()) - c.soft() + mi_alpha(c) - a.soft() + mi_alpha(a)],
+    "distiller-tinybert": [
+        lambda c, a: appendix_g(c, a, a.soft()) + sum(view.mse(j, 2 * j) for view in (c, a) for j in range(4))
+    ],
+    "mixkd": [lambda c, a: c.hard() + a.hard() + F.mse_loss(a.s, a.t)],
+    "mixkd-distiller": [lambda c, a: appendix_g(c, a, a.hard())],
+    "tinybert": [
+        lambda c, a: tinybert_layers(c) + tinybert_layers(a),
+        lambda c, a: (c.soft() + a.soft()) / 2,
+    ],
+}
+"""One expression a stage of the original and the augmented view, for recipes with operators."""
+
 BY_HAND: dict[str, list[Callable[[Case], Tensor]]] = {
     "bert-emd": [
         lambda c: (
@@ -169,7 +207,6 @@ BY_HAND: dict[str, list[Callable[[Case], Tensor]]] = {
     "mi-alpha": [mi_alpha],
     "mi-alpha-emd": [mi_alpha_emd],
     "mse": [lambda c: c.soft() + sum(c.mse(j, 2 * j) for j in range(4))],
-    "tinybert": [tinybert_layers, lambda c: c.soft() / 2],
     "vanilla-kd": [lambda c: c.soft()],
 }
 """One expression a stage, for a teacher of 6 layers (12 for bert-pkd-4) and two classes."""
@@ -182,10 +219,21 @@ def test_a_recipe_computes_its_papers_loss(name: str) -> None:
     large = teacher(12 if name == "bert-pkd-4" else 6)
     # TinyBERT's shared projection exists only where the student is narrower
     small = student(run.student.layers or 2, 16 if name == "tinybert" else 32)
-    examples = batch(5)
-    assert len(BY_HAND[name]) == len(objectives)
-    for objective, by_hand in zip(objectives, BY_HAND[name], strict=True):
-        eq1 = Eq1(objective, small, large)
+    operators = [choice.name for choice in run.augmentation]
+    examples = batch(5, augmented=bool(operators))
+    if "mixup" in operators:
+        examples["augmented"] = mixed(examples["augmented"], draw(5, Options(), (0,)), mask="union")
+    views = [examples, examples["augmented"]] if operators else [examples]
+    expressions: Any = AUGMENTED[name] if operators else BY_HAND[name]
+    assert len(expressions) == len(objectives)
+    for objective, by_hand in zip(objectives, expressions, strict=True):
+        eq1 = Eq1(published(objective, "classification", operators), small, large)
         with torch.no_grad():
             total, _ = eq1(examples)
-        torch.testing.assert_close(total, by_hand(Case(small, large, examples, eq1.parts)), rtol=1e-4, atol=1e-5)
+        cases = [Case(small, large, view, eq1.parts) for view in views]
+        torch.testing.assert_close(total, by_hand(*cases), rtol=1e-4, atol=1e-5)
+
+
+@every_recipe
+def test_every_recipe_names_operators_and_options_that_exist(name: str) -> None:
+    check_policy(parse(name).augmentation)

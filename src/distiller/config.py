@@ -209,8 +209,9 @@ class Objective(Config):
     """Weight of the prediction objective on the augmented view. `null`: 1 with augmentation, else 0."""
     gamma2: NonNegative | None = None
     """Weight of the augmented view's labels. `null`: 0.5 with augmentation, else 0."""
-    augmented_label: Literal["teacher_soft", "teacher_hard", "gold"] = "teacher_soft"
-    """Which label the augmented view has: the paper says the teacher's soft one, its code takes the argmax."""
+    augmented_label: Literal["teacher_soft", "teacher_hard", "gold"] | None = None
+    """Which label the augmented view has: the paper says the teacher's soft one, its code takes the argmax. `null`:
+    `gold` where mixup is the only operator (the mixed labels of both examples), else `teacher_soft`."""
     intermediate: list[Term] = []
     intermediate_weight: NonNegative = 1.0
     """Multiplies all intermediate terms, on both views."""
@@ -225,6 +226,8 @@ class Training(Optimisation):
     """`auto`: the kernel that is faster on this device."""
     threads: Count | None = None
     """CPU threads of this process. `null`: what torch chooses."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
     cache_teacher: Literal["auto", "always", "never"] = "auto"
     """Compute the teacher's outputs once and keep them on disk. `auto`: when they fit into `cache_gb`."""
     cache_gb: Positive = 8.0
@@ -254,6 +257,8 @@ class Run(Config):
     student: Student = Student()
     augmentation: list[Choice] = []
     """The augmentation policy: operators in the order in which they are applied."""
+    augmentation_refresh: Count = 1
+    """Epochs that share what was augmented; 1 makes every example anew in every epoch."""
     objective: Objective = Objective()
     stages: list[Stage] = []
     """Train in consecutive stages instead of once with `objective`."""

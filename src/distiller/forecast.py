@@ -66,7 +66,7 @@ def forecast(run: Run) -> Forecast:
         memory=training_memory(
             student,
             length=length,
-            batch=max(stage.training.batch_size for stage in stages),
+            batch=max(stage.training.batch_size for stage in stages) * (2 if run.augmentation else 1),
             teacher=teacher,
             half=precision != "fp32",
         ),

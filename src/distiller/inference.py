@@ -9,8 +9,6 @@ from transformers.utils import logging as transformers_logging
 from distiller.config import Run, Task, load_run
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean
 from distiller.models.load import has_head_for, load_config, load_model, load_tokenizer, longest_input, resolve
-from distiller.run.output import RUN_FILE
-from distiller.run.seeds import STUDENT
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
@@ -24,6 +22,7 @@ from distiller.tasks.readers import read_table
 from distiller.tasks.tokens import encode_split, scorer
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
+from distiller.training.output_folder import RUN_FILE, STUDENT
 
 
 def evaluate(

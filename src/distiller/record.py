@@ -87,6 +87,11 @@ class Cost(Config):
     """By seed."""
     step_milliseconds: float
     """Mean time of an optimisation step, evaluation left out."""
+    waiting_share: float = 0.0
+    """Of that time, the share in which the training waited for its next batch."""
+    augmentation: dict[str, int] = {}
+    """Texts given to each operator, and of them those left unchanged, without output and failed; `gold.dropped`,
+    labels that were not true any more. Over all seeds, without what was done before a `--resume`."""
     examples_per_second: float
     peak_memory_megabytes: float
     """10^6 bytes, of the accelerator or of the process."""

@@ -203,3 +203,27 @@ def test_a_run_written_in_python(shop: Workshop, tmp_path: Path) -> None:
     assert isinstance(record, distiller.Record)
     assert isinstance(record.run, Run)
     assert record.run.task.max_length == 16
+
+
+def test_whoever_listens_hears_every_score_of_the_first_seed_over_all_stages(shop: Workshop, tmp_path: Path) -> None:
+    heard: list[tuple[int, float]] = []
+    stages = [{"name": name, "objective": {}, "training": {"evaluations": 2}} for name in ("one", "two")]
+    wish = parse_run(shop.run(tmp_path, stages=stages, seeds=[0, 1]))
+    record = distiller.distil(wish, on_evaluation=lambda step, score: heard.append((step, score)))
+    steps, scores = zip(*heard, strict=True)
+    assert list(steps) == sorted(steps)
+    assert len(steps) == 4 == len(set(steps))
+    found = [entry[f"eval_{record.metric}"] for entry in record.seeds[0].history if f"eval_{record.metric}" in entry]
+    assert list(scores) == found
+
+
+def test_what_a_listener_raises_ends_the_run_without_a_record(shop: Workshop, tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(step: int, score: float) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        distiller.distil(parse_run(shop.run(tmp_path)), on_evaluation=stop)
+    assert not (tmp_path / "out" / "record.json").exists()

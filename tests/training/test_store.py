@@ -1,14 +1,23 @@
 """The folder of things that runs share: whole things only, each built once."""
 
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from distiller.errors import OutputError
-from distiller.training.store import FACTS, Store, default_store, fingerprint
+from distiller.errors import ConfigError, OutputError
+from distiller.training.store import FACTS, LIMIT, Store, default_store, fingerprint
 
 WHAT = {"seed": 1, "rate": 5e-5, "layers": [1, 2]}
 
@@ -89,3 +98,105 @@ def test_a_fingerprint_is_that_of_the_content() -> None:
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
     assert len(fingerprint(None)) == 16
+
+
+# --- a limit ----------------------------------------------------------------------------------------------------
+
+
+def fill(size: int) -> Callable[[Path], None]:
+    return lambda folder: (folder / "content").write_bytes(bytes(size)) and None
+
+
+def aged(store: Store, kind: str, facts: dict[str, int], seconds: int) -> None:
+    os.utime(store.path(kind, facts) / FACTS, (seconds, seconds))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    asked=st.lists(st.integers(0, 7), max_size=12),
+    limit=st.integers(20, 100),
+)
+def test_a_limited_store_forgets_what_was_not_used_for_longest(sizes: list[int], asked: list[int], limit: int) -> None:
+    """Against a list that does the same: newest last; from the front, what is too much goes, but never what is held."""
+    with tempfile.TemporaryDirectory() as root:
+        order: list[int] = []
+        for time_of_use, which in enumerate([*range(len(sizes)), *(one % len(sizes) for one in asked)]):
+            store = Store(Path(root), gigabytes=limit * 1e3 / 1e9)
+            new = store.find("thing", {"n": which}) is None
+            store.get("thing", {"n": which}, fill(1000 * sizes[which] - 20))
+            assert new == (which not in order)
+            aged(store, "thing", {"n": which}, 1000 + time_of_use)
+            store.close()
+            order = [*(other for other in order if other != which), which]
+            while sum(sizes[n] for n in order) > limit and len(order) > 1:
+                order.pop(0)
+            assert {n for n in range(len(sizes)) if store.find("thing", {"n": n})} == set(order)
+        assert not list(Path(root).glob("thing/.*"))
+
+
+def test_what_a_living_process_uses_is_never_removed(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from distiller.training.store import Store\n"
+        "store = Store(Path(sys.argv[1])); store.get('thing', {'n': 0}, lambda folder: None)\n"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    limited = Store(tmp_path, gigabytes=1e-12)
+    Store(tmp_path).get("thing", {"n": 0}, fill(5000))
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        limited.get("thing", {"n": 1}, fill(5000))
+        assert limited.find("thing", {"n": 0})
+        os.kill(other.pid, signal.SIGKILL)  # nothing is left that could let go
+        other.wait()
+    gone = limited.make_room()
+    assert gone == [limited.path("thing", {"n": 0})]
+    assert limited.find("thing", {"n": 1})  # this process still uses it
+    limited.close()
+    assert limited.make_room() == [limited.path("thing", {"n": 1})]
+
+
+def test_what_is_being_built_is_not_removed_and_a_store_without_limit_keeps_all(tmp_path: Path) -> None:
+    limited, free = Store(tmp_path, gigabytes=1e-12), Store(tmp_path)
+
+    def make(folder: Path) -> None:
+        fill(5000)(folder)
+        assert limited.make_room() == []
+
+    assert (free.get("thing", WHAT, make) / "content").stat().st_size == 5000
+    free.close()
+    assert free.make_room() == []
+    assert free.find("thing", WHAT)
+
+
+def test_the_limit_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIMIT, "0.5")
+    assert Store(tmp_path).gigabytes == 0.5
+    assert Store(tmp_path, gigabytes=2).gigabytes == 2
+    monkeypatch.delenv(LIMIT)
+    assert Store(tmp_path).gigabytes is None
+    for wrong in ("many", "-1", "nan"):
+        monkeypatch.setenv(LIMIT, wrong)
+        with pytest.raises(ConfigError, match=f"{LIMIT}.*`{wrong}`"):
+            Store(tmp_path)
+
+
+def test_another_thing_that_will_do_is_taken(tmp_path: Path) -> None:
+    """More layers than were asked for serve as well, but not those of another teacher."""
+    store = Store(tmp_path)
+    wide = store.get("outputs", {"teacher": "a", "layers": [1, 2, 3]}, write)
+
+    def serving(wanted: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
+        return lambda has: has["teacher"] == wanted["teacher"] and set(has["layers"]) >= set(wanted["layers"])
+
+    for wanted, served in (
+        ({"teacher": "a", "layers": [2]}, True),
+        ({"teacher": "b", "layers": [2]}, False),
+        ({"teacher": "a", "layers": [2, 4]}, False),
+    ):
+        made: list[Path] = []
+        got = store.get("outputs", wanted, made.append, serves=serving(wanted))
+        assert (got == wide, not made) == (served, served)

@@ -6,7 +6,21 @@ import warnings
 
 import typer
 
-from distiller.cli import check, components, evaluate, predict, recipes, run, show
+from distiller.cli import (
+    advise,
+    check,
+    components,
+    evaluate,
+    importance,
+    mlm,
+    predict,
+    pseudo_label,
+    recipes,
+    run,
+    show,
+    study,
+    translate,
+)
 from distiller.cli.output import complain
 from distiller.errors import DistillerError
 
@@ -19,7 +33,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, recipes, check, evaluate, predict, show, components):
+for module in (
+    run, recipes, check, evaluate, predict, show, components, study, importance, advise, mlm, translate, pseudo_label,
+):  # fmt: skip
     module.register(app)
 
 

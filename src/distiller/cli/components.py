@@ -13,12 +13,13 @@ def register(app: typer.Typer) -> None:
 def components(
     kind: Annotated[str | None, typer.Argument(help="Only one family, e.g. `mapping`.")] = None,
 ) -> None:
-    """List objectives, mappings, critics, tasks, metrics and students by name.
+    """List objectives, mappings, critics, augmentation operators, tasks, metrics and students by name.
 
     Example:
 
         distiller components intermediate
     """
+    from distiller.augment import AUGMENTERS
     from distiller.cli.output import print_table
     from distiller.errors import ConfigError, did_you_mean
     from distiller.models.students import ARCHITECTURES
@@ -34,6 +35,7 @@ def components(
         "intermediate": INTERMEDIATE,
         "mapping": MAPPING,
         "critic": CRITICS,
+        "augmentation": AUGMENTERS,
         "task": TASKS,
         "metric": METRICS,
     }

@@ -1,12 +1,12 @@
-"""`distiller recipes` and `distiller init`: runs to copy and edit."""
+"""`distiller recipes` and `distiller init`: runs and studies to copy and edit."""
 
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distiller.errors import ConfigError, OutputError, did_you_mean
+from distiller.errors import ConfigError, OutputError
+from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts, translation_texts
 
 if TYPE_CHECKING:
     from distiller.config import Run
@@ -22,12 +22,15 @@ def recipes() -> None:
     """List the recipes that come with Distiller."""
     from distiller.cli.output import print_table
 
-    print_table(["recipe", "what it is"], [(name, summary(text)) for name, text in texts().items()])
+    listed = {**texts(), **study_texts(), **translation_texts()}
+    print_table(["recipe", "what it is"], [(name, summary(text)) for name, text in listed.items()])
 
 
 def init(
     recipe: Annotated[str, typer.Argument(help="A name from `distiller recipes`.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("run.yaml"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write it: run.yaml, or study.yaml for a study.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
     """Write a recipe to a file, to edit and run.
@@ -37,32 +40,16 @@ def init(
         distiller init mi-alpha -o rte.yaml
     """
     text = recipe_text(recipe)
+    study, translation = recipe.startswith(STUDY), recipe in translation_texts()
+    output = output or Path("study.yaml" if study else "run.yaml")
     if output.exists() and not force:
         raise OutputError(f"`{output}` exists", hint="choose another name with -o, or replace it with --force")
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write `{output}`: {error.strerror}", hint="choose another place with -o") from None
-    typer.echo(f"wrote {output}; next: distiller check {output}", err=True)
-
-
-def texts() -> dict[str, str]:
-    """Every recipe by name, as YAML text."""
-    files = [file for file in resources.files("distiller.recipes").iterdir() if file.name.endswith(".yaml")]
-    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}
-
-
-def recipe_text(name: str) -> str:
-    """The YAML of one recipe. Raises `ConfigError` that names the closest one."""
-    known = texts()
-    if name not in known:
-        raise ConfigError(f"no recipe is called `{name}`", hint=did_you_mean(name, list(known)))
-    return known[name]
-
-
-def summary(text: str) -> str:
-    """The first comment line of a recipe."""
-    return text.partition("\n")[0].removeprefix("#").strip()
+    command = "study run" if study else "translate run" if translation else "check"
+    typer.echo(f"wrote {output}; next: distiller {command} {output}", err=True)
 
 
 def load(source: str, overrides: list[str]) -> "Run":
@@ -72,6 +59,9 @@ def load(source: str, overrides: list[str]) -> "Run":
     from distiller.config import load_run, parse_run
 
     is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
-    if is_name:
-        return parse_run(yaml.safe_load(recipe_text(source)), overrides, where=f"recipe {source}")
-    return load_run(source, overrides)
+    if not is_name:
+        return load_run(source, overrides)
+    text = recipe_text(source)
+    if source.startswith(STUDY):
+        raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
+    return parse_run(yaml.safe_load(text), overrides, where=f"recipe {source}")

@@ -79,5 +79,6 @@ def _row(label: str, facts: "ModelFacts", record: "Record") -> list[str]:
 def _score(facts: "ModelFacts", metric: str) -> str:
     if metric not in facts.scores:
         return "–"
-    value = f"{100 * facts.scores[metric]:.1f}"
-    return f"{value} ± {100 * facts.spread[metric].std:.1f}" if metric in facts.spread else value
+    scale, digits = (1, 3) if metric == "rmse" else (100, 1)  # an error in the units of the labels
+    value = f"{scale * facts.scores[metric]:.{digits}f}"
+    return f"{value} ± {scale * facts.spread[metric].std:.{digits}f}" if metric in facts.spread else value

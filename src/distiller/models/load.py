@@ -76,7 +76,7 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
     place = resolve(name)
     if isinstance(place, Path) and not (place / "config.json").is_file():
         raise ModelError(f"`{name}` holds no config.json", hint="name a folder written by `save_pretrained`")
-    with _explained(name):
+    with explained(name):
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     kernel = config._attn_implementation
     if kernel not in KERNELS and not trust_remote_code:  # transformers would download and run it
@@ -92,7 +92,7 @@ def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreT
     place = resolve(name)
     if isinstance(place, Path) and not any(place.glob("*token*")) and not any(place.glob("*vocab*")):
         raise ModelError(f"`{name}` holds no tokenizer", hint="put tokenizer.json or vocab.txt beside config.json")
-    with _explained(name):
+    with explained(name):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise ModelError(
@@ -122,7 +122,7 @@ def load_model(
     place = resolve(name)
     if isinstance(place, Path):
         _check_weights(place, name)
-    with _explained(name), torch.random.fork_rng(devices=[]):
+    with explained(name), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model, report = HEADS[kind].from_pretrained(
             place,
@@ -215,6 +215,22 @@ def weights_fingerprint(model: nn.Module | str | Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def explained(name: str | Path) -> Iterator[None]:
+    """Quiet loading; what `transformers` raises becomes a `ModelError` of one line about the model."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, *LIBRARY_ERRORS) as error:
+        raise _load_error(name, error) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _package_folder(package: str) -> Path:
     try:
         listed = files(package) or []
@@ -281,22 +297,6 @@ def _reorder_outputs(model: PreTrainedModel, order: list[int]) -> None:
         outputs.weight.copy_(outputs.weight[order])
         if outputs.bias is not None:
             outputs.bias.copy_(outputs.bias[order])
-
-
-@contextmanager
-def _explained(name: str | Path) -> Iterator[None]:
-    """Quiet loading; what `transformers` raises becomes one line about the model."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, *LIBRARY_ERRORS) as error:
-        raise _load_error(name, error) from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _load_error(name: str | Path, error: Exception) -> ModelError:

@@ -1,1 +1,42 @@
-"""Runs to copy and edit: one YAML file each, listed by `distiller recipes`."""
+"""Runs, studies and translation runs to copy and edit: one YAML file each, listed by `distiller recipes`."""
+
+from importlib import resources
+
+from distiller.errors import ConfigError, did_you_mean
+
+STUDY = "study-"
+"""How the names of studies begin; every other recipe is a run."""
+
+
+def texts() -> dict[str, str]:
+    """Every recipe of a run by name, as YAML text."""
+    return {name: text for name, text in _all().items() if not name.startswith(STUDY)}
+
+
+def study_texts() -> dict[str, str]:
+    """Every recipe of a study by name, as YAML text."""
+    return {name: text for name, text in _all().items() if name.startswith(STUDY)}
+
+
+def translation_texts() -> dict[str, str]:
+    """Every recipe of a translation run by name, as YAML text."""
+    return _all("translation")
+
+
+def recipe_text(name: str) -> str:
+    """The YAML of one recipe. Raises `ConfigError` that names the closest one."""
+    known = {**_all(), **translation_texts()}
+    if name not in known:
+        raise ConfigError(f"no recipe is called `{name}`", hint=did_you_mean(name, list(known)))
+    return known[name]
+
+
+def summary(text: str) -> str:
+    """The first comment line of a recipe."""
+    return text.partition("\n")[0].removeprefix("#").strip()
+
+
+def _all(folder: str = "") -> dict[str, str]:
+    place = resources.files("distiller.recipes") / folder
+    files = [file for file in place.iterdir() if file.name.endswith(".yaml")]
+    return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}

@@ -11,20 +11,31 @@ import torch
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
-from distiller.config import Run
+from distiller.config import Run, load_run
 from distiller.errors import ConfigError
-from distiller.record import Record
-from distiller.run.output import claim, finish, finished, writing
+from distiller.record import Record, load_record
+from distiller.run.output import finish
 from distiller.run.plan import blueprint
-from distiller.run.seeds import SEEDS, baseline_scores, train_seed
+from distiller.run.seeds import baseline_scores, train_seed
 from distiller.run.setup import encode_splits, prepare
+from distiller.training.callbacks import OnEvaluation
+from distiller.training.output_folder import SEEDS, claim, finished, writing
 
 
-def distil(run: Run, *, resume: bool = False, overwrite: bool = False, console: Console | None = None) -> Record:
+def distil(
+    run: Run,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Console | None = None,
+    on_evaluation: OnEvaluation | None = None,
+) -> Record:
     """Carry out `run` and write its output folder: `student/`, `run.yaml` and, last of all, `record.json`.
 
     With `resume`, what an interrupted run finished is kept and its newest checkpoint continued; a finished run
-    returns its Record. `overwrite` replaces an earlier output. `console` shows progress. Raises `DistillerError`.
+    returns its Record. `overwrite` replaces an earlier output. `console` shows progress. `on_evaluation` hears of every
+    development score of the first seed, with the number of optimisation steps before it; what it raises ends the run.
+    Raises `DistillerError`.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -35,12 +46,17 @@ def distil(run: Run, *, resume: bool = False, overwrite: bool = False, console: 
         raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
     plan = blueprint(run)
     folder = Path(run.output)
-    if resume and (record := finished(folder, plan.run)):
+    if resume and (record := finished(folder, plan.run, load_record)):
         return record
     tokens = encode_splits(plan)
-    claim(folder, plan.run, resume=resume, overwrite=overwrite)
+    claim(folder, plan.run, load_run, resume=resume, overwrite=overwrite)
     with writing(folder):
         setup = prepare(plan, tokens, console)
         baseline = baseline_scores(setup) if run.baseline else None
-        results = [train_seed(setup, seed, folder / SEEDS / str(seed), resume) for seed in run.seeds]
-        return finish(setup, folder, baseline, results, started)
+        results = [
+            train_seed(setup, seed, folder / SEEDS / str(seed), resume, on_evaluation if position == 0 else None)
+            for position, seed in enumerate(run.seeds)
+        ]
+        record = finish(setup, folder, baseline, results, started)
+        setup.store.close()
+        return record

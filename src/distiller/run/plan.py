@@ -1,20 +1,25 @@
 """What a run means in full: published defaults filled in, options checked, consecutive trainings spelt out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distiller import config
+from distiller.augment import check_policy
 from distiller.config import Run
 from distiller.errors import ConfigError
 from distiller.models.load import has_head_for, load_config, load_tokenizer, longest_input, with_labels
 from distiller.models.students import same_vocabulary, student_config, student_tokenizer
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.tasks import load_task
-from distiller.tasks.data import TaskData
+from distiller.tasks.data import Kind, TaskData
 from distiller.training.objective import DistillationObjective, prediction_choice
 from distiller.training.trainer import anatomy
+
+NO_AUGMENTATION = {"gamma1": 0.0, "beta2": 0.0, "gamma2": 0.0}
 
 
 @dataclass(frozen=True)
@@ -97,25 +102,28 @@ def blueprint(run: Run) -> Blueprint:
 
 def resolve(run: Run, data: TaskData) -> Run:
     """`run` with the published defaults filled in for this task, checked for options that contradict each other."""
-    augmented = bool(run.augmentation)
-    if augmented:
-        raise ConfigError(
-            f"no augmentation operator is called `{run.augmentation[0].name}`",
-            hint="this version has none yet; leave `augmentation` empty",
-        )
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
-    stages = [stage.model_copy(update={"objective": _published(stage.objective, data)}) for stage in run.stages]
-    resolved = run.model_copy(update={"task": task, "objective": _published(run.objective, data), "stages": stages})
+    operators = list(check_policy(run.augmentation))
+    stages = [
+        stage.model_copy(update={"objective": published(stage.objective, data.kind, operators)}) for stage in run.stages
+    ]
+    objective = published(run.objective, data.kind, operators)
+    resolved = run.model_copy(update={"task": task, "objective": objective, "stages": stages})
     for stage in stages_of(resolved):
         _check_objective(stage.objective, stage.training)
+        _check_views(stage.objective, operators)
     return resolved
 
 
-def _published(objective: config.Objective, data: TaskData) -> config.Objective:
-    """Weights of appendix G of arXiv:2109.11105, without augmentation."""
-    defaults = {"gamma1": 0.0, "beta2": 0.0, "gamma2": 0.0}
+def published(objective: config.Objective, kind: Kind, operators: Sequence[str]) -> config.Objective:
+    """`objective` with what it leaves open filled in, for a policy of these `operators`, perhaps none.
+
+    Source of the weights: arXiv:2109.11105, appendix G.
+    """
+    defaults: dict[str, Any] = {"gamma1": 0.5, "beta2": 1.0, "gamma2": 0.5} if operators else NO_AUGMENTATION
+    defaults = defaults | {"augmented_label": "gold" if list(operators) == ["mixup"] else "teacher_soft"}
     unset = {name: value for name, value in defaults.items() if getattr(objective, name) is None}
-    prediction = prediction_choice(objective, regression=data.kind == "regression")
+    prediction = prediction_choice(objective, regression=kind == "regression")
     return objective.model_copy(update={**unset, "prediction": prediction})
 
 
@@ -134,6 +142,21 @@ def _check_objective(objective: config.Objective, training: config.Training) -> 
                 f"mapping `emd` cannot update its weights by `{term.loss}`, which may be negative",
                 hint="leave out update_weights, or use another loss",
             )
+
+
+def _check_views(objective: config.Objective, operators: list[str]) -> None:
+    """What weighs the augmented view, and what makes one, must go together."""
+    weighed = bool(objective.beta2 or objective.gamma2)
+    if weighed and not operators:
+        raise ConfigError(
+            "objective.beta2 and gamma2 weigh an augmented view, but no operator makes one",
+            hint="name operators under `augmentation`, or leave out both weights",
+        )
+    if operators and not weighed and not (objective.intermediate and objective.intermediate_weight):
+        raise ConfigError(
+            f"nothing reads what `{'`, `'.join(operators)}` make{'s' if len(operators) == 1 else ''} of the examples",
+            hint="set objective.beta2 (teacher) or objective.gamma2 (labels), or leave out `augmentation`",
+        )
 
 
 def _check_head(plan: Blueprint) -> None:

@@ -1,7 +1,10 @@
 """The trainings of a run: the baseline, and one student for each seed through all stages."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,21 @@ from distiller.run.plan import Stage, stages_of
 from distiller.run.setup import Setup, machine
 from distiller.tasks.encode import Collator
 from distiller.tasks.tokens import scorer
+from distiller.training.callbacks import OnEvaluation
 from distiller.training.device import accelerator
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
+from distiller.training.output_folder import STUDENT
 from distiller.training.shared_work import fine_tune, folder_megabytes, teacher_outputs
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import TeacherCache
 
-SEEDS = "seeds"
-STUDENT = "student"
 RESULT = "result.json"
+
+
+def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Several counts by name, added up."""
+    return dict(sum(map(Counter, counts), Counter()))
 
 
 def baseline_scores(setup: Setup) -> list[dict[str, float]]:
@@ -51,11 +59,15 @@ class Trained:
     result: SeedResult
     seconds: float
     examples_per_second: float
+    seconds_waited: float
+    augmentation: dict[str, int]
     cache_megabytes: float
     notes: list[str]
 
 
-def train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
+def train_seed(
+    setup: Setup, seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None = None
+) -> Trained:
     """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome."""
     if resume and (folder / RESULT).exists():
         return _trained_from(json.loads((folder / RESULT).read_text(encoding="utf-8")))
@@ -69,20 +81,23 @@ def train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
         cached += folder_megabytes(outputs) if outputs else 0.0
         notes += [note] if note else []
         objective = stage.objective
+        layers = setup.plan.objective(stage).layers("teacher")
+        before = sum(one.steps for one in fits)
         fits.append(
             fit(
                 student,
-                setup.job,
+                setup.job(seed),
                 stage.training,
                 objective=objective,
                 folder=folder / stage.name,
                 seed=seed,
                 title=f"{stage.name}, seed {seed}",
                 teacher=setup.teacher,
-                teacher_cache=TeacherCache(outputs) if outputs else None,
+                teacher_cache=TeacherCache(outputs, layers) if outputs else None,
                 console=setup.console,
                 resume=resume,
                 select_best=objective.beta1 > 0 or bool(objective.gamma1),
+                on_evaluation=on_evaluation and partial(_later, on_evaluation, before),
             )
         )
     last = fits[-1]
@@ -100,11 +115,17 @@ def train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
         result,
         seconds=sum(one.seconds for one in fits),
         examples_per_second=last.examples_per_second,
+        seconds_waited=sum(one.seconds_waited for one in fits),
+        augmentation=total(one.augmentation for one in fits),
         cache_megabytes=cached,
         notes=notes,
     )
     write_json(folder / RESULT, {**trained.__dict__, "result": result.model_dump(mode="json")})
     return trained
+
+
+def _later(on_evaluation: OnEvaluation, before: int, step: int, score: float) -> None:
+    on_evaluation(before + step, score)
 
 
 def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:

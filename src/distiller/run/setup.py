@@ -1,8 +1,8 @@
 """What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,15 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from distiller import config
+from distiller.augment import Policy, build_policy
 from distiller.config import Run
 from distiller.models.load import has_head_for, load_model
 from distiller.models.students import build_student
 from distiller.run.plan import Blueprint
-from distiller.tasks.data import TaskData
+from distiller.tasks.data import AnySplit, TaskData
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.tokens import Tokens, encode_split, scorer
+from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import PairedSplit, ViewCollator
 from distiller.training.device import Attention, Precision, accelerator, choose_attention, choose_precision
 from distiller.training.evaluate import predict_logits
@@ -37,6 +39,8 @@ class Setup:
     """In the student's tokens."""
     teacher_splits: Mapping[str, EncodedSplit]
     """In the teacher's tokens; the same objects where both share a vocabulary."""
+    policy: Policy
+    """What augments the training examples, perhaps nothing."""
     console: Console | None
 
     @property
@@ -71,16 +75,30 @@ class Setup:
         """What a training of the student on the gold labels alone reads."""
         return _job(self.plan, self.splits, self.plan.student_tokenizer)
 
-    @cached_property
-    def job(self) -> Job:
-        """What a training of the student reads."""
-        if not self.paired:
-            return self.label_job
-        return replace(
-            self.label_job,
-            train=PairedSplit(self.splits["train"], self.teacher_splits["train"]),
-            collate=ViewCollator(Collator(self.plan.student_tokenizer), Collator(self.plan.teacher_tokenizer)),
-        )
+    def job(self, seed: int) -> Job:
+        """What a distillation of the student reads; `seed` decides the augmentation."""
+        train: Any = self.splits["train"]
+        if self.paired:
+            train = PairedSplit(train, self.teacher_splits["train"])
+        if self.run.augmentation:
+            source = self.data.splits["train"]
+            labels = self.data.label_names or []
+            train = AugmentedSplit(train, source, self.policy, self._encoders(), labels=labels, seed=seed)
+        teacher = Collator(self.plan.teacher_tokenizer) if self.paired else None
+        student = Collator(self.plan.student_tokenizer)
+        collate = ViewCollator(student, teacher, mixup=self.policy.mixup, seed=seed)
+        return replace(self.label_job, train=train, collate=collate)
+
+    def _encoders(self) -> dict[str, Callable[[AnySplit], EncodedSplit]]:
+        """How augmented rows become tokens, for the student and for a teacher that reads others."""
+        tokenizers = {"student": self.plan.student_tokenizer}
+        if self.paired:
+            tokenizers["teacher"] = self.plan.teacher_tokenizer
+        # what grew beyond the limit is cut, whatever the task says of its own rows
+        task = self.run.task.model_copy(update={"truncate": True})
+        assert task.max_length is not None
+        encode = partial(encode_split, task=task, max_length=task.max_length, unanswered=True)
+        return {role: partial(encode, tokenizer=tokenizer) for role, tokenizer in tokenizers.items()}
 
 
 def encode_splits(plan: Blueprint) -> tuple[Tokens, Tokens]:
@@ -92,6 +110,9 @@ def encode_splits(plan: Blueprint) -> tuple[Tokens, Tokens]:
 def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | None = None) -> Setup:
     """Load the teacher, and fine-tune it if need be."""
     store = Store(Path(plan.run.cache).expanduser() if plan.run.cache else None)
+    run = plan.run
+    policy = build_policy(run.augmentation, refresh=run.augmentation_refresh, cache=store.root / "augmentation.sqlite")
+    policy.prepare()  # what is missing is said before the teacher is trained
     splits, teacher_splits = tokens
     teacher, teacher_scores = _teacher(plan, store, teacher_splits, console)
     return Setup(
@@ -101,6 +122,7 @@ def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | N
         teacher_scores=teacher_scores,
         splits=splits,
         teacher_splits=teacher_splits,
+        policy=policy,
         console=console,
     )
 

@@ -204,6 +204,17 @@ class TaskData:
         return hashlib.sha256(json.dumps([self.kind, self.labels, splits]).encode()).hexdigest()
 
 
+def texts_of(split: AnySplit) -> list[str]:
+    """Every different text of a split, in order: both of a pair, sentences joined, questions and contexts."""
+    if isinstance(split, TaggedSplit):
+        found: Iterable[str] = (" ".join(words) for words in split.words)
+    elif isinstance(split, QuestionSplit):
+        found = (*split.questions, *split.contexts)
+    else:
+        found = (*split.texts, *(split.pairs or ()))
+    return list(dict.fromkeys(found))
+
+
 def sample(rows: int, size: int, *, seed: int) -> list[int]:
     """`size` of the positions 0 … `rows` - 1, in ascending order; all of them when there are no more.
 

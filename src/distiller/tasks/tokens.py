@@ -20,13 +20,28 @@ Tokens = Mapping[str, EncodedSplit]
 """Splits in tokens, by name."""
 
 
-def encode_split(split: AnySplit, tokenizer: "PreTrainedTokenizerBase", task: Task, max_length: int) -> EncodedSplit:
-    """`split` in the tokens of `tokenizer`, at most `max_length` of them a row. Raises as the kind's encoder does."""
+def encode_split(
+    split: AnySplit,
+    tokenizer: "PreTrainedTokenizerBase",
+    task: Task,
+    max_length: int,
+    *,
+    unanswered: bool = False,
+) -> EncodedSplit:
+    """`split` in the tokens of `tokenizer`, at most `max_length` of them a row. Raises as the kind's encoder does.
+
+    `unanswered` admits questions without an answer in any window, as augmented ones may be.
+    """
     if isinstance(split, TaggedSplit):
         return encode_tagged(split, tokenizer, max_length, task.truncate)
     if isinstance(split, QuestionSplit):
         encoded = encode_questions(
-            split, tokenizer, max_length, stride=task.stride, max_question_length=task.max_question_length
+            split,
+            tokenizer,
+            max_length,
+            stride=task.stride,
+            max_question_length=task.max_question_length,
+            unanswered=unanswered,
         )
         if encoded.truncated and not task.truncate:
             raise DataError(

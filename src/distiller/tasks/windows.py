@@ -46,14 +46,15 @@ def encode_questions(
     stride: int = 128,
     max_question_length: int = 64,
     model_limit: int | None = None,
+    unanswered: bool = False,
 ) -> EncodedQuestions:
     """Windows of `max_length` tokens, each a question and as much of its context as fits; they overlap by `stride`.
 
     Questions are cut at `max_question_length` tokens, and `truncated` counts them. The labels of a window are the
     first of the question's answers that lies in it as a whole. Raises `ConfigError` if `max_length` exceeds
     `model_limit` or leaves too little room for the context, `DataError` if the answers are known but no window holds
-    one, `ModelError` for a tokenizer that cannot tell where tokens come from. Source of the windows: Devlin et al.
-    2019, arXiv:1810.04805.
+    one (unless `unanswered`), `ModelError` for a tokenizer that cannot tell where tokens come from. Source of the
+    windows: Devlin et al. 2019, arXiv:1810.04805.
     """
     check_max_length(max_length, tokenizer, pairs=True, model_limit=model_limit)
     template = _template(tokenizer)
@@ -71,7 +72,7 @@ def encode_questions(
         found += windows
         numbers += [(row, begins[one] + window.begin) for window in windows]
     labels = None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64)
-    if labels is not None and (labels == IGNORED).all():
+    if labels is not None and not unanswered and (labels == IGNORED).all():
         raise DataError(
             f"split `{split.name}`: none of its {len(found)} windows holds an answer as a whole, so there is nothing "
             f"to learn (task.max_length is {max_length}, task.stride {stride})",

@@ -7,22 +7,29 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from distiller.training.mixing import MixupOptions, draw, label_weights, mixed
 from distiller.training.view import Totals
 
 Batch = dict[str, Any]
+COUNTS = "augmentation"
+"""Part of a batch: what happened while its texts were augmented, by name."""
+NESTED = ("augmented", "teacher", "epoch", COUNTS)
+"""Parts of a feature that are no column of the student's batch."""
 POOL = 50
 """Batches whose examples are sorted together: enough for little padding, few enough for random company."""
 
 
-class LengthBucketSampler(Sampler[int]):
+class LengthBucketSampler(Sampler[Any]):
     """A random order of examples in which each run of `batch_size` has similar lengths.
 
     The order depends on (seed, epoch) alone, so an interrupted epoch is resumed exactly. Batches come in random
-    order; only the last, smaller one keeps its place.
+    order; only the last, smaller one keeps its place. With `epochs` it gives `(epoch, example)`: what a data set
+    needs that makes something new of each example in every epoch, in whichever process it is read.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, epochs: bool = False) -> None:
         self.lengths = torch.as_tensor(lengths)
+        self.epochs = epochs
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
@@ -34,7 +41,7 @@ class LengthBucketSampler(Sampler[int]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch)
         order = torch.randperm(len(self), generator=generator)
         pools = [pool[self.lengths[pool].argsort()] for pool in order.split(POOL * self.batch_size)]
@@ -42,7 +49,8 @@ class LengthBucketSampler(Sampler[int]):
         full = [batch for batch in batches if len(batch) == self.batch_size]
         rest = [batch for batch in batches if len(batch) < self.batch_size]
         shuffled = [full[i] for i in torch.randperm(len(full), generator=generator)]
-        return iter(torch.cat([*shuffled, *rest]).tolist())
+        rows = torch.cat([*shuffled, *rest]).tolist()
+        return iter([(self.epoch, row) for row in rows] if self.epochs else rows)
 
 
 class SortedByLength:
@@ -83,25 +91,48 @@ class PairedSplit:
 class ViewCollator:
     """Pads each view with the student's collator; the key `teacher` holds the teacher's own tokens, if they differ.
 
-    A feature may carry `augmented`, a second feature of the same form: the augmented view.
+    A feature may carry `augmented`, a second feature of the same form: the augmented view. With `mixup` the examples
+    of that view are mixed, by a draw that depends on `seed`, the epoch and the examples alone. What was counted while
+    they were augmented is handed on.
     """
 
     def __init__(
         self,
         student: Callable[[list[Mapping[str, Any]]], Batch],
         teacher: Callable[[list[Mapping[str, Any]]], Batch] | None = None,
+        *,
+        mixup: MixupOptions | None = None,
+        seed: int = 0,
     ) -> None:
         self.student = student
         self.teacher = teacher
+        self.mixup = mixup
+        self.seed = seed
 
     def __call__(self, features: list[Mapping[str, Any]]) -> Batch:
         """The nested batch of these features."""
-        nested = ("augmented", "teacher")
-        batch = self.student([{k: v for k, v in feature.items() if k not in nested} for feature in features])
+        batch = self._tokens(features)
+        if "augmented" in features[0]:
+            batch["augmented"] = self._augmented(features)
+        if COUNTS in features[0]:
+            batch[COUNTS] = features[0][COUNTS]
+        return batch
+
+    def _tokens(self, features: Sequence[Mapping[str, Any]]) -> Batch:
+        batch = self.student([{k: v for k, v in feature.items() if k not in NESTED} for feature in features])
         if "teacher" in features[0] and self.teacher is not None:
             batch["teacher"] = self.teacher([feature["teacher"] for feature in features])
-        if "augmented" in features[0]:
-            batch["augmented"] = self([feature["augmented"] for feature in features])
+        return batch
+
+    def _augmented(self, features: Sequence[Mapping[str, Any]]) -> Batch:
+        batch = self._tokens([feature["augmented"] for feature in features])
+        if self.mixup is None:
+            return batch
+        examples = [feature["example_id"] for feature in features]
+        mix = draw(len(features), self.mixup, (self.seed, features[0].get("epoch", 0), *examples))
+        batch = mixed(batch, mix, mask=self.mixup.mask)
+        if "teacher" in batch:
+            batch["teacher"] = mixed(batch["teacher"], mix, mask=self.mixup.mask)
         return batch
 
 
@@ -127,9 +158,10 @@ def _counted(view: Batch) -> Totals:
     mask = mask if mask is not None else torch.ones_like(view["input_ids"])
     outputs, labels = view.get("output_mask"), view.get("labels")
     examples = torch.full_like(mask.sum(), len(mask))
+    spread = labels is not None and labels.dim() > 1  # several labels for each example, perhaps not all of them there
     return Totals(
         examples=examples,
         tokens=mask.sum(),
         outputs=mask.sum() if outputs is None else outputs.sum(),
-        labels=examples if labels is None or labels.dim() == 1 else (labels != -100).sum(),
+        labels=label_weights(view).sum() if spread else examples,
     )

@@ -1,11 +1,15 @@
 """What a training shows and measures while it runs: progress on stderr, and time without evaluation."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
+
+OnEvaluation = Callable[[int, float], None]
+"""Hears of (optimisation step, development score)."""
 
 
 class Stopwatch(TrainerCallback):
@@ -47,6 +51,19 @@ class LastStepCounts(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_evaluate = control.should_save = True
         control.should_log = control.should_log or control.should_save
+
+
+class Reporter(TrainerCallback):
+    """Tells `on_evaluation` of every development score."""
+
+    def __init__(self, metric: str, on_evaluation: OnEvaluation) -> None:
+        self.metric = f"eval_{metric}"
+        self.tell = on_evaluation
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+        """Hand on the score and the step."""
+        if metrics and self.metric in metrics:
+            self.tell(state.global_step, metrics[self.metric])
 
 
 class ProgressBar(TrainerCallback):

@@ -15,8 +15,9 @@ from transformers.trainer_callback import PrinterCallback
 
 from distiller import config
 from distiller.errors import MissingPackageError, RunError
+from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import SortedByLength
-from distiller.training.callbacks import LastStepCounts, ProgressBar, Stopwatch
+from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
 from distiller.training.device import accelerator, choose_precision
 from distiller.training.teacher_cache import TeacherCache
 from distiller.training.trainer import DistillationTrainer
@@ -47,6 +48,10 @@ class Fit:
     steps: int
     seconds: float
     examples_per_second: float
+    seconds_waited: float
+    """Of `seconds`, those in which the training waited for its next batch."""
+    augmentation: dict[str, int]
+    """What the augmentation policy counted."""
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -64,9 +69,11 @@ def fit(
     console: Console | None = None,
     resume: bool = False,
     select_best: bool = True,
+    on_evaluation: OnEvaluation | None = None,
 ) -> Fit:
     """Train `model` in place; it ends with the weights of its best development score (or, if not `select_best`, the
-    last). Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued."""
+    last). Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation`
+    hears (step, development score)."""
     arguments = training_arguments(training, folder, seed=seed, job=job, objective=objective, select_best=select_best)
     watch = Stopwatch()
     callbacks: list[Any] = [watch, LastStepCounts()]
@@ -76,6 +83,8 @@ def fit(
         callbacks.append(TensorBoardCallback(_summary_writer(folder / "tensorboard")))
     if training.patience is not None and select_best:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
+    if on_evaluation is not None:
+        callbacks.append(Reporter(job.metric, on_evaluation))
     dev = SortedByLength(job.dev, job.dev.lengths)
     trainer = DistillationTrainer(
         model,
@@ -93,26 +102,26 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     try:
-        trainer.train(resume_from_checkpoint=_newest_checkpoint(folder) if resume else None)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(folder) if resume else None)
     except RunError as error:
         raise RunError(f"{title}: {error.message}", hint=error.hint) from None
     finally:
         for callback in callbacks:
             if isinstance(callback, ProgressBar):
                 callback.close()
-    history = [
-        _repeatable(entry) for entry in trainer.state.log_history if _repeatable(entry).keys() - {"step", "epoch"}
-    ]
+    history = [repeatable(entry) for entry in trainer.state.log_history if repeatable(entry).keys() - {"step", "epoch"}]
     evaluations = [entry for entry in history if f"eval_{job.metric}" in entry]
     best = max(evaluations, key=lambda entry: entry[f"eval_{job.metric}"]) if select_best else evaluations[-1]
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     trainer.distillation.reader.close()
     return Fit(
-        scores=_scores(best),
+        scores=development_scores(best),
         best_step=int(best["step"]),
         steps=trainer.state.global_step,
         seconds=watch.seconds,
         examples_per_second=watch.steps * training.batch_size * training.accumulate / max(watch.seconds, 1e-9),
+        seconds_waited=trainer.seconds_waited,
+        augmentation=dict(sorted(trainer.augmentation.items())),
         history=history,
     )
 
@@ -153,6 +162,7 @@ def training_arguments(
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         dataloader_drop_last=drops,
+        dataloader_num_workers=_workers(training, job),
         dataloader_pin_memory=torch.accelerator.is_available(),
         eval_strategy="steps",
         eval_steps=every,
@@ -168,11 +178,19 @@ def training_arguments(
     )
 
 
-def _scores(entry: Mapping[str, float]) -> dict[str, float]:
+def _workers(training: config.Training, job: Job) -> int:
+    """Processes beside the training: by default one where text is rewritten."""
+    if training.workers is not None:
+        return training.workers
+    return int(isinstance(job.train, AugmentedSplit) and bool(job.train.policy.steps))
+
+
+def development_scores(entry: Mapping[str, float]) -> dict[str, float]:
+    """The scores of an evaluation's log line, by name."""
     return {name.removeprefix("eval_"): value for name, value in entry.items() if name.startswith("eval_")}
 
 
-def _repeatable(entry: Mapping[str, float]) -> dict[str, float]:
+def repeatable(entry: Mapping[str, float]) -> dict[str, float]:
     """A log line without what the clock decides, or the number of times a training was resumed."""
     changing = ("runtime", "per_second", "total_flos", "train_loss")
     return {name: value for name, value in entry.items() if not name.endswith(changing)}
@@ -188,7 +206,7 @@ def _summary_writer(folder: Path) -> Any:
     return SummaryWriter(str(folder))
 
 
-def _newest_checkpoint(folder: Path) -> str | None:
+def newest_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint whose last-written file is there; an interrupted save is passed over."""
     whole = [path.parent for path in (folder / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")]
     newest = max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)

@@ -175,7 +175,7 @@ class DistillationObjective(nn.Module):
         self.prediction = prediction_choice(objective, regression=kind == "regression")
         self.prediction_options = PREDICTION.options(self.prediction.name, self.prediction.options)
         self.readout = READOUTS[kind]
-        self.augmented_label = objective.augmented_label
+        self.augmented_label = objective.augmented_label or "teacher_soft"
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)
         terms = [term for term in objective.intermediate if term.weight > 0 and objective.intermediate_weight > 0]
@@ -217,21 +217,21 @@ class DistillationObjective(nn.Module):
                 loss = partial(PREDICTION[self.prediction.name].function, **self.prediction_options)
                 parts.append(("prediction", beta, self.readout.soft(loss, view)))
             if gamma > 0:
-                parts.append(("label", gamma, self.readout.hard(view, self._labels(name, view))))
+                parts.append(("label", gamma, self._label_loss(name, view)))
         for label, term in zip(self.term_names, self.terms, strict=True):
             assert isinstance(term, IntermediateTerm)
             parts.append((label, self.intermediate_weight * term.weight, term(view)))
         return parts
 
-    def _labels(self, name: str, view: View) -> Tensor:
-        if name == "original" or self.augmented_label == "gold":
-            if view.labels is None:
-                raise ConfigError(
-                    f"the {name} view has a label term but its examples have no label",
-                    hint="set gamma1 and gamma2 to 0, or give labels",
-                )
-            return view.labels
-        return self.readout.teacher_label(view, self.augmented_label == "teacher_hard")
+    def _label_loss(self, name: str, view: View) -> Tensor:
+        if name != "original" and self.augmented_label != "gold":
+            return self.readout.imitated(view, self.augmented_label == "teacher_hard")
+        if view.labels is None:
+            raise ConfigError(
+                f"the {name} view has a label term but its examples have no label",
+                hint="set gamma1 and gamma2 to 0, or give labels",
+            )
+        return self.readout.gold(view)
 
 
 def view_weights(objective: config.Objective) -> dict[str, tuple[float, float]]:

@@ -21,71 +21,94 @@ Loss = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Readout:
-    """One kind of task: its soft term, its label term, and what the teacher's label for an example is."""
+    """One kind of task: three ways to compare the student's outputs, each a scalar mean over the optimisation step."""
 
     soft: Callable[[Loss, View], Tensor]
-    """A prediction objective, averaged over what counts in the optimisation step."""
-    hard: Callable[[View, Tensor], Tensor]
-    """The label loss for class ids, probabilities or numbers, averaged likewise."""
-    teacher_label: Callable[[View, bool], Tensor]
-    """The teacher's own label, soft or (if the flag says so) hard."""
+    """A prediction objective against the teacher's outputs."""
+    gold: Callable[[View], Tensor]
+    """The label loss against the view's own labels; those of mixed examples are mixed."""
+    imitated: Callable[[View, bool], Tensor]
+    """The label loss against what the teacher says: its probabilities or, with the flag, its best class."""
+
+
+# --- one output per example ------------------------------------------------------------------------------------------
 
 
 def _example_soft(loss: Loss, view: View) -> Tensor:
     return loss(view.student.logits, _teacher(view).logits).sum() / view.totals.examples
 
 
-def _class_hard(view: View, labels: Tensor) -> Tensor:
+def _class_gold(view: View) -> Tensor:
+    return _mixed_loss(view, view.student.logits).sum() / view.totals.examples
+
+
+def _class_imitated(view: View, hard: bool) -> Tensor:
+    labels = _teacher_classes(_teacher(view).logits, hard)
     return LABEL["cross_entropy"].function(view.student.logits, labels).sum() / view.totals.examples
 
 
-def _number_hard(view: View, labels: Tensor) -> Tensor:
+def _number_gold(view: View) -> Tensor:
+    labels = _labels(view) if view.mix is None else view.mix.blend(_labels(view))
     return LABEL["squared_error"].function(view.student.logits, labels).sum() / view.totals.examples
 
 
-def _class_label(view: View, hard: bool) -> Tensor:
-    scores = _teacher(view).logits.float()
-    return scores.argmax(-1) if hard else scores.softmax(-1)
+def _number_imitated(view: View, hard: bool) -> Tensor:
+    labels = _teacher(view).logits.float().squeeze(-1)
+    return LABEL["squared_error"].function(view.student.logits, labels).sum() / view.totals.examples
 
 
-def _number_label(view: View, hard: bool) -> Tensor:
-    return _teacher(view).logits.float().squeeze(-1)
+# --- one output per token --------------------------------------------------------------------------------------------
 
 
 def _token_soft(loss: Loss, view: View) -> Tensor:
     return (loss(view.student.logits, _teacher(view).logits) * _mask(view)).sum() / view.totals.outputs
 
 
-def _token_hard(view: View, labels: Tensor) -> Tensor:
+def _token_gold(view: View) -> Tensor:
+    return _mixed_loss(view, view.student.logits).sum() / view.totals.labels
+
+
+def _token_imitated(view: View, hard: bool) -> Tensor:
+    labels = _teacher_classes(_teacher(view).logits, hard)
     values = LABEL["cross_entropy"].function(view.student.logits, labels)
-    if labels.is_floating_point():
-        return (values * _mask(view)).sum() / view.totals.outputs
-    return values.sum() / view.totals.labels
+    return (values * _mask(view)).sum() / view.totals.outputs
 
 
-def _token_label(view: View, hard: bool) -> Tensor:
-    found = _class_label(view, hard)
-    return found.masked_fill(_mask(view) == 0, -100) if hard else found
+# --- two distributions over positions --------------------------------------------------------------------------------
 
 
 def _span_soft(loss: Loss, view: View) -> Tensor:
-    valid = _mask(view).bool()[:, None, :].expand(-1, 2, -1)
+    valid = _answers(view)
     values = loss(_positions(view.student), _positions(_teacher(view)), valid)
     return (values * valid.any(-1)).mean(1).sum() / view.totals.examples
 
 
-def _span_hard(view: View, labels: Tensor) -> Tensor:
-    valid = _mask(view).bool()[:, None, :].expand(-1, 2, -1)
+def _span_gold(view: View) -> Tensor:
+    return _mixed_loss(view, mask_positions(_positions(view.student), _answers(view))).sum() / view.totals.labels
+
+
+def _span_imitated(view: View, hard: bool) -> Tensor:
+    valid = _answers(view)
+    labels = _teacher_classes(mask_positions(_positions(_teacher(view)).float(), valid), hard)
     values = LABEL["cross_entropy"].function(mask_positions(_positions(view.student), valid), labels)
-    if labels.is_floating_point():
-        return (values * valid.any(-1)).mean(1).sum() / view.totals.examples
-    return values.sum() / view.totals.labels
+    return (values * valid.any(-1)).mean(1).sum() / view.totals.examples
 
 
-def _span_label(view: View, hard: bool) -> Tensor:
-    valid = _mask(view).bool()[:, None, :].expand(-1, 2, -1)
-    scores = mask_positions(_positions(_teacher(view)).float(), valid)
-    return scores.argmax(-1).masked_fill(~valid.any(-1), -100) if hard else scores.softmax(-1)
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _mixed_loss(view: View, scores: Tensor) -> Tensor:
+    """Cross-entropy with the gold classes; of a mixed example λ · its own loss + (1 - λ) · that of its partner's."""
+    labels = _labels(view)
+    own = LABEL["cross_entropy"].function(scores, labels)
+    if view.mix is None:
+        return own
+    weight = view.mix.weight.view(-1, *[1] * (own.dim() - 1))
+    return weight * own + (1 - weight) * LABEL["cross_entropy"].function(scores, labels[view.mix.partner])
+
+
+def _teacher_classes(scores: Tensor, hard: bool) -> Tensor:
+    return scores.argmax(-1) if hard else scores.float().softmax(-1)
 
 
 def _positions(signals: Signals) -> Tensor:
@@ -93,9 +116,19 @@ def _positions(signals: Signals) -> Tensor:
     return signals.logits.transpose(1, 2)
 
 
+def _answers(view: View) -> Tensor:
+    """Where an answer may start or end, `[b, 2, l]`."""
+    return _mask(view).bool()[:, None, :].expand(-1, 2, -1)
+
+
 def _teacher(view: View) -> Signals:
     assert view.teacher is not None
     return view.teacher
+
+
+def _labels(view: View) -> Tensor:
+    assert view.labels is not None
+    return view.labels
 
 
 def _mask(view: View) -> Tensor:
@@ -104,8 +137,8 @@ def _mask(view: View) -> Tensor:
 
 
 READOUTS: dict[Kind, Readout] = {
-    "classification": Readout(_example_soft, _class_hard, _class_label),
-    "regression": Readout(_example_soft, _number_hard, _number_label),
-    "tagging": Readout(_token_soft, _token_hard, _token_label),
-    "qa": Readout(_span_soft, _span_hard, _span_label),
+    "classification": Readout(_example_soft, _class_gold, _class_imitated),
+    "regression": Readout(_example_soft, _number_gold, _number_imitated),
+    "tagging": Readout(_token_soft, _token_gold, _token_imitated),
+    "qa": Readout(_span_soft, _span_gold, _span_imitated),
 }

@@ -95,7 +95,16 @@ def teacher_outputs(
         "device": teacher.device.type,
         "torch": torch.__version__,
     }
-    return store.get("teacher-outputs", facts, lambda folder: _write_outputs(folder, teacher, split, collate)), None
+    same = facts.keys() - {"layers"}
+
+    def serves(other: dict[str, Any]) -> bool:
+        """More layers than are needed will do: the trials of a study ask for different ones."""
+        return all(other.get(name) == facts[name] for name in same) and {*other["layers"]} >= {*facts["layers"]}
+
+    def make(folder: Path) -> None:
+        _write_outputs(folder, teacher, split, collate)
+
+    return store.get("teacher-outputs", facts, make, serves=serves), None
 
 
 def _write_outputs(
@@ -120,7 +129,7 @@ def folder_megabytes(folder: Path) -> float:
 
 def _what_decides(training: config.Training) -> dict[str, Any]:
     """Training fields that change the result; the rest is about speed and show."""
-    show = {"tensorboard", "log_every", "cache_teacher", "cache_gb", "threads", "head_learning_rate"}
+    show = {"tensorboard", "log_every", "cache_teacher", "cache_gb", "threads", "workers", "head_learning_rate"}
     return training.model_dump(exclude=show) | {"torch": torch.__version__}
 
 

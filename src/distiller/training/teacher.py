@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
 from distiller.training.device import Precision
+from distiller.training.mixing import embedded
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -37,7 +38,7 @@ class FrozenTeacher:
         """What the teacher makes of a batch on its device; the tensors may take part in a student's graph."""
         dtype = AUTOCAST.get(self.precision)
         with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
-            signals = self._reader(inputs)
+            signals = self._reader(embedded(self.model, inputs))
         # A clone made outside inference mode may be saved for the student's backward pass.
         return Signals(
             signals.logits.clone(),

@@ -6,7 +6,7 @@ re-batching and resuming cannot change what is read.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import torch
@@ -18,11 +18,11 @@ META = "meta.json"
 
 
 class TeacherCache:
-    """Reads what `build_teacher_cache` wrote; files are memory-mapped, so opening costs nothing."""
+    """Reads what `build_teacher_cache` wrote, or some `layers` of it; files are memory-mapped, so opening is free."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, layers: Collection[int] | None = None) -> None:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
-        self.layers: list[int] = meta["layers"]
+        self.layers: list[int] = meta["layers"] if layers is None else sorted(layers)
         self.offsets = torch.tensor([0, *meta["lengths"]]).cumsum(0)
         examples, tokens = len(meta["lengths"]), int(self.offsets[-1])
         self.per_token: bool = meta["per_token"]

@@ -5,6 +5,8 @@ the whole optimisation step, component losses in the log, and checkpoints whose 
 """
 
 import math
+import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from transformers import PretrainedConfig, PreTrainedModel, Trainer, set_seed
 from distiller import config
 from distiller.errors import ConfigError, RunError
 from distiller.models.signals import SignalReader, Signals
-from distiller.training.batching import Batch, LengthBucketSampler, count, views_of
+from distiller.training.augmented import AugmentedSplit
+from distiller.training.batching import COUNTS, Batch, LengthBucketSampler, count, views_of
+from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import Anatomy, DistillationObjective
 from distiller.training.readout import Kind
 from distiller.training.teacher import FrozenTeacher
@@ -57,11 +61,12 @@ class DistillationModel(nn.Module):
             return self.student(**inputs)
         compared = {
             name: View(
-                student=self.reader(view),
+                student=self.reader(embedded(self.student, view)),
                 teacher=teacher[name] if teacher else None,
                 labels=view.get("labels"),
                 totals=totals[name],
                 output_mask=view.get("output_mask"),
+                mix=mix_of(view),
             )
             for name, view in views.items()
         }
@@ -92,7 +97,11 @@ class DistillationTrainer(Trainer):
         head_learning_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
-        wish = objective if isinstance(objective, config.Objective) else config.Objective(**(objective or {}))
+        wish = (
+            objective
+            if isinstance(objective, config.Objective)
+            else config.parse(config.Objective, objective or {}, where="objective")
+        )
         set_seed(kwargs["args"].seed)  # as `Trainer` does, but before projections and critics are drawn
         parts = DistillationObjective(
             wish,
@@ -120,6 +129,8 @@ class DistillationTrainer(Trainer):
         self.head_learning_rate = head_learning_rate
         self.teacher_cache = teacher_cache
         self.teacher = self._freeze(teacher) if teacher is not None and parts.needs_teacher else None
+        self.augmentation: Counter[str] = Counter()
+        self.seconds_waited = 0.0
         self._components: dict[str, Tensor] = {}
         self._component_steps = 0
 
@@ -140,11 +151,14 @@ class DistillationTrainer(Trainer):
         batches: list[Batch] = []
         if self.state.global_step >= self.state.max_steps:  # resumed after its last step: `Trainer` would take another
             return batches, {}
+        started = time.perf_counter()
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
             if batch is None:
                 break
+            self.augmentation.update(batch.pop(COUNTS, {}))
             batches.append(batch)
+        self.seconds_waited += time.perf_counter() - started
         return batches, self._totals(batches)
 
     def compute_loss(
@@ -238,7 +252,7 @@ class DistillationTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LengthBucketSampler(lengths, batch_size, seed)
+        return LengthBucketSampler(lengths, batch_size, seed, epochs=isinstance(dataset, AugmentedSplit))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW over four groups: student and parts of the objective, each with and without weight decay."""

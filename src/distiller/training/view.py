@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from distiller.models.signals import Signals
+from distiller.training.mixing import Mix
 
 
 class Totals(NamedTuple):
@@ -30,3 +31,5 @@ class View:
     totals: Totals
     output_mask: Tensor | None = None
     """`[b, l]`, 1 at tokens whose outputs count: real words for tagging, possible answers for question answering."""
+    mix: Mix | None = None
+    """How the examples of this view were mixed, if they were."""

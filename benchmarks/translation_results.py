@@ -1,0 +1,178 @@
+"""The translation table of docs/results.md: Multi30k German→English, two students, every method of the slides.
+
+    python benchmarks/translation_results.py run --data ../shared/data/de-en/multi30k --out outputs/translation
+    python benchmarks/translation_results.py table --out outputs/translation
+
+Each cell is one translation run in a process of one thread. Run files, logs and Records stay in `--out`, so the
+command can be repeated after an interruption. The vocabulary, the teacher and its translations are made once.
+About two hours on two cores with the defaults; `--scale 0.01 --cells slim-1x1.baseline` tries the path in a minute.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distiller.translation.config import load_translation
+from distiller.translation.record import TranslationRecord, load_translation_record
+
+SIZES = {"width": 128, "ffn": 512, "heads": 4}
+"""One width for all, as layer-sampled initialisation and the cosine ask for; the slides' wide students share it too."""
+TEACHER = {"encoder_layers": 6, "decoder_layers": 3, **SIZES, "dropout": 0.2}
+STUDENTS = {"slim-1x1": (1, 1), "slim-3x3": (3, 3)}
+TEMPERATURES = {0.5: 1.0, 1.0: 1.0, 2.0: 2.0, 5.0: 40.0}
+"""Temperature to the slides' weight of the word-level term."""
+RATIOS = [0.1, 0.34, 0.66, 0.9]
+"""Share of gold pairs when mixing."""
+BEAM = {"decoding": {"beam": 4, "length_penalty": 0.6}}
+WORD = {"nll": 1.0, "word_kd": 1.0, "prediction": {"name": "kl", "options": {"scale_T2": False}}}
+
+
+def methods() -> dict[str, dict[str, Any]]:
+    """What each row of the table changes in a run."""
+    found: dict[str, dict[str, Any]] = {"baseline": {}}
+    for temperature, weight in TEMPERATURES.items():
+        options = {"temperature": temperature, "scale_T2": False}
+        prediction = {"name": "kl", "options": options}
+        found[f"word-kd-T{temperature:g}"] = {"objective": {"nll": 1.0, "word_kd": weight, "prediction": prediction}}
+    found["triple"] = {"objective": {**WORD, "cosine": 1.0}}
+    found["triple-init"] = {"objective": {**WORD, "cosine": 1.0}, "student": {"init": "teacher"}}
+    found["sequence-greedy"] = {"sequence": {"decoding": {"beam": 1}}}
+    found["sequence-beam"] = {"sequence": BEAM}
+    for ratio in RATIOS:
+        found[f"mixed-gold-{ratio:g}"] = {"sequence": {**BEAM, "gold_ratio": ratio}}
+    found["hybrid"] = {"objective": WORD, "sequence": {**BEAM, "gold_ratio": 0.66}}
+    found["low-data"] = {**found["hybrid"], "corpus": {"fraction": 0.05}}
+    found["low-data-baseline"] = {"corpus": {"fraction": 0.05}}
+    return found
+
+
+MAIN = ["baseline", "word-kd-T1", "triple", "triple-init", "sequence-beam", "hybrid"]
+"""What the larger student is trained with by default; the smaller one has every row."""
+
+
+def chosen(given: argparse.Namespace) -> list[tuple[str, str]]:
+    """Student and method of every cell: those named, or those of the table."""
+    if given.cells:
+        return [(student, method) for student, _, method in (name.partition(".") for name in given.cells)]
+    every = given.methods or list(methods())
+    return [(s, m) for m in every for s in given.students if given.methods or s == "slim-1x1" or m in MAIN]
+
+
+def run_file(student: str, method: str, given: argparse.Namespace) -> dict[str, Any]:
+    """One cell as a translation run. Every student takes the same number of steps, however much text it sees."""
+    change = methods()[method]
+    data, layers = Path(given.data), STUDENTS[student]
+
+    def pair(name: str) -> dict[str, str]:
+        return {"source": str(data / f"{name}.de"), "target": str(data / f"{name}.en")}
+
+    def training(steps: int) -> dict[str, Any]:
+        evaluations = max(1, round(8 * min(1.0, 10 * given.scale)))
+        pace = {"batch_tokens": 2048, "learning_rate": 2e-3, "evaluations": evaluations}
+        return {**pace, "max_steps": max(10, round(steps * given.scale))}
+
+    shape = {"encoder_layers": layers[0], "decoder_layers": layers[1], **SIZES}
+    return {
+        "recipe": method,
+        "corpus": {"train": pair("train"), "dev": pair("val"), "test": pair("test_2016_flickr"), "skip_bad": True}
+        | change.get("corpus", {}),
+        "vocabulary": {"size": 3000},
+        "teacher": {"shape": TEACHER, "training": training(4000)},
+        "student": {"shape": shape} | change.get("student", {}),
+        "objective": change.get("objective", {}),
+        "sequence": change.get("sequence"),
+        "training": training(1600),
+        "evaluation": {"beam": 4, "max_length": 80},
+        "baseline": False,
+        "efficiency": method in ("baseline", "hybrid"),
+        "seeds": given.seeds,
+        "output": str(output(given.out, student, method)),
+        "cache": str(Path(given.out) / "cache"),
+    }
+
+
+def output(out: str, student: str, method: str) -> Path:
+    """The output folder of a cell."""
+    return Path(out) / student / method
+
+
+def carry_out(name: str, run: dict[str, Any], folder: Path) -> None:
+    """One cell in a process of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(run, sort_keys=False), encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (folder / f"{name}.log").open("w", encoding="utf-8") as log:
+        command = [sys.executable, __file__, "cell", "--file", str(file)]
+        code = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
+    print(f"{name}: {'done' if code == 0 else f'failed with {code}, see {folder / name}.log'}", flush=True)
+
+
+def cell(file: str) -> None:
+    """Carry out one run file, or find it finished."""
+    from distiller.translation.run import distil_translator
+
+    print(distil_translator(load_translation(file), resume=True).score)
+
+
+def table(given: argparse.Namespace) -> None:
+    """Markdown: test BLEU of every cell that is there, mean ± standard deviation over seeds."""
+    print("| method | " + " | ".join(given.students) + " |\n|---" + "|---:" * len(given.students) + "|")
+    rows = given.methods or list(methods())
+    found = {(s, m): _record(output(given.out, s, m)) for s in given.students for m in rows}
+    known = [record for record in found.values() if record is not None]
+    if known:
+        print("| teacher | " + " | ".join(f"{known[0].teacher.scores['test_bleu']:.1f}" for _ in given.students) + " |")
+    for method in rows:
+        print(f"| {method} | " + " | ".join(_score(found[student, method]) for student in given.students) + " |")
+    for record in known:
+        for row in record.efficiency:
+            speed = f"{row.megabytes:.1f} MB, {row.sentences_per_second:.0f} sentences/s"
+            print(f"\n{record.run.output} {row.model} {row.compute}: BLEU {row.bleu:.1f}, {row.parameters:,}, {speed}")
+
+
+def _record(folder: Path) -> TranslationRecord | None:
+    return load_translation_record(folder) if (folder / "record.json").is_file() else None
+
+
+def _score(record: TranslationRecord | None) -> str:
+    if record is None:
+        return "–"
+    mean = f"{record.student.scores['test_bleu']:.1f}"
+    return f"{mean} ± {record.student.spread['test_bleu'].std:.1f}" if record.student.spread else mean
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "table", "cell"])
+    parser.add_argument("--data", default="../shared/data/de-en/multi30k")
+    parser.add_argument("--out", default="outputs/translation")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of steps")
+    parser.add_argument("--students", nargs="+", default=list(STUDENTS), choices=list(STUDENTS))
+    parser.add_argument("--methods", nargs="+", choices=list(methods()), help="all by default, MAIN for slim-3x3")
+    parser.add_argument("--cells", nargs="+", help="STUDENT.METHOD, instead of all of both")
+    parser.add_argument("--file", help="the run file of `cell`")
+    given = parser.parse_args()
+    if given.what == "cell":
+        cell(given.file)
+    elif given.what == "table":
+        table(given)
+    else:
+        runs = {f"{student}.{method}": run_file(student, method, given) for student, method in chosen(given)}
+        first, *rest = runs.items()
+        folder = Path(given.out) / "runs"
+        carry_out(*first, folder)  # makes what all share; the others would wait for it
+        with ThreadPoolExecutor(given.workers) as pool:
+            list(pool.map(lambda item: carry_out(*item, folder), rest))
+
+
+if __name__ == "__main__":
+    main()

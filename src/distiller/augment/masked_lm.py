@@ -1,0 +1,179 @@
+"""A masked language model as a source of words: what it expects where words are masked."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from distiller.augment.pretrained import load_weights
+from distiller.augment.stop_words import is_stop_word
+from distiller.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+HINT = "name a masked language model such as BERT; `distiller mlm` trains a small one on the task's own text"
+
+
+class Guess(NamedTuple):
+    """What the model expects at one mask, best first."""
+
+    words: list[str]
+    probabilities: list[float]
+    """Of these words among each other; they add up to 1."""
+
+
+class MaskedLM:
+    """A tokenizer and a model with a masked-language-model head, and which of its pieces are whole words."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
+        import torch
+
+        self.tokenizer = tokenizer
+        self.model = model
+        self.mask = str(tokenizer.mask_token)
+        written = _written(tokenizer)
+        self.pieces = [*written, *[None] * (model.config.vocab_size - len(written))]  # tables are often rounded up
+        self._by_word: dict[str, list[int]] = {}
+        for number, piece in enumerate(self.pieces):
+            if piece is not None:
+                self._by_word.setdefault(piece.casefold(), []).append(number)
+        letters = [piece is not None and _is_content(piece) for piece in self.pieces]
+        self._refused = ~torch.tensor(letters, device=model.device)
+
+    def is_one_piece(self, word: str) -> bool:
+        """Whether the tokenizer has `word` as a whole."""
+        pieces = self.tokenizer.tokenize(f" {word}")
+        return len(pieces) == 1 and pieces[0] != self.tokenizer.unk_token
+
+    def guesses(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        originals: Sequence[Sequence[str]],
+        *,
+        top_k: int,
+        letters_only: bool,
+        batch_size: int,
+    ) -> list[list[Guess]]:
+        """For each text a guess at each of its masks, as far as they fit into the model's maximum of tokens.
+
+        `originals` are the words behind the masks of each text. With `letters_only` the guesses are the best `top_k`
+        pieces that are words of at least two letters, no stop words and not the original; without, what is left of
+        the best `top_k` of all pieces without those that are no words.
+        """
+        import torch
+
+        found: list[list[Guess]] = [[] for _ in texts]
+        order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            with torch.inference_mode():
+                masks, scores = self._scores(
+                    [texts[n] for n in rows], None if pairs is None else [pairs[n] for n in rows]
+                )
+                if letters_only:
+                    words = [[*originals[n], *[""] * count][:count] for n, count in zip(rows, masks, strict=True)]
+                    self._refuse(scores, list(chain.from_iterable(words)))
+                values, numbers = (best.cpu() for best in scores.topk(min(top_k, scores.shape[-1])))
+            guesses = map(self._guess, values, numbers.tolist())
+            for n, count in zip(rows, masks, strict=True):
+                found[n] = list(islice(guesses, count))[: len(originals[n])]
+        return found
+
+    def _scores(self, texts: list[str], pairs: list[str] | None) -> tuple[list[int], "Tensor"]:
+        """How many masks each text has, and the scores at all of them, in order, `[masks, pieces]`."""
+        inputs = self.tokenizer(
+            texts,
+            pairs,
+            truncation="longest_first",
+            max_length=_longest(self.model, self.tokenizer),
+            padding=True,
+            return_tensors="pt",
+            verbose=False,
+        ).to(self.model.device)
+        masked: Any = inputs["input_ids"] == self.tokenizer.mask_token_id
+        with scores_only_at(self.model, masked):
+            logits = self.model(**inputs).logits
+        return masked.sum(1).tolist(), (logits if logits.dim() == 2 else logits[masked]).float()
+
+    def _refuse(self, scores: "Tensor", originals: Sequence[str]) -> None:
+        """Make what is no word, and the original of each row of `scores`, impossible."""
+        scores.masked_fill_(self._refused, -math.inf)
+        for row, original in zip(scores, originals, strict=True):
+            row[self._by_word.get(original.casefold(), [])] = -math.inf
+
+    def _guess(self, values: "Tensor", numbers: list[int]) -> Guess:
+        """What is possible, and a word, among the best pieces of one mask."""
+        words = [self.pieces[number] for number in numbers]
+        keep = [word is not None and value > -math.inf for word, value in zip(words, values.tolist(), strict=True)]
+        kept = [word for word, good in zip(words, keep, strict=True) if word is not None and good]
+        return Guess(kept, values[keep].softmax(0).tolist())
+
+
+@lru_cache(maxsize=2)
+def load_masked_lm(name: str, device: str = "cpu") -> MaskedLM:
+    """The masked language model `name`, a folder, hub id or `package:NAME`; once per process.
+
+    Raises `ModelError` for one without a mask token or a head that was trained.
+    """
+    from transformers import AutoModelForMaskedLM
+
+    from distiller.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(name)
+    if tokenizer.mask_token_id is None:
+        raise ModelError(f"the tokenizer of `{name}` has no mask token", hint=HINT)
+    model = load_weights(AutoModelForMaskedLM, name, device=device, what="masked language model", hint=HINT)
+    return MaskedLM(tokenizer, model)
+
+
+def _is_content(piece: str) -> bool:
+    return len(piece) > 1 and piece.isalpha() and not is_stop_word(piece)
+
+
+def _written(tokenizer: "PreTrainedTokenizerBase") -> list[str | None]:
+    """Each piece that begins a word as it is written, `None` for others and for special tokens."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    special = set(tokenizer.all_special_ids)
+    starts = [token[0] for token in tokens[:5000] if token]
+    lead = next((mark for mark in ("Ġ", "▁") if starts.count(mark) > len(starts) // 10), None)
+    written: list[str | None] = []
+    for number, token in enumerate(tokens):
+        if number in special or (lead is None and token.startswith("##")) or (lead is not None and token[:1] != lead):
+            written.append(None)
+        else:
+            text = token if lead is None else tokenizer.convert_tokens_to_string([token]).strip()
+            written.append(text or None)
+    return written
+
+
+def _longest(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Tokens that the model takes; fewer than its position table holds where positions start after padding."""
+    positions = getattr(model.config, "max_position_embeddings", None) or 512
+    for name, module in model.base_model.named_modules():
+        if name.endswith("position_embeddings"):
+            padding: Any = getattr(module, "padding_idx", None)
+            positions -= 0 if padding is None else padding + 1
+            break
+    return min(positions, tokenizer.model_max_length)
+
+
+@contextmanager
+def scores_only_at(model: "PreTrainedModel", chosen: "Tensor") -> Iterator[None]:
+    """Scores of the vocabulary at the chosen positions only: for small models they cost more than all the layers."""
+    outputs = model.get_output_embeddings()
+
+    def select(_: Any, arguments: tuple[Any, ...]) -> Any:
+        hidden = arguments[0]
+        return (hidden[chosen], *arguments[1:]) if hidden.shape[:-1] == chosen.shape else None
+
+    hook = outputs.register_forward_pre_hook(select) if outputs is not None else None
+    try:
+        yield
+    finally:
+        if hook is not None:
+            hook.remove()

@@ -1,0 +1,31 @@
+"""Mixup as an operator of a policy: its options. The mixing itself happens where the embeddings are, in training."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from distiller.registry import Positive
+
+Per = Literal["pair", "batch"]
+MaskRule = Literal["union", "first"]
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """How word embeddings of two examples are mixed."""
+
+    alpha: float
+    """λ is drawn from Beta(alpha, alpha)."""
+    per: Per
+    """Whether each pair has a λ of its own, or a batch has one."""
+    mask: MaskRule
+    """Which positions count: those of either example, or those of the first."""
+
+
+def mixup(*, alpha: Positive = 0.4, per: Per = "pair", mask: MaskRule = "union") -> Mixup:
+    """Mixes the word embeddings of two examples, λ · one + (1 − λ) · other, and their labels alike.
+
+    λ follows Beta(`alpha`, `alpha`), drawn for each pair of examples or for each batch; teacher and student share it.
+    Attention sees the tokens of either example (`union`) or only as many as the first one has.
+    Source: Liang et al. 2021 (MixKD), arXiv:2011.00593; arXiv:2109.11105, section 3.1.
+    """
+    return Mixup(alpha, per, mask)

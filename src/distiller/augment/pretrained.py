@@ -1,0 +1,43 @@
+"""Pretrained models that operators use, loaded as teachers are, and what tells one version of a folder from another."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distiller.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def load_weights(auto: Any, name: str, *, device: str = "cpu", what: str, hint: str) -> "PreTrainedModel":
+    """The model as the class `auto` of `transformers` loads it, in float32, for use and not for training.
+
+    `what` is the head it should have, `hint` what to do where it has none. Raises `ModelError` in one line, also
+    where weights are missing and would be drawn at random.
+    """
+    import torch
+
+    from distiller.models.load import explained, resolve
+
+    with explained(name), torch.random.fork_rng(devices=[]):
+        model, report = auto.from_pretrained(
+            resolve(name), use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    missing = sorted(key for key in report["missing_keys"] if ".pooler." not in key)
+    if missing or report["mismatched_keys"]:
+        raise ModelError(f"`{name}` is no {what}: it lacks {len(missing) or 'fitting'} weights of one", hint=hint)
+    return model.to(device).eval().requires_grad_(False)
+
+
+@cache
+def stamp(name: str) -> str:
+    """What tells the weights of a folder from others that were there before: names, sizes and times of its files."""
+    from distiller.models.load import resolve
+
+    folder = Path(resolve(name))
+    if not folder.is_dir():
+        return name
+    facts = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -1,0 +1,105 @@
+"""An additive model of pipelines over tasks: a choice has an effect that all tasks share, in part or only like ones.
+
+A Gaussian process whose covariance is a sum over factors, which is a mixed-effects model: effects seen on few trials
+or few tasks shrink towards 0, a task that is like the new one counts for more, and trials on the new task itself
+(probes) correct what the others say. The sum makes each prediction a sum of contributions that can be printed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distiller.autodistiller.ground import Ground
+from distiller.autodistiller.likeness import pipeline_likeness, same
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a predictor says of `n` rows, on the common scale of the target."""
+
+    values: np.ndarray
+    """`[n]`."""
+    deviation: np.ndarray
+    """Standard deviation of `values` `[n]`, the noise of a single run included."""
+    parts: Mapping[str, np.ndarray]
+    """Contribution of each factor to `values`, `[n]` each; empty where a predictor has none."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Variances of the parts of the target, in units of the noise of a run."""
+
+    choice: float = 0.2
+    """Of each factor."""
+    student: float = 1.0
+    similar: float = 1.0
+    """Of what only like tasks share of an effect, for each unit of what all tasks share; half of it is a task's own."""
+    task: float = 3.0
+    teacher: float = 0.5
+    """Of a teacher on one task, after its score has been taken off."""
+    group: float = 1.0
+    """Of a teacher and student on one task."""
+
+
+@dataclass(frozen=True)
+class Additive:
+    """The fitted model: `predict` is a sum over the trials it has seen, weighted by how alike they are."""
+
+    ground: Ground
+    shares: Shares
+    inverse: np.ndarray
+    """Of the covariance of the trials, `[trials, trials]`."""
+    weights: np.ndarray
+    mean: float
+
+    def predict(self, rows: "pd.DataFrame") -> Effects:
+        """Predict rows of any task that was known at the fit."""
+        parts, rest = self._covariance(rows, self.ground.rows)
+        across = np.sum([*parts.values(), rest], axis=0)
+        variance = self.variance(rows) - np.einsum("ij,ij->i", across @ self.inverse, across)
+        return Effects(
+            across @ self.weights + self.mean,
+            np.sqrt(np.maximum(variance, 0.0) + 1.0),
+            {name: part @ self.weights for name, part in parts.items()},
+        )
+
+    def variance(self, rows: "pd.DataFrame") -> np.ndarray:
+        """The variance of rows before any trial is seen, `[n]`."""
+        total = np.full(len(rows), self.shares.task + self.shares.teacher + self.shares.group)
+        for start in range(0, len(rows), 128):
+            some = rows.iloc[start : start + 128]
+            parts, _ = self._covariance(some, some)
+            total[start : start + 128] += np.diag(np.sum([*parts.values()], axis=0))
+        return total
+
+    def _covariance(self, left: "pd.DataFrame", right: "pd.DataFrame") -> tuple[dict[str, np.ndarray], np.ndarray]:
+        return covariance(self.ground, left, right, self.shares)
+
+
+def fit_additive(ground: Ground, shares: Shares | None = None) -> Additive:
+    """The posterior of the effects, given the trials of `ground`; cost grows with the cube of their number."""
+    shares = shares or Shares()
+    parts, rest = covariance(ground, ground.rows, ground.rows, shares)
+    noisy = np.sum([*parts.values(), rest, np.eye(len(ground.rows))], axis=0)
+    inverse = np.linalg.inv(noisy)
+    mean = float(ground.target.values.mean())
+    return Additive(ground, shares, inverse, inverse @ (ground.target.values - mean), mean)
+
+
+def covariance(
+    ground: Ground, left: "pd.DataFrame", right: "pd.DataFrame", shares: Shares
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The covariance `[left, right]` that each factor makes, and that of task, teacher and student together."""
+    own = same(left, right, "task")
+    shared = 1.0 + shares.similar * 0.5 * (ground.alike(left, right) + own)
+    parts = {
+        name: (shares.student if name == "student" else shares.choice) * likeness * shared
+        for name, likeness in pipeline_likeness(left, right, ground.factors).items()
+    }
+    groups = shares.teacher * same(left, right, "teacher") + shares.group * same(left, right, "teacher", "student")
+    return parts, own * (shares.task + groups)

@@ -1,0 +1,195 @@
+"""Advice: the pipelines that past tasks speak for, on a task that nobody has tried, and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distiller.autodistiller import labels
+from distiller.autodistiller.candidates import CANONICAL_SPACE, Candidates, candidates_of, rows_of
+from distiller.autodistiller.experience import Experience, names_of
+from distiller.autodistiller.facts import TaskFacts
+from distiller.autodistiller.predictor import Predictor, fit
+from distiller.autodistiller.probes import choose_probes
+from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
+from distiller.autodistiller.words import words_of
+from distiller.config import Run, to_yaml
+from distiller.errors import DataError, OutputError
+from distiller.record import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAPPING_COST = {"last": 0, "skip": 1, "emd": 2}
+"""Cheaper first: one pair of layers, one for each student layer, all pairs and a transport problem."""
+FAR = 0.2
+"""Tasks less alike than this are not worth naming."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One choice of a pipeline, and what speaks for it."""
+
+    factor: str
+    level: str
+    effect: float | None
+    """What it multiplies the predicted ratio with, against the mean of the candidates; `None` where it is not known."""
+    trials: int
+    tasks: int
+    """Finished trials with this level, and tasks they are of."""
+
+
+@dataclass(frozen=True)
+class Advised:
+    """One pipeline that is advised."""
+
+    point: Mapping[str, str]
+    run: Run
+    ratio: float
+    low: float
+    high: float
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Pipelines in the order in which to try them."""
+
+    task: TaskFacts
+    advised: tuple[Advised, ...]
+    nearest: Mapping[str, float]
+    """How alike past tasks are, from 0 to 1, most alike first."""
+    considered: int
+    notes: tuple[str, ...]
+    """What was left out and why."""
+    probes: tuple[Run, ...] = ()
+    """The runs that would teach most about the rest, if any were asked for."""
+
+
+def advise(
+    run: Run,
+    experience: Experience,
+    facts: TaskFacts,
+    *,
+    top: int = 5,
+    space: str = CANONICAL_SPACE,
+    vectors: str | Path | None = PACKAGE,
+    predictor: str = "additive",
+    options: Mapping[str, Any] | None = None,
+    teacher_score: float | None = None,
+    baseline_score: float | None = None,
+    probes: int = 0,
+) -> Advice:
+    """The `top` pipelines of `space` for the task, teacher and student of `run`, of which `facts` are known.
+
+    `vectors` is what `read_vectors` takes, `None` does without; the scores are those of the teacher and of the
+    student without it, where they are known. Raises `DataError` where `experience` has no finished trial.
+    """
+    if experience.trials.frame.empty or experience.complete.empty:
+        raise DataError("the experience has no finished trial", hint="name some with --experience FILE")
+    named = names_of(run)
+    whole = experience.with_task(facts.model_copy(update={"name": named["task"]}))
+    candidates = candidates_of(run, space, kind=facts.kind)
+    rows = rows_of(candidates, run, teacher_score=teacher_score, baseline_score=baseline_score)
+    fitted = fit(
+        whole,
+        vectors=vectors_for(whole, vectors),
+        predictor=predictor,
+        options=options,
+        teacher=teacher_score is not None,
+        baseline=teacher_score is not None and baseline_score is not None,
+    )
+    said = fitted.predict(rows)
+    failed = _failures(experience, candidates)
+    order = ranked(rows, said.order - 1e3 * failed)
+    chosen = tuple(
+        Advised(
+            candidates.points[i],
+            candidates.run(candidates.points[i], f"{run.output}/advised/{rank}"),
+            *(float(column[i]) for column in (said.ratio, said.low, said.high)),
+            reasons=_reasons(candidates.points[i], i, said.parts, fitted),
+        )
+        for rank, i in enumerate(order[:top], 1)
+    )
+    return Advice(
+        whole.tasks[named["task"]],
+        chosen,
+        fitted.ground.neighbours(named["task"]),
+        len(rows),
+        (*(f"left out: {reason}" for reason in candidates.left_out), *_unknown(candidates, experience)),
+        tuple(
+            candidates.run(candidates.points[i], f"{run.output}/probes/{number}")
+            for number, i in enumerate(choose_probes(fitted.ground, rows, probes), 1)
+        ),
+    )
+
+
+def ranked(rows: "pd.DataFrame", order: np.ndarray) -> list[int]:
+    """Positions of rows, best first; ties by fewer operators, then by the cheaper mapping."""
+    operators = [labels.operators(str(level)) for level in rows["augmentation"]]
+    costs = [MAPPING_COST.get(str(level), 1) for level in rows["mapping"]]
+    return sorted(range(len(rows)), key=lambda i: (-round(float(order[i]), 9), operators[i], costs[i], i))
+
+
+def vectors_for(experience: Experience, source: str | Path | None) -> Vectors:
+    """Vectors of all words that the facts of tasks speak of; none where `source` is `None` or no fact has words."""
+    words = {word for facts in experience.tasks.values() for word in (*facts.words, *words_of(facts.description))}
+    return read_vectors(words, source) if source is not None and words else {}
+
+
+def write_advice(advice: Advice, folder: Path) -> list[Path]:
+    """Write each advised pipeline as a run, `1.yaml`, `2.yaml`, …; refuses to replace a file. Raises `OutputError`."""
+    files = [folder / f"{number}.yaml" for number in range(1, len(advice.advised) + 1)]
+    for file in files:
+        if file.exists():
+            raise OutputError(f"`{file}` exists", hint="choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, (file, one) in enumerate(zip(files, advice.advised, strict=True), 1):
+            head = (
+                f"# Advice {number} of {len(files)}: predicted ratio {one.ratio:.3f} ({one.low:.3f} to {one.high:.3f})."
+            )
+            write_text(file, f"{head}\n{to_yaml(one.run, exclude_defaults=True)}")
+    except OSError as error:
+        raise OutputError(f"cannot write into `{folder}`: {error.strerror}", hint="choose another folder") from None
+    return files
+
+
+def _reasons(
+    point: Mapping[str, str], i: int, parts: Mapping[str, np.ndarray], fitted: Predictor
+) -> tuple[Reason, ...]:
+    rows = fitted.ground.rows
+    found = []
+    for factor, level in point.items():
+        part = parts.get(factor)
+        effect = None if part is None else float(part[i] / np.exp(np.log(part).mean()))
+        levels = [str(known) for known in rows[factor]] if factor in rows else []
+        alike = {known for known in set(levels) if _same_level(known, level)}
+        tasks = [task for task, known in zip(rows["task"], levels, strict=False) if known in alike]
+        found.append(Reason(factor, level, effect, len(tasks), len(set(tasks))))
+    return tuple(found)
+
+
+def _same_level(one: str, other: str) -> bool:
+    """Whether two labels name the same components and alpha, however their other options are written."""
+    alphas = np.array([labels.alpha(one), labels.alpha(other)])
+    return labels.names(one) == labels.names(other) and (len(set(alphas)) == 1 or bool(np.isnan(alphas).all()))
+
+
+def _failures(experience: Experience, candidates: Candidates) -> np.ndarray:
+    """Points that have failed more often than they have finished, `[n]`."""
+    frame = experience.trials.frame
+    factors = [name for name in experience.trials.factors if name in candidates.points[0]]
+    counts: dict[tuple[str, ...], int] = {}
+    for status, *levels in frame[["status", *factors]].astype(str).itertuples(index=False):
+        counts[tuple(levels)] = counts.get(tuple(levels), 0) + {"failed": 1, "complete": -1}.get(status, 0)
+    keys = [tuple(point.get(name, "") for name in factors) for point in candidates.points]
+    return np.array([counts.get(key, 0) > 0 for key in keys], dtype=float)
+
+
+def _unknown(candidates: Candidates, experience: Experience) -> Sequence[str]:
+    """Factors of the space that no past trial tells anything about."""
+    factors = {name for point in candidates.points for name in point} - set(experience.trials.factors)
+    return [f"no experience with `{name}`: its levels tie" for name in sorted(factors)]

@@ -1,0 +1,211 @@
+"""Experience: the trials of past tasks, and what is known of those tasks."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distiller.autodistiller.facts import TaskFacts, facts_of, read_facts, write_facts
+from distiller.config import Run, Task
+from distiller.errors import DataError, DistillerError
+from distiller.record import FILE, Record, load_record
+from distiller.study.authors_table import is_authors
+from distiller.study.config import part_label
+from distiller.study.store import canonical, load_trials
+from distiller.study.table_files import load_pandas, read_frame
+from distiller.study.trials import FACTORS, Trials, conform, open_table, tabulate, write_trials
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHIPPED = "experience.csv"
+"""The experience that comes with the package, beside this file."""
+REGRESSION = ("pearson", "spearman", "rmse")
+"""Metrics that tell a regression where nothing else does."""
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Trials, and the facts of their tasks and perhaps of further ones, by name."""
+
+    trials: Trials
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> "pd.DataFrame":
+        """The trials with a distillation ratio."""
+        frame = self.trials.complete
+        return frame.loc[frame["ratio"].notna()].reset_index(drop=True)
+
+    def facts(self, task: str) -> TaskFacts:
+        """What is known of a task: perhaps only its name, and whether its metric is that of a regression."""
+        if task in self.tasks:
+            return self.tasks[task]
+        metrics = set(self.trials.frame.loc[self.trials.frame["task"] == task, "metric"])
+        return TaskFacts(name=task, kind="regression" if metrics & set(REGRESSION) else "classification")
+
+    def with_task(self, facts: TaskFacts) -> "Experience":
+        """The same, knowing one task more."""
+        return replace(self, tasks={**self.tasks, facts.name: facts})
+
+    def without(self, task: str) -> "Experience":
+        """The trials of the other tasks; the facts of all."""
+        frame = self.trials.frame
+        return replace(self, trials=replace(self.trials, frame=frame.loc[frame["task"] != task].reset_index(drop=True)))
+
+
+def read_experience(source: str | Path) -> Experience:
+    """The experience in a table of trials, a study's folder or storage, or the authors' table of arXiv:2109.11105.
+
+    What is known of the tasks lies beside a table, in `NAME.tasks.json`. Raises `DistillerError`, among them
+    `DataError` for a source without a finished trial.
+    """
+    path = Path(source)
+    if (path.suffix in (".csv", ".parquet") and "://" not in str(source)) or is_authors(path):
+        trials = open_table(path)
+        tasks = authors_facts(path) if is_authors(path) else {}
+        file = facts_file(path)
+        tasks = {**tasks, **(read_facts(file) if file.is_file() else {})}
+    else:
+        trials, tasks = load_trials(source), {}
+    found = Experience(trials, tasks)
+    if found.complete.empty:
+        raise DataError(
+            f"`{source}` has no finished trial with a distillation ratio", hint="`distiller study run` makes some"
+        )
+    return found
+
+
+def shipped() -> Path | None:
+    """The experience that comes with the package, if it does."""
+    file = Path(str(resources.files("distiller.autodistiller"))) / SHIPPED
+    return file if file.is_file() else None
+
+
+def facts_file(table: Path) -> Path:
+    """Where what is known of the tasks of a table of trials is kept."""
+    return table.with_suffix(".tasks.json")
+
+
+def join(experiences: Sequence[Experience]) -> Experience:
+    """All trials and facts together; of equal trials one is kept, of facts about a task the last."""
+    factors = tuple(dict.fromkeys(name for one in experiences for name in one.trials.factors))
+    frame = load_pandas().concat([one.trials.frame for one in experiences], ignore_index=True)
+    same = [name for name in frame if name not in ("trial", "seconds", "milliseconds")]
+    frame = frame.loc[~frame.astype(str).duplicated(same)].reset_index(drop=True)
+    tasks = {name: facts for one in experiences for name, facts in one.tasks.items()}
+    return Experience(conform(frame.assign(trial=range(len(frame))), factors, where="the joined experience"), tasks)
+
+
+def add(sources: Iterable[str | Path], file: Path, *, learn: bool = True) -> Experience:
+    """Join Records (files or folders), studies and tables to the experience in `file`, and write it again.
+
+    With `learn` the data of tasks that are new there is read, where it can be, to know them. Failed trials join too.
+    Raises `DistillerError`; then `file` is as it was.
+    """
+    known = [read_experience(file)] if file.is_file() else []
+    whole = join([*known, *(_source(source) for source in sources)])
+    if learn:
+        whole = replace(whole, tasks={**learned(whole), **whole.tasks})
+    write_facts(whole.tasks, facts_file(file))
+    write_trials(whole.trials, file)
+    return whole
+
+
+def learned(experience: Experience) -> dict[str, TaskFacts]:
+    """The facts of the tasks that have none yet, from the data that their runs name; a warning where there is none."""
+    found = {}
+    runs = experience.trials.frame[["task", "run"]]
+    for task, run in dict(zip(runs["task"], runs["run"], strict=True)).items():
+        if task not in experience.tasks and run:
+            try:
+                found[task] = facts_of(Run.model_validate_json(run).task, name=task)
+            except DistillerError as error:
+                warnings.warn(f"nothing is known of the task `{task}`: {error.message}", stacklevel=2)
+    return found
+
+
+def from_records(records: Iterable[Record]) -> Trials:
+    """Records as trials: a row each, `score` the mean over seeds, the factors those of the canonical space."""
+    return tabulate((_row(number, record) for number, record in enumerate(records)), FACTORS, where="records")
+
+
+def task_name(task: Task) -> str:
+    """What a run's task is called among trials: its row of the task table, or its file with the folder it is in."""
+    if task.name == "custom" and task.train is not None:
+        return "/".join(Path(task.train).parts[-2:])
+    return part_label(task.model_dump(), "name", "train", "data")
+
+
+def names_of(run: Run) -> dict[str, str]:
+    """What a run's task, teacher and student are called among trials."""
+    student = run.student.model_dump(exclude_defaults=True)
+    return {
+        "task": task_name(run.task),
+        "teacher": part_label(run.teacher.model_dump(exclude_defaults=True), "model"),
+        "student": part_label(student, "architecture", "model", "layers"),
+    }
+
+
+def authors_facts(source: Path) -> dict[str, TaskFacts]:
+    """What the authors' files say of their tasks: embeddings, BiLSTM scores, numbers of examples."""
+    from distiller.tasks.glue import GLUE
+
+    folder = source if source.is_dir() else source.parent
+    runs = read_frame(folder / "runs.csv" if source.is_dir() else source)
+    bilstm = {task: float(score) / 100 for task, score in zip(runs["task"], runs["baseline_score"], strict=True)}
+    sizes = dict(zip(runs["task"], runs["#example"], strict=True))
+    embeddings: dict[str, list[float]] = {}
+    if (folder / "dataset_features.csv").is_file():
+        table = read_frame(folder / "dataset_features.csv")
+        columns = [name for name in table if str(name).isdigit()]
+        embeddings = {row["task"]: [float(row[name]) for name in columns] for row in table.to_dict("records")}
+    found = {}
+    for task, size in sizes.items():
+        name = str(task).replace("-", "")
+        glue = GLUE.get(name)
+        classes = (len(glue.written) or 1) if glue else None
+        found[name] = TaskFacts(
+            name=name,
+            kind="regression" if classes == 1 else "classification",
+            examples=int(size),
+            labels=classes,
+            pairs=glue.pair is not None if glue else None,
+            bilstm=bilstm[task],
+            context=embeddings.get(task),
+        )
+    return found
+
+
+def _source(source: str | Path) -> Experience:
+    path = Path(source)
+    if path.suffix == ".json" or (path.is_dir() and (path / FILE).is_file()):
+        return Experience(from_records([load_record(path)]))
+    if path.is_file() and path.suffix not in (".csv", ".parquet", ".db", ".sqlite", ".sqlite3", ".journal", ".log"):
+        raise DataError(
+            f"`{source}` is neither a Record nor trials", hint="name a record.json, a run's folder, a study"
+        )
+    return read_experience(source)
+
+
+def _row(number: int, record: Record) -> dict[str, Any]:
+    run, metric = record.run, record.metric
+    return {
+        "trial": number,
+        "status": "complete",
+        **names_of(run),
+        **canonical(run),
+        "seed": record.seeds[0].seed if len(record.seeds) == 1 else None,
+        "metric": metric,
+        "score": record.score,
+        "teacher_score": record.teacher.scores.get(metric) if record.teacher else None,
+        "baseline_score": record.baseline.scores.get(metric) if record.baseline else None,
+        "ratio": record.distillation_ratio,
+        "seconds": record.cost.wall_seconds,
+        "parameters": record.student.parameters,
+        "milliseconds": record.cost.milliseconds_per_example.get("student"),
+        "megabytes": record.student.megabytes,
+        "run": run.model_dump_json(exclude={"output", "cache"}),
+    }

@@ -1,0 +1,198 @@
+"""Predict the distillation ratio of pipelines from experience: several predictors behind one interface."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from distiller.autodistiller import features
+from distiller.autodistiller.additive import Effects, Shares, fit_additive
+from distiller.autodistiller.experience import Experience
+from distiller.autodistiller.ground import Ground, impossible, prepare
+from distiller.autodistiller.target import offsets
+from distiller.autodistiller.vectors import Vectors
+from distiller.errors import MissingPackageError
+from distiller.registry import Count, Entry, Family, NonNegative, Positive
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COVER = 0.8
+"""Share of ratios that an interval should hold."""
+Z = 1.2816
+"""Of the normal distribution: 80 % lie within so many standard deviations."""
+
+
+class Predict(Protocol):
+    """What a fitted predictor is: a function of rows of which only what is known before a run is there."""
+
+    def __call__(self, rows: "pd.DataFrame") -> Effects:
+        """What is expected of `rows`, on the common scale of the target."""
+        ...
+
+
+Fit = Callable[..., Predict]
+"""From a `Ground` and keyword-only options to a `Predict`."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is expected of `n` pipelines."""
+
+    ratio: np.ndarray
+    """Distillation ratio, `[n]`."""
+    low: np.ndarray
+    high: np.ndarray
+    """The ends of an interval that should hold 80 % of single runs."""
+    order: np.ndarray
+    """Ranks the pipelines, the highest is best: pipelines that cannot learn are below all others."""
+    parts: Mapping[str, np.ndarray]
+    """By factor, what the choice multiplies the ratio with, `[n]`; 1 does nothing."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A fitted predictor."""
+
+    ground: Ground
+    function: Predict
+
+    def predict(self, rows: "pd.DataFrame") -> Prediction:
+        """Predict rows with the columns of trials; only what is known before a run is read."""
+        known = features.before(rows, self.ground.factors)
+        kinds = {task.name: task.kind for task in self.ground.tasks}
+        effects = self.function(known)
+        scales = {task: self.ground.scale(task) for task in dict.fromkeys(map(str, known["task"]))}
+        level, spread, unsure = (
+            np.array([pick(*scales[task]) for task in known["task"]])
+            for pick in (lambda s, _: s.level, lambda s, _: s.spread, lambda _, u: u)
+        )
+        target = self.ground.target
+        start = offsets(known, teacher=target.teacher, baseline=target.baseline)
+        middle = start + level + effects.values * spread
+        width = Z * np.sqrt(unsure**2 + (effects.deviation * spread) ** 2)
+        dead = impossible(known, kinds)
+        return Prediction(
+            ratio=np.where(dead, 0.0, np.exp(middle)),
+            low=np.where(dead, 0.0, np.exp(middle - width)),
+            high=np.exp(middle + width),
+            order=middle - 1e3 * dead,
+            parts={name: np.exp(part * spread) for name, part in effects.parts.items()},
+        )
+
+
+def additive(
+    ground: Ground, *, choice: NonNegative = 0.2, student: NonNegative = 1.0, similar: NonNegative = 1.0
+) -> Predict:
+    """An additive model with effects shared by all tasks and by like tasks (Gaussian process)."""
+    return fit_additive(ground, Shares(choice=choice, student=student, similar=similar)).predict
+
+
+def forest(
+    ground: Ground,
+    *,
+    trees: Count = 300,
+    leaf: Count = 3,
+    features: Annotated[float, Field(gt=0, le=1)] = 0.5,
+    seed: int = 0,
+) -> Predict:
+    """The mean of a random forest and of extremely random trees (scikit-learn) on the features of Table 7."""
+    from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+
+    columns = _Columns(ground)
+    inputs = columns.of(ground.rows)
+    options: Any = {"min_samples_leaf": leaf, "max_features": features, "random_state": seed, "n_jobs": 1}
+    fitted = [kind(trees // 2 or 1, **options) for kind in (RandomForestRegressor, ExtraTreesRegressor)]
+    for one in fitted:
+        one.fit(inputs, ground.target.values)
+
+    def predict(rows: "pd.DataFrame") -> Effects:
+        table = columns.of(rows)
+        each = np.stack([tree.predict(table) for one in fitted for tree in one.estimators_])
+        return Effects(each.mean(0), np.sqrt(each.var(0) + 1.0), {})
+
+    return predict
+
+
+def autogluon(ground: Ground, *, seconds: Positive = 60.0) -> Predict:
+    """AutoGluon-Tabular (the paper's choice) on the features of Table 7; tasks are its folds where there are three."""
+    try:
+        from autogluon.tabular import TabularPredictor  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise MissingPackageError(
+            "the predictor `autogluon` needs AutoGluon-Tabular", hint='pip install "distiller-nlp[auto]"; or `additive`'
+        ) from None
+    import tempfile
+
+    columns = _Columns(ground)
+    frame = columns.frame(ground.rows)
+    frame["target"] = ground.target.values
+    many = ground.rows["task"].nunique() >= 3
+    if many:
+        frame["task"] = ground.rows["task"].to_numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        fitted = TabularPredictor(
+            "target", "regression", "root_mean_squared_error", path=folder, verbosity=0, groups="task" if many else None
+        ).fit(frame, time_limit=seconds, num_gpus=0, hyperparameters={"GBM": {}, "RF": {}, "XT": {}, "KNN": {}})
+        fitted.persist()
+    rest = float(np.std(ground.target.values - fitted.predict(frame).to_numpy(float)))
+
+    def predict(rows: "pd.DataFrame") -> Effects:
+        values = fitted.predict(columns.frame(rows)).to_numpy(float)
+        return Effects(values, np.full(len(values), np.hypot(rest, 1.0)), {})
+
+    return predict
+
+
+PREDICTORS: Family[Fit] = Family(
+    "predictor",
+    {
+        "additive": Entry(additive, "ours; docs/results.md compares"),
+        "forest": Entry(forest, "Breiman 2001; Geurts et al. 2006"),
+        "autogluon": Entry(autogluon, "arXiv:2003.06505", {"package": "autogluon.tabular"}),
+    },
+)
+
+
+def fit(
+    experience: Experience,
+    *,
+    vectors: Vectors | None = None,
+    predictor: str = "additive",
+    options: Mapping[str, Any] | None = None,
+    teacher: bool = True,
+    baseline: bool = False,
+) -> Predictor:
+    """Fit a predictor to the trials of `experience`, for all tasks of which it knows the facts.
+
+    `teacher` and `baseline` say whether those scores are known for the rows to come: what is known is taken off the
+    target, and not learnt. Raises `ConfigError` for an unknown predictor, `DataError` without a finished trial,
+    `MissingPackageError`.
+    """
+    chosen = PREDICTORS.options(predictor, options or {})
+    ground = prepare(experience, vectors=vectors or {}, teacher=teacher, baseline=baseline)
+    return Predictor(ground, PREDICTORS[predictor].function(ground, **chosen))
+
+
+class _Columns:
+    """The features of any rows in the columns of the trials of `ground`, standardised; unknown ones are 0."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        raw: Any = self._raw(ground.rows)
+        self._names = list(raw)
+        self._mean = raw.mean().fillna(0.0)
+        deviation = raw.std(ddof=0)
+        self._deviation = deviation.where(deviation > 1e-12, 1.0).fillna(1.0)
+
+    def frame(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+        raw = self._raw(rows).reindex(columns=self._names)
+        return ((raw - self._mean) / self._deviation).fillna(0.0)
+
+    def of(self, rows: "pd.DataFrame") -> np.ndarray:
+        return self.frame(rows).to_numpy(float)
+
+    def _raw(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+        return features.table(rows, self._ground.factors, self._ground.tasks, self._ground.vectors)

@@ -1,0 +1,97 @@
+"""Probe runs: a few trials on the new task itself, which ones to spend, and what they change."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distiller.autodistiller.additive import covariance, fit_additive
+from distiller.autodistiller.evaluate import spearman
+from distiller.autodistiller.experience import Experience
+from distiller.autodistiller.features import before
+from distiller.autodistiller.ground import Ground, impossible
+from distiller.autodistiller.predictor import fit
+from distiller.autodistiller.vectors import Vectors
+from distiller.study.table_files import load_pandas
+from distiller.study.trials import conform
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What probes change on one held-out task: rank correlation on the rows that were not probed."""
+
+    task: str
+    without: float
+    random: float
+    """After as many probes drawn at random; mean over draws."""
+    chosen: float
+    """After the probes of `choose_probes`."""
+
+
+def choose_probes(ground: Ground, rows: "pd.DataFrame", k: int) -> list[int]:
+    """Positions of the `k` rows that would teach most about all `rows`, one after the other.
+
+    Each leaves the smallest sum of variances under the additive model (A-optimal design); no outcome is needed.
+    """
+    known = before(rows, ground.factors)
+    model = fit_additive(ground)
+    parts, rest = covariance(ground, known, ground.rows, model.shares)
+    across = np.sum([*parts.values(), rest], axis=0)
+    parts, rest = covariance(ground, known, known, model.shares)
+    left = np.sum([*parts.values(), rest], axis=0) - across @ model.inverse @ across.T
+    possible = ~impossible(known, {task.name: task.kind for task in ground.tasks})
+    chosen: list[int] = []
+    for _ in range(min(k, int(possible.sum()))):
+        gain = (left[:, possible] ** 2).sum(1) / (np.diag(left) + 1.0)
+        gain[[*chosen, *np.flatnonzero(~possible)]] = -1.0
+        best = int(gain.argmax())
+        chosen.append(best)
+        left = left - np.outer(left[:, best], left[best]) / (left[best, best] + 1.0)
+    return chosen
+
+
+def with_probes(experience: Experience, probes: "pd.DataFrame") -> Experience:
+    """Experience with finished trials more, e.g. on the task that advice is for."""
+    trials = experience.trials
+    frame = load_pandas().concat([trials.frame, probes], ignore_index=True)
+    frame = frame.assign(trial=range(len(frame)))
+    return replace(experience, trials=conform(frame, trials.factors, where="probes"))
+
+
+def probe_gain(
+    experience: Experience,
+    *,
+    k: int,
+    draws: int = 5,
+    baseline: bool = True,
+    vectors: Vectors | None = None,
+    seed: int = 0,
+) -> list[Gain]:
+    """Simulate probes: on each task in turn, `k` of its trials become known, and the others are ranked again."""
+    rng = np.random.default_rng(seed)
+    rows = experience.complete
+    found = []
+    for task in map(str, rows["task"].unique()):
+        own = rows.loc[rows["task"] == task].reset_index(drop=True)
+        others = experience.without(task)
+        first = fit(others, vectors=vectors, baseline=baseline)
+        ratio = own["ratio"].to_numpy(float)
+
+        def after(
+            probes: list[int], own: "pd.DataFrame" = own, others: Experience = others, ratio: np.ndarray = ratio
+        ) -> float:
+            fitted = fit(with_probes(others, own.iloc[probes]), vectors=vectors, baseline=baseline)
+            rest = np.setdiff1d(np.arange(len(own)), probes)
+            return spearman(fitted.predict(own.iloc[rest]).order, ratio[rest])
+
+        chosen = choose_probes(first.ground, own, k)
+        rest = np.setdiff1d(np.arange(len(own)), chosen)
+        drawn = [
+            after([int(i) for i in rng.choice(len(own), min(k, len(own) - 2), replace=False)]) for _ in range(draws)
+        ]
+        before_any = spearman(first.predict(own).order[rest], ratio[rest])
+        found.append(Gain(task, before_any, float(np.mean(drawn)), after(chosen)))
+    return found

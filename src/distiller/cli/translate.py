@@ -1,0 +1,177 @@
+"""`distiller translate`: runs, scores and the size-and-speed table of translation models."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from distiller.cli.run import OVERRIDES_HELP
+from distiller.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distiller.translation.config import TranslationRun
+    from distiller.translation.record import EfficiencyRow, TranslationRecord
+
+commands = typer.Typer(help="Distil translation models.", no_args_is_help=True, rich_markup_mode="markdown")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(commands, name="translate")
+
+
+@commands.command("run")
+def run(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A translation run file, or the name of a recipe.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run where it stopped.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier output.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out sentences that cannot be used, and count them.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the Record instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Distil a translation model, and print BLEU, sizes and speed.
+
+    Examples:
+
+        distiller translate run nmt-hybrid corpus.train.source=train.de corpus.train.target=train.en
+        distiller translate run run.yaml objective.prediction.options.temperature=2 --resume
+    """
+    from distiller.cli.output import console, progress
+    from distiller.translation.run import distil_translator
+
+    wanted = load(source, [*(overrides or []), *(["corpus.skip_bad=true"] if skip_bad else [])])
+    record = distil_translator(wanted, resume=resume, overwrite=overwrite, console=None if quiet else progress())
+    if json:
+        console().print_json(record.model_dump_json())
+    else:
+        print_record(record)
+
+
+@commands.command("table")
+def table(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Output folders of translation runs.")],
+) -> None:
+    """Print BLEU, size and speed of teacher and students in fp32 and int8, as the runs measured them.
+
+    Example:
+
+        distiller translate table outputs/nmt-word-kd outputs/nmt-hybrid
+    """
+    from distiller.translation.record import load_translation_record
+
+    rows = []
+    for name in runs:
+        record = load_translation_record(name)
+        known = {(row.model, row.compute, row.parameters, row.bleu) for row in rows}
+        renamed = [
+            row if row.model == "teacher" else row.model_copy(update={"model": Path(name).name})
+            for row in record.efficiency
+        ]
+        rows += [row for row in renamed if (row.model, row.compute, row.parameters, row.bleu) not in known]
+    if not rows:
+        raise ConfigError("these runs did not measure size and speed", hint="run them with efficiency=true")
+    print_efficiency(rows)
+
+
+@commands.command("evaluate")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model folder, e.g. outputs/nmt-hybrid/student.")],
+    source: Annotated[str, typer.Argument(help="Sentences, one a line, or a .tsv file with both sides.")],
+    target: Annotated[str | None, typer.Argument(help="Their translations, line by line.")] = None,
+    beam: Annotated[int, typer.Option(help="1 is greedy.", min=1)] = 4,
+    int8: Annotated[bool, typer.Option("--int8", help="Compute with 8-bit weights (CTranslate2).")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Score a translation model: BLEU and chrF by sacreBLEU, with their signatures.
+
+    Example:
+
+        distiller translate evaluate outputs/nmt-hybrid/student test.de test.en
+    """
+    from distiller.cli.output import console, print_table
+    from distiller.translation.config import Decoding, Parallel
+    from distiller.translation.corpus import read_pairs
+    from distiller.translation.translate import evaluate_folder
+
+    decoding = Decoding(beam=beam, compute="int8" if int8 else "float32")
+    scores = evaluate_folder(model, read_pairs(Parallel(source=source, target=target)), decoding)
+    if json:
+        console().print_json(data={"scores": scores.values, "signatures": scores.signatures})
+    else:
+        rows = [(name, f"{value:.2f}", scores.signatures[name]) for name, value in scores.values.items()]
+        print_table(["metric", "score", "signature"], rows)
+
+
+def load(source: str, overrides: list[str]) -> "TranslationRun":
+    """The translation run in the file `source`, or of the recipe with that name."""
+    import yaml
+
+    from distiller.errors import did_you_mean
+    from distiller.recipes import translation_texts
+    from distiller.translation.config import load_translation, parse_translation
+
+    if Path(source).exists() or Path(source).suffix or Path(source).name != source:
+        return load_translation(source, overrides)
+    known = translation_texts()
+    if source not in known:
+        raise ConfigError(f"no translation recipe is called `{source}`", hint=did_you_mean(source, list(known)))
+    return parse_translation(yaml.safe_load(known[source]), overrides, where=f"recipe {source}")
+
+
+def print_record(record: "TranslationRecord") -> None:
+    """Scores and sizes of teacher, baseline and student, what the run cost, and the efficiency table."""
+    from distiller.cli.output import console, print_table
+
+    names = list(record.student.scores)
+    models = (
+        ("teacher", record.teacher),
+        ("student, gold pairs alone", record.baseline),
+        ("student, distilled", record.student),
+    )
+    rows = [
+        [
+            label,
+            *(
+                f"{facts.scores[name]:.1f}" + (f" ± {facts.spread[name].std:.1f}" if name in facts.spread else "")
+                for name in names
+            ),
+            f"{facts.parameters:,}",
+        ]
+        for label, facts in models
+        if facts is not None
+    ]
+    counts = ", ".join(f"{count:,} {name}" for name, count in record.data.pairs.items())
+    print_table(["", *names, "parameters"], rows, title=f"pairs: {counts}")
+    if record.efficiency:
+        print_efficiency(record.efficiency)
+    out = console()
+    out.print(
+        f"{record.cost.wall_seconds:.0f} s in all, {record.cost.step_milliseconds:.0f} ms a step, "
+        f"{record.cost.peak_memory_megabytes:.0f} MB at most · {record.run.output}"
+    )
+    out.print("; ".join(record.signatures.values()))
+    for note in record.notes:
+        out.print(f"note: {note}")
+
+
+def print_efficiency(rows: "list[EfficiencyRow]") -> None:
+    """One line for each model and number format."""
+    from distiller.cli.output import print_table
+
+    columns = ["model", "form", "BLEU", "parameters", "compression", "MB", "sentences/s"]
+    print_table(
+        columns,
+        [
+            [
+                row.model,
+                f"{row.engine} {row.compute}",
+                f"{row.bleu:.1f}",
+                f"{row.parameters:,}",
+                f"{row.compression:.1f}",
+                f"{row.megabytes:.1f}",
+                f"{row.sentences_per_second:.1f}",
+            ]
+            for row in rows
+        ],
+    )

@@ -1,0 +1,82 @@
+"""The cells of a study: one task, teacher, student and seed each, in which all its points are tried."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from distiller.config import Run, parse_run
+from distiller.errors import ConfigError
+from distiller.study.config import Study, base_of, part_label
+
+CONTEXT = ("task", "teacher", "student", "kind")
+"""What exclusions may ask of a cell."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task, teacher, student and seed: labels, and the part of the run that they stand for."""
+
+    task: str
+    teacher: str
+    student: str
+    seed: int
+    run: Mapping[str, Any]
+    kind: str = ""
+    """Of the task; only looked up when an exclusion asks for it."""
+
+    @property
+    def name(self) -> str:
+        """E.g. `rte/bert-base/bert-tiny/0`; also its folder below the study's trials."""
+        return "/".join(re.sub(r"[^\w.+-]+", "-", part) for part in (self.task, self.teacher, self.student)) + (
+            f"/{self.seed}"
+        )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What exclusions may ask for."""
+        return {"task": self.task, "teacher": self.teacher, "student": self.student, "kind": self.kind}
+
+
+def cells_of(study: Study) -> Iterator[Cell]:
+    """Every task with every teacher, student and seed. Raises `ConfigError` where the study has none of one."""
+    base = base_of(study)
+    if study.cache is not None:
+        base["cache"] = study.cache
+    tasks = study.tasks or _of_base(study, base, "task", "name", "train")
+    teachers = study.teachers or _of_base(study, base, "teacher", "model")
+    students = study.students or _of_base(study, base, "student", "architecture", "model", "layers")
+    asked = any("kind" in rule for rule in study.exclude)
+    kinds: dict[str, str] = {}
+    for (task, a), (teacher, b), (student, c), seed in itertools.product(
+        tasks.items(), teachers.items(), students.items(), study.seeds
+    ):
+        run = {
+            **base,
+            "task": {**base.get("task", {}), **a},
+            "teacher": {**base.get("teacher", {}), **b},
+            "student": c,
+            "seeds": [seed],
+        }
+        if asked and task not in kinds:
+            kinds[task] = _kind(parse_run(run, where=f"study `{study.name}`, task `{task}`"))
+        yield Cell(task, teacher, student, seed, run, kinds.get(task, ""))
+
+
+def _of_base(study: Study, base: Mapping[str, Any], part: str, *keys: str) -> dict[str, dict[str, Any]]:
+    given = base.get(part, {})
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"study `{study.name}`: `{part}` of the base run should be a mapping", hint="see a recipe")
+    if part != "student" and not given:
+        raise ConfigError(
+            f"study `{study.name}` has no {part}", hint=f"name some under `{part}s`, or one in the base run"
+        )
+    return {part_label(given, *keys): dict(given)}
+
+
+def _kind(run: Run) -> str:
+    """Whether the task of `run` is classification, regression, tagging or question answering."""
+    from distiller.tasks import TASKS, load_task
+
+    return run.task.kind or TASKS[run.task.name].traits["kind"] or load_task(run.task).kind

@@ -1,0 +1,29 @@
+"""Whether the runs of a study can work, before any of them starts."""
+
+from distiller.errors import DistillerError
+from distiller.study.space import Cell, Space, covering
+
+
+def check_runs(space: Space) -> None:
+    """Resolve runs that have between them every task, teacher, student and level against their data and models.
+
+    Raises the `DistillerError` that the first of them would end with, and says which one it is. Trains nothing.
+    """
+    from distiller.run.plan import blueprint
+
+    checked: set[str] = set()
+    for cell in space.cells:
+        parts = {f"task {cell.task}", f"teacher {cell.teacher}", f"student {cell.student}"}
+        points = covering(space, cell)
+        for point in points if not checked else points[:1] if parts - checked else []:
+            try:
+                blueprint(space.run(cell, point))
+            except DistillerError as error:
+                error.message = f"{_words(cell, point)}: {error.message}"
+                error.args = (error.message,)
+                raise
+        checked |= parts
+
+
+def _words(cell: Cell, point: dict[str, str]) -> str:
+    return f"trial {cell.name}" + "".join(f", {name}={label}" for name, label in point.items())

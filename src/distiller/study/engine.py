@@ -1,0 +1,157 @@
+"""`run_study`: keeps workers busy until every trial is done, whatever happens to them.
+
+The engine holds nothing that matters: it starts workers, gives back what dead ones left, and looks on. Killed at any
+time it is started again with `resume`, and so are two engines on two machines with one database.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+
+from distiller import config
+from distiller.errors import OutputError, RunError
+from distiller.record import write_text
+from distiller.study.check import check_runs
+from distiller.study.config import STUDY_FILE, Study, load_study
+from distiller.study.losses import reclaim
+from distiller.study.progress import Progress, progress_of
+from distiller.study.queue import attempts, enqueue
+from distiller.study.space import Space, space_of
+from distiller.study.storage import Book, load_optuna, open_book, storage_of, storing
+from distiller.study.worker import EXECUTE, tidy
+
+POLL = 0.5
+"""Seconds between two looks at the workers."""
+LOOK = 5.0
+"""Seconds between two looks at the storage."""
+
+OnProgress = Callable[[Progress], None]
+
+
+class Pool(Protocol):
+    """Where workers run."""
+
+    @property
+    def size(self) -> int:
+        """Workers at a time."""
+        ...
+
+    @property
+    def running(self) -> dict:
+        """Workers by name."""
+        ...
+
+    def start(self, name: str) -> None:
+        """Start one."""
+        ...
+
+    def ended(self) -> dict[str, str]:
+        """Those that ended since the last call, and why, in words."""
+        ...
+
+    def close(self) -> None:
+        """End all."""
+        ...
+
+
+def run_study(
+    study: Study,
+    *,
+    resume: bool = False,
+    retry_failed: bool = False,
+    take_over: bool = False,
+    check: bool = True,
+    execute: str = EXECUTE,
+    on_progress: OnProgress | None = None,
+) -> Progress:
+    """Try every point of `study` that has not been tried yet; returns how it stands in the end.
+
+    A study that has trials is refused without `resume`. `retry_failed` tries failed points again; `take_over` also
+    those that a vanished machine left running in a storage that records no signs of life. `check` builds some runs
+    first, so that what cannot work is said at once. `execute` names the function that carries out a trial.
+    Raises `DistillerError`; what was finished is kept.
+    """
+    space = space_of(study)
+    load_optuna()
+    if (study.place / STUDY_FILE).is_file() and (other := load_study(study.place).name) != study.name:
+        raise OutputError(f"`{study.place}` is the folder of the study `{other}`", hint="choose another `folder`")
+    with _alone(study), storing(storage_of(study)):
+        if not resume:
+            _refuse_second(space)
+        if check:
+            check_runs(space)
+        book = open_book(space, make=True, salt="engine")
+        write_text(study.place / STUDY_FILE, config.to_yaml(study))
+        reclaim(book, died={}, take_over=take_over)
+        enqueue(book, retry_failed=retry_failed)
+        pool = _pool(study, execute)
+        try:
+            _keep_busy(book, pool, on_progress)
+        finally:
+            names = list(pool.running)
+            pool.close()
+            reclaim(book, died={}, ended=names)
+        tidy(book)
+        return progress_of(book)
+
+
+def _refuse_second(space: Space) -> None:
+    try:
+        book = open_book(space)
+    except OutputError:
+        return
+    if any(attempts(shelf) for shelf in book.shelves):
+        raise OutputError(
+            f"the study `{space.study.name}` has trials already",
+            hint=f"continue it: distiller study resume {space.study.place}, or choose another `name`",
+        )
+
+
+def _pool(study: Study, execute: str) -> Pool:
+    if study.engine.name == "ray":
+        from distiller.study.cluster import RayPool
+
+        return RayPool(study, execute)
+    from distiller.study.local import LocalPool
+
+    return LocalPool(study, execute)
+
+
+def _keep_busy(book: Book, pool: Pool, on_progress: OnProgress | None) -> None:
+    started, deaths, looked, finished = 0, 0, 0.0, -1
+    prefix = f"{int(time.time()):x}"
+    while True:
+        ended = pool.ended()
+        died = {name: why for name, why in ended.items() if why}
+        if ended or time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            reclaim(book, died=died)
+            now = progress_of(book)
+            # Each worker may die of its own trial once; more without any trial that ends is something else.
+            deaths = 0 if now.finished > finished else deaths + len(died)
+            finished = max(finished, now.finished)
+            if deaths > 2 * max(1, pool.size):
+                raise RunError(f"workers end before they finish a trial: {next(iter(died.values()))}", hint="see logs/")
+            if on_progress:
+                on_progress(now)
+            idle = pool.size - len(pool.running)
+            for _ in range(min(idle, now.waiting, now.open - len(pool.running))):
+                pool.start(f"{prefix}-{started}")
+                started += 1
+            if not pool.running and now.waiting <= 0:
+                return
+        time.sleep(POLL)
+
+
+@contextmanager
+def _alone(study: Study) -> Iterator[None]:
+    """One engine a folder."""
+    try:
+        study.place.mkdir(parents=True, exist_ok=True)
+        with FileLock(study.place / ".engine.lock", timeout=0):
+            yield
+    except Timeout:
+        raise OutputError(f"`{study.place}` is being worked on", hint="wait for it, or end the other process") from None

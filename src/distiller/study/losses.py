@@ -1,0 +1,72 @@
+"""Trials whose workers are gone: ended, and their points queued again."""
+
+import socket
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from distiller.study.queue import LOSSES, attempts, enqueue, in_state, losses
+from distiller.study.space import key_of
+from distiller.study.storage import INTERRUPTED, REASON, WORKER, Book, Shelf, load_optuna
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+UNNAMED = timedelta(seconds=60)
+"""A running trial that has no worker for so long was claimed by one that died at once."""
+
+
+def lose(book: Book, shelf: Shelf, trial: "FrozenTrial", *, reason: str | None = None) -> bool:
+    """End a running trial whose worker is gone. Without a `reason` the loss does not count against its point."""
+    optuna = load_optuna()
+    trial_id = book.trial_id(shelf, trial.number)
+    try:
+        if reason is None:
+            book.storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        elif losses(_older(shelf, trial)) + 1 >= LOSSES:
+            book.storage.set_trial_user_attr(trial_id, REASON, reason)
+        return book.storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return False
+
+
+def _older(shelf: Shelf, trial: "FrozenTrial") -> list["FrozenTrial"]:
+    return [other for other in attempts(shelf).get(key_of(trial.params), []) if other.number < trial.number]
+
+
+def reclaim(book: Book, *, died: Mapping[str, str], ended: Collection[str] = (), take_over: bool = False) -> int:
+    """End the running trials whose workers are gone, and queue their points again; returns how many there were.
+
+    `died` says how workers ended that this process watched, by name; losses of others do not count against the point,
+    nor those of workers in `ended`. Workers of other machines are gone when they have given no sign of life for a
+    while, which databases record; with `take_over` all are.
+    """
+    optuna = load_optuna()
+    found = 0
+    for shelf in book.shelves:
+        for trial in in_state(shelf, "RUNNING"):
+            worker = trial.user_attrs.get(WORKER)
+            reason = died.get(worker["name"]) if worker else None
+            mine = worker is not None and worker["name"] in ended
+            if take_over or reason or mine or _gone(trial, worker):
+                found += lose(book, shelf, trial, reason=reason)
+        before = len(in_state(shelf, "RUNNING"))
+        optuna.storages.fail_stale_trials(shelf.trials)
+        found += before - len(in_state(shelf, "RUNNING"))
+    if found:
+        enqueue(book)
+    return found
+
+
+def _gone(trial: "FrozenTrial", worker: Mapping[str, Any] | None) -> bool:
+    import psutil
+
+    if worker is None:
+        return trial.datetime_start is not None and datetime.now() - trial.datetime_start > UNNAMED
+    if worker["host"] != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(worker["pid"])
+        return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - worker["started"]) > 1
+    except psutil.NoSuchProcess:
+        return True

@@ -1,0 +1,88 @@
+"""How a study stands: trials by state, the best so far, and the time that is left."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from distiller.study.queue import attempts, budget, lost, missing
+from distiller.study.space import Point
+from distiller.study.storage import LISTED, Book
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best complete trial of one task, teacher and student."""
+
+    task: str
+    teacher: str
+    student: str
+    score: float
+    point: Point
+    trial: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Points by state."""
+
+    total: int
+    """Points that the study tries, over all cells."""
+    complete: int
+    failed: int
+    pruned: int
+    running: int
+    best: tuple[Best, ...]
+    seconds: float | None
+    """Mean duration of a trial; `None` before the first has ended."""
+
+    @property
+    def finished(self) -> int:
+        """Points that have ended, well or not."""
+        return self.complete + self.failed + self.pruned
+
+    @property
+    def open(self) -> int:
+        """Points that have not ended."""
+        return self.total - self.finished
+
+    @property
+    def waiting(self) -> int:
+        """Points that no worker has begun."""
+        return self.open - self.running
+
+    def remaining(self, workers: int) -> float | None:
+        """Seconds that are left with so many workers; `None` before the first trial has ended."""
+        return None if self.seconds is None else self.open * self.seconds / max(1, workers)
+
+
+def progress_of(book: Book) -> Progress:
+    """How the study in `book` stands."""
+    counts = {"complete": 0, "failed": 0, "pruned": 0, "running": 0}
+    total, durations, best = 0, [], {}
+    for shelf in book.shelves:
+        tries = attempts(shelf)
+        total += len(tries) if book.study.sampler.name in LISTED else max(len(tries), budget(book, shelf))
+        for found in tries.values():
+            last = found[-1]
+            if state := state_of(found):
+                counts[state] += 1
+            if last.state.name in ("COMPLETE", "PRUNED") and last.duration:
+                durations.append(last.duration.total_seconds())
+            if last.state.name == "COMPLETE":
+                cell = shelf.cell
+                group = (cell.task, cell.teacher, cell.student)
+                one = Best(*group, last.values[0], dict(last.params), last.user_attrs["index"])
+                best[group] = max(best.get(group, one), one, key=lambda entry: entry.score)
+    return Progress(total=total, best=tuple(best.values()), seconds=_mean(durations), **counts)
+
+
+def state_of(tries: list) -> str:
+    """`complete`, `failed`, `pruned`, `running`, or `""` for a point that waits to be tried (again)."""
+    last = tries[-1]
+    if lost(last):
+        return "" if missing(tries) else "failed"
+    return {"COMPLETE": "complete", "FAIL": "failed", "PRUNED": "pruned", "RUNNING": "running"}.get(last.state.name, "")
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else None

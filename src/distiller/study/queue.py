@@ -1,0 +1,292 @@
+"""Who tries which point: the plan written out, points claimed by one worker at a time, lost ones given back.
+
+The storage decides: a trial is claimed by the one transaction that makes it running, and finished by the one that
+makes it complete, pruned or failed. A trial that fails without a reason was lost with its worker; its point is tried
+once more. So whatever is killed at whatever time, finished trials stay, and a point is finished at most once.
+"""
+
+import os
+import random
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from distiller.study.space import Point, excluded_by, key_of, parents_first, planned
+from distiller.study.storage import (
+    INDEX,
+    INTERRUPTED,
+    LISTED,
+    REASON,
+    RECORD,
+    RUN,
+    TRACEBACK,
+    WORKER,
+    Book,
+    Shelf,
+    in_turn,
+    load_optuna,
+    storage_of,
+)
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial, Trial
+
+    from distiller.config import Run
+    from distiller.record import Record
+
+Worker = Mapping[str, Any]
+LOSSES = 2
+"""A point whose worker died so many times is not tried again."""
+DRAWS = 20
+"""Suggestions of a sampler that repeat earlier points, after which a fresh one is drawn by lot."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that this process runs."""
+
+    book: Book
+    shelf: Shelf
+    trial: "Trial"
+
+    @property
+    def point(self) -> Point:
+        """The levels to try."""
+        return self.trial.params
+
+    @property
+    def run(self) -> "Run":
+        """The run to carry out."""
+        return self.book.space.run(self.shelf.cell, self.point)
+
+
+def identity(name: str) -> dict[str, Any]:
+    """This process, so that others can tell whether it still lives. `name` is what the one that started it calls it."""
+    import psutil
+
+    return {"name": name, "host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def attempts(shelf: Shelf) -> dict[str, list["FrozenTrial"]]:
+    """The trials of each point by its key, oldest first; those that were never wanted are left out."""
+    found: dict[str, list[FrozenTrial]] = defaultdict(list)
+    for trial in shelf.trials.get_trials(deepcopy=False):
+        if INDEX in trial.user_attrs:
+            found[key_of(trial.params)].append(trial)
+    return found
+
+
+def lost(trial: "FrozenTrial") -> bool:
+    """Whether `trial` ended with its worker, not by itself."""
+    return trial.state.name == "FAIL" and REASON not in trial.user_attrs
+
+
+def losses(tries: Iterable["FrozenTrial"]) -> int:
+    """How many times in a row, up to the last, the worker of this point died."""
+    count = 0
+    for trial in tries:
+        count = 0 if not lost(trial) else count + (INTERRUPTED not in trial.user_attrs)
+    return count
+
+
+def missing(tries: list["FrozenTrial"], *, retry_failed: bool = False) -> bool:
+    """Whether a point with these trials should be tried (again)."""
+    last = tries[-1] if tries else None
+    if last is None or (retry_failed and last.state.name == "FAIL"):
+        return True
+    return lost(last) and losses(tries) < LOSSES
+
+
+def enqueue(book: Book, *, retry_failed: bool = False, on_progress: Callable[[int], None] | None = None) -> int:
+    """Put every point that should be tried and is not there yet into the storage; returns how many."""
+    added = 0
+    plan: list[tuple[int, Shelf, Point]] = []
+    for position, shelf in enumerate(book.shelves):
+        tries = attempts(shelf)
+        if book.study.sampler.name in LISTED:
+            wanted = [
+                (place * len(book.shelves) + position, p) for place, p in enumerate(planned(book.space, shelf.cell))
+            ]
+        else:
+            wanted = [(found[0].user_attrs[INDEX], found[0].params) for found in tries.values()]
+        plan += [(i, shelf, p) for i, p in wanted if missing(tries.get(key_of(p), []), retry_failed=retry_failed)]
+    for index, shelf, point in sorted(plan, key=lambda item: item[0]):
+        _add(book, shelf, point, index)
+        added += 1
+        if on_progress:
+            on_progress(added)
+    return added
+
+
+def _add(book: Book, shelf: Shelf, point: Mapping[str, str], index: int) -> None:
+    optuna = load_optuna()
+    levels = {factor.name: sorted(factor.levels) for _, factor in book.space.factors}
+    shelf.trials.add_trial(
+        optuna.create_trial(
+            state=optuna.trial.TrialState.WAITING,
+            params=dict(point),
+            distributions={name: optuna.distributions.CategoricalDistribution(levels[name]) for name in point},
+            user_attrs={INDEX: index},
+        )
+    )
+
+
+def claim(book: Book, worker: Worker) -> Claim | None:
+    """A trial for this `worker`, the earliest of the plan; `None` when nothing is left to claim."""
+    with in_turn(storage_of(book.study)):
+        return _claim(book, worker)
+
+
+def _claim(book: Book, worker: Worker) -> Claim | None:
+    while True:
+        waiting = [
+            (min(trial.user_attrs.get(INDEX, 0) for trial in found), position)
+            for position, shelf in enumerate(book.shelves)
+            if (found := in_state(shelf, "WAITING"))
+        ]
+        if waiting:
+            shelf = book.shelves[min(waiting)[1]]
+            if made := _take(book, shelf, worker):
+                return made
+        elif book.study.sampler.name in LISTED:
+            return None
+        else:
+            return _search(book, worker)
+
+
+def in_state(shelf: Shelf, *names: str) -> list["FrozenTrial"]:
+    """The trials of a cell in these states of Optuna's, also those that were never wanted."""
+    states = load_optuna().trial.TrialState
+    return shelf.trials.get_trials(deepcopy=False, states=tuple(states[name] for name in names))
+
+
+def _ask(shelf: Shelf, worker: Worker) -> "Trial":
+    trial = shelf.trials.ask()
+    trial.set_user_attr(WORKER, dict(worker))
+    return trial
+
+
+def _take(book: Book, shelf: Shelf, worker: Worker) -> Claim | None:
+    """Claim a waiting trial; `None` if another worker was faster."""
+    trial = _ask(shelf, worker)
+    if INDEX not in trial.user_attrs or _repeats(shelf, trial):
+        give_up(shelf, trial.number)
+        return None
+    return _named(book, shelf, trial)
+
+
+def _named(book: Book, shelf: Shelf, trial: "Trial") -> Claim:
+    made = Claim(book, shelf, trial)
+    trial.set_user_attr(RUN, made.run.model_dump_json(exclude={"output", "cache"}, exclude_defaults=True))
+    return made
+
+
+def _repeats(shelf: Shelf, trial: "Trial") -> bool:
+    """Whether another trial of the same point runs, or has ended well. Of two that run, the older goes on."""
+    for other in attempts(shelf).get(key_of(trial.params), []):
+        if other.state.name in ("COMPLETE", "PRUNED") or (
+            other.state.name == "RUNNING" and other.number < trial.number
+        ):
+            return True
+    return False
+
+
+def _search(book: Book, worker: Worker) -> Claim | None:
+    """A trial that the sampler suggests, in the cell that has the fewest; `None` when every cell has enough."""
+    open_cells = []
+    for position, shelf in enumerate(book.shelves):
+        tries = attempts(shelf)
+        if len(tries) < budget(book, shelf):
+            open_cells.append((len(tries), position))
+    for _, position in sorted(open_cells):
+        if made := _draw(book, book.shelves[position], position, worker):
+            return made
+    return None
+
+
+def budget(book: Book, shelf: Shelf) -> int:
+    """How many points a sampler tries in a cell."""
+    wanted = book.study.trials
+    points = book.space.count(shelf.cell)
+    return points if wanted == "all" else min(wanted, points)
+
+
+def _draw(book: Book, shelf: Shelf, position: int, worker: Worker) -> Claim | None:
+    for _ in range(DRAWS):
+        trial = _ask(shelf, worker)
+        if INDEX in trial.user_attrs:  # a lost point that was given back meanwhile
+            return _named(book, shelf, trial)
+        for factor in parents_first([factor for _, factor in book.space.factors]):
+            if book.space.active(factor, trial.params):
+                trial.suggest_categorical(factor.name, sorted(factor.levels))
+        tries = attempts(shelf)
+        if len(tries) >= budget(book, shelf):
+            give_up(shelf, trial.number)
+            return None
+        if key_of(trial.params) not in tries and not excluded_by(book.study, trial.params, shelf.cell):
+            trial.set_user_attr(INDEX, trial.number * len(book.shelves) + position)
+            if _first(shelf, trial, budget(book, shelf)):
+                return _named(book, shelf, trial)
+        give_up(shelf, trial.number)
+    return _by_lot(book, shelf, position, worker)
+
+
+def _first(shelf: Shelf, trial: "Trial", budget: int) -> bool:
+    """Whether no older trial has this point, and the cell had room: two workers may have drawn at the same time."""
+    older = {key: tries for key, tries in attempts(shelf).items() if tries[0].number < trial.number}
+    return key_of(trial.params) not in older and len(older) < budget
+
+
+def _by_lot(book: Book, shelf: Shelf, position: int, worker: Worker) -> Claim | None:
+    tried = attempts(shelf)
+    left = [point for point in book.space.points(shelf.cell) if key_of(point) not in tried]
+    if not left:
+        return None
+    rng = random.Random(f"{book.study.sampler_seed} {shelf.cell.name} {len(tried)}")
+    trials = len(shelf.trials.get_trials(deepcopy=False))
+    _add(book, shelf, rng.choice(left), trials * len(book.shelves) + position)
+    return _take(book, shelf, worker)
+
+
+def give_up(shelf: Shelf, number: int) -> None:
+    """End a trial that was never wanted, or that is given back: it counts as lost."""
+    optuna = load_optuna()
+    try:
+        shelf.trials.tell(number, state=optuna.trial.TrialState.FAIL)
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        return
+
+
+def complete(claimed: Claim, record: "Record") -> bool:
+    """Store the Record and score; `False` if the trial was taken for lost meanwhile, and given to another."""
+    kept = record.model_dump(mode="json", exclude={"run": {"output", "cache"}})
+    kept["seeds"] = [{**seed, "history": []} for seed in kept["seeds"]]
+    return _finish(claimed, "COMPLETE", record.score, {RECORD: kept})
+
+
+def fail(claimed: Claim, reason: str, traceback: str = "") -> bool:
+    """Store why the trial failed."""
+    return _finish(claimed, "FAIL", None, {REASON: reason, TRACEBACK: traceback})
+
+
+def prune(claimed: Claim) -> bool:
+    """Store that the pruner stopped the trial."""
+    return _finish(claimed, "PRUNED", None, {})
+
+
+def give_back(claimed: Claim) -> bool:
+    """Let another worker try this point; the interruption does not count against it."""
+    return _finish(claimed, "FAIL", None, {INTERRUPTED: True})
+
+
+def _finish(claimed: Claim, state: str, score: float | None, attributes: Mapping[str, Any]) -> bool:
+    optuna = load_optuna()
+    try:
+        for name, value in attributes.items():
+            claimed.trial.set_user_attr(name, value)
+        claimed.shelf.trials.tell(claimed.trial.number, score, state=optuna.trial.TrialState[state])
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        return False
+    return True

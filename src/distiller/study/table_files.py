@@ -1,0 +1,106 @@
+"""Tables in CSV and Parquet files, with one header of our own that says what the columns are."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distiller.errors import ConfigError, DataError, MissingPackageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = "distiller_trials"
+"""Marks our header: a comment in the first line of a CSV file, an entry of a Parquet file's metadata."""
+
+
+def read_frame(source: Path) -> "pd.DataFrame":
+    """All cells, as text (CSV) or as stored (Parquet). Raises `DataError`."""
+    pandas = load_pandas()
+    if source.suffix not in (".csv", ".parquet"):
+        raise DataError(f"`{source}` is neither a .csv nor a .parquet file", hint="convert it to one of them")
+    try:
+        if source.suffix == ".parquet":
+            return load_pyarrow()[1].read_table(source).to_pandas()
+        with source.open(encoding="utf-8-sig", newline="") as file:  # some programs begin a file with a mark
+            if _parse(file.readline()) is None:
+                file.seek(0)
+            return pandas.read_csv(file, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise _unreadable(source, error) from None
+    except ValueError as error:  # of pandas and pyarrow, whose errors inherit from it
+        first = str(error).partition("\n")[0]
+        raise DataError(f"`{source}` is not a table: {first}", hint="the first line should name columns") from None
+
+
+def read_header(source: Path) -> dict[str, Any] | None:
+    """Our header, or `None` for a file that is not ours. Raises `DataError` for one that cannot be read."""
+    try:
+        if source.suffix == ".parquet":
+            metadata = load_pyarrow()[1].read_schema(source).metadata or {}
+            return _parse("#" + metadata.get(KEY.encode(), b"").decode())
+        with source.open(encoding="utf-8-sig") as file:
+            return _parse(file.readline())
+    except OSError as error:
+        raise _unreadable(source, error) from None
+    except ValueError:  # not UTF-8, or not Parquet
+        return None
+
+
+def write_frame(frame: "pd.DataFrame", header: Mapping[str, Any], target: Path) -> Path:
+    """Write a .csv or .parquet file beside `target` and rename it there. Raises `ConfigError` for another ending."""
+    temporary = target.with_name(target.name + ".part")
+    text = json.dumps({KEY: 1, **header})
+    if target.suffix == ".csv":
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(f"# {text}\n")
+            frame.to_csv(file, index=False, lineterminator="\n")
+    elif target.suffix == ".parquet":
+        arrow, parquet = load_pyarrow()
+        table = arrow.Table.from_pandas(frame, preserve_index=False)
+        parquet.write_table(
+            table.replace_schema_metadata({**(table.schema.metadata or {}), KEY.encode(): text.encode()}), temporary
+        )
+    else:
+        raise ConfigError(f"trials cannot be written to `{target.name}`", hint="end the name in .csv or .parquet")
+    os.replace(temporary, target)
+    return target
+
+
+def load_pandas() -> Any:
+    """The module `pandas`. Raises `MissingPackageError`."""
+    try:
+        import pandas
+    except ImportError:
+        raise MissingPackageError(
+            "tables of trials need the package `pandas`", hint='pip install "distiller-nlp[study]"'
+        ) from None
+    return pandas
+
+
+def load_pyarrow() -> tuple[Any, Any]:
+    """The modules `pyarrow` and `pyarrow.parquet`. Raises `MissingPackageError`."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingPackageError(
+            "Parquet files need the package `pyarrow`", hint='pip install "distiller-nlp[data]", or use .csv'
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    if not line.startswith("#"):
+        return None
+    try:
+        found = json.loads(line[1:])
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and KEY in found else None
+
+
+def _unreadable(source: Path, error: OSError) -> DataError:
+    reason = os.strerror(error.errno).lower() if error.errno else "not a file"
+    return DataError(f"`{source}` cannot be read: {reason}", hint="name a .csv or .parquet file")

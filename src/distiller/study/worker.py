@@ -1,0 +1,205 @@
+"""One worker: claims trials, carries them out one after the other, and stores what came of each.
+
+`python -m distiller.study.worker FOLDER NAME PARENT EXECUTE` is what the local engine starts; Ray calls `work`.
+"""
+
+import errno
+import importlib
+import os
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from distiller.errors import DistillerError, RunError
+from distiller.study.config import Study, load_study
+from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
+from distiller.study.space import key_of, space_of
+from distiller.study.storage import HEARTBEAT, Book, load_optuna, open_book, storage_of, storing
+
+if TYPE_CHECKING:
+    from distiller.config import Run
+    from distiller.record import Record
+
+Report = Callable[[int, float], None]
+"""Hears of (optimisation step, development score)."""
+EXECUTE = "distiller.study.worker:execute"
+"""The function (Run, Report or `None`) → Record that carries out a trial, as `module:name`."""
+NO_ROOM = 74
+"""Exit code of a worker that cannot store what it computes; EX_IOERR of sysexits.h."""
+ERRORS = ".error.txt"
+
+
+def execute(run: "Run", report: Report | None) -> "Record":
+    """Distil; what an earlier attempt at the same point finished is kept."""
+    from distiller.run import distil
+
+    return distil(run, resume=True, on_evaluation=report) if report else distil(run, resume=True)
+
+
+def work(study: Study, name: str, execute: str = EXECUTE) -> None:
+    """Carry out trials of `study` until none is left. Raises `RunError` where results cannot be stored."""
+    module, _, function = execute.partition(":")
+    carry_out = getattr(importlib.import_module(module), function)
+    space = space_of(study)
+    with storing(storage_of(study)):
+        book = open_book(space, salt=name)
+        while claimed := claim(book, identity(name)):
+            with alive(claimed):
+                attempt(claimed, carry_out)
+            tidy(book)
+
+
+def attempt(claimed: Claim, execute: Callable[["Run", Report | None], "Record"]) -> None:
+    """Carry out one trial and store its end, whatever it is. Raises `RunError` where the disk is full."""
+    folder = Path(claimed.run.output)
+    try:
+        with _own(folder):
+            record = execute(claimed.run, _reporter(claimed))
+    except load_optuna().TrialPruned:
+        prune(claimed)
+        clear(folder)
+    except Exception as error:
+        if _full(error):
+            give_back(claimed)
+            raise RunError(f"the disk is full: {folder}", hint="make room, then: distiller study resume") from error
+        _store_failure(claimed, folder, error)
+    except BaseException:
+        give_back(claimed)
+        raise
+    else:
+        if record.score != record.score:  # the score is not a number, so it cannot be compared
+            fail(claimed, f"the development score {record.metric} is not a number")
+        else:
+            complete(claimed, record)
+
+
+def _store_failure(claimed: Claim, folder: Path, error: Exception) -> None:
+    lines = (error.message if isinstance(error, DistillerError) else str(error)).splitlines()
+    reason = lines[0] if lines else ""
+    if not isinstance(error, DistillerError):
+        reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    clear(folder)
+    file = folder.with_name(folder.name + ERRORS)  # beside it: a run starts in an empty folder
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    fail(claimed, reason[:500], file.relative_to(claimed.book.study.place).as_posix())
+
+
+def _reporter(claimed: Claim) -> Report | None:
+    """Tells the pruner of scores; `None` where nothing is pruned."""
+    if claimed.book.study.pruner.name == "none":
+        return None
+
+    def report(step: int, score: float) -> None:
+        claimed.trial.report(score, step)
+        if claimed.trial.should_prune():
+            raise load_optuna().TrialPruned
+
+    return report
+
+
+def _full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind `error`."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def _own(folder: Path) -> Iterator[None]:
+    """Nobody else writes into `folder` meanwhile: not the worker either that was taken for dead."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{folder}.lock", timeout=5):
+            yield
+    except Timeout:
+        raise RunError(f"another process writes into `{folder}`", hint="end it, then: --retry-failed") from None
+
+
+@contextmanager
+def alive(claimed: Claim) -> Iterator[None]:
+    """Give a sign of life now and then, where the storage records them."""
+    storage = claimed.book.storage
+    record = getattr(storage, "record_heartbeat", None)
+    if record is None:
+        yield
+        return
+    trial_id = claimed.book.trial_id(claimed.shelf, claimed.trial.number)
+    ended = threading.Event()
+
+    def beat() -> None:
+        while True:
+            with suppress(Exception):  # the storage is busy or away for a moment; the next beat may get through
+                record(trial_id)
+            if ended.wait(HEARTBEAT):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def tidy(book: Book) -> None:
+    """Remove the weights that `keep` does not ask for; Records and runs stay."""
+    keep = book.study.keep
+    best: dict[tuple[str, str, str], tuple[float, Path]] = {}
+    finished: list[Path] = []
+    states = load_optuna().trial.TrialState
+    for shelf in book.shelves:
+        group = (shelf.cell.task, shelf.cell.teacher, shelf.cell.student)
+        for trial in shelf.trials.get_trials(deepcopy=False, states=(states.COMPLETE,)):
+            folder = book.study.place / "trials" / shelf.cell.name / key_of(trial.params)
+            finished.append(folder)
+            if trial.value is not None and trial.value > best.get(group, (float("-inf"), folder))[0]:
+                best[group] = (trial.value, folder)
+    kept = {folder for _, folder in best.values()} if keep == "best" else set()
+    for folder in finished:
+        shutil.rmtree(folder / "seeds", ignore_errors=True)  # the best seed's student is beside it
+        if keep != "all" and folder not in kept:
+            shutil.rmtree(folder / "student", ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove the weights of a trial that came to nothing."""
+    for name in ("seeds", "student"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main(folder: str, name: str, parent: str, execute: str) -> int:
+    """What the local engine starts; the exit code is `NO_ROOM` where results cannot be stored."""
+    _end_with(int(parent))
+    try:
+        work(load_study(folder), name, execute)
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NO_ROOM
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

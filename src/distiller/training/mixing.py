@@ -1,0 +1,94 @@
+"""Mixup of a batch: each example is blended with a partner, in the word embeddings of whichever model reads it.
+
+Teacher and student share partners and weights, and each mixes its own embedding table. A batch says so by two more
+tensors; labels are blended where they meet the loss. Sources: Liang et al. 2021, arXiv:2011.00593 (MixKD);
+arXiv:2109.11105, section 3.1.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+PARTNER, WEIGHT = "mixup_partner", "mixup_weight"
+
+
+class MixupOptions(Protocol):
+    """How to mix."""
+
+    @property
+    def alpha(self) -> float:
+        """Both parameters of the Beta distribution that weights are drawn from."""
+        ...
+
+    @property
+    def per(self) -> str:
+        """`pair`: a weight for each example; `batch`: one for all."""
+        ...
+
+    @property
+    def mask(self) -> str:
+        """`union`: tokens of either text count; `first`: only those of the example itself."""
+        ...
+
+
+class Mix(NamedTuple):
+    """Who is mixed with whom, and how much."""
+
+    partner: Tensor
+    """Row of each example's partner in its batch, `[b]`."""
+    weight: Tensor
+    """Share of the example itself, `[b]`; the rest is the partner's."""
+
+    def blend(self, own: Tensor) -> Tensor:
+        """`own` `[b, …]` mixed with its permutation."""
+        weight = self.weight.view(-1, *[1] * (own.dim() - 1))
+        return weight * own + (1 - weight) * own[self.partner]
+
+
+def draw(size: int, options: MixupOptions, seed: tuple[int, ...]) -> Mix:
+    """A random pairing of `size` examples; the same for the same seed."""
+    random = np.random.default_rng(seed)
+    weight = random.beta(options.alpha, options.alpha, size=size if options.per == "pair" else 1)
+    return Mix(
+        torch.from_numpy(random.permutation(size)),
+        torch.from_numpy(np.broadcast_to(weight, size).astype(np.float32)),
+    )
+
+
+def mixed(batch: Mapping[str, Any], mix: Mix, *, mask: str) -> dict[str, Any]:
+    """`batch` with the pairing, and with masks under which tokens of both texts count (`union`).
+
+    `input_ids` stay as they are; positions that only the partner has are padding of the example itself, whose
+    embedding is mixed like any other.
+    """
+    found = {**batch, PARTNER: mix.partner, WEIGHT: mix.weight}
+    if mask == "union":
+        for name in ("attention_mask", "output_mask"):
+            if name in batch:
+                found[name] = batch[name] | batch[name][mix.partner]
+    return found
+
+
+def mix_of(batch: Mapping[str, Any]) -> Mix | None:
+    """The pairing of a mixed batch."""
+    return Mix(batch[PARTNER], batch[WEIGHT]) if PARTNER in batch else None
+
+
+def embedded(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`batch` as `model` reads it: a mixed one as blended word embeddings `[b, l, e]` instead of token ids."""
+    mix = mix_of(batch)
+    if mix is None:
+        return batch
+    table: Callable[[Tensor], Tensor] = model.get_input_embeddings()  # type: ignore[operator]
+    words = {name: value for name, value in batch.items() if name != "input_ids"}
+    return {**words, "inputs_embeds": mix.blend(table(batch["input_ids"]))}
+
+
+def label_weights(batch: Mapping[str, Any]) -> Tensor:
+    """How much each label of a mixed batch `[b, k]` counts: λ of the example's own plus 1 - λ of its partner's."""
+    mix = mix_of(batch)
+    valid = (batch["labels"] != -100).float()
+    return valid if mix is None else mix.blend(valid)

@@ -1,0 +1,161 @@
+"""Batches by number of tokens: which examples meet at step k, and how they become tensors.
+
+Batch k of a training depends on (seed, k) alone, so an interrupted training is continued exactly.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from distiller.objectives.prediction import IGNORED
+from distiller.translation.model import PAD, shift_right
+
+POOL = 100
+"""Batches whose examples are sorted together: enough for little padding, few enough for random company."""
+FEATURE = Mapping[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Sentence pairs as token ids, gold pairs first; both sides end with the end token."""
+
+    source: list[list[int]]
+    target: list[list[int]]
+    gold: int
+    """How many of them, from the first, are gold; the others are pseudo-labels."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of the longer side."""
+        return np.array([max(len(s), len(t)) for s, t in zip(self.source, self.target, strict=True)])
+
+
+class BatchStream:
+    """All batches of one training, in order: item k holds the features of the k-th micro-batch.
+
+    An epoch has as many examples as the larger of gold and pseudo-labels. With both, each is drawn from gold with
+    probability `gold_ratio`, independently: the next one of a shuffled round through its side.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        *,
+        batch_tokens: int,
+        seed: int,
+        gold_ratio: float = 1.0,
+        epochs: float = 1.0,
+        batches: int | None = None,
+        source_dropout: float = 0.0,
+    ) -> None:
+        self.examples = examples
+        self.batch_tokens = batch_tokens
+        self.seed = seed
+        self.gold_ratio = gold_ratio
+        self.source_dropout = source_dropout
+        self.lengths = examples.lengths
+        self._starts = [0]  # first batch of each epoch that has been planned
+        self._epoch: tuple[int, list[np.ndarray]] = (0, self._plan(0))
+        self.per_epoch = len(self._epoch[1])
+        self.count = batches or max(1, math.ceil(epochs * self.per_epoch))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> list[FEATURE]:
+        epoch, position = self._where(index)
+        rows = self._batches(epoch)[position]
+        rng = np.random.default_rng([self.seed, index, 1])
+        return [self._feature(int(row), rng) for row in rows]
+
+    def draw(self, epoch: int) -> np.ndarray:
+        """The examples of an epoch, in random order."""
+        rng = np.random.default_rng([self.seed, epoch])
+        gold, pseudo = self.examples.gold, len(self.examples) - self.examples.gold
+        if not pseudo or not gold or self.gold_ratio in (0.0, 1.0):
+            start, stop = (0, gold) if (gold and self.gold_ratio > 0) or not pseudo else (gold, gold + pseudo)
+            return start + rng.permutation(stop - start)
+        size = max(gold, pseudo)
+        from_gold = rng.random(size) < self.gold_ratio
+        rows = np.empty(size, dtype=np.int64)
+        rows[from_gold] = _rounds(gold, int(from_gold.sum()), rng)
+        rows[~from_gold] = gold + _rounds(pseudo, int((~from_gold).sum()), rng)
+        return rows
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        """Batches of an epoch: sorted by length within pools, cut at `batch_tokens`, in random order."""
+        order = self.draw(epoch)
+        rng = np.random.default_rng([self.seed, epoch, 2])
+        pool = POOL * max(1, int(self.batch_tokens / max(1.0, float(self.lengths.mean()))))
+        batches: list[np.ndarray] = []
+        for start in range(0, len(order), pool):
+            rows = order[start : start + pool]
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            batches += _cut(rows, self.lengths[rows], self.batch_tokens)
+        return [batches[index] for index in rng.permutation(len(batches))]
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, self._plan(epoch))
+        return self._epoch[1]
+
+    def _where(self, index: int) -> tuple[int, int]:
+        """Epoch and position of batch `index`; epochs differ a little in their number of batches."""
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        while self._starts[-1] <= index:
+            self._starts.append(self._starts[-1] + len(self._batches(len(self._starts) - 1)))
+        epoch = next(e for e in range(len(self._starts) - 2, -1, -1) if self._starts[e] <= index)
+        return epoch, index - self._starts[epoch]
+
+    def _feature(self, row: int, rng: np.random.Generator) -> FEATURE:
+        source = self.examples.source[row]
+        if self.source_dropout:
+            *words, end = source
+            kept = [word for word in words if rng.random() >= self.source_dropout] or words[:1]
+            source = [*kept, end]
+        return {"source": source, "target": self.examples.target[row]}
+
+
+def collate(features: Sequence[Any]) -> dict[str, Tensor]:
+    """Tensors of one batch `[B, L]`; a list with one batch, as `Trainer` hands it over, is unpacked.
+
+    `labels` are the target with -100 at padding; `decoder_input_ids` the same, shifted right behind the start token;
+    `output_mask` says which target positions count: all that have a label, the first included.
+    """
+    rows: Sequence[FEATURE] = features[0] if len(features) == 1 and isinstance(features[0], list) else features
+    source = pad_sequence([torch.tensor(row["source"]) for row in rows], batch_first=True, padding_value=PAD)
+    labels = pad_sequence([torch.tensor(row["target"]) for row in rows], batch_first=True, padding_value=IGNORED)
+    lengths = torch.tensor([len(row["source"]) for row in rows])
+    return {
+        "input_ids": source,
+        "attention_mask": (torch.arange(source.shape[1]) < lengths[:, None]).long(),
+        "decoder_input_ids": shift_right(labels),
+        "labels": labels,
+        "output_mask": (labels != IGNORED).long(),
+    }
+
+
+def _rounds(size: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """`wanted` numbers below `size`: shuffled rounds, so that none comes a second time before all came once."""
+    rounds = [rng.permutation(size) for _ in range(math.ceil(wanted / size))]
+    return np.concatenate(rounds)[:wanted] if rounds else np.empty(0, dtype=np.int64)
+
+
+def _cut(rows: np.ndarray, lengths: np.ndarray, limit: int) -> list[np.ndarray]:
+    """Runs of rows, sorted by rising length, whose padded size is at most `limit`; a longer row is a batch alone."""
+    cuts, start = [], 0
+    for end in range(1, len(rows)):
+        if (end + 1 - start) * lengths[end] > limit:
+            cuts.append(end)
+            start = end
+    return np.split(rows, cuts)

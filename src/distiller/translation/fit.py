@@ -1,0 +1,168 @@
+"""One training of a translation model from start to best checkpoint: teachers, baselines and students alike."""
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+
+from distiller.errors import RunError
+from distiller.training.callbacks import LastStepCounts, ProgressBar, Stopwatch
+from distiller.training.device import accelerator, choose_precision
+from distiller.training.fit import CHECKPOINTS, development_scores, newest_checkpoint, repeatable
+from distiller.translation.batches import BatchStream, Examples, collate
+from distiller.translation.config import Optimisation, TranslationObjective
+from distiller.translation.model import TranslationModel
+from distiller.translation.objective import Objective, anatomies
+from distiller.translation.trainer import TranslationTrainer
+
+METRIC = "bleu"
+"""The score that chooses the best checkpoint."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What a training reads, and how it is scored."""
+
+    examples: Examples
+    gold_ratio: float
+    score: Callable[[Any], dict[str, float]]
+    """Development scores of a model, `bleu` among them."""
+    fingerprint: str
+    """SHA-256 of the training and development text."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training came to."""
+
+    scores: dict[str, float]
+    """Development scores of the best checkpoint."""
+    best_step: int
+    steps: int
+    seconds: float
+    """Without evaluation and saving."""
+    examples_per_second: float
+    history: list[dict[str, float]]
+
+
+def fit(
+    model: TranslationModel,
+    lessons: Lessons,
+    training: Optimisation,
+    *,
+    objective: TranslationObjective,
+    folder: Path,
+    seed: int,
+    title: str,
+    teacher: TranslationModel | None = None,
+    console: Console | None = None,
+    resume: bool = False,
+) -> Fit:
+    """Train `model` in place; it ends with the weights of its best development BLEU.
+
+    Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. Raises `RunError` for
+    a loss that is not finite.
+    """
+    stream = BatchStream(
+        lessons.examples,
+        batch_tokens=training.batch_tokens,
+        seed=seed,
+        gold_ratio=lessons.gold_ratio,
+        epochs=training.epochs,
+        batches=training.max_steps * training.accumulate if training.max_steps else None,
+        source_dropout=training.source_dropout,
+    )
+    steps = math.ceil(len(stream) / training.accumulate)
+    set_seed(seed)  # before projections and critics are drawn
+    parts = Objective(
+        objective,
+        student=anatomies(model),
+        teacher=anatomies(teacher) if teacher is not None else None,
+        label_smoothing=training.label_smoothing,
+        chunk_megabytes=training.chunk_megabytes,
+    )
+    watch = Stopwatch()
+    callbacks: list[Any] = [watch, LastStepCounts()]
+    if console is not None:
+        callbacks.append(ProgressBar(title, METRIC, console))
+    if training.patience is not None:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
+    trainer = TranslationTrainer(
+        model,
+        objective=parts,
+        teacher=teacher,
+        score=lessons.score,
+        warmup=training.warmup_steps if training.warmup_steps is not None else math.ceil(steps / 10),
+        args=_arguments(training, folder, seed=seed, steps=steps),
+        train_dataset=stream,
+        eval_dataset=[],
+        data_collator=collate,
+        callbacks=callbacks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    try:
+        trainer.train(resume_from_checkpoint=newest_checkpoint(folder) if resume else None)
+    except RunError as error:
+        raise RunError(f"{title}: {error.message}", hint=error.hint) from None
+    finally:
+        for callback in callbacks:
+            if isinstance(callback, ProgressBar):
+                callback.close()
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    return _outcome(trainer, watch, len(lessons.examples) / stream.per_epoch * training.accumulate)
+
+
+def _outcome(trainer: TranslationTrainer, watch: Stopwatch, examples_per_step: float) -> Fit:
+    history = [repeatable(entry) for entry in trainer.state.log_history if repeatable(entry).keys() - {"step", "epoch"}]
+    best = max((entry for entry in history if f"eval_{METRIC}" in entry), key=lambda entry: entry[f"eval_{METRIC}"])
+    return Fit(
+        scores=development_scores(best),
+        best_step=int(best["step"]),
+        steps=trainer.state.global_step,
+        seconds=watch.seconds,
+        examples_per_second=watch.steps * examples_per_step / max(watch.seconds, 1e-9),
+        history=history,
+    )
+
+
+def _arguments(training: Optimisation, folder: Path, *, seed: int, steps: int) -> TrainingArguments:
+    precision = choose_precision(training.precision, accelerator())
+    every = max(1, math.ceil(steps / training.evaluations))
+    return TrainingArguments(
+        output_dir=str(folder / CHECKPOINTS),
+        seed=seed,
+        data_seed=seed,
+        max_steps=steps,
+        per_device_train_batch_size=1,  # an item of the stream is a whole batch
+        gradient_accumulation_steps=training.accumulate,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        adam_beta1=0.9,
+        adam_beta2=0.98,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        remove_unused_columns=False,
+        label_names=["labels"],
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=torch.accelerator.is_available(),
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{METRIC}",
+        greater_is_better=True,
+        logging_steps=training.log_every,
+        report_to=[],
+        disable_tqdm=True,
+    )

@@ -1,0 +1,172 @@
+"""The objective of translation: from what both models made of a batch to one number and its components.
+
+    L = nll · L_NLL + word_kd · L_WORD + cosine · L_cos + Σ_k weight_k · J_k
+
+L_NLL and L_WORD are means over target tokens, L_cos over tokens and matched layers; the intermediate terms are those
+of every other run, over the layers of the encoder or of the decoder.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distiller.config import Component
+from distiller.errors import ConfigError
+from distiller.models.signals import Signals
+from distiller.objectives.intermediate import INTERMEDIATE
+from distiller.objectives.mapping import MAPPING
+from distiller.objectives.prediction import IGNORED, PREDICTION
+from distiller.training.objective import Anatomy, IntermediateTerm
+from distiller.training.view import View
+from distiller.translation.config import TranslationObjective, TranslationTerm
+from distiller.translation.model import TranslationModel
+from distiller.translation.vocabulary_loss import Head, Side, vocabulary_losses
+
+SIDES = ("encoder", "decoder")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one forward pass of a translation model gave."""
+
+    logits: Tensor
+    """The decoder's output before its head, `[B, L_target, width]`: the scores of all tokens are never held at once."""
+    hidden: dict[str, tuple[Tensor, ...]]
+    """Layers of `encoder` and `decoder`, 0 the embeddings, each `[B, L, width]`; empty unless asked for."""
+    head: Head
+    mask: Tensor
+    """`[B, L_source]`, 1 at real tokens."""
+
+
+class Listener:
+    """Runs a model teacher-forced on a batch, without its vocabulary-sized scores."""
+
+    def __init__(self, model: TranslationModel, *, hidden: bool) -> None:
+        self.model = model
+        self.hidden = hidden
+
+    def __call__(self, batch: Mapping[str, Any]) -> Heard:
+        """What the model makes of a batch, with all its layers where they are wanted."""
+        body: Any = self.model.model
+        out = body(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            decoder_input_ids=batch["decoder_input_ids"],
+            decoder_attention_mask=batch["output_mask"],
+            output_hidden_states=self.hidden,
+            use_cache=False,
+        )
+        layers = {"encoder": out.encoder_hidden_states, "decoder": out.decoder_hidden_states} if self.hidden else {}
+        head = Head(self.model.lm_head.weight, self.model.final_logits_bias[0])
+        return Heard(out.last_hidden_state, layers, head, batch["attention_mask"])
+
+    def close(self) -> None:
+        """Nothing to take off the model: it has no hooks."""
+
+
+class Objective(nn.Module):
+    """All losses of one translation run; holds every trained part beside the student (projections, critics)."""
+
+    def __init__(
+        self,
+        objective: TranslationObjective,
+        *,
+        student: Mapping[str, Anatomy],
+        teacher: Mapping[str, Anatomy] | None,
+        label_smoothing: float = 0.0,
+        chunk_megabytes: float = 256.0,
+    ) -> None:
+        super().__init__()
+        self.nll = objective.nll
+        self.word_kd = objective.word_kd
+        self.prediction = objective.prediction.name
+        self.options = PREDICTION.options(self.prediction, objective.prediction.options)
+        self.label_smoothing = label_smoothing
+        self.chunk_megabytes = chunk_megabytes
+        self.weights = {"original": (objective.word_kd, objective.nll), "augmented": (0.0, 0.0)}
+        wanted = [term for term in objective.intermediate if term.weight > 0]
+        named = [(f"{term.side}_{term.loss}", term.weight, 1.0, term) for term in wanted]
+        if teacher is not None:
+            shared = cosine_terms(student, teacher) if objective.cosine else []
+            named += [("cosine", objective.cosine, share, term) for share, term in shared]
+        elif wanted or objective.cosine or objective.word_kd:
+            raise ConfigError("this objective compares with a teacher, and there is none", hint="set its weights to 0")
+        _check_terms(wanted)
+        self.parts = [(name, weight, share, term.side) for name, weight, share, term in named]
+        self.terms = nn.ModuleList(
+            IntermediateTerm(term, student=student[term.side], teacher=teacher[term.side])
+            for *_, term in named
+            if teacher is not None
+        )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether anything is compared with the teacher at each step."""
+        return bool(self.terms) or self.word_kd > 0
+
+    def forward(self, views: Mapping[str, View]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and each unweighted component by name: `nll`, `word`, `cosine`, `encoder_mi_alpha`, …"""
+        view: Any = views["original"]
+        valid = view.labels != IGNORED
+        student, teacher = (
+            Side(heard.logits[valid], heard.head) if heard is not None else None
+            for heard in (view.student, view.teacher)
+        )
+        assert student is not None
+        both = vocabulary_losses(
+            student,
+            view.labels[valid],
+            teacher if self.word_kd else None,
+            prediction=self.prediction,
+            options=self.options,
+            label_smoothing=self.label_smoothing,
+            chunk_megabytes=self.chunk_megabytes,
+        )
+        parts = [("nll", self.nll, both.nll / view.totals.labels)]
+        if self.word_kd:
+            parts.append(("word", self.word_kd, both.word / view.totals.labels))
+        for (name, weight, share, side), term in zip(self.parts, self.terms, strict=True):
+            parts.append((name, weight, share * term(_one_side(side, view))))
+        total = torch.zeros((), device=valid.device)
+        components: dict[str, Tensor] = {}
+        for name, weight, value in parts:
+            total = total + weight * value if weight else total
+            components[name] = components.get(name, 0) + value.detach()
+        return total, components
+
+
+def anatomies(model: TranslationModel) -> dict[str, Anatomy]:
+    """Layers and width of encoder and decoder."""
+    shape = model.config
+    return {side: Anatomy(getattr(shape, f"{side}_layers"), shape.d_model) for side in SIDES}
+
+
+def cosine_terms(student: Mapping[str, Anatomy], teacher: Mapping[str, Anatomy]) -> list[tuple[float, TranslationTerm]]:
+    """L_cos of the triple loss: a term for each side, with the factor that makes their sum a mean over all layers."""
+    mapping = Component(name="skip", options={"include_embeddings": False})
+    matched = sum(
+        len(MAPPING["skip"].function(teacher[side].layers, student[side].layers, **mapping.options)) for side in SIDES
+    )
+    return [(1 / matched, TranslationTerm(loss="cos", side=side, mapping=mapping)) for side in SIDES]
+
+
+def _check_terms(terms: list[TranslationTerm]) -> None:
+    for term in terms:
+        if INTERMEDIATE[term.loss].traits["reads"] != "hidden_states":
+            raise ConfigError(
+                f"intermediate objective `{term.loss}` reads attention scores, which translation does not offer",
+                hint="choose one on hidden states: mse, cos, ce, mi_alpha, …",
+            )
+
+
+def _one_side(side: str, view: Any) -> View:
+    """Encoder or decoder of both models as an intermediate objective sees them."""
+    mask = view.student.mask if side == "encoder" else view.output_mask
+    ours, theirs = (
+        Signals(heard.logits, dict(enumerate(heard.hidden[side])), {}, mask) for heard in (view.student, view.teacher)
+    )
+    totals = view.totals if side == "encoder" else view.totals._replace(tokens=view.totals.outputs)
+    return View(student=ours, teacher=theirs, labels=None, totals=totals)

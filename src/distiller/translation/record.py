@@ -1,0 +1,99 @@
+"""The Record of a translation run, in the spirit of `distiller.record`: one JSON object, written last."""
+
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from distiller.config import Config
+from distiller.errors import OutputError
+from distiller.record import FILE, Cost, ModelFacts, SeedResult, versions, write_json
+from distiller.translation.config import TranslationRun
+
+FORMAT = 1
+PACKAGES = ("sentencepiece", "sacrebleu", "ctranslate2")
+
+
+class TextFacts(Config):
+    """The text of a run."""
+
+    pairs: dict[str, int]
+    """Sentences by split; `seen` are the training pairs that the student may see, `pseudo` what the teacher said."""
+    skipped: dict[str, int]
+    """Empty and over-long sentences that were left out, by split."""
+    fingerprint: str
+    vocabulary: str
+    """SHA-256 of the SentencePiece model."""
+    vocabulary_size: int
+
+
+class EfficiencyRow(Config):
+    """Size and speed of one model in one form."""
+
+    model: str
+    engine: str
+    compute: str
+    bleu: float
+    parameters: int
+    compression: float
+    """How many times fewer weights than the teacher has."""
+    megabytes: float
+    """10^6 bytes of the stored model."""
+    sentences_per_second: float
+
+
+class TranslationRecord(Config):
+    """The result of one translation run. Scores are from 0 to 100."""
+
+    format: int = FORMAT
+    status: str = "complete"
+    created: str
+    run: TranslationRun
+    versions: dict[str, str]
+    revision: str | None
+    machine: dict[str, str | int]
+    data: TextFacts
+    signatures: dict[str, str]
+    """How sacreBLEU computed each score."""
+    teacher: ModelFacts
+    baseline: ModelFacts | None
+    """The same student trained on gold pairs alone."""
+    student: ModelFacts
+    seeds: list[SeedResult]
+    metric: str = "bleu"
+    score: float
+    """Mean development BLEU of the distilled student."""
+    distillation_ratio: float | None
+    compression: float
+    """How many times fewer weights the student has."""
+    efficiency: list[EfficiencyRow] = []
+    cost: Cost
+    notes: list[str] = []
+
+    def save(self, folder: Path) -> Path:
+        """Write `record.json` in one step: a folder that has one is finished."""
+        return write_json(folder / FILE, self.model_dump(mode="json"))
+
+
+def load_translation_record(path: str | Path) -> TranslationRecord:
+    """Read a Record from its file or from the folder of a run. Raises `OutputError`."""
+    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    try:
+        return TranslationRecord.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise OutputError(
+            f"there is no Record at `{file}`", hint="an interrupted run has none: `distiller translate run … --resume`"
+        ) from None
+    except (ValidationError, UnicodeDecodeError):
+        raise OutputError(f"`{file}` is not the Record of a translation run", hint=f"name a {FILE}") from None
+
+
+def all_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results, translation's own included."""
+    found = versions()
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,215 @@
+"""`distil_translator(run)`: from a `TranslationRun` to a `TranslationRecord`.
+
+The order is: text, vocabulary, teacher, its translations where they are wanted, baseline, one training per seed, sizes
+and speeds. What does not depend on the seed is made once and kept, so an interrupted run goes on where it stopped.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from transformers.utils import logging
+
+from distiller.errors import ConfigError
+from distiller.models.cost import megabytes
+from distiller.models.load import weights_fingerprint
+from distiller.record import Cost, ModelFacts, SeedResult, git_revision, now, ratio, spreads, write_json
+from distiller.training.device import describe_machine, peak_memory_megabytes
+from distiller.training.output_folder import SEEDS, STUDENT, claim, finished, publish, writing
+from distiller.translation.config import TranslationRun, load_translation
+from distiller.translation.efficiency import efficiency
+from distiller.translation.fit import METRIC, Fit, fit
+from distiller.translation.model import TranslationModel, parameter_count
+from distiller.translation.record import TextFacts, TranslationRecord, all_versions, load_translation_record
+from distiller.translation.scores import Scores
+from distiller.translation.setup import Setup, gold_training, prepare
+from distiller.translation.students import build_student, load_translator, save_translator
+from distiller.translation.translate import evaluate
+
+RESULT = "result.json"
+
+
+def distil_translator(
+    run: TranslationRun, *, resume: bool = False, overwrite: bool = False, console: Console | None = None
+) -> TranslationRecord:
+    """Carry out `run` and write its output folder: `student/`, `run.yaml` and, last of all, `record.json`.
+
+    With `resume`, what an interrupted run finished is kept and its newest checkpoint continued; a finished run
+    returns its Record. `overwrite` replaces an earlier output. `console` shows progress. Raises `DistillerError`.
+    """
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    started = time.perf_counter()
+    if resume and overwrite:
+        raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
+    if run.training.threads:
+        torch.set_num_threads(run.training.threads)
+    folder = Path(run.output)
+    if resume and (record := finished(folder, run, load_translation_record)):
+        return record
+    claim(folder, run, load_translation, resume=resume, overwrite=overwrite)
+    with writing(folder):
+        setup = prepare(run, console)
+        baseline = [_baseline(setup, seed) for seed in run.seeds] if run.baseline else []
+        trained = [_train_seed(setup, seed, folder / SEEDS / str(seed), resume) for seed in run.seeds]
+        return _finish(setup, folder, baseline, trained, started)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One finished training: its model folder, how it went, and its final scores."""
+
+    folder: Path
+    fit: Fit
+    scores: dict[str, float]
+    signatures: dict[str, str]
+    fingerprint: str
+
+
+def _baseline(setup: Setup, seed: int) -> Trained:
+    """The same student from the same start, trained on gold pairs alone; made once for all runs that ask for it."""
+    wish = setup.run.student
+    origin = f"{wish.pick} layers of {weights_fingerprint(setup.teacher)}" if wish.init == "teacher" else "random"
+    folder, done = gold_training(
+        setup.store,
+        wish.shape,
+        setup.run.training,
+        setup.gold_lessons(),
+        setup.vocabulary,
+        seed=seed,
+        title=f"train the student without a teacher, seed {seed}",
+        console=setup.console,
+        start=lambda: build_student(wish, setup.teacher, vocabulary=len(setup.vocabulary), seed=seed),
+        origin=origin,
+    )
+    return _scored(setup, load_translator(folder)[0], folder, done)
+
+
+def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
+    """Train one student; `folder/student` and, last, `folder/result.json` are the outcome."""
+    if resume and (folder / RESULT).is_file():
+        stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        return Trained(**{**stored, "folder": folder / STUDENT, "fit": Fit(**stored["fit"])})
+    run = setup.run
+    student = build_student(run.student, setup.teacher, vocabulary=len(setup.vocabulary), seed=seed)
+    done = fit(
+        student,
+        setup.lessons,
+        run.training,
+        objective=run.objective,
+        folder=folder,
+        seed=seed,
+        title=f"distil, seed {seed}",
+        teacher=setup.teacher,
+        console=setup.console,
+        resume=resume,
+    )
+    save_translator(student, setup.vocabulary, folder / STUDENT)
+    trained = _scored(setup, student, folder / STUDENT, done)
+    write_json(folder / RESULT, {**asdict(trained), "folder": STUDENT})
+    return trained
+
+
+def _scored(setup: Setup, model: TranslationModel, folder: Path, done: Fit) -> Trained:
+    values, signatures = _scores(setup, model)
+    return Trained(folder, done, values, signatures, weights_fingerprint(model))
+
+
+def _scores(setup: Setup, model: TranslationModel) -> tuple[dict[str, float], dict[str, str]]:
+    """Scores of the search that the run asks for on the development and, with the prefix `test_`, the test text."""
+    found: dict[str, Scores] = {
+        prefix: evaluate(model, setup.vocabulary, pairs, setup.run.evaluation)
+        for prefix, pairs in (("", setup.splits.dev), ("test_", setup.splits.test))
+        if pairs is not None
+    }
+    values = {prefix + name: value for prefix, one in found.items() for name, value in one.values.items()}
+    return values, found[""].signatures
+
+
+def _finish(
+    setup: Setup, folder: Path, baseline: Sequence[Trained], trained: Sequence[Trained], started: float
+) -> TranslationRecord:
+    """Put the best seed's student at the top of the output folder and write the Record."""
+    run, splits = setup.run, setup.splits
+    best = max(trained, key=lambda one: one.scores[METRIC])
+    publish(best.folder, folder / STUDENT)
+    student = load_translator(folder / STUDENT)[0]
+    teacher_scores, _ = _scores(setup, setup.teacher)
+    score = statistics.fmean(one.scores[METRIC] for one in trained)
+    measured = splits.test or splits.dev
+    models = {"teacher": setup.teacher, "student": student}
+    record = TranslationRecord(
+        created=now(),
+        run=run,
+        versions=all_versions(),
+        revision=git_revision(),
+        machine=describe_machine(),
+        data=_text_facts(setup),
+        signatures=best.signatures,
+        teacher=_facts(run.teacher.model or run.teacher.shape.architecture, setup.teacher, [teacher_scores]),
+        baseline=_facts("student without a teacher", student, [one.scores for one in baseline]) if baseline else None,
+        student=_facts("student", student, [one.scores for one in trained]),
+        seeds=[_seed_result(seed, one) for seed, one in zip(run.seeds, trained, strict=True)],
+        score=score,
+        distillation_ratio=ratio(score, teacher_scores[METRIC]),
+        compression=parameter_count(setup.teacher) / parameter_count(student),
+        efficiency=efficiency(models, setup.vocabulary, measured, run.evaluation) if run.efficiency else [],
+        cost=_cost(trained, started),
+        notes=[f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()],
+    )
+    record.save(folder)
+    return record
+
+
+def _text_facts(setup: Setup) -> TextFacts:
+    splits = setup.splits
+    counts = {"train": len(splits.train), "seen": len(splits.seen), "dev": len(splits.dev)}
+    counts |= {"test": len(splits.test)} if splits.test else {}
+    counts |= {"monolingual": sum(map(len, splits.monolingual))} if splits.monolingual else {}
+    counts |= {"pseudo": setup.pseudo} if setup.pseudo else {}
+    return TextFacts(
+        pairs=counts,
+        skipped=splits.skipped,
+        fingerprint=splits.fingerprint,
+        vocabulary=setup.vocabulary.fingerprint,
+        vocabulary_size=len(setup.vocabulary),
+    )
+
+
+def _facts(name: str, model: TranslationModel, scores: list[dict[str, float]]) -> ModelFacts:
+    by_name = spreads(scores)
+    return ModelFacts(
+        name=name,
+        parameters=parameter_count(model),
+        parameters_with_head=parameter_count(model),
+        megabytes=megabytes(model),
+        scores={metric: value.mean for metric, value in by_name.items()},
+        spread=by_name if len(scores) > 1 else {},
+    )
+
+
+def _seed_result(seed: int, one: Trained) -> SeedResult:
+    return SeedResult(
+        seed=seed,
+        scores=one.scores,
+        best_step=one.fit.best_step,
+        steps=one.fit.steps,
+        history=one.fit.history,
+        fingerprint=one.fingerprint,
+    )
+
+
+def _cost(trained: Sequence[Trained], started: float) -> Cost:
+    seconds = [one.fit.seconds for one in trained]
+    return Cost(
+        wall_seconds=time.perf_counter() - started,
+        training_seconds=seconds,
+        step_milliseconds=1000 * sum(seconds) / sum(one.fit.steps for one in trained),
+        examples_per_second=statistics.fmean(one.fit.examples_per_second for one in trained),
+        peak_memory_megabytes=peak_memory_megabytes(),
+    )

@@ -1,0 +1,53 @@
+"""BLEU and chrF of detokenised text, by sacreBLEU, with the signatures that say how they were computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from distiller.errors import DataError, MissingPackageError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Corpus scores from 0 to 100, and their signatures, by name."""
+
+    values: dict[str, float]
+    signatures: dict[str, str]
+
+
+def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
+    """BLEU (13a, exponential smoothing, cased) and chrF2, one reference each. Raises `DataError` for unequal counts.
+
+    Source: Post 2018, arXiv:1804.08771; Popović 2015, aclanthology.org/W15-3049.
+    """
+    if len(hypotheses) != len(references):
+        raise DataError(f"{len(hypotheses)} translations for {len(references)} references")
+    metrics = _sacrebleu()
+    found = {"bleu": metrics.BLEU(), "chrf": metrics.CHRF()}
+    values = {name: metric.corpus_score(list(hypotheses), [list(references)]).score for name, metric in found.items()}
+    return Scores(values, {name: str(metric.get_signature()) for name, metric in found.items()})
+
+
+def sentence_bleu(hypothesis: str, reference: str) -> float:
+    """BLEU of one sentence, 0 to 100, with effective order: n-grams longer than the sentence do not count."""
+    return _sacrebleu().BLEU(effective_order=True).sentence_score(hypothesis, [reference]).score
+
+
+def closest(hypotheses: Sequence[str], reference: str) -> int:
+    """Which hypothesis has the highest sentence BLEU to the reference; the earliest of equals.
+
+    Source: Kim and Rush 2016, arXiv:1606.07947, section 3.3.
+    """
+    metric = _sacrebleu().BLEU(effective_order=True)
+    found = [metric.sentence_score(hypothesis, [reference]).score for hypothesis in hypotheses]
+    return max(range(len(found)), key=found.__getitem__)
+
+
+def _sacrebleu() -> Any:
+    try:
+        from sacrebleu import metrics
+    except ImportError:
+        raise MissingPackageError(
+            "translation scores need the package `sacrebleu`", hint='pip install "distiller-nlp[translation]"'
+        ) from None
+    return metrics

@@ -1,0 +1,231 @@
+"""What all seeds of a translation run share: text, vocabulary, teacher, pseudo-labels. Each is made once and kept."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from rich.console import Console
+
+from distiller.errors import ModelError
+from distiller.record import write_json
+from distiller.tasks.bad_rows import BadRows
+from distiller.training.store import Store
+from distiller.translation.batches import Examples
+from distiller.translation.config import Optimisation, Shape, TranslationObjective, TranslationRun
+from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, text_fingerprint
+from distiller.translation.fit import Fit, Lessons, fit
+from distiller.translation.model import TranslationModel, build_model
+from distiller.translation.pseudo_labels import Labelled, job_facts, pseudo_label, read_labels, training_pairs
+from distiller.translation.students import load_translator, save_translator
+from distiller.translation.translate import evaluate
+from distiller.translation.vocabulary import SharedVocabulary, check_fit, load_vocabulary, train_vocabulary
+
+FIT = "fit.json"
+SHARD = 1000
+"""Sentences decoded between two savings."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all seeds of a run share."""
+
+    run: TranslationRun
+    store: Store
+    splits: Splits
+    vocabulary: SharedVocabulary
+    teacher: TranslationModel
+    lessons: Lessons
+    """Of the student."""
+    pseudo: int
+    """Pseudo-labelled pairs among them."""
+    console: Console | None
+
+    def gold_lessons(self) -> Lessons:
+        """The gold pairs that the student may see, alone."""
+        return lessons_of(self.vocabulary, self.splits.seen, self.splits.dev, self.run)
+
+
+def prepare(run: TranslationRun, console: Console | None) -> Setup:
+    """Read the text, and make or find the vocabulary, the teacher and its translations. Raises `DistillerError`."""
+    store = Store(Path(run.cache).expanduser() if run.cache else None)
+    loaded = load_translator(run.teacher.model) if run.teacher.model else None
+    splits = read_corpus(run.corpus)
+    vocabulary = shared_vocabulary(run, splits, loaded[1] if loaded else None, store)
+    splits = within_length(splits, vocabulary, run)
+    teacher = loaded[0] if loaded else trained_teacher(run, splits, vocabulary, store, console)
+    check_fit(vocabulary, teacher.config.vocab_size, "the teacher")
+    sources, targets = pseudo_pairs(run, splits, vocabulary, teacher, store, console)
+    lessons = lessons_of(vocabulary, splits.seen, splits.dev, run)
+    if run.sequence is not None:
+        gold = lessons.examples
+        examples = Examples(
+            gold.source + vocabulary.encode(sources), gold.target + vocabulary.encode(targets), gold=len(gold)
+        )
+        lessons = replace(lessons, examples=examples, gold_ratio=run.sequence.gold_ratio)
+    return Setup(run, store, splits, vocabulary, teacher, lessons, len(sources), console)
+
+
+def shared_vocabulary(
+    run: TranslationRun, splits: Splits, teachers: SharedVocabulary | None, store: Store
+) -> SharedVocabulary:
+    """The teacher's vocabulary, the one that the run names, or one trained on both sides of the training pairs.
+
+    Raises `ModelError` when the run names another one than the teacher's.
+    """
+    if run.vocabulary.model is not None:
+        named = load_vocabulary(run.vocabulary.model)
+        if teachers is not None and named != teachers:
+            check_fit(named, len(teachers), "the teacher")
+            raise ModelError(
+                f"`{run.vocabulary.model}` is not the vocabulary of the teacher `{run.teacher.model}`",
+                hint="teacher and student share one: leave vocabulary.model out to take the teacher's",
+            )
+        return named
+    if teachers is not None:
+        return teachers
+    text = [*splits.train.source, *splits.train.translations]
+    facts = {"text": text_fingerprint(splits.train), "wish": run.vocabulary.model_dump(mode="json")}
+    folder = store.get("vocabularies", facts, lambda folder: train_vocabulary(text, run.vocabulary).save(folder))
+    return load_vocabulary(folder)
+
+
+def within_length(splits: Splits, vocabulary: SharedVocabulary, run: TranslationRun) -> Splits:
+    """`splits` without the sentences of more than `corpus.max_tokens` tokens, which are refused or counted."""
+    skipped = dict(splits.skipped)
+
+    def short(pairs: Pairs, split: str) -> Pairs:
+        bad = BadRows(run.corpus.skip_bad)
+        sides = {"source": pairs.source} | ({"target": pairs.target} if pairs.target is not None else {})
+        kept = set(range(len(pairs)))
+        for side, text in sides.items():
+            lengths = [len(ids) for ids in vocabulary.encode(text)]
+            kept &= set(check_lengths(lengths, pairs, longest=run.corpus.max_tokens, bad=bad, side=side))
+        bad.warn(pairs.name)
+        if len(kept) < len(pairs):
+            skipped[split] = skipped.get(split, 0) + len(pairs) - len(kept)
+        return pairs.take(sorted(kept)) if len(kept) < len(pairs) else pairs
+
+    train = short(splits.train, "train")
+    seen = train if splits.seen is splits.train else short(splits.seen, "seen")
+    dev = short(splits.dev, "dev")
+    test = short(splits.test, "test") if splits.test else None
+    return Splits(train, dev, test, seen, [short(one, one.name) for one in splits.monolingual], skipped)
+
+
+def lessons_of(vocabulary: SharedVocabulary, train: Pairs, dev: Pairs, run: TranslationRun) -> Lessons:
+    """Gold pairs as tokens, and greedy development scores.
+
+    A model that has not learnt to end would fill every sentence up to the longest length: while it trains, it stops a
+    little behind the longest reference.
+    """
+    examples = Examples(vocabulary.encode(train.source), vocabulary.encode(train.translations), gold=len(train))
+    longest = min(run.evaluation.max_length, max(map(len, vocabulary.encode(dev.translations))) + 5)
+    greedy = run.evaluation.model_copy(update={"beam": 1, "sampling_top_k": None, "max_length": longest})
+    return Lessons(
+        examples, 1.0, lambda model: evaluate(model, vocabulary, dev, greedy).values, text_fingerprint(train, dev)
+    )
+
+
+def trained_teacher(
+    run: TranslationRun, splits: Splits, vocabulary: SharedVocabulary, store: Store, console: Console | None
+) -> TranslationModel:
+    """The teacher that the run describes, trained on all training pairs, or found."""
+    wish = run.teacher
+    lessons = lessons_of(vocabulary, splits.train, splits.dev, run)
+    folder, _ = gold_training(
+        store,
+        wish.shape,
+        wish.training,
+        lessons,
+        vocabulary,
+        seed=wish.seed,
+        console=console,
+        title="train the teacher",
+    )
+    return load_translator(folder)[0]
+
+
+def gold_training(
+    store: Store,
+    shape: Shape,
+    training: Optimisation,
+    lessons: Lessons,
+    vocabulary: SharedVocabulary,
+    *,
+    seed: int,
+    title: str,
+    console: Console | None,
+    start: Callable[[], TranslationModel] | None = None,
+    origin: str = "random",
+) -> tuple[Path, Fit]:
+    """A model trained on pairs alone, made once for all runs with the same facts: its folder, and how it went."""
+    facts = {
+        "shape": shape.sizes() | {"dropout": shape.dropout},
+        "training": training.model_dump(mode="json", exclude={"log_every", "threads", "chunk_megabytes"}),
+        "seed": seed,
+        "origin": origin,
+        "vocabulary": vocabulary.fingerprint,
+        "text": lessons.fingerprint,
+    }
+
+    def make(folder: Path) -> None:
+        model = start() if start else build_model(shape, vocabulary=len(vocabulary), seed=seed)
+        done = fit(
+            model,
+            lessons,
+            training,
+            objective=TranslationObjective(),
+            folder=folder,
+            seed=seed,
+            title=title,
+            console=console,
+        )
+        save_translator(model, vocabulary, folder)
+        write_json(folder / FIT, asdict(done))
+
+    folder = store.get("translators", facts, make)
+    return folder, Fit(**json.loads((folder / FIT).read_text(encoding="utf-8")))
+
+
+def pseudo_pairs(
+    run: TranslationRun,
+    splits: Splits,
+    vocabulary: SharedVocabulary,
+    teacher: TranslationModel,
+    store: Store,
+    console: Console | None,
+) -> tuple[list[str], list[str]]:
+    """What the teacher makes of the sentences that the student may see and of monolingual text, as pairs."""
+    wish = run.sequence
+    if wish is None:
+        return [], []
+    if wish.pseudo_labels:
+        made = [(read_labels(folder), None) for folder in wish.pseudo_labels]
+    else:
+        texts: list[tuple[Pairs, list[str] | None]] = [(splits.seen, splits.seen.translations)]
+        texts += [(pairs, None) for pairs in splits.monolingual]
+        made = [(_labels(run, pairs, vocabulary, teacher, store, console), gold) for pairs, gold in texts]
+    found = [training_pairs(labels, inter=wish.seq_inter, gold=gold) for labels, gold in made]
+    return [text for sources, _ in found for text in sources], [text for _, targets in found for text in targets]
+
+
+def _labels(
+    run: TranslationRun,
+    pairs: Pairs,
+    vocabulary: SharedVocabulary,
+    teacher: TranslationModel,
+    store: Store,
+    console: Console | None,
+) -> list[Labelled]:
+    """The teacher's translations of a text: a job that other runs find, and that is continued when it was stopped."""
+    wish = run.sequence
+    assert wish is not None
+    job: dict[str, Any] = {"n_best": wish.n_best, "shard_size": SHARD, "seed": run.teacher.seed}
+    folder = store.path("pseudo-labels", job_facts(pairs, teacher, vocabulary, wish.decoding, **job))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        pseudo_label(pairs, teacher, vocabulary, wish.decoding, folder, resume=True, console=console, **job)
+    return read_labels(folder)

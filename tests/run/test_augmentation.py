@@ -1,0 +1,128 @@
+"""Runs with an augmentation policy: reproduced, resumed, counted, and refused where it makes no sense."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import distiller
+from distiller.augment.operators import AUGMENTERS
+from distiller.config import parse_run
+from distiller.errors import ConfigError
+from distiller.run.plan import blueprint
+from distiller.tasks import load_task
+from run.test_resume import Cut, cut_after
+from run.tiny import FAST, Workshop, repeatable
+
+SWAP = {"name": "random", "options": {"ra_mode": "swap", "alpha": 0.3}}
+POLICY: dict[str, Any] = {
+    "augmentation": [SWAP, "mixup"],
+    "training": FAST | {"epochs": 2, "log_every": 2, "threads": 1},
+}
+
+
+def run(shop: Workshop, folder: Path, **fields: Any) -> distiller.Run:
+    return parse_run(shop.run(folder, **POLICY | fields))
+
+
+@pytest.fixture(scope="module")
+def whole(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], distiller.Record]:
+    folder = tmp_path_factory.mktemp("augmented")
+    record = distiller.distil(run(shop, folder))
+    return repeatable(folder / "out"), record
+
+
+def seeds(found: dict[str, Any]) -> Any:
+    return found["seeds"], found["score"], found["student"]
+
+
+def test_every_term_of_both_views_is_in_the_log(whole: tuple[dict[str, Any], distiller.Record]) -> None:
+    logged = {name for entry in whole[1].seeds[0].history for name in entry if name.startswith("loss/")}
+    terms = ("prediction", "label", "mse")
+    assert logged == {f"loss/{prefix}{term}" for prefix in ("", "augmented_") for term in terms}
+
+
+def test_what_the_policy_did_is_counted(whole: tuple[dict[str, Any], distiller.Record]) -> None:
+    counts = whole[1].cost.augmentation
+    assert counts["random.texts"] == 2 * 160
+    assert 0 <= counts.get("random.unchanged", 0) < 320
+    assert 0 <= whole[1].cost.waiting_share < 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_number_of_workers_changes_nothing(
+    shop: Workshop, tmp_path: Path, whole: tuple[dict[str, Any], distiller.Record], workers: int
+) -> None:
+    distiller.distil(run(shop, tmp_path, training=POLICY["training"] | {"workers": workers}))
+    assert seeds(repeatable(tmp_path / "out")) == seeds(whole[0])
+
+
+@pytest.mark.parametrize("steps", [3, 8])
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    shop: Workshop, tmp_path: Path, whole: Any, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        cut_after(patch, steps)
+        with pytest.raises(Cut):
+            distiller.distil(run(shop, tmp_path))
+    distiller.distil(run(shop, tmp_path), resume=True)
+    assert seeds(repeatable(tmp_path / "out")) == seeds(whole[0])
+
+
+def test_other_texts_in_every_epoch_unless_they_are_to_last(shop: Workshop, tmp_path: Path, whole: Any) -> None:
+    distiller.distil(run(shop, tmp_path, augmentation_refresh=2))
+    assert seeds(repeatable(tmp_path / "out")) != seeds(whole[0])
+
+
+def test_published_weights_with_and_without_augmentation(shop: Workshop, tmp_path: Path) -> None:
+    def weights(**fields: Any) -> tuple[Any, ...]:
+        found = blueprint(run(shop, tmp_path, **fields)).run.objective
+        return found.beta1, found.gamma1, found.beta2, found.gamma2, found.augmented_label
+
+    assert weights(augmentation=[]) == (1, 0, 0, 0, "teacher_soft")
+    assert weights() == (1, 0.5, 1, 0.5, "teacher_soft")
+    assert weights(augmentation=["mixup"]) == (1, 0.5, 1, 0.5, "gold")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"augmentation": ["mixup", SWAP]}, "put `mixup` last"),
+        ({"augmentation": [SWAP, SWAP]}, "twice"),
+        ({"augmentation": ["shuffle"]}, "no augmentation operator is called `shuffle`"),
+        ({"augmentation": [], "objective": {"beta2": 1}}, "no operator makes one"),
+        ({"objective": {"beta2": 0, "gamma2": 0}}, "nothing reads what"),
+        ({"augmentation": [{"name": "contextual", "options": {"model": "nowhere/at-all"}}]}, "nowhere"),
+    ],
+)
+def test_policies_that_make_no_sense_are_refused_before_any_training(
+    shop: Workshop, tmp_path: Path, fields: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(distiller.DistillerError) as error:
+        distiller.distil(run(shop, tmp_path, **fields))
+    assert words in f"{error.value.message} {error.value.hint}"
+    assert not (tmp_path / "out" / "record.json").exists()
+
+
+def test_an_operator_that_fails_leaves_texts_as_they_are_and_is_counted(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = AUGMENTERS["random"]
+
+    def fails(passages: Any, rngs: Any, *, ra_mode: str = "mix", alpha: float = 0.1, wordnet: Any = None) -> Any:
+        if any("good" in passage.words for passage in passages):
+            raise ValueError("no")
+        return [passage.unchanged for passage in passages]
+
+    monkeypatch.setitem(AUGMENTERS.entries, "random", type(entry)(fails, entry.source, entry.traits))  # type: ignore[arg-type]
+    record = distiller.distil(run(shop, tmp_path, training=POLICY["training"] | {"workers": 0}))
+    texts = load_task(record.run.task).splits["train"].texts  # type: ignore[union-attr]
+    assert record.cost.augmentation["random.failed"] == 2 * sum("good" in text.split() for text in texts)
+    assert any("random failed on" in note for note in record.notes)
+
+
+def test_missing_weights_of_an_operator_are_a_users_mistake(shop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(distiller.DistillerError) as error:
+        distiller.distil(run(shop, tmp_path, augmentation=["back_translation"]))
+    assert error.value.exit_code == 2
+    assert isinstance(error.value, ConfigError)

@@ -1,0 +1,63 @@
+"""Studies over a handful of points that take no time, and processes that find the functions which carry them out."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distiller import config
+from distiller.study.config import STUDY_FILE, Study, parse_study
+from distiller.study.queue import enqueue
+from distiller.study.space import space_of
+from distiller.study.storage import Book, open_book
+from run.tiny import Workshop, workshop
+
+Small = Callable[..., Study]
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    return workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+    """A study of 3 × 2 points; worker processes find `study.fakes`."""
+    tests = Path(__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")]))
+
+    def make(**fields: Any) -> Study:
+        return parse_study(
+            {
+                "name": "small",
+                "base": {"task": {"train": "train.csv"}, "teacher": {"model": "big"}},
+                "space": {"training.epochs": [1, 2, 3], "training.batch_size": [4, 8]},
+                "folder": str(tmp_path / "small"),
+                "storage": str(tmp_path / "small" / "trials.journal"),  # made faster than a database
+                **fields,
+            }
+        )
+
+    return make
+
+
+def started(study: Study) -> Book:
+    """What the engine makes before any worker starts."""
+    study.place.mkdir(parents=True, exist_ok=True)
+    book = open_book(space_of(study), make=True)
+    (study.place / STUDY_FILE).write_text(config.to_yaml(study), encoding="utf-8")
+    enqueue(book)
+    return book
+
+
+def logged(study: Study, word: str = "ran") -> Counter[tuple[str, str]]:
+    """How often each point was carried out: (epochs, batch size)."""
+    file = study.place / "log.txt"
+    lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    return Counter((epochs, batch) for said, epochs, batch, _ in lines if said == word)
+
+
+EVERY_POINT_ONCE = Counter({(epochs, batch): 1 for epochs in "123" for batch in "48"})

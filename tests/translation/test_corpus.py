@@ -1,0 +1,123 @@
+"""Parallel text: what is read, what is refused in words, and what is held out leaks into nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distiller.errors import DataError, MissingPackageError
+from distiller.translation.config import Corpus, Parallel
+from distiller.translation.corpus import (
+    Pairs,
+    hold_out,
+    read_corpus,
+    read_pairs,
+    share,
+    text_fingerprint,
+    usable_sentences,
+)
+from translation.tiny import sentences, vocabulary, write_pairs
+
+
+def pairs_of(rows: list[tuple[str, str]]) -> Pairs:
+    return Pairs("text", [s for s, _ in rows], [t for _, t in rows], list(range(1, len(rows) + 1)))
+
+
+def corpus(folder: Path, rows: list[tuple[str, str]], **fields: Any) -> Corpus:
+    return Corpus.model_validate({"train": write_pairs(folder, "train", rows), "held_out": 2, **fields})
+
+
+def test_two_files_of_unequal_length_are_refused(tmp_path: Path) -> None:
+    names = write_pairs(tmp_path, "x", sentences(5))
+    Path(names["target"]).write_text("one\ntwo\n")
+    with pytest.raises(DataError, match=r"x.de` has 5 lines and `.*x.en` has 2"):
+        read_pairs(Parallel.model_validate(names))
+
+
+@pytest.mark.parametrize(("side", "row"), [("source", ("  ", "one")), ("target", ("eins", ""))])
+def test_an_empty_sentence_is_refused_or_counted(tmp_path: Path, side: str, row: tuple[str, str]) -> None:
+    rows = [*sentences(6), row, *sentences(9)[6:]]
+    with pytest.raises(DataError, match=f"line 7: the {side} is empty"):
+        read_corpus(corpus(tmp_path, rows))
+    with pytest.warns(UserWarning, match=r"left out 1 bad row.*line 7"):
+        found = read_corpus(corpus(tmp_path, rows, skip_bad=True))
+    assert found.skipped == {"train": 1}
+    assert len(found.train) + len(found.dev) == 9
+
+
+def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
+    """Python's own idea of lines would misalign a corpus with one stray separator on one side."""
+    (tmp_path / "a.de").write_bytes("eins\u2028zwei\x0bdrei\r\nvier\n".encode())
+    (tmp_path / "a.en").write_bytes(b"one two three\nfour")
+    found = read_pairs(Parallel(source=str(tmp_path / "a.de"), target=str(tmp_path / "a.en")))
+    assert found.source == ["eins\u2028zwei\x0bdrei", "vier"]
+    assert found.target == ["one two three", "four"]
+
+
+def test_columns_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").write_text("1\tone\teins\n2\ttwo\tzwei\n")
+    found = read_pairs(Parallel(source=str(tmp_path / "x.tsv"), columns=(2, 1)))
+    assert (found.source, found.target) == (["eins", "zwei"], ["one", "two"])
+    with pytest.raises(DataError, match="line 1 has 3 columns, column 5"):
+        read_pairs(Parallel(source=str(tmp_path / "x.tsv"), columns=(0, 5)))
+
+
+def test_places_that_hold_no_text(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_pairs(Parallel(source=str(tmp_path / "none.de"), target="none.en"))
+    with pytest.raises(MissingPackageError, match="is not installed"):
+        read_pairs(Parallel(source="package:no-such-package/x.tsv"))
+    (tmp_path / "latin.tsv").write_bytes(b"fa\xe7ade\tfront\n")
+    with pytest.raises(DataError, match="not UTF-8 text: byte 2"):
+        read_pairs(Parallel(source=str(tmp_path / "latin.tsv")))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("tuvwxyz")), min_size=20, max_size=60),
+    seed=st.integers(0, 99),
+)
+def test_what_is_held_out_shares_no_side_with_what_is_left(rows: list[tuple[str, str]], seed: int) -> None:
+    text = pairs_of(rows)
+    if len(set(text.source)) < 4:
+        return
+    rest, held = hold_out(text, 3, seed=seed, name="dev")
+    assert len(set(held.source)) == 3
+    assert not set(rest.source) & set(held.source)
+    assert not set(rest.translations) & set(held.translations)
+    assert set(zip(held.source, held.translations, strict=True)) <= set(rows)
+
+
+def test_too_little_text_to_hold_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2 distinct source sentences, 2 cannot be held out"):
+        hold_out(pairs_of([("a", "x"), ("a", "y"), ("b", "z")]), 2, seed=0, name="dev")
+
+
+def test_shares_of_one_seed_are_nested() -> None:
+    text = pairs_of(sentences(200))
+    small, large = (share(text, fraction, seed=1) for fraction in (0.05, 0.5))
+    assert (len(small), len(large)) == (10, 100)
+    assert set(small.source) < set(large.source)
+    assert share(text, 0.05, seed=2).source != small.source
+
+
+def test_the_fingerprint_sees_every_change() -> None:
+    text = pairs_of([("a", "b"), ("c", "d")])
+    others = [[("a", "b"), ("c", "e")], [("a", "b")], [("a", "d"), ("c", "b")], [("a b", ""), ("c", "d")]]
+    prints = {text_fingerprint(text), *(text_fingerprint(pairs_of(rows)) for rows in others)}
+    assert len(prints) == 5
+
+
+def test_over_long_sentences_are_refused_or_counted(tmp_path: Path) -> None:
+    file = tmp_path / "x.de"
+    file.write_text("eins zwei\n" + "haus " * 60 + "\n\nbaum\n")
+    with pytest.raises(DataError, match="line 3: the source is empty"):
+        usable_sentences(str(file), vocabulary(), max_tokens=20, skip_bad=False)
+    with pytest.warns(UserWarning, match="left out 2 bad row"):
+        found = usable_sentences(str(file), vocabulary(), max_tokens=20, skip_bad=True)
+    assert found.source == ["eins zwei", "baum"]
+    file.write_text("eins zwei\n" + "haus " * 60)
+    with pytest.raises(DataError, match=r"line 2: the source has \d+ tokens, more than 20"):
+        usable_sentences(str(file), vocabulary(), max_tokens=20, skip_bad=False)

@@ -1,0 +1,132 @@
+"""The objective on a batch: the loss of two tokens by hand, padding, the triple loss by brute force, exact zeros."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from distiller.errors import ConfigError
+from distiller.training.batching import count
+from distiller.training.view import View
+from distiller.translation.batches import collate
+from distiller.translation.config import TranslationObjective
+from distiller.translation.model import END, PAD, START, TranslationModel
+from distiller.translation.objective import Listener, Objective, anatomies
+from translation.tiny import model
+
+V = 20
+ROWS = [
+    {"source": [5, 6, 7, END], "target": [8, END]},
+    {"source": [9, END], "target": [10, 11, 12, END]},
+    {"source": [6, 7, END], "target": [13, 9, END]},
+]
+
+
+def losses(
+    wish: dict[str, Any], student: TranslationModel, teacher: TranslationModel | None, batch: dict[str, Any]
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    objective = Objective(
+        TranslationObjective.model_validate(wish),
+        student=anatomies(student),
+        teacher=anatomies(teacher) if teacher else None,
+    )
+    hidden = bool(objective.terms)
+    view = View(
+        student=Listener(student, hidden=hidden)(batch),  # type: ignore[arg-type]
+        teacher=Listener(teacher, hidden=hidden)(batch) if teacher else None,  # type: ignore[arg-type]
+        labels=batch["labels"],
+        totals=count([batch])["original"],
+        output_mask=batch["output_mask"],
+    )
+    return objective({"original": view})
+
+
+def test_the_loss_of_two_tokens_by_hand() -> None:
+    """The first target is predicted from the start token alone, and counts as much as the second."""
+    made = model(V).eval()
+    loss, parts = losses({}, made, None, collate(ROWS[:1]))
+    ids, mask = torch.tensor([[5, 6, 7, END]]), torch.ones(1, 4)
+    first = made(input_ids=ids, attention_mask=mask, decoder_input_ids=torch.tensor([[START]])).logits[0, 0]
+    second = made(input_ids=ids, attention_mask=mask, decoder_input_ids=torch.tensor([[START, 8]])).logits[0, 1]
+    by_hand = -(first.log_softmax(-1)[8] + second.log_softmax(-1)[END]) / 2
+    torch.testing.assert_close(loss, by_hand)
+    torch.testing.assert_close(parts["nll"], by_hand.detach())
+
+
+def test_a_start_token_that_is_padding_hides_no_target() -> None:
+    """Which positions count follows from the labels; what the decoder reads at the start does not matter to it."""
+    made = model(V).eval()
+    batch = collate(ROWS)
+    batch["decoder_input_ids"] = torch.where(batch["decoder_input_ids"] == START, PAD, batch["decoder_input_ids"])
+    changed = {**batch, "labels": batch["labels"].clone()}
+    changed["labels"][0, 0] = 17
+    assert losses({}, made, None, batch)[0] != losses({}, made, None, changed)[0]
+    assert batch["output_mask"][:, 0].all()
+
+
+def test_a_batch_is_the_mean_over_the_tokens_of_its_sentences() -> None:
+    student, teacher = model(V).eval(), model(V, seed=1, encoder_layers=2).eval()
+    wish = {"nll": 0.5, "word_kd": 2.0, "cosine": 0.7, "intermediate": [{"loss": "mse", "side": "decoder"}]}
+    together, parts = losses(wish, student, teacher, collate(ROWS))
+    alone = [(row, losses(wish, student, teacher, collate([row]))[1]) for row in ROWS]
+    for name in ("nll", "word"):
+        weighted = sum(len(row["target"]) * found[name] for row, found in alone) / 9
+        torch.testing.assert_close(parts[name], weighted, rtol=1e-4, atol=1e-6)
+    total = 0.5 * parts["nll"] + 2 * parts["word"] + 0.7 * parts["cosine"] + parts["decoder_mse"]
+    torch.testing.assert_close(together.detach(), total)
+
+
+def test_the_cosine_is_the_mean_over_tokens_and_matched_layers() -> None:
+    student, teacher = model(V).eval(), model(V, seed=1, encoder_layers=2).eval()
+    batch = collate(ROWS)
+    _, parts = losses({"nll": 1, "cosine": 1}, student, teacher, batch)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "decoder_input_ids")}
+    s, t = (one(**inputs, decoder_attention_mask=batch["output_mask"], output_hidden_states=True)
+            for one in (student, teacher))  # fmt: skip
+    pairs = [
+        (s.encoder_hidden_states[1], t.encoder_hidden_states[2], batch["attention_mask"]),
+        (s.decoder_hidden_states[1], t.decoder_hidden_states[1], batch["output_mask"]),
+    ]
+    means = [1 - F.cosine_similarity(a[mask.bool()], b[mask.bool()], dim=-1).mean() for a, b, mask in pairs]
+    torch.testing.assert_close(parts["cosine"], torch.stack(means).mean().detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it() -> None:
+    made = model(V).eval()
+    _, parts = losses({"nll": 1, "word_kd": 1, "cosine": 1}, made, made, collate(ROWS))
+    assert abs(parts["word"]) < 1e-6
+    assert abs(parts["cosine"]) < 1e-6
+
+
+def test_mutual_information_works_on_the_encoder_and_trains_its_critic() -> None:
+    student, teacher = model(V), model(V, seed=1, width=16, heads=2)
+    critic = {"name": "mlp", "options": {"hidden": 8, "embedding": 4}}
+    objective = Objective(
+        TranslationObjective.model_validate({"intermediate": [{"loss": "mi_alpha", "critic": critic}]}),
+        student=anatomies(student),
+        teacher=anatomies(teacher),
+    )
+    batch = collate(ROWS)
+    view = View(
+        student=Listener(student, hidden=True)(batch),  # type: ignore[arg-type]
+        teacher=Listener(teacher.requires_grad_(False), hidden=True)(batch),  # type: ignore[arg-type]
+        labels=batch["labels"],
+        totals=count([batch])["original"],
+        output_mask=batch["output_mask"],
+    )
+    total, parts = objective({"original": view})
+    total.backward()
+    assert "encoder_mi_alpha" in parts
+    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in objective.parameters())
+
+
+@pytest.mark.parametrize("wish", [{"word_kd": 1}, {"cosine": 1}, {"intermediate": [{"loss": "mse"}]}])
+def test_a_comparison_without_a_teacher_is_refused(wish: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="there is none"):
+        losses(wish, model(V), None, collate(ROWS))
+
+
+def test_attention_scores_are_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match="attention scores"):
+        losses({"intermediate": [{"loss": "attention_mse"}]}, model(V), model(V), collate(ROWS))

@@ -1,0 +1,190 @@
+"""A whole run on tiny text, and the commands around it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+import yaml
+
+from distiller.cli import pseudo_label, translate
+from distiller.config import to_yaml
+from distiller.errors import ConfigError, DataError, DistillerError, ModelError, OutputError
+from distiller.recipes import translation_texts
+from distiller.translation.config import TranslationRun, load_translation, parse_translation
+from distiller.translation.corpus import Pairs
+from distiller.translation.record import TranslationRecord, load_translation_record
+from distiller.translation.run import distil_translator
+from distiller.translation.students import load_translator
+from translation.tiny import SHAPE, pace, sentences, tiny_run, write_pairs
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[TranslationRun, TranslationRecord]:
+    """A hybrid: gold and pseudo-labels, word-level distillation and a cosine."""
+    threads = torch.get_num_threads()
+    run = tiny_run(
+        tmp_path_factory.mktemp("run"),
+        objective={"nll": 1.0, "word_kd": 1.0, "cosine": 0.5},
+        sequence={"gold_ratio": 0.5, "decoding": {"beam": 2, "max_length": 20}},
+        training=pace(4) | {"threads": 1},
+    )
+    record = distil_translator(run)
+    torch.set_num_threads(threads)
+    return run, record
+
+
+def call(*arguments: object) -> None:
+    app = typer.Typer()
+    translate.register(app)
+    pseudo_label.register(app)
+    app([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def test_the_record_says_what_was_done(done: tuple[TranslationRun, TranslationRecord]) -> None:
+    run, record = done
+    folder = Path(run.output)
+    assert load_translation_record(folder) == record
+    assert load_translation(folder / "run.yaml") == run
+    assert record.data.pairs == {"train": 260, "seen": 260, "dev": 40, "pseudo": 260}
+    assert record.baseline is not None
+    assert record.compression == record.teacher.parameters / record.student.parameters > 1
+    assert {"bleu", "chrf"} == set(record.student.scores) == set(record.signatures)
+    assert [(row.model, row.compute) for row in record.efficiency] == [
+        (model, compute) for model in ("teacher", "student") for compute in ("float32", "int8")
+    ]
+    assert record.efficiency[0].bleu == pytest.approx(record.teacher.scores["bleu"])
+    assert record.efficiency[1].megabytes < record.efficiency[0].megabytes
+    assert {"loss/nll", "loss/word", "loss/cosine"} <= set().union(*record.seeds[0].history)
+    assert record.versions["sacrebleu"]
+
+
+def test_the_student_is_a_model_folder(done: tuple[TranslationRun, TranslationRecord]) -> None:
+    run, record = done
+    student, words = load_translator(Path(run.output) / "student")
+    assert words.fingerprint == record.data.vocabulary
+    assert sum(weight.numel() for weight in student.parameters()) == record.student.parameters
+
+
+def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun, TranslationRecord]) -> None:
+    run, record = done
+    assert distil_translator(run, resume=True) == record
+    with pytest.raises(OutputError, match="holds a run"):
+        distil_translator(run)
+    other = run.model_copy(update={"seeds": [1]})
+    with pytest.raises(OutputError, match="differs in `seeds`"):
+        distil_translator(other, resume=True)
+
+
+def test_commands(
+    done: tuple[TranslationRun, TranslationRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, record = done
+    call("translate", "table", run.output)
+    shown = capsys.readouterr().out
+    assert f"{record.teacher.parameters:,}" in shown
+    assert "ctranslate2 int8" in shown
+    dev = run.corpus.dev
+    assert dev is not None
+    student = Path(run.output) / "student"
+    call("translate", "evaluate", student, dev.source, dev.target, "--beam", "2", "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["scores"] == pytest.approx(record.student.scores)
+    call("pseudo-label", student, dev.source, "-o", tmp_path / "labels", "--beam", "2", "--n-best", "2", "-q")
+    assert "40 sentences" in capsys.readouterr().out
+
+
+def test_a_named_vocabulary_must_be_the_teachers(done: tuple[TranslationRun, TranslationRecord]) -> None:
+    run, _ = done
+    folder = Path(run.output).parent
+    teacher = {"model": str(Path(run.output) / "student")}
+    other = tiny_run(folder / "other", teacher=teacher, vocabulary={"model": str(folder / "foreign.model")})
+    _, words = load_translator(teacher["model"])
+    (folder / "foreign.model").write_bytes(words.model + b"\x00")
+    with pytest.raises(ModelError):
+        distil_translator(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"corpus": {"train": {"source": "none.de", "target": "none.en"}}}, DataError, "cannot be read"),
+        ({"corpus.max_tokens": 3}, DataError, "tokens, more than 3"),
+        ({"vocabulary": {"size": 9000}}, DataError, "no vocabulary of 9000"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    tmp_path: Path, change: dict[str, Any], error: type[DistillerError], message: str
+) -> None:
+    overrides = [f"{key}={value}" for key, value in change.items() if "." in key]
+    fields = {key: value for key, value in change.items() if "." not in key}
+    run = parse_translation(tiny_run(tmp_path, **fields).model_dump(mode="json"), overrides)
+    with pytest.raises(error, match=message) as caught:
+        distil_translator(run)
+    assert caught.value.exit_code == 2
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sequence.n_best=9", "need a beam"),
+        ("objective.nll=0", "nothing would teach"),
+        ("corpus.monolingual=[x.de]", "needs `sequence`"),
+        ("seeds=[1,1]", "seeds must be distinct"),
+        ("student.shape.heads=7", "divisible by its 7 heads"),
+        ("evaluation.sampling_top_k=3", "exclude each other"),
+        ("objective.word_kt=1", "no field is called `objective.word_kt`"),
+        ("corpus.max_tokens=9000", "less than or equal to 510"),
+    ],
+)
+def test_impossible_runs_are_refused_in_words(tmp_path: Path, override: str, message: str) -> None:
+    base = tiny_run(tmp_path).model_dump(mode="json")
+    with pytest.raises(ConfigError, match=message):
+        parse_translation(base, [override])
+
+
+RECIPES = translation_texts()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_a_run_that_survives_yaml(name: str) -> None:
+    run = parse_translation(yaml.safe_load(RECIPES[name]), where=name)
+    assert run.recipe == name
+    assert run.output == f"outputs/{name}"
+    first = RECIPES[name].splitlines()[0]
+    assert first.startswith("# ")
+    assert first.endswith(".")
+    for text in (to_yaml(run), to_yaml(run, exclude_defaults=True)):
+        assert parse_translation(yaml.safe_load(text)) == run
+
+
+def test_every_recipe_of_the_slides_is_there() -> None:
+    named = ("word-kd", "distilbert", "sequence-kd", "interpolation", "hybrid", "low-data", "noisy-student")
+    assert set(RECIPES) == {"demo-translation", *(f"nmt-{name}" for name in named)}
+    with pytest.raises(ConfigError, match="no translation recipe is called `nmt-hybird`"):
+        translate.load("nmt-hybird", [])
+
+
+def test_monolingual_text_and_low_data(tmp_path: Path, done: tuple[TranslationRun, TranslationRecord]) -> None:
+    """A tenth of the pairs, and the teacher's translations of them and of text without translations."""
+    run, _ = done
+    lines = Pairs("extra", [source for source, _ in sentences(30, seed=5)], None, [])
+    extra = write_pairs(tmp_path, "extra", [(line, "") for line in lines.source])["source"]
+    teacher = {"model": str(Path(run.output) / "student")}
+    fields = {"teacher": teacher, "vocabulary": {}, "baseline": False, "efficiency": False}
+    wish = tiny_run(
+        tmp_path,
+        **fields,
+        student={"shape": SHAPE},
+        sequence={"gold_ratio": 0.34, "n_best": 2, "decoding": {"beam": 2, "max_length": 10}},
+        training=pace(1) | {"max_steps": 2},
+    )
+    corpus = wish.corpus.model_copy(update={"fraction": 0.1, "monolingual": [extra]})
+    record = distil_translator(wish.model_copy(update={"corpus": corpus}))
+    assert record.data.pairs["seen"] == 26
+    assert record.data.pairs["monolingual"] == 30
+    assert 56 < record.data.pairs["pseudo"] <= 2 * 56

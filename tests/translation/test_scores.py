@@ -1,0 +1,74 @@
+"""Scores are sacreBLEU's, with its signatures; vocabularies come back as the text they were given."""
+
+import pytest
+import sacrebleu
+
+from distiller.errors import DataError, ModelError
+from distiller.translation.config import Vocabulary
+from distiller.translation.model import END
+from distiller.translation.scores import closest, score, sentence_bleu
+from distiller.translation.vocabulary import SharedVocabulary, check_fit, train_vocabulary
+from translation.tiny import sentences, vocabulary
+
+SAID = ["the cat sat on the mat .", "a dog runs in the park today"]
+GOLD = ["The cat sat on the mat.", "a dog is running in the park today"]
+
+
+def test_scores_agree_with_sacrebleu() -> None:
+    found = score(SAID, GOLD)
+    assert found.values["bleu"] == sacrebleu.corpus_bleu(SAID, [GOLD]).score
+    assert found.values["chrf"] == sacrebleu.corpus_chrf(SAID, [GOLD]).score
+    assert found.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
+    assert found.signatures["chrf"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|")
+
+
+def test_the_ends_of_the_scale() -> None:
+    assert score(GOLD, GOLD).values == pytest.approx({"bleu": 100.0, "chrf": 100.0})
+    assert score(["zzz qqq xxx vvv"] * 2, GOLD).values["bleu"] == 0
+    with pytest.raises(DataError, match="1 translations for 2"):
+        score(SAID[:1], GOLD)
+
+
+def test_the_closest_hypothesis() -> None:
+    said = ["a cat", GOLD[1], "a dog runs in the park", GOLD[1]]
+    assert closest(said, GOLD[1]) == 1  # the earlier of two equal ones
+    assert sentence_bleu(GOLD[1], GOLD[1]) == pytest.approx(100)
+
+
+def test_text_survives_the_vocabulary() -> None:
+    words = vocabulary()
+    text = [side for pair in sentences(50, seed=9) for side in pair]
+    ids = words.encode(text)
+    assert words.decode(ids) == text
+    assert all(one[-1] == END and END not in one[:-1] for one in ids)
+
+
+def test_the_same_text_gives_the_same_vocabulary() -> None:
+    assert vocabulary() == vocabulary()
+    assert vocabulary(47) != vocabulary()
+
+
+def test_a_vocabulary_that_the_text_cannot_fill_is_refused() -> None:
+    with pytest.raises(DataError, match="no vocabulary of 5000 pieces"):
+        train_vocabulary(["eins zwei"], Vocabulary(size=5000))
+
+
+def test_a_model_of_another_size_is_refused() -> None:
+    with pytest.raises(ModelError, match="48 pieces, the teacher has 50"):
+        check_fit(vocabulary(), 50, "the teacher")
+
+
+def test_a_vocabulary_with_other_special_tokens_is_refused() -> None:
+    import io
+
+    import sentencepiece
+
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(  # type: ignore[attr-defined]
+        sentence_iterator=iter(side for pair in sentences(200) for side in pair),
+        model_writer=written,
+        vocab_size=30,
+        minloglevel=2,
+    )
+    with pytest.raises(ModelError, match="padding, unknown, start and end"):
+        SharedVocabulary(written.getvalue())

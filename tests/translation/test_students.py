@@ -1,0 +1,73 @@
+"""Layer-sampled students: which layers are kept, that they are copied bit by bit, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from distiller.config import parse
+from distiller.errors import ConfigError, ModelError
+from distiller.translation.config import Student
+from distiller.translation.students import build_student, load_translator, sampled_layers, save_translator
+from translation.tiny import SHAPE, model, translator, vocabulary
+
+
+def test_one_of_every_n_layers_is_kept() -> None:
+    assert sampled_layers(24, 3) == [0, 8, 16]
+    assert sampled_layers(6, 3) == [0, 2, 4]
+    assert sampled_layers(24, 3, pick="last") == [7, 15, 23]
+    assert sampled_layers(6, 3, pick="last") == [1, 3, 5]
+    assert sampled_layers(3, 3) == sampled_layers(3, 3, pick="last") == [0, 1, 2]
+    with pytest.raises(ConfigError, match="4 does not divide 6"):
+        sampled_layers(6, 4)
+
+
+@pytest.mark.parametrize(("pick", "encoder", "decoder"), [("first", [0, 2], [0]), ("last", [1, 3], [2])])
+def test_copied_weights_are_bit_identical(pick: str, encoder: list[int], decoder: list[int]) -> None:
+    teacher = model(20, encoder_layers=4, decoder_layers=3)
+    wish = parse(Student, {"shape": SHAPE | {"encoder_layers": 2}, "init": "teacher", "pick": pick}, where="test")
+    student = build_student(wish, teacher, vocabulary=20, seed=5)
+    theirs = teacher.state_dict()
+    for name, weight in student.state_dict().items():
+        parts = name.split(".")
+        if parts[2:3] == ["layers"]:
+            parts[3] = str({"encoder": encoder, "decoder": decoder}[parts[1]][int(parts[3])])
+        assert torch.equal(weight, theirs[".".join(parts)]), name
+
+
+def test_a_random_student_depends_on_its_seed_alone() -> None:
+    wish = parse(Student, {"shape": SHAPE}, where="test")
+    torch.manual_seed(1)
+    first = build_student(wish, None, vocabulary=20, seed=0).state_dict()
+    torch.manual_seed(2)
+    second, other = (build_student(wish, None, vocabulary=20, seed=seed).state_dict() for seed in (0, 1))
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
+
+
+def test_layers_of_another_width_are_refused() -> None:
+    wish = parse(Student, {"shape": SHAPE | {"width": 16}, "init": "teacher"}, where="test")
+    with pytest.raises(ModelError, match="d_model is 16, the teacher's 32"):
+        build_student(wish, model(20), vocabulary=20, seed=0)
+
+
+def test_a_vocabulary_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    save_translator(model(20), vocabulary(), tmp_path)
+    with pytest.raises(ModelError, match=r"the vocabulary has 48 pieces, the model in .* has 20"):
+        load_translator(tmp_path)
+
+
+def test_folders_that_hold_no_translation_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        load_translator(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="holds a `bert` model"):
+        load_translator(tmp_path)
+
+
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
+    translator(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_translator(tmp_path)
