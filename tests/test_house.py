@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from distiller.config import parse_run
+from distiller.study.config import parse_study
+from distiller.translation.config import parse_translation
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = {
@@ -142,4 +144,10 @@ def yaml_blocks() -> list[Any]:
 @pytest.mark.parametrize("block", yaml_blocks())
 def test_yaml_in_the_docs_is_a_run_or_a_part_of_one(block: str) -> None:
     rest = {"task": {"name": "sst2", "data": "glue/SST-2"}, "teacher": {"model": "teacher"}}
-    parse_run({**rest, **yaml.safe_load(block)})
+    found = yaml.safe_load(block)
+    if "space" in found:
+        parse_study(found)
+    elif "corpus" in found:
+        parse_translation(found)
+    else:
+        parse_run({**rest, **found})

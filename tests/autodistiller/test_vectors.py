@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distiller.autodistiller import vectors
+from distiller.augment import word_vectors
 from distiller.autodistiller.vectors import read_vectors
 from distiller.errors import DataError, MissingPackageError
 
@@ -30,7 +30,7 @@ def test_missing_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read_vectors(["cat"], tmp_path / "nowhere.txt")
     with pytest.raises(DataError, match="no word vectors"):
         read_vectors(["cat"], tmp_path)
-    monkeypatch.setattr(vectors, "PACKAGE", "no-such-package-of-vectors")
+    monkeypatch.setattr(word_vectors, "PACKAGE", "no-such-package-of-vectors")
     with pytest.raises(MissingPackageError, match="no-such-package-of-vectors"):
         read_vectors(["cat"], "no-such-package-of-vectors")
 
@@ -51,6 +51,6 @@ def test_the_default_package_has_fifty_dimensions() -> None:
     try:
         found = read_vectors(["film", "movie", "thiswordisnotthere"])
     except MissingPackageError:
-        pytest.skip(f"the package {vectors.PACKAGE} is not installed")
+        pytest.skip(f"the package {word_vectors.PACKAGE} is not installed")
     assert set(found) == {"film", "movie"}
     assert found["film"].shape == (50,)

@@ -92,7 +92,12 @@ WRONG = {
         [f"{TERM}.loss=mi_alpha", f"{TERM}.mapping={{name: emd, options: {{update_weights: true}}}}"],
         "may be negative", "update_weights",
     ),
-    "no operators yet": (["augmentation=[mixup]"], "no augmentation operator is called `mixup`", "empty"),
+    "an unknown operator": (
+        ["augmentation=[mixpu]"], "no augmentation operator is called `mixpu`", "did you mean `mixup`",
+    ),
+    "words after mixup": (["augmentation=[mixup, random]"], "leaves no words to edit", "put `mixup` last"),
+    "an operator twice": (["augmentation=[random, random]"], "`random` is in the policy twice", "raise its rate"),
+    "weights of no view": (["objective.beta2=1"], "no operator makes one", "name operators"),
     "a stage's field": (
         ["stages=[{name: one, objective: {}, training: {epoch: 1}}]"],
         "stage `one`, training: no field is called `epoch`", "did you mean `epochs`",

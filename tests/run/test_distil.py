@@ -27,8 +27,12 @@ def distil(shop: Workshop, folder: Path, **fields: Any) -> Record:
 
 
 def made(cache: Path, kind: str) -> dict[str, int]:
-    """What the cache holds of a kind: folder → when its facts were written."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in (cache / kind).glob("*/facts.json")}
+    """What the cache holds of a kind: folder → when its content was written; its facts say when it was last used."""
+    folders = [facts.parent for facts in (cache / kind).glob("*/facts.json")]
+    return {
+        folder.name: max(file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "facts.json")
+        for folder in folders
+    }
 
 
 def test_the_record_and_the_folder(shop: Workshop, tmp_path: Path) -> None:
@@ -149,7 +153,8 @@ def test_the_stages_of_tinybert(shop: Workshop, tmp_path: Path) -> None:
     stages = yaml.safe_load(texts()["tinybert"])["stages"]
     for stage in stages:
         stage["training"]["epochs"] = 1
-    record = distil(shop, tmp_path, stages=stages, student={"architecture": None, "layers": 2})
+    swaps = {"name": "random", "options": {"ra_mode": "swap"}}  # in place of a masked language model's words
+    record = distil(shop, tmp_path, stages=stages, student={"layers": 2}, augmentation=[swaps])
     assert record.seeds[0].steps == 10
     logged = [set(entry) for entry in record.seeds[0].history if "loss" in entry]
     assert {"loss/mse", "loss/attention_mse"} <= logged[0]

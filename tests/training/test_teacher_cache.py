@@ -103,13 +103,29 @@ def test_the_cache_spares_the_teacher(tmp_path: Path) -> None:
 def test_what_decides_the_outputs_decides_where_they_are(tmp_path: Path) -> None:
     first = stored(tmp_path)[0]
     assert stored(tmp_path)[0] == first
-    assert stored(tmp_path, {0, 4})[0] != first
+    assert stored(tmp_path, {0, 1, 2, 3, 4})[0] != first
     other = teacher_outputs(Store(tmp_path), frozen(), Examples(40, 1), pad, config.Training())[0]
     assert other != first
     changed = frozen()
     with torch.no_grad():
         changed.model.classifier.bias += 1
     assert teacher_outputs(Store(tmp_path), changed, EXAMPLES, pad, config.Training())[0] != first
+
+
+def test_a_cache_of_more_layers_serves_for_fewer(tmp_path: Path) -> None:
+    """The trials of a study ask for different layers of one teacher."""
+    more, _ = stored(tmp_path, {0, 2, 4})
+    fewer, _ = stored(tmp_path, {0, 4})
+    assert fewer == more
+    assert stored(tmp_path / "elsewhere", {0, 4})[0] != more
+    ids, mask = torch.tensor([3, 0]), pad([EXAMPLES[3], EXAMPLES[0]])["attention_mask"]
+    own, shared = (
+        TeacherCache(folder, {0, 4}).read(ids, mask) for folder in (stored(tmp_path / "own", {0, 4})[0], more)
+    )
+    assert set(own.hidden_states) == set(shared.hidden_states) == {0, 4}
+    for layer in (0, 4):
+        torch.testing.assert_close(own.hidden_states[layer], shared.hidden_states[layer], **CLOSE)
+    torch.testing.assert_close(own.logits, shared.logits, **CLOSE)
 
 
 def test_where_there_is_no_cache_it_says_why(tmp_path: Path) -> None:

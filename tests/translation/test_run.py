@@ -71,7 +71,7 @@ def test_the_student_is_a_model_folder(done: tuple[TranslationRun, TranslationRe
 def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun, TranslationRecord]) -> None:
     run, record = done
     assert distil_translator(run, resume=True) == record
-    with pytest.raises(OutputError, match="holds a run"):
+    with pytest.raises(OutputError, match="holds a finished run"):
         distil_translator(run)
     other = run.model_copy(update={"seeds": [1]})
     with pytest.raises(OutputError, match="differs in `seeds`"):

