@@ -227,6 +227,23 @@ def test_a_fingerprint_changes_with_what_is_tried_only() -> None:
     assert len({space_of(study(**one)).fingerprint for one in (fields, *others)}) == 1 + len(others)
 
 
+def test_a_teacher_can_be_called_after_the_task() -> None:
+    made = study(
+        tasks={"rte": {"train": "a.csv"}, "mrpc": {"train": "b.csv"}},
+        teachers={"bert": {"model": "hub/bert-{task}"}},
+        students={"small": {"model": "hub/small-{task}"}, "cut": {"layers": 2}},
+        space={"objective.prediction": ["ce", "mse"]},
+    )
+    runs = {(cell.task, cell.student): space_of(made).run(cell, {"prediction": "ce"}) for cell in space_of(made).cells}
+    assert {task: run.teacher.model for (task, _), run in runs.items()} == {
+        "rte": "hub/bert-rte",
+        "mrpc": "hub/bert-mrpc",
+    }
+    assert runs["mrpc", "small"].student.model == "hub/small-mrpc"
+    assert runs["mrpc", "cut"].student.model is None
+    assert {cell.teacher for cell in space_of(made).cells} == {"bert"}
+
+
 # --- what is refused --------------------------------------------------------------------------------------------
 
 

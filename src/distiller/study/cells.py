@@ -13,6 +13,9 @@ from distiller.study.config import Study, base_of, part_label
 CONTEXT = ("task", "teacher", "student", "kind")
 """What exclusions may ask of a cell."""
 
+TASK = "{task}"
+"""Stands for the label of the task in the model of a teacher or student."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -55,13 +58,19 @@ def cells_of(study: Study) -> Iterator[Cell]:
         run = {
             **base,
             "task": {**base.get("task", {}), **a},
-            "teacher": {**base.get("teacher", {}), **b},
-            "student": c,
+            "teacher": _of_task({**base.get("teacher", {}), **b}, task),
+            "student": _of_task(c, task),
             "seeds": [seed],
         }
         if asked and task not in kinds:
             kinds[task] = _kind(parse_run(run, where=f"study `{study.name}`, task `{task}`"))
         yield Cell(task, teacher, student, seed, run, kinds.get(task, ""))
+
+
+def _of_task(part: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """A teacher or student whose `model` may be called after the task: `bert-base-uncased-{task}`."""
+    model = part.get("model")
+    return {**part, "model": model.replace(TASK, task)} if isinstance(model, str) else dict(part)
 
 
 def _of_base(study: Study, base: Mapping[str, Any], part: str, *keys: str) -> dict[str, dict[str, Any]]:
