@@ -106,6 +106,17 @@ def test_a_fine_tuned_teacher_is_used_as_it_is(shop: Workshop, tmp_path: Path) -
     assert record.teacher.scores["accuracy"] == pytest.approx(sum(right) / len(right))
 
 
+def test_the_scores_of_a_ready_teacher_are_computed_once(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = {"cache": str(tmp_path / "cache")}
+    first = distil(shop, tmp_path / "one", **cache)
+    assert len(made(tmp_path / "cache", "teacher-scores")) == 1
+    monkeypatch.setattr("distiller.training.shared_work.predict_logits", lambda *_, **__: pytest.fail("asked again"))
+    second = distil(shop, tmp_path / "two", **cache)
+    assert second.teacher == first.teacher
+
+
 def test_a_teacher_with_its_labels_in_another_order_is_the_same_teacher(shop: Workshop, tmp_path: Path) -> None:
     one = distil(shop, tmp_path / "one")
     two = distil(shop, tmp_path / "two", teacher={"model": shop.swapped, "training": FAST})

@@ -21,9 +21,8 @@ from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import PairedSplit, ViewCollator
 from distiller.training.device import Attention, Precision, accelerator, choose_attention, choose_precision
-from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Job
-from distiller.training.shared_work import fine_tune
+from distiller.training.shared_work import fine_tune, teacher_scores
 from distiller.training.store import Store
 
 
@@ -161,8 +160,9 @@ def _teacher(
         )
         return load(tuned.folder), tuned.scores
     teacher = load(spec.model)
-    logits = predict_logits(teacher, splits["dev"], Collator(plan.teacher_tokenizer), precision=precision)
-    return teacher, job.score(logits.numpy(), splits["dev"].gold)
+    decoding = {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
+    collate = Collator(plan.teacher_tokenizer)
+    return teacher, teacher_scores(store, teacher, job, collate, precision=precision, decoding=decoding)
 
 
 def machine(run: Run) -> tuple[Precision, Attention]:

@@ -145,8 +145,8 @@ class Study(Config):
     tasks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_tasks)] = {}
     """Tasks by label, each laid over the base run's. Empty: the base run's."""
     teachers: Annotated[dict[str, dict[str, Any]], BeforeValidator(_teachers)] = {}
-    """Teachers by label, each laid over the base run's. Empty: the base run's. `{task}` in a `model` is the label of the
-    task: `{bert-base: {model: "my-org/bert-base-{task}"}}` has a teacher of its own for each."""
+    """Teachers by label, each laid over the base run's. Empty: the base run's. `{task}` in a `model` is the label of
+    the task: `{bert-base: {model: "my-org/bert-base-{task}"}}` has a teacher of its own for each."""
     students: Annotated[dict[str, dict[str, Any]], BeforeValidator(_students)] = {}
     """Students by label, each in place of the base run's. Empty: the base run's."""
     seeds: Annotated[list[int], Field(min_length=1)] = [0]

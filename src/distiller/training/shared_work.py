@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from distiller import config
 from distiller.models.load import weights_fingerprint
 from distiller.record import write_json
+from distiller.training.device import Precision
+from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Job, fit
 from distiller.training.store import Store
 from distiller.training.teacher import FrozenTeacher
@@ -65,6 +67,35 @@ def fine_tune(
 
     folder = store.get(kind, facts, make)
     return FineTuned(folder, json.loads((folder / SCORES).read_text(encoding="utf-8")))
+
+
+def teacher_scores(
+    store: Store,
+    teacher: PreTrainedModel,
+    job: Job,
+    collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
+    *,
+    precision: Precision,
+    decoding: Mapping[str, Any],
+) -> dict[str, float]:
+    """Development scores of a teacher that came fine-tuned; computed once for all runs on the same data.
+
+    `decoding` is what else turns logits into scores.
+    """
+    facts = {
+        "teacher": weights_fingerprint(teacher),
+        "dev": job.dev.fingerprint,
+        "metric": job.metric,
+        "precision": precision,
+        "decoding": decoding,
+        "torch": torch.__version__,
+    }
+
+    def make(folder: Path) -> None:
+        logits = predict_logits(teacher, job.dev, collate, precision=precision)
+        write_json(folder / SCORES, job.score(logits.numpy(), job.dev.gold))
+
+    return json.loads((store.get("teacher-scores", facts, make) / SCORES).read_text(encoding="utf-8"))
 
 
 def teacher_outputs(
