@@ -26,7 +26,9 @@ from distiller.study.worker import EXECUTE, tidy
 POLL = 0.5
 """Seconds between two looks at the workers."""
 LOOK = 5.0
-"""Seconds between two looks at the storage."""
+"""Seconds between two looks at the storage, at least."""
+SHARE = 50
+"""A look at a large study takes longer; the next then waits so many times as long, and the workers have the cores."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -121,12 +123,12 @@ def _pool(study: Study, execute: str) -> Pool:
 
 
 def _keep_busy(book: Book, pool: Pool, on_progress: OnProgress | None) -> None:
-    started, deaths, looked, finished = 0, 0, 0.0, -1
+    started, deaths, next_look, finished = 0, 0, 0.0, -1
     prefix = f"{int(time.time()):x}"
     while True:
         ended = pool.ended()
         died = {name: why for name, why in ended.items() if why}
-        if ended or time.monotonic() - looked > LOOK:
+        if ended or time.monotonic() > next_look:
             looked = time.monotonic()
             reclaim(book, died=died)
             now = progress_of(book)
@@ -143,6 +145,7 @@ def _keep_busy(book: Book, pool: Pool, on_progress: OnProgress | None) -> None:
                 started += 1
             if not pool.running and now.waiting <= 0:
                 return
+            next_look = time.monotonic() + max(LOOK, SHARE * (time.monotonic() - looked))
         time.sleep(POLL)
 
 
