@@ -187,6 +187,9 @@ class Critic(Config):
     options: dict[str, Any] = {}
     shared: bool | None = None
     """One critic for all layer pairs. `null`: shared, or one per pair under `emd` (as the authors)."""
+    concat_views: bool = False
+    """Score original and augmented examples together, so that they are each other's negatives, instead of each view
+    for itself (as the paper). The term is then counted once, not once for each view."""
 
 
 class Term(Config):

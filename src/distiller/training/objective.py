@@ -23,7 +23,7 @@ from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
 from distiller.objectives.prediction import PREDICTION
 from distiller.objectives.transport import Transport
 from distiller.training.readout import READOUTS, Kind
-from distiller.training.view import View
+from distiller.training.view import View, concatenated
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class IntermediateTerm(nn.Module):
         moves = bool(MAPPING[term.mapping.name].traits.get("transport"))
         self.transport = Transport(teacher.layers, student.layers, **_without(mapping_options)) if moves else None
         self.heads = self._make_heads(term, student, teacher)
+        self.concat_views = term.critic is not None and term.critic.concat_views
 
     def _make_heads(self, term: config.Term, student: Anatomy, teacher: Anatomy) -> nn.ModuleDict:
         """Projections by student layer or critics by pair; the key `all` is shared by every pair."""
@@ -198,18 +199,20 @@ class DistillationObjective(nn.Module):
     def forward(self, views: Mapping[str, View]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each unweighted component by name (`prediction`, `label`, `mi_alpha`, …).
 
-        Components of the augmented view have the prefix `augmented_`. Σ weight · component is the first result.
+        Components of the augmented view have the prefix `augmented_`; a term over both views at once has none.
+        Σ weight · component is the first result.
         """
         total = torch.zeros((), device=next(iter(views.values())).student.logits.device)
         components: dict[str, Tensor] = {}
-        for name, view in views.items():
+        for name in views:
             prefix = "" if name == "original" else f"{name}_"
-            for part, weight, value in self._view_parts(name, view):
+            for part, weight, value in self._view_parts(name, views):
                 components[prefix + part] = value.detach()
                 total = total + weight * value
         return total, components
 
-    def _view_parts(self, name: str, view: View) -> list[tuple[str, float, Tensor]]:
+    def _view_parts(self, name: str, views: Mapping[str, View]) -> list[tuple[str, float, Tensor]]:
+        view = views[name]
         beta, gamma = self.weights[name]
         parts: list[tuple[str, float, Tensor]] = []
         with full_precision(view.student.logits):
@@ -220,7 +223,10 @@ class DistillationObjective(nn.Module):
                 parts.append(("label", gamma, self._label_loss(name, view)))
         for label, term in zip(self.term_names, self.terms, strict=True):
             assert isinstance(term, IntermediateTerm)
-            parts.append((label, self.intermediate_weight * term.weight, term(view)))
+            if term.concat_views and name != "original":
+                continue  # counted with the original
+            read = concatenated([*views.values()]) if term.concat_views else view
+            parts.append((label, self.intermediate_weight * term.weight, term(read)))
         return parts
 
     def _label_loss(self, name: str, view: View) -> Tensor:
