@@ -190,6 +190,8 @@ class Critic(Config):
     concat_views: bool = False
     """Score original and augmented examples together, so that they are each other's negatives, instead of each view
     for itself (as the paper). The term is then counted once, not once for each view."""
+    gather: bool = False
+    """Take negatives from the batches of all processes that train together, not only from an example's own."""
 
 
 class Term(Config):

@@ -225,6 +225,9 @@ def test_a_softmax_loss_is_refused_for_regression() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="has no critic"):
         Eq1(config.Objective(intermediate=[config.Term(loss="mse", critic=config.Critic())]), student(), teacher())
+    pairwise = config.Critic(name="joint", gather=True)
+    with pytest.raises(ConfigError, match="`gather` needs a critic that reads"):
+        Eq1(config.Objective(intermediate=[config.Term(loss="mi_alpha", critic=pairwise)]), student(), teacher())
     with pytest.raises(ConfigError, match="need a teacher"):
         Eq1(config.Objective(beta1=0, intermediate=[term("mse")]), student())
     embeddings = config.Component(name="pairs", options={"pairs": [[0, 0]]})

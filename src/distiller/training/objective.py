@@ -9,10 +9,12 @@ over the whole optimisation step, so gradient accumulation and data parallelism 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from distiller import config
 from distiller.errors import ConfigError
@@ -22,6 +24,7 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
 from distiller.objectives.prediction import PREDICTION
 from distiller.objectives.transport import Transport
+from distiller.training.processes import Place, gathered, place_of
 from distiller.training.readout import READOUTS, Kind
 from distiller.training.view import View, concatenated
 
@@ -62,7 +65,14 @@ class IntermediateTerm(nn.Module):
         moves = bool(MAPPING[term.mapping.name].traits.get("transport"))
         self.transport = Transport(teacher.layers, student.layers, **_without(mapping_options)) if moves else None
         self.heads = self._make_heads(term, student, teacher)
+        self.separable = any(isinstance(head, SeparableCritic) for head in self.heads.values())
         self.concat_views = term.critic is not None and term.critic.concat_views
+        self.gather = term.critic is not None and term.critic.gather
+        if self.gather and not self.separable:
+            raise ConfigError(
+                "`gather` needs a critic that reads student and teacher apart, and `joint` reads every pair",
+                hint="use the critic `transformer` or `mlp`",
+            )
 
     def _make_heads(self, term: config.Term, student: Anatomy, teacher: Anatomy) -> nn.ModuleDict:
         """Projections by student layer or critics by pair; the key `all` is shared by every pair."""
@@ -93,9 +103,14 @@ class IntermediateTerm(nn.Module):
     def forward(self, view: View) -> Tensor:
         """The sum over layer pairs, divided by the totals of the optimisation step: a scalar."""
         assert view.teacher is not None
-        if self.head_kind == "critic" and view.student.mask.shape[0] < 3:
-            return view.student.logits.new_zeros(())  # leave-one-out needs three examples
-        values = self._critic_losses(view) if self.head_kind == "critic" else self._losses(view)
+        if self.head_kind == "critic":
+            size = len(view.student.mask)
+            place = place_of(size, view.student.mask.device) if self.gather else Place(0, size, size)
+            if place.total < 3:
+                return view.student.logits.new_zeros(())  # leave-one-out needs three examples
+            values = self._critic_losses(view, place)
+        else:
+            values = self._losses(view)
         losses = {pair: self._reduce(per_example, view) for pair, per_example in values.items()}
         if self.transport is None:
             return torch.stack(list(losses.values())).sum()
@@ -132,27 +147,45 @@ class IntermediateTerm(nn.Module):
         losses = self.grid(*stacks, mask, **self.options)
         return {LayerPair(j, i): losses[n, m] for n, j in enumerate(rows) for m, i in enumerate(columns)}
 
-    def _critic_losses(self, view: View) -> dict[LayerPair, Tensor]:
-        assert view.teacher is not None
-        student, student_mask = view.student.hidden_states, view.student.mask
-        teacher, teacher_mask = view.teacher.hidden_states, view.teacher.mask
-        shared = dict(self.heads).get("all")
-        if isinstance(shared, SeparableCritic):  # its towers see one side: once per layer, not once per pair
-            rows = {i: shared.read_teacher(teacher[i], teacher_mask) for i in sorted(self.teacher_layers)}
-            columns = {j: shared.read_student(student[j], student_mask) for j in sorted(self.student_layers)}
-            scored = {
-                pair: (shared.scores(rows[pair.teacher][0], columns[pair.student]), rows[pair.teacher][1])
-                for pair in self.pairs
-            }
+    def _critic_losses(self, view: View, place: Place) -> dict[LayerPair, Tensor]:
+        """Losses of this process's examples; their negatives stand at all of `place`."""
+        critics = {pair: self.heads["all" if "all" in self.heads else _pair_key(pair)] for pair in self.pairs}
+        if self.separable:
+            scored = self._separable_scores(view, critics, place)
         else:
+            assert view.teacher is not None
+            student, teacher = view.student, view.teacher
             scored = {
-                pair: (shared or self.heads[_pair_key(pair)])(
-                    student[pair.student], student_mask, teacher[pair.teacher], teacher_mask
+                pair: critic(
+                    student.hidden_states[pair.student], student.mask, teacher.hidden_states[pair.teacher], teacher.mask
                 )
-                for pair in self.pairs
+                for pair, critic in critics.items()
             }
         with full_precision(view.student.logits):
-            return {pair: self.loss(*found, **self.options) for pair, found in scored.items()}
+            return {pair: self._contrast(*scored[pair], place) for pair in self.pairs}
+
+    def _separable_scores(
+        self, view: View, critics: Mapping[LayerPair, Any], place: Place
+    ) -> dict[LayerPair, tuple[Tensor, Tensor | None]]:
+        """Scores `[own, all]` and log baselines `[own]`; a tower sees one side: once per layer, not once per pair."""
+        assert view.teacher is not None
+        student, teacher = view.student, view.teacher
+        layers = dict.fromkeys((critics[pair], pair.teacher) for pair in sorted(self.pairs, key=itemgetter(1)))
+        rows = {(critic, i): critic.read_teacher(teacher.hidden_states[i], teacher.mask) for critic, i in layers}
+        layers = dict.fromkeys((critics[pair], pair.student) for pair in sorted(self.pairs))
+        columns = [critic.read_student(student.hidden_states[j], student.mask) for critic, j in layers]
+        everyone = dict(zip(layers, gathered(torch.stack(columns), place), strict=True))
+        scored = {}
+        for pair, critic in critics.items():
+            row, log_baseline = rows[critic, pair.teacher]
+            scored[pair] = critic.scores(row, everyone[critic, pair.student]), log_baseline
+        return scored
+
+    def _contrast(self, scores: Tensor, log_baseline: Tensor | None, place: Place) -> Tensor:
+        if place.total > place.size:  # a row's loss reads that row alone, so that anything may stand in the others'
+            scores = pad(scores, (0, 0, *place.around))
+            log_baseline = None if log_baseline is None else pad(log_baseline, place.around)
+        return self.loss(scores, log_baseline, **self.options)[place.own]
 
     def _reduce(self, per_example: Tensor, view: View) -> Tensor:
         if self.per == "token":
