@@ -161,7 +161,7 @@ def located(task: Task) -> Task:
     """
     paths = {name: _file(task, value) for name in SPLITS if (value := getattr(task, name)) and _is_file(task, value)}
     paths |= {"data": Path(task.data).expanduser()} if task.data else {}
-    return task.model_copy(update={name: str(path.absolute()) for name, path in paths.items() if path.exists()})
+    return task.model_copy(update={name: str(path.resolve()) for name, path in paths.items() if path.exists()})
 
 
 def _name(task: Task) -> str:
