@@ -1,5 +1,6 @@
 """Runs as data: what may be written, how overrides change it, and that YAML keeps it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from distiller.config import (
     Component,
     Objective,
+    Run,
     Training,
     apply_override,
     load_run,
@@ -20,6 +22,8 @@ from distiller.config import (
     to_yaml,
 )
 from distiller.errors import ConfigError
+from distiller.study.config import Study
+from distiller.translation.config import TranslationRun
 
 SMALL: dict[str, Any] = {"task": {"train": "a.csv"}, "teacher": {"model": "big"}}
 
@@ -113,6 +117,33 @@ def test_parts_are_parsed_with_the_same_words() -> None:
         parse(Objective, {"intermedate": []}, where="here")
     assert error.value.message == "here: no field is called `intermedate`"
     assert error.value.hint == "did you mean `intermediate`?"
+
+
+@pytest.mark.parametrize(
+    ("make", "message", "hint"),
+    [
+        (lambda: Run(**SMALL, sedes=[1]), "Run: no field is called `sedes`", "did you mean `seeds`?"),  # type: ignore[call-arg]
+        (lambda: Run(**SMALL, seeds=[1, 1]), "Run: seeds must be distinct, got [1, 1]", "`distiller init"),
+        (lambda: Run(task=SMALL["task"]), "Run: `teacher` is missing", "`distiller init"),  # type: ignore[call-arg]
+        (lambda: Run(**SMALL | {"task": {"metrc": "f1"}}), "Run: no field is called `task.metrc`", "did you mean"),
+        (lambda: Training(epochs=0), "Training: `epochs`: input should be greater than 0, got 0", "`epochs`: Passes"),
+        (lambda: Study(name="a b"), "Study: a name has letters", "`distiller init"),
+        (lambda: Study(name="a", seeds=[]), "Study: `seeds`: list should have at least 1 item", "`seeds`: Every"),
+        (
+            lambda: TranslationRun(corpus={"train": {"sauce": "a"}}),  # type: ignore[arg-type]
+            "TranslationRun: `corpus.train.source` is missing",
+            "`distiller init",
+        ),
+    ],
+)
+def test_what_is_made_wrongly_in_python_is_said_as_for_yaml(
+    make: Callable[[], object], message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        make()
+    assert error.value.message.startswith(message)
+    assert "\n" not in error.value.message
+    assert (error.value.hint or "").startswith(hint)
 
 
 def test_an_error_explains_the_field() -> None:

@@ -16,9 +16,18 @@ from distiller.registry import Count, NonNegative, Positive, Probability
 
 
 class Config(BaseModel):
-    """Frozen data; unknown keys are refused."""
+    """Frozen data; unknown keys are refused, with a `ConfigError` that names the field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __init__(self, /, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise _config_error(error, type(self), type(self).__name__) from None
+
+    # as in pydantic's own RootModel: parts of a larger whole are validated without it, and the whole names their place
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 C = TypeVar("C", bound=Config)
@@ -178,6 +187,11 @@ class Critic(Config):
     options: dict[str, Any] = {}
     shared: bool | None = None
     """One critic for all layer pairs. `null`: shared, or one per pair under `emd` (as the authors)."""
+    concat_views: bool = False
+    """Score original and augmented examples together, so that they are each other's negatives, instead of each view
+    for itself (as the paper). The term is then counted once, not once for each view."""
+    gather: bool = False
+    """Take negatives from the batches of all processes that train together, not only from an example's own."""
 
 
 class Term(Config):

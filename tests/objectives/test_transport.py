@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from distiller.errors import RunError, ShapeError
+from distiller.errors import ConfigError, RunError, ShapeError
 from distiller.objectives.mapping import MAPPING
-from distiller.objectives.transport import Transport, optimal_flow, updated_weights
+from distiller.objectives.transport import Transport, optimal_flow, sinkhorn_flow, updated_weights
 
 few = settings(deadline=None, max_examples=30)
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 12))
@@ -86,6 +86,58 @@ def test_equal_depths_give_the_best_permutation() -> None:
     cost, rows, columns = problem((5, 5), 0, uniform=True)
     best = min(sum(cost[j, order[j]] for j in range(5)) for order in permutations(range(5)))
     assert (optimal_flow(cost, rows, columns) * cost).sum() == pytest.approx(best / 5)
+
+
+@few
+@given(size=sizes, seed=seeds, uniform=st.booleans(), epsilon=st.sampled_from([1e-4, 1e-2, 0.05, 1.0, 5.0]))
+def test_sinkhorn_has_exact_marginals_and_never_costs_less(
+    size: tuple[int, int], seed: int, uniform: bool, epsilon: float
+) -> None:
+    cost, rows, columns = problem(size, seed, uniform=uniform)
+    flow = sinkhorn_flow(cost, rows, columns, epsilon=epsilon)
+    assert (flow >= 0).all()
+    np.testing.assert_allclose(flow.sum(1), rows, atol=1e-12, rtol=0)
+    np.testing.assert_allclose(flow.sum(0), columns, atol=1e-12, rtol=0)
+    assert (flow * cost).sum() >= least_cost(cost, rows, columns) - 1e-9
+    np.testing.assert_allclose(sinkhorn_flow(1e6 * cost - 3, rows, columns, epsilon=epsilon), flow, atol=1e-7)
+
+
+@few
+@given(size=sizes, seed=seeds, uniform=st.booleans())
+def test_sinkhorn_costs_what_the_exact_flow_does_as_epsilon_goes_to_0(
+    size: tuple[int, int], seed: int, uniform: bool
+) -> None:
+    cost, rows, columns = problem(size, seed, uniform=uniform)
+    least, entropy = least_cost(cost, rows, columns), math.log(size[0] * size[1])
+    for epsilon in (0.1, 0.01, 0.001):  # no flow has more entropy than log(N·M)
+        flow = sinkhorn_flow(cost, rows, columns, epsilon=epsilon)
+        assert (flow * cost).sum() - least <= (epsilon * entropy + 1e-3) * np.ptp(cost)
+
+
+def test_sinkhorn_minimises_cost_less_entropy() -> None:
+    cost, rows, columns = problem((3, 4), 5, uniform=False)
+    flow, strength = sinkhorn_flow(cost, rows, columns, epsilon=0.2), 0.2 * np.ptp(cost)
+
+    def price(moved: np.ndarray) -> float:
+        return (moved * cost).sum() + strength * (moved * np.log(moved)).sum()
+
+    for a, b, i, k in [(0, 1, 0, 1), (0, 2, 1, 3), (1, 2, 2, 3)]:  # any change that keeps the sums is of such squares
+        for step in (-1e-4, 1e-4):
+            moved = flow.copy()
+            moved[[a, b], [i, k]] += step
+            moved[[a, b], [k, i]] -= step
+            assert price(moved) > price(flow)
+
+
+def test_the_solver_is_an_option_of_the_mapping() -> None:
+    cost = torch.from_numpy(problem((2, 3), 6, uniform=True)[0]).requires_grad_()
+    options = MAPPING.options("emd", {"solver": "sinkhorn", "epsilon": 0.3})
+    del options["include_embeddings"]
+    (gradient,) = torch.autograd.grad(Transport(3, 2, **options)(cost), cost)
+    share = np.full(2, 1 / 2), np.full(3, 1 / 3)
+    np.testing.assert_allclose(gradient, sinkhorn_flow(cost.detach().numpy(), *share, epsilon=0.3), atol=1e-7)
+    with pytest.raises(ConfigError, match="`epsilon`"):
+        MAPPING.options("emd", {"epsilon": 0})
 
 
 @pytest.mark.parametrize("mass", ["paper", "n_layers"])

@@ -14,8 +14,9 @@ from transformers import Trainer
 
 import distiller
 import distiller.run
-from distiller.config import parse_run, to_yaml
+from distiller.config import Task, load_run, parse_run, to_yaml
 from distiller.errors import ConfigError, OutputError, RunError
+from distiller.inference import evaluate
 from run.tiny import CRITIC, FAST, Workshop, repeatable
 
 LONG: dict[str, Any] = {
@@ -136,6 +137,25 @@ def test_a_moved_output_is_still_its_run(shop: Workshop, tmp_path: Path) -> None
     record = distiller.distil(run(shop, tmp_path))
     (tmp_path / "out").rename(tmp_path / "moved")
     assert distiller.distil(run(shop, tmp_path, output=str(tmp_path / "moved")), resume=True) == record
+
+
+def test_paths_as_typed_are_found_from_other_folders(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(shop.root)
+    typed: dict[str, Any] = {"train": "reviews.csv", "dev": "./dev.csv", "max_length": 16}
+    record = distiller.distil(run(shop, tmp_path, task=typed))
+    assert record.run.task == Task(**typed)  # the Record, which is shared, names no folder of this machine
+    assert distiller.distil(run(shop, tmp_path, task=typed), resume=True) == record
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    scores = evaluate("../out")
+    assert {name: scores[name] for name in record.seeds[0].scores} == pytest.approx(record.seeds[0].scores)
+    assert distiller.distil(load_run("../out/run.yaml", [f"output={tmp_path / 'out'}"]), resume=True) == record
+    assert distiller.distil(run(shop, tmp_path), resume=True) == record  # the same files, typed in full
+    (tmp_path / "elsewhere" / "reviews.csv").write_bytes(Path(shop.reviews).read_bytes())
+    with pytest.raises(OutputError, match="differs in `task`"):
+        distiller.distil(run(shop, tmp_path, task=typed | {"dev": shop.dev}), resume=True)
 
 
 # --- what is in the way ---------------------------------------------------------------------------------------------

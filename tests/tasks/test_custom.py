@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError, DistillerError
 from distiller.tasks import load_task
+from distiller.tasks.custom import located
 from distiller.tasks.data import Split, TaskData, hold_out, sample
 
 
@@ -44,6 +45,22 @@ def test_labels_of_the_training_rows_sorted_are_the_classes(tmp_path: Path, trai
     assert load_task(Task(train=train, dev=dev, labels=["y", "n"])).splits["dev"].labels == (0, 1)
     numbers = table(tmp_path / "numbers.csv", "text,label", ("a", "10"), ("b", "2"), ("c", "1"))
     assert load_task(Task(train=numbers, dev=numbers)).labels == ("1", "2", "10")
+
+
+def test_what_is_there_is_located_and_names_stay(tmp_path: Path, train: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("train", "glue", "inner"):  # a split and a data set may be called like a folder
+        (tmp_path / name).mkdir()
+    inside = table(tmp_path / "inner" / "train.csv", "text,label", ("a", "y"), ("b", "n"))
+    for task, expected in [
+        (Task(train="train.csv", dev="dev.csv"), {"train": train, "dev": "dev.csv"}),  # dev.csv is missing
+        (Task(train="train.csv", data="inner"), {"train": inside, "data": str(tmp_path / "inner")}),
+        (Task(data="someone/reviews", train="train"), {"data": "someone/reviews", "train": "train"}),
+        (Task(name="rte", data="glue"), {"name": "rte", "data": str(tmp_path / "glue")}),
+    ]:
+        found = located(task)
+        assert found == task.model_copy(update=expected)
+        assert located(found) == found
 
 
 def test_held_out_rows_are_fixed_by_the_seed_and_in_neither_side_twice(train: str) -> None:

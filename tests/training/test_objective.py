@@ -10,8 +10,10 @@ from distiller import config
 from distiller.errors import ConfigError
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
+from distiller.objectives.mutual_information import mi_alpha
+from distiller.objectives.transport import Transport
 from distiller.training.batching import ViewCollator
-from training.tiny import Eq1, batch, pad, student, teacher, term
+from training.tiny import CRITICS, Eq1, batch, pad, student, teacher, term
 
 SAME = {"rtol": 1e-6, "atol": 1e-6}
 
@@ -104,6 +106,45 @@ def test_the_total_is_linear_in_the_logged_components() -> None:
     torch.testing.assert_close(total, sum(weights[name] * components[name] for name in weights), **SAME)
 
 
+@pytest.mark.parametrize("mapping", ["skip", "emd"])
+def test_concatenated_views_are_each_others_negatives(mapping: str) -> None:
+    name = "mlp" if mapping == "emd" else "transformer"
+    critic = config.Critic(name=name, options=CRITICS[name], concat_views=True)
+    wish = config.Objective(beta1=0, beta2=0, intermediate=[term("mi_alpha", mapping, critic=critic, weight=0.7)])
+    eq1, examples = Eq1(wish, student(), teacher()), batch(augmented=True)
+    total, components = eq1(examples)
+    assert set(components) == {"mi_alpha"}
+    torch.testing.assert_close(total, 0.7 * components["mi_alpha"])
+
+    ids = [view["input_ids"][row][view["attention_mask"][row].bool()].tolist()
+           for view in (examples, examples["augmented"]) for row in range(6)]  # fmt: skip
+    joined = pad([{"input_ids": tokens, "labels": 0, "example_id": 0} for tokens in ids], extra=2)
+    mask, heard, part = joined["attention_mask"], eq1.teacher(joined), eq1.parts.terms[0]
+    told = eq1.model.reader(joined)
+    found = {
+        (j, i): mi_alpha(*(part.heads["all"] if mapping == "skip" else part.heads[f"{j}-{i}"])(
+            told.hidden_states[j], mask, heard.hidden_states[i], mask)).mean()
+        for j, i in part.pairs
+    }  # fmt: skip
+    if mapping == "emd":
+        cost = torch.stack([found[j, i] for j in (1, 2) for i in (1, 2, 3, 4)]).view(2, 4)
+        expected = found[0, 0] + Transport(4, 2)(cost)
+    else:
+        expected = sum(found.values())
+    torch.testing.assert_close(components["mi_alpha"], expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_concatenating_one_view_changes_nothing() -> None:
+    both = [
+        Eq1(config.Objective(intermediate=[term("mi_alpha", critic=critic)]), student(), teacher())(batch())[1]
+        for critic in (
+            config.Critic(name="mlp", options=CRITICS["mlp"]),
+            config.Critic(name="mlp", options=CRITICS["mlp"], concat_views=True),
+        )
+    ]
+    assert both[0] == both[1]
+
+
 # --- traps of section 15 ----------------------------------------------------------------------------------------
 
 
@@ -184,6 +225,9 @@ def test_a_softmax_loss_is_refused_for_regression() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="has no critic"):
         Eq1(config.Objective(intermediate=[config.Term(loss="mse", critic=config.Critic())]), student(), teacher())
+    pairwise = config.Critic(name="joint", gather=True)
+    with pytest.raises(ConfigError, match="`gather` needs a critic that reads"):
+        Eq1(config.Objective(intermediate=[config.Term(loss="mi_alpha", critic=pairwise)]), student(), teacher())
     with pytest.raises(ConfigError, match="need a teacher"):
         Eq1(config.Objective(beta1=0, intermediate=[term("mse")]), student())
     embeddings = config.Component(name="pairs", options={"pairs": [[0, 0]]})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.two_processes import CONTRAST, SUMS, measure
+from training.two_processes import CONTRAST, GATHERED, SUMS, measure, share
 
 pytestmark = pytest.mark.slow
 
@@ -48,15 +48,18 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The joined batch of eight; for contrasts two micro-batches of four, whose negatives are those of a process."""
+    """The joined batch of eight; for contrasts two micro-batches of four, whose negatives are those of a process, where
+    they are not gathered."""
     folder, size = tmp_path_factory.mktemp("one"), {"per_device_eval_batch_size": 4}
     return {
         "sums": measure(folder, SUMS, per_device_train_batch_size=8, **size),
         "contrast": measure(folder, CONTRAST, per_device_train_batch_size=4, gradient_accumulation_steps=2, **size),
+        "gathered": measure(folder, GATHERED, per_device_train_batch_size=8, **size),
+        "uneven": share(slice(None)),
     }
 
 
-@pytest.mark.parametrize("kind", ["sums", "contrast"])
+@pytest.mark.parametrize("kind", ["sums", "contrast", "gathered"])
 def test_gradients_of_every_trained_part(one: dict[str, Any], two: dict[str, Any], kind: str) -> None:
     expected, found = (side[kind]["gradients"] for side in (one, two))
     assert {name.partition(".")[0] for name in found} == {"student", "objective"}
@@ -66,10 +69,15 @@ def test_gradients_of_every_trained_part(one: dict[str, Any], two: dict[str, Any
         assert gradient.any() or name.endswith("key.bias"), name
 
 
-@pytest.mark.parametrize("kind", ["sums", "contrast"])
+@pytest.mark.parametrize("kind", ["sums", "contrast", "gathered"])
 def test_logged_losses(one: dict[str, Any], two: dict[str, Any], kind: str) -> None:
     assert two[kind]["logs"] == pytest.approx(one[kind]["logs"], rel=1e-4)
     assert "loss/prediction" in two[kind]["logs"]
+
+
+def test_gathered_negatives_of_batches_of_two_and_six(one: dict[str, Any], two: dict[str, Any]) -> None:
+    assert {"loss", "mi_alpha"} < set(one["uneven"])
+    torch.testing.assert_close(two["uneven"], one["uneven"], rtol=1e-4, atol=1e-5)
 
 
 def test_development_scores_count_each_example_once(one: dict[str, Any], two: dict[str, Any]) -> None:

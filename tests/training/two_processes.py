@@ -7,11 +7,27 @@ from pathlib import Path
 import torch
 
 from distiller import config
+from distiller.training.batching import count
 from distiller.training.trainer import DistillationTrainer
-from training.tiny import DECOMPOSABLE, Examples, Gradients, arguments, collate, student, teacher, term
+from training.tiny import (
+    CRITICS,
+    DECOMPOSABLE,
+    Eq1,
+    Examples,
+    Gradients,
+    arguments,
+    batch,
+    collate,
+    gradients_of,
+    student,
+    teacher,
+    term,
+)
 
 SUMS = config.Objective(gamma1=0.5, beta2=1, gamma2=0.5, intermediate=[term(loss) for loss in DECOMPOSABLE])
 CONTRAST = config.Objective(gamma1=0.5, intermediate=[term("mi_alpha")])
+EVERYONE = config.Critic(name="transformer", options=CRITICS["transformer"], gather=True)
+GATHERED = config.Objective(gamma1=0.5, beta2=1, intermediate=[term("mi_alpha", critic=EVERYONE)])
 
 
 class Unordered(Examples):
@@ -53,11 +69,28 @@ def measure(folder: Path, objective: config.Objective, **given: int) -> dict:
     }
 
 
+def share(rows: slice) -> dict[str, torch.Tensor]:
+    """What some of eight examples have to do with the loss of all."""
+    eq1, whole = Eq1(GATHERED, student(), teacher()), batch(8)
+    with torch.no_grad():
+        for parameter in eq1.parts.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    part = {name: value[rows] for name, value in whole.items()}
+    heard = {"original": eq1.teacher(part)}
+    loss, components = eq1.model(views={"original": part}, teacher=heard, totals=count([whole]))
+    loss.backward()
+    return {"loss": loss.detach(), **components, **gradients_of(eq1.model)}
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    batch = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4}
-    results = {"sums": measure(folder, SUMS, **batch), "contrast": measure(folder, CONTRAST, **batch)}
+    sizes = {"per_device_train_batch_size": 4, "per_device_eval_batch_size": 4}
+    objectives = {"sums": SUMS, "contrast": CONTRAST, "gathered": GATHERED}
+    results = {name: measure(folder, objective, **sizes) for name, objective in objectives.items()}
     assert torch.distributed.get_world_size() == 2
+    results["uneven"] = share(slice(0, 2) if os.environ["RANK"] == "0" else slice(2, 8))
+    for value in results["uneven"].values():
+        torch.distributed.all_reduce(value)
     if os.environ["RANK"] == "0":
         torch.save(results, folder / "two.pt")
     torch.distributed.barrier()

@@ -127,6 +127,9 @@ def test_a_comparison_without_a_teacher_is_refused(wish: dict[str, Any]) -> None
         losses(wish, model(V), None, collate(ROWS))
 
 
-def test_attention_scores_are_refused_in_words() -> None:
+def test_what_translation_does_not_have_is_refused_in_words() -> None:
     with pytest.raises(ConfigError, match="attention scores"):
         losses({"intermediate": [{"loss": "attention_mse"}]}, model(V), model(V), collate(ROWS))
+    both = {"loss": "mi_alpha", "critic": {"name": "mlp", "concat_views": True}}
+    with pytest.raises(ConfigError, match="needs an augmented view"):
+        losses({"intermediate": [both]}, model(V), model(V), collate(ROWS))

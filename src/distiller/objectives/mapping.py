@@ -4,7 +4,9 @@ Layers are counted as in `hidden_states` of `transformers`: 0 is the output of t
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
 
 from distiller.errors import ConfigError
 from distiller.registry import Entry, Family, Positive
@@ -58,11 +60,15 @@ def emd(
     weight_update: Literal["reciprocal", "softmax"] = "reciprocal",
     temperature: Positive = 1.0,
     mass: Literal["paper", "n_layers"] = "paper",
+    solver: Literal["exact", "sinkhorn"] = "exact",
+    epsilon: Annotated[float, Field(ge=1e-4)] = 0.05,
 ) -> list[LayerPair]:
     """Many to many, by earth mover's distance: all N·M pairs, weighted at every step by the cheapest transport.
 
-    The pair of embeddings (0, 0) takes no part in the transport and is added with weight 1. The other options are
-    those of `distiller.objectives.transport.Transport`, which does the weighting.
+    The pair of embeddings (0, 0) takes no part in the transport and is added with weight 1. `solver: sinkhorn` makes
+    the weights change smoothly with the losses, at a total above the least; `epsilon`, read by it alone, says how
+    smoothly, as a share of the range of the losses. The other options are those of
+    `distiller.objectives.transport.Transport`, which does the weighting.
     Source: Li et al. 2020 (BERT-EMD), arXiv:2010.06133; arXiv:2109.11105, section 3.3.2.
     """
     embeddings = [LayerPair(0, 0)] if include_embeddings else []

@@ -17,6 +17,8 @@ LEAST_WEIGHT = 1e-3
 """No layer's weight falls below this: the update divides by it."""
 UNITS = 1e4
 """The linear programme moves so many units in all; its solver's tolerance is absolute."""
+SWEEPS, CLOSE = 200, 1e-9
+"""Sinkhorn's iterations at each width, at most, and the error of the row sums at which they end."""
 
 
 def optimal_flow(cost: Array, student_weights: Array, teacher_weights: Array) -> Array:
@@ -27,18 +29,34 @@ def optimal_flow(cost: Array, student_weights: Array, teacher_weights: Array) ->
     are first brought between 0 and 1.
     Raises `ShapeError`, and `RunError` if a cost is not finite. Source: Rubner et al. 2000; arXiv:2010.06133, eq. 9.
     """
-    if cost.shape != (len(student_weights), len(teacher_weights)):
-        raise ShapeError(f"cost {list(cost.shape)} should be [{len(student_weights)}, {len(teacher_weights)}]")
-    if not np.isfinite(cost).all():
-        raise RunError(
-            "a layer-to-layer loss is not a finite number, so layers cannot be matched",
-            hint="lower `training.learning_rate`, or train with precision `fp32`",
-        )
-    cost = (cost - cost.min()) / (np.ptp(cost) or 1.0)
+    _check(cost, student_weights, teacher_weights)
+    cost = _scaled(cost)
     if np.ptp(student_weights) == 0 and np.ptp(teacher_weights) == 0:
         return _uniform_flow(cost)
-    rows, columns = (np.asarray(side, dtype=np.float64) for side in (student_weights, teacher_weights))
-    return _general_flow(cost, rows / rows.sum(), columns / columns.sum())
+    return _general_flow(cost, _shares(student_weights), _shares(teacher_weights))
+
+
+def sinkhorn_flow(cost: Array, student_weights: Array, teacher_weights: Array, *, epsilon: float) -> Array:
+    """As `optimal_flow`, but smooth: the flow W that minimises Σ W · cost + ε · range(cost) · Σ W log W.
+
+    The larger `epsilon`, the more evenly every layer meets every other; towards 0 the flow becomes the cheapest one.
+    Row and column sums are exact: what the iterations leave over is moved at the end (Altschuler et al. 2017,
+    arXiv:1705.09634, algorithm 2). Raises as `optimal_flow`. Source: Cuturi 2013, arXiv:1306.0895.
+    """
+    _check(cost, student_weights, teacher_weights)
+    scaled, rows, columns = _scaled(cost), _shares(student_weights), _shares(teacher_weights)
+    row_price, column_price = np.zeros_like(rows), np.zeros_like(columns)
+    for width in _annealed(epsilon):
+        for _ in range(SWEEPS):
+            row_price = width * (np.log(rows) - _logsumexp((column_price - scaled) / width, axis=1))
+            column_price = width * (np.log(columns) - _logsumexp((row_price[:, None] - scaled) / width, axis=0))
+            flow = np.exp((row_price[:, None] + column_price - scaled) / width)
+            if np.abs(flow.sum(1) - rows).max() < CLOSE:
+                break
+    flow *= np.minimum(1, rows / flow.sum(1))[:, None]
+    flow *= np.minimum(1, columns / flow.sum(0))
+    row_rest, column_rest = ((side - flow.sum(axis)).clip(min=0) for axis, side in ((1, rows), (0, columns)))
+    return flow + np.outer(row_rest, column_rest) / (row_rest.sum() or 1.0)
 
 
 def updated_weights(
@@ -78,7 +96,8 @@ class Transport(nn.Module):
     `student_weights` `[N]` and `teacher_weights` `[M]` start uniform, are state rather than parameters, and are saved
     with the model. With `update_weights` they move after every training step, by `weight_update` and `temperature`
     (see `updated_weights`). `mass="n_layers"` multiplies the loss by N, so that its total weight is that of a mapping
-    with one pair per student layer; `paper` leaves it at 1. Source: arXiv:2010.06133; arXiv:2109.11105, eq. 4.
+    with one pair per student layer; `paper` leaves it at 1. `solver="sinkhorn"` takes the smooth flow of
+    `sinkhorn_flow` in place of the cheapest. Source: arXiv:2010.06133; arXiv:2109.11105, eq. 4.
     """
 
     student_weights: Tensor
@@ -93,6 +112,8 @@ class Transport(nn.Module):
         weight_update: Literal["reciprocal", "softmax"] = "reciprocal",
         temperature: float = 1.0,
         mass: Literal["paper", "n_layers"] = "paper",
+        solver: Literal["exact", "sinkhorn"] = "exact",
+        epsilon: float = 0.05,
     ) -> None:
         super().__init__()
         self.register_buffer("student_weights", torch.full((student_layers,), 1 / student_layers))
@@ -101,15 +122,17 @@ class Transport(nn.Module):
         self.weight_update: Literal["reciprocal", "softmax"] = weight_update
         self.temperature = temperature
         self.mass = mass
+        self.solve = optimal_flow if solver == "exact" else partial(sinkhorn_flow, epsilon=epsilon)
 
     def forward(self, cost: Tensor) -> Tensor:
         """The loss, a scalar, of `cost` `[N, M]` (row = student layer); its gradient in `cost` is the flow.
 
-        The flow is a constant: where the optimum is unique, its change does not change the optimal value. One copy
-        of N·M numbers from the device at every call. Raises as `optimal_flow` and `updated_weights`.
+        The flow is a constant: where the optimum is unique, its change does not change the optimal value (with
+        Sinkhorn, the value with its entropy). One copy of N·M numbers from the device at every call. Raises as
+        `optimal_flow` and `updated_weights`.
         """
         prices = _array(cost)
-        flow = optimal_flow(prices, _array(self.student_weights), _array(self.teacher_weights))
+        flow = self.solve(prices, _array(self.student_weights), _array(self.teacher_weights))
         amounts = torch.from_numpy(flow).to(cost)
         if self.training and self.update_weights:
             self._update(flow, prices)
@@ -123,6 +146,36 @@ class Transport(nn.Module):
         teacher = update(_array(self.teacher_weights), side="teacher")
         self.student_weights.copy_(torch.from_numpy(student))
         self.teacher_weights.copy_(torch.from_numpy(teacher))
+
+
+def _check(cost: Array, student_weights: Array, teacher_weights: Array) -> None:
+    if cost.shape != (len(student_weights), len(teacher_weights)):
+        raise ShapeError(f"cost {list(cost.shape)} should be [{len(student_weights)}, {len(teacher_weights)}]")
+    if not np.isfinite(cost).all():
+        raise RunError(
+            "a layer-to-layer loss is not a finite number, so layers cannot be matched",
+            hint="lower `training.learning_rate`, or train with precision `fp32`",
+        )
+
+
+def _scaled(cost: Array) -> Array:
+    return (cost - cost.min()) / (np.ptp(cost) or 1.0)
+
+
+def _shares(weights: Array) -> Array:
+    shares = np.asarray(weights, dtype=np.float64)
+    return shares / shares.sum()
+
+
+def _annealed(epsilon: float) -> list[float]:
+    """From 1, or `epsilon` if that is more, by halves down to `epsilon`: small ones converge only from near by."""
+    halvings = max(0, math.ceil(-math.log2(epsilon)))
+    return [max(epsilon, 2.0**-n) for n in range(halvings)] + [epsilon]
+
+
+def _logsumexp(exponents: Array, axis: int) -> Array:
+    top = exponents.max(axis, keepdims=True)
+    return np.log(np.exp(exponents - top).sum(axis)) + top.squeeze(axis)
 
 
 def _uniform_flow(cost: Array) -> Array:

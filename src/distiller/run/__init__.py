@@ -18,6 +18,7 @@ from distiller.run.output import finish
 from distiller.run.plan import blueprint
 from distiller.run.seeds import baseline_scores, train_seed
 from distiller.run.setup import encode_splits, prepare
+from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.output_folder import SEEDS, claim, finished, writing
 
@@ -46,10 +47,11 @@ def distil(
         raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
     plan = blueprint(run)
     folder = Path(run.output)
-    if resume and (record := finished(folder, plan.run, load_record)):
+    written = _located(plan.run)
+    if resume and (record := finished(folder, written, _load_written, load_record)):
         return record
     tokens = encode_splits(plan)
-    claim(folder, plan.run, load_run, resume=resume, overwrite=overwrite)
+    claim(folder, written, _load_written, resume=resume, overwrite=overwrite)
     with writing(folder):
         setup = prepare(plan, tokens, console)
         baseline = baseline_scores(setup) if run.baseline else None
@@ -60,3 +62,12 @@ def distil(
         record = finish(setup, folder, baseline, results, started)
         setup.store.close()
         return record
+
+
+def _located(run: Run) -> Run:
+    """`run` as its output folder keeps it: its data are found from every other folder too."""
+    return run.model_copy(update={"task": located(run.task)})
+
+
+def _load_written(path: Path) -> Run:
+    return _located(load_run(path))  # a file of an earlier version has paths as they were typed

@@ -154,6 +154,16 @@ def _file(task: Task, name: str) -> Path:
     return inside if inside.is_file() else Path(name)
 
 
+def located(task: Task) -> Task:
+    """`task` with its files and folders spelt out from the root, so that it means the same in every folder.
+
+    What is no file or folder here stays as it is: names of splits and of data sets, and what is missing.
+    """
+    paths = {name: _file(task, value) for name in SPLITS if (value := getattr(task, name)) and _is_file(task, value)}
+    paths |= {"data": Path(task.data).expanduser()} if task.data else {}
+    return task.model_copy(update={name: str(path.resolve()) for name, path in paths.items() if path.exists()})
+
+
 def _name(task: Task) -> str:
     source = task.data or task.train or "custom"
     return Path(source).stem if _is_file(task, source) else source

@@ -9,10 +9,12 @@ over the whole optimisation step, so gradient accumulation and data parallelism 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from distiller import config
 from distiller.errors import ConfigError
@@ -22,8 +24,9 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
 from distiller.objectives.prediction import PREDICTION
 from distiller.objectives.transport import Transport
+from distiller.training.processes import Place, gathered, place_of
 from distiller.training.readout import READOUTS, Kind
-from distiller.training.view import View
+from distiller.training.view import View, concatenated
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,14 @@ class IntermediateTerm(nn.Module):
         moves = bool(MAPPING[term.mapping.name].traits.get("transport"))
         self.transport = Transport(teacher.layers, student.layers, **_without(mapping_options)) if moves else None
         self.heads = self._make_heads(term, student, teacher)
+        self.separable = any(isinstance(head, SeparableCritic) for head in self.heads.values())
+        self.concat_views = term.critic is not None and term.critic.concat_views
+        self.gather = term.critic is not None and term.critic.gather
+        if self.gather and not self.separable:
+            raise ConfigError(
+                "`gather` needs a critic that reads student and teacher apart, and `joint` reads every pair",
+                hint="use the critic `transformer` or `mlp`",
+            )
 
     def _make_heads(self, term: config.Term, student: Anatomy, teacher: Anatomy) -> nn.ModuleDict:
         """Projections by student layer or critics by pair; the key `all` is shared by every pair."""
@@ -92,9 +103,14 @@ class IntermediateTerm(nn.Module):
     def forward(self, view: View) -> Tensor:
         """The sum over layer pairs, divided by the totals of the optimisation step: a scalar."""
         assert view.teacher is not None
-        if self.head_kind == "critic" and view.student.mask.shape[0] < 3:
-            return view.student.logits.new_zeros(())  # leave-one-out needs three examples
-        values = self._critic_losses(view) if self.head_kind == "critic" else self._losses(view)
+        if self.head_kind == "critic":
+            size = len(view.student.mask)
+            place = place_of(size, view.student.mask.device) if self.gather else Place(0, size, size)
+            if place.total < 3:
+                return view.student.logits.new_zeros(())  # leave-one-out needs three examples
+            values = self._critic_losses(view, place)
+        else:
+            values = self._losses(view)
         losses = {pair: self._reduce(per_example, view) for pair, per_example in values.items()}
         if self.transport is None:
             return torch.stack(list(losses.values())).sum()
@@ -131,27 +147,45 @@ class IntermediateTerm(nn.Module):
         losses = self.grid(*stacks, mask, **self.options)
         return {LayerPair(j, i): losses[n, m] for n, j in enumerate(rows) for m, i in enumerate(columns)}
 
-    def _critic_losses(self, view: View) -> dict[LayerPair, Tensor]:
-        assert view.teacher is not None
-        student, student_mask = view.student.hidden_states, view.student.mask
-        teacher, teacher_mask = view.teacher.hidden_states, view.teacher.mask
-        shared = dict(self.heads).get("all")
-        if isinstance(shared, SeparableCritic):  # its towers see one side: once per layer, not once per pair
-            rows = {i: shared.read_teacher(teacher[i], teacher_mask) for i in sorted(self.teacher_layers)}
-            columns = {j: shared.read_student(student[j], student_mask) for j in sorted(self.student_layers)}
-            scored = {
-                pair: (shared.scores(rows[pair.teacher][0], columns[pair.student]), rows[pair.teacher][1])
-                for pair in self.pairs
-            }
+    def _critic_losses(self, view: View, place: Place) -> dict[LayerPair, Tensor]:
+        """Losses of this process's examples; their negatives stand at all of `place`."""
+        critics = {pair: self.heads["all" if "all" in self.heads else _pair_key(pair)] for pair in self.pairs}
+        if self.separable:
+            scored = self._separable_scores(view, critics, place)
         else:
+            assert view.teacher is not None
+            student, teacher = view.student, view.teacher
             scored = {
-                pair: (shared or self.heads[_pair_key(pair)])(
-                    student[pair.student], student_mask, teacher[pair.teacher], teacher_mask
+                pair: critic(
+                    student.hidden_states[pair.student], student.mask, teacher.hidden_states[pair.teacher], teacher.mask
                 )
-                for pair in self.pairs
+                for pair, critic in critics.items()
             }
         with full_precision(view.student.logits):
-            return {pair: self.loss(*found, **self.options) for pair, found in scored.items()}
+            return {pair: self._contrast(*scored[pair], place) for pair in self.pairs}
+
+    def _separable_scores(
+        self, view: View, critics: Mapping[LayerPair, Any], place: Place
+    ) -> dict[LayerPair, tuple[Tensor, Tensor | None]]:
+        """Scores `[own, all]` and log baselines `[own]`; a tower sees one side: once per layer, not once per pair."""
+        assert view.teacher is not None
+        student, teacher = view.student, view.teacher
+        layers = dict.fromkeys((critics[pair], pair.teacher) for pair in sorted(self.pairs, key=itemgetter(1)))
+        rows = {(critic, i): critic.read_teacher(teacher.hidden_states[i], teacher.mask) for critic, i in layers}
+        layers = dict.fromkeys((critics[pair], pair.student) for pair in sorted(self.pairs))
+        columns = [critic.read_student(student.hidden_states[j], student.mask) for critic, j in layers]
+        everyone = dict(zip(layers, gathered(torch.stack(columns), place), strict=True))
+        scored = {}
+        for pair, critic in critics.items():
+            row, log_baseline = rows[critic, pair.teacher]
+            scored[pair] = critic.scores(row, everyone[critic, pair.student]), log_baseline
+        return scored
+
+    def _contrast(self, scores: Tensor, log_baseline: Tensor | None, place: Place) -> Tensor:
+        if place.total > place.size:  # a row's loss reads that row alone, so that anything may stand in the others'
+            scores = pad(scores, (0, 0, *place.around))
+            log_baseline = None if log_baseline is None else pad(log_baseline, place.around)
+        return self.loss(scores, log_baseline, **self.options)[place.own]
 
     def _reduce(self, per_example: Tensor, view: View) -> Tensor:
         if self.per == "token":
@@ -198,18 +232,20 @@ class DistillationObjective(nn.Module):
     def forward(self, views: Mapping[str, View]) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each unweighted component by name (`prediction`, `label`, `mi_alpha`, …).
 
-        Components of the augmented view have the prefix `augmented_`. Σ weight · component is the first result.
+        Components of the augmented view have the prefix `augmented_`; a term over both views at once has none.
+        Σ weight · component is the first result.
         """
         total = torch.zeros((), device=next(iter(views.values())).student.logits.device)
         components: dict[str, Tensor] = {}
-        for name, view in views.items():
+        for name in views:
             prefix = "" if name == "original" else f"{name}_"
-            for part, weight, value in self._view_parts(name, view):
+            for part, weight, value in self._view_parts(name, views):
                 components[prefix + part] = value.detach()
                 total = total + weight * value
         return total, components
 
-    def _view_parts(self, name: str, view: View) -> list[tuple[str, float, Tensor]]:
+    def _view_parts(self, name: str, views: Mapping[str, View]) -> list[tuple[str, float, Tensor]]:
+        view = views[name]
         beta, gamma = self.weights[name]
         parts: list[tuple[str, float, Tensor]] = []
         with full_precision(view.student.logits):
@@ -220,7 +256,10 @@ class DistillationObjective(nn.Module):
                 parts.append(("label", gamma, self._label_loss(name, view)))
         for label, term in zip(self.term_names, self.terms, strict=True):
             assert isinstance(term, IntermediateTerm)
-            parts.append((label, self.intermediate_weight * term.weight, term(view)))
+            if term.concat_views and name != "original":
+                continue  # counted with the original
+            read = concatenated([*views.values()]) if term.concat_views else view
+            parts.append((label, self.intermediate_weight * term.weight, term(read)))
         return parts
 
     def _label_loss(self, name: str, view: View) -> Tensor:

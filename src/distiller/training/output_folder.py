@@ -21,12 +21,12 @@ MARK = "# The run in full, as Distiller carries it out; student, seeds and recor
 """First line of an output folder's run file: tells it from a run file that someone wrote, which is never replaced."""
 
 
-def finished(folder: Path, run: Config, load: Callable[[Path], Any]) -> Any:
-    """The Record of `run`, as `load` reads it, or `None`. Raises `OutputError` if it is another run's."""
+def finished(folder: Path, run: R, load: Callable[[Path], R], load_record: Callable[[Path], Any]) -> Any:
+    """The Record of `run`, as `load_record` reads it, or `None`. Raises `OutputError` if it is another run's."""
     if not (folder / FILE).is_file():
         return None
-    record = load(folder)
-    _refuse_other(folder, record.run, run)
+    record = load_record(folder)
+    _refuse_other(folder, load(folder / RUN_FILE), run)
     return record
 
 

@@ -1,9 +1,12 @@
 """One view of a batch as the objective sees it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from distiller.models.signals import Signals
 from distiller.training.mixing import Mix
@@ -33,3 +36,28 @@ class View:
     """`[b, l]`, 1 at tokens whose outputs count: real words for tagging, possible answers for question answering."""
     mix: Mix | None = None
     """How the examples of this view were mixed, if they were."""
+
+
+def concatenated(views: Sequence[View]) -> View:
+    """The examples of several views one after the other, as an objective on hidden states reads them."""
+    if len(views) == 1:
+        return views[0]
+    student, teacher = (_stacked([getattr(view, side) for view in views]) for side in ("student", "teacher"))
+    totals = Totals(*map(sum, zip(*(view.totals for view in views), strict=True)))
+    return View(student=student, teacher=teacher, labels=None, totals=totals)
+
+
+def _stacked(signals: Sequence[Signals]) -> Signals:
+    layers = signals[0].hidden_states
+    return Signals(
+        logits=_padded([one.logits for one in signals]),
+        hidden_states={layer: _padded([one.hidden_states[layer] for one in signals]) for layer in layers},
+        attention_scores={},
+        mask=_padded([one.mask for one in signals]),
+    )
+
+
+def _padded(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors `[b, l, …]` of any lengths below each other; zeros at the end of the shorter ones."""
+    length = max(one.shape[1] for one in tensors)
+    return torch.cat([pad(one, (0, 0) * (one.dim() - 2) + (0, length - one.shape[1])) for one in tensors])

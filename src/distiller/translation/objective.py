@@ -160,6 +160,10 @@ def _check_terms(terms: list[TranslationTerm]) -> None:
                 f"intermediate objective `{term.loss}` reads attention scores, which translation does not offer",
                 hint="choose one on hidden states: mse, cos, ce, mi_alpha, …",
             )
+        if term.critic is not None and term.critic.concat_views:
+            raise ConfigError(
+                "`concat_views` needs an augmented view, and translation has none", hint="leave it out of `critic`"
+            )
 
 
 def _one_side(side: str, view: Any) -> View:

@@ -50,7 +50,7 @@ def distil_translator(
     if run.training.threads:
         torch.set_num_threads(run.training.threads)
     folder = Path(run.output)
-    if resume and (record := finished(folder, run, load_translation_record)):
+    if resume and (record := finished(folder, run, load_translation, load_translation_record)):
         return record
     claim(folder, run, load_translation, resume=resume, overwrite=overwrite)
     with writing(folder):

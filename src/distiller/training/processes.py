@@ -1,0 +1,63 @@
+"""What the processes of one training tell each other in the middle of a step, with gradients."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.functional import pad
+
+
+class Place(NamedTuple):
+    """Where this process's examples stand among those of all processes, in the order of their ranks."""
+
+    start: int
+    size: int
+    total: int
+
+    @property
+    def around(self) -> tuple[int, int]:
+        """How many examples stand before and after."""
+        return self.start, self.total - self.start - self.size
+
+    @property
+    def own(self) -> slice:
+        """This process's examples."""
+        return slice(self.start, self.start + self.size)
+
+
+def place_of(size: int, device: torch.device) -> Place:
+    """The place of `size` examples, however many each process has. One copy from the device where there are several."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return Place(0, size, size)
+    sizes = torch.zeros(distributed.get_world_size(), dtype=torch.long, device=device)
+    sizes[distributed.get_rank()] = size
+    distributed.all_reduce(sizes)
+    before, every = sizes[: distributed.get_rank()].sum(), sizes.sum()
+    start, total = torch.stack([before, every]).tolist()
+    return Place(start, size, total)
+
+
+def gathered(own: Tensor, place: Place) -> Tensor:
+    """`own` `[*, b, d]` between those of the other processes, `[*, total, d]`.
+
+    The gradient of what a process makes of the others' examples reaches the process that they are from.
+    """
+    return own if place.total == place.size else _Sum.apply(pad(own, (0, 0, *place.around)))  # type: ignore[return-value]
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is its gradient, since each process has its share of the loss."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return _summed(own)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _summed(*gradients)
+
+
+def _summed(own: Tensor) -> Tensor:
+    own = own.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(own)
+    return own
