@@ -1,84 +1,125 @@
 """The augmentation tables of docs/results.md: what CA+RA+mixup and MixKD add, on real data, several seeds.
 
-    python benchmarks/augmentation_results.py run   --data ../shared/data/glue --models ../shared/models
-    python benchmarks/augmentation_results.py table
+    python benchmarks/augmentation_results.py run   --teachers outputs/teachers --out outputs/augmentation
+    python benchmarks/augmentation_results.py table --out outputs/augmentation
 
-`policy` compares no augmentation with contextual + random + mixup for two student sizes; `mixkd` compares plain
-distillation with MixKD at 10 % and 100 % of the labels. A small masked language model is trained on each task's text
-first. Run files, logs and Records stay in `--out`; finished cells are passed over.
+`--teachers` has a fine-tuned model folder for each task, as `teachers.py` writes them. `policy` compares no
+augmentation with contextual + random + mixup for two student sizes on 1,000 examples, both with gold labels at weight
+0.5, so that nothing else differs; a small masked language model is trained on those texts first. `mixkd` compares plain
+distillation with MixKD for 10 % and 100 % of the labels in the same number of steps, evaluated about equally often. In
+both tables the teacher is the one that was fine-tuned on **all** labels, whatever the student gets. Run files, logs and
+Records stay in `--out`; finished cells are passed over.
 """
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import product
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from cells import print_table, run_cells
-from glue_small import TEACHER, TRAINING
 
 TASKS = {"cola": 8551, "mrpc": 3668, "rte": 2490, "stsb": 5749}
 """Task to training examples."""
 POLICIES = ["none", "contextual+random+mixup"]
+POLICY_ROWS = 1000
+POLICY_TRAINING = {
+    "bert-tiny": {"epochs": 3, "batch_size": 32, "learning_rate": 3e-4},
+    "minilm-1": {"epochs": 2, "batch_size": 16, "learning_rate": 2e-4},
+}
 SHARES = {"10 %": 0.1, "100 %": 1.0}
+MIXKD_TRAINING = {"max_steps": 150, "batch_size": 32, "learning_rate": 3e-4}
 MIXKD = {
-    "kd": {"objective": {"gamma1": 1.0}},
+    "kd": {"objective": {"gamma1": 1}},
     "mixkd": {
         "augmentation": ["mixup"],
         "objective": {"prediction": "mse", "beta1": 0, "gamma1": 1, "beta2": 1, "gamma2": 1, "augmented_label": "gold"},
     },
 }
+Cells = dict[tuple[str, str], dict[str, Any]]
+"""A run for each (column, row) of a table."""
 
 
 def run_file(task: str, student: str, given: argparse.Namespace, output: str, **fields: Any) -> dict[str, Any]:
     """A run of one cell."""
     students = {
-        "minilm-3": {"layers": 3, "model": f"{given.models}/minilm-l6-h384"},
+        "minilm-1": {"layers": 1, "model": f"{given.models}/minilm-l6-h384"},
         "bert-tiny": {"model": f"{given.models}/bert-tiny"},
     }
-    objective = {"prediction": "mse" if task == "stsb" else "ce"} | fields.pop("objective", {})
     return {
-        "task": {"name": task, "data": given.data, **fields.pop("task", {})},
-        "teacher": {"model": f"{given.models}/minilm-l6-h384", "training": TEACHER[task]},
+        "task": {"name": task, "data": given.data, "train_limit": fields.pop("rows"), "dev_limit": given.dev_limit},
+        "teacher": {"model": f"{given.teachers}/{task}", "finetune": "never"},
         "student": students[student],
-        "objective": objective,
-        "training": TRAINING[student],
+        "objective": {"prediction": "mse" if task == "stsb" else "ce", **fields.pop("objective")},
+        "training": {"log_every": 50, **fields.pop("training")},
+        "baseline": False,
         "seeds": given.seeds,
-        "output": output,
+        "output": f"{given.out}/{output}",
         "cache": f"{given.out}/cache",
     } | fields
 
 
-def policy_cells(given: argparse.Namespace) -> dict[tuple[str, str], dict[str, Any]]:
-    """(column, row) to run: two students, with and without the three operators."""
-    cells: dict[tuple[str, str], dict[str, Any]] = {}
-    for policy, student, task in product(POLICIES, TRAINING, given.tasks):
-        model = {"name": "contextual", "options": {"model": f"{given.out}/mlm/{task}"}}
-        operators = [] if policy == "none" else [model, "random", "mixup"]
-        output = f"{given.out}/policy/{task}/{student}/{policy}"
-        cells[f"{task} {student}", policy] = run_file(task, student, given, output, augmentation=operators)
+def policy_cells(given: argparse.Namespace) -> Cells:
+    """Two students, with and without the three operators."""
+    cells: Cells = {}
+    for student, policy, task in product(POLICY_TRAINING, POLICIES, given.tasks):
+        contextual = {"name": "contextual", "options": {"model": f"{given.out}/mlm/{task}"}}
+        cells[f"{task} {student}", policy] = run_file(
+            task,
+            student,
+            given,
+            f"policy/{task}/{student}/{policy}",
+            rows=min(POLICY_ROWS, given.limit),
+            objective={"gamma1": 0.5},
+            training=POLICY_TRAINING[student] | steps(given),
+            augmentation=[] if policy == "none" else [contextual, "random", "mixup"],
+        )
     return cells
 
 
-def mixkd_cells(given: argparse.Namespace) -> dict[tuple[str, str], dict[str, Any]]:
-    """(column, row) to run: the small student with a tenth of the labels and with all of them."""
-    cells: dict[tuple[str, str], dict[str, Any]] = {}
-    for method, (name, share), task in product(MIXKD, SHARES.items(), given.tasks):
-        output = f"{given.out}/mixkd/{task}/{name.split()[0]}/{method}"
-        limit = {} if share == 1 else {"train_limit": round(share * TASKS[task])}
-        cells[f"{task}, {name}", method] = run_file(task, "bert-tiny", given, output, task=limit, **MIXKD[method])
+def mixkd_cells(given: argparse.Namespace) -> Cells:
+    """The small student with a tenth of the labels and with all of them."""
+    cells: Cells = {}
+    for (name, share), method, task in product(SHARES.items(), MIXKD, given.tasks):
+        cells[f"{task}, {name}", method] = run_file(
+            task,
+            "bert-tiny",
+            given,
+            f"mixkd/{task}/{name.split()[0]}/{method}",
+            rows=min(round(share * TASKS[task]), given.limit),
+            training=MIXKD_TRAINING | {"evaluations": evaluations(task, share)} | steps(given),
+            **MIXKD[method],
+        )
     return cells
 
 
-def train_language_models(given: argparse.Namespace) -> None:
-    """A masked language model for each task, from the small encoder's weights and the task's own text."""
+def evaluations(task: str, share: float) -> int:
+    """Evaluations in an epoch, so that the best checkpoint is one of about as many for each share of the labels."""
+    tenth, whole = (ceil(part * TASKS[task] / MIXKD_TRAINING["batch_size"]) for part in (min(SHARES.values()), share))
+    return max(1, round(min(whole, MIXKD_TRAINING["max_steps"]) / tenth))
+
+
+def steps(given: argparse.Namespace) -> dict[str, int]:
+    """The limit of a trial of this script."""
+    return {"max_steps": given.max_steps} if given.max_steps else {}
+
+
+def language_models(given: argparse.Namespace) -> Iterator[list[str]]:
+    """Commands that train a masked language model for each task, from the small encoder and the task's own text."""
     for task in given.tasks:
         folder = Path(given.out) / "mlm" / task
-        if not folder.exists():
+        if not (folder / "config.json").exists():
             command = [sys.executable, "-m", "distiller", "mlm", "distiller-best", f"task.name={task}"]
-            command += [f"task.data={given.data}", "-o", str(folder), "--start", f"{given.models}/bert-tiny"]
-            subprocess.run([*command, "--minutes", "3"], check=True)
+            command += [
+                f"task.data={given.data}",
+                f"task.train_limit={min(POLICY_ROWS, given.limit)}",
+                "-o",
+                str(folder),
+            ]
+            yield [*command, "--start", f"{given.models}/bert-tiny", "--minutes", str(given.mlm_minutes)]
 
 
 def main() -> None:
@@ -86,16 +127,29 @@ def main() -> None:
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--data", default="../shared/data/glue")
     parser.add_argument("--models", default="../shared/models")
+    parser.add_argument("--teachers", default="outputs/teachers", help="a model folder for each task")
     parser.add_argument("--out", default="outputs/augmentation")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--tables", nargs="+", default=["policy", "mixkd"], choices=["policy", "mixkd"])
+    trial = parser.add_argument_group("to see whether it works")
+    trial.add_argument("--limit", type=int, default=max(TASKS.values()), help="most training examples")
+    trial.add_argument("--dev-limit", type=int, help="most development examples")
+    trial.add_argument("--max-steps", type=int, help="most steps of a training")
+    trial.add_argument("--mlm-minutes", type=float, default=1.0, help="for each language model")
     given = parser.parse_args()
-    tables = {"policy": policy_cells(given), "mixkd": mixkd_cells(given)}
+    tables = {name: {"policy": policy_cells, "mixkd": mixkd_cells}[name](given) for name in given.tables}
     if given.what == "run":
-        train_language_models(given)
+        for task in given.tasks:
+            if not (Path(given.teachers) / task / "config.json").exists():
+                parser.error(f"there is no model in {given.teachers}/{task}: see benchmarks/teachers.py")
+        for command in language_models(given) if "policy" in tables else ():
+            subprocess.run(command, check=True)
         runs = {
-            " ".join(cell).replace(" ", "-").replace("%", "pc"): run for t in tables.values() for cell, run in t.items()
+            "-".join((table, *cell)).replace(" ", "-").replace("%", "pc").replace(",", ""): run
+            for table, cells in tables.items()
+            for cell, run in cells.items()
         }
         run_cells(runs, Path(given.out) / "runs", workers=given.workers)
         return

@@ -142,7 +142,7 @@ def test_a_pair_that_makes_no_round_trip_is_refused(pair: dict[str, str], tmp_pa
 
 
 def test_models_of_another_kind_are_refused(masked_lm: str, pair: dict[str, str]) -> None:
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="is no sequence-to-sequence model"):
         prepare(engine="transformers", device="cpu", forward=masked_lm, backward=pair["backward"])
 
 

@@ -32,7 +32,7 @@ def test_the_file_is_bounded_and_the_oldest_go_first(tmp_path: Path) -> None:
     cache = EditCache(tmp_path / "edits.sqlite", limit)
     for n in range(100):
         cache.put({f"{n}/{m}".encode(): "x" * 500 for m in range(20)})
-        assert cache.bytes <= limit
+        assert cache.file.bytes <= limit
     kept = [n for n in range(100) if cache.get([f"{n}/19".encode()])]
     assert kept == list(range(kept[0], 100))
     assert 5 <= len(kept) < 30
@@ -64,7 +64,7 @@ def test_a_file_in_use_costs_nothing_but_what_is_not_kept(tmp_path: Path, monkey
     path = tmp_path / "edits.sqlite"
     cache = EditCache(path, 10**6)
     cache.put({b"a": "b"})
-    monkeypatch.setattr(cache, "_connection", sqlite3.connect(path, timeout=0))
+    monkeypatch.setattr(cache.file, "_connection", sqlite3.connect(path, timeout=0))
     other = sqlite3.connect(path)
     other.execute("BEGIN EXCLUSIVE")
     cache.put({b"c": "d"})

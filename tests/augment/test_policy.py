@@ -191,6 +191,18 @@ def test_an_operator_that_always_fails_ends_the_run(monkeypatch: pytest.MonkeyPa
         made.augment_split(split, range(90), seed=0, epoch=0)
 
 
+def test_an_operator_that_always_leaves_nothing_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(passages: Sequence[Any], rngs: Sequence[Any]) -> list[Edit]:
+        """Makes nothing."""
+        return [None for _ in passages]
+
+    with_operator(monkeypatch, silent)
+    made, split = policy("stub"), Split("train", TEXTS * 10)
+    assert made.augment_split(split, range(90), seed=0, epoch=0).texts == split.texts[:90]
+    with pytest.raises(RunError, match="`stub` made nothing of any of 100 texts or more"):
+        made.augment_split(split, range(90), seed=0, epoch=0)
+
+
 def test_a_user_s_mistake_is_no_failure_of_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(passages: Sequence[Any], rngs: Sequence[Any]) -> list[Edit]:
         """Fails."""

@@ -11,6 +11,7 @@ from distiller.config import parse_run
 from distiller.errors import ConfigError
 from distiller.run.plan import blueprint
 from distiller.tasks import load_task
+from distiller.training.teacher import FrozenTeacher
 from run.test_resume import Cut, cut_after
 from run.tiny import FAST, Workshop, repeatable
 
@@ -34,6 +35,10 @@ def whole(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> tuple[dic
 
 def seeds(found: dict[str, Any]) -> Any:
     return found["seeds"], found["score"], found["student"]
+
+
+def losses(record: distiller.Record) -> list[float]:
+    return [value for entry in record.seeds[0].history for name, value in entry.items() if name.startswith("loss/")]
 
 
 def test_every_term_of_both_views_is_in_the_log(whole: tuple[dict[str, Any], distiller.Record]) -> None:
@@ -65,13 +70,38 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
         cut_after(patch, steps)
         with pytest.raises(Cut):
             distiller.distil(run(shop, tmp_path))
-    distiller.distil(run(shop, tmp_path), resume=True)
+    record = distiller.distil(run(shop, tmp_path), resume=True)
     assert seeds(repeatable(tmp_path / "out")) == seeds(whole[0])
+    assert record.cost.augmentation == whole[1].cost.augmentation
 
 
 def test_other_texts_in_every_epoch_unless_they_are_to_last(shop: Workshop, tmp_path: Path, whole: Any) -> None:
     distiller.distil(run(shop, tmp_path, augmentation_refresh=2))
     assert seeds(repeatable(tmp_path / "out")) != seeds(whole[0])
+
+
+def test_runs_that_augment_alike_ask_the_teacher_once(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the trials of a study do, which differ in their objective and share seed, data and policy."""
+    asked: list[int] = []
+    listen = FrozenTeacher.__call__
+    monkeypatch.setattr(FrozenTeacher, "__call__", lambda self, inputs: asked.append(1) or listen(self, inputs))
+
+    def trained(kept: str, **fields: Any) -> tuple[distiller.Record, int]:
+        asked.clear()
+        training = POLICY["training"] | {"cache_teacher": kept, "workers": 0}
+        folder = tmp_path / f"{kept}{fields}"
+        given = {"augmentation": [SWAP], "augmentation_refresh": 2, "cache": str(tmp_path / "cache")} | fields
+        return distiller.distil(run(shop, folder, training=training, **given)), len(asked)
+
+    plain, every = trained("never")
+    cached, once = trained("auto")
+    assert every == 2 * 2 * 5  # two views in two epochs of five batches
+    assert once == 3 + 5  # the training set in batches of 64, and the augmented view in the first epoch
+    assert losses(cached) == pytest.approx(losses(plain), rel=1e-2)
+    _, again = trained("auto", objective={"intermediate": [{"loss": "cos"}], "gamma2": 0})
+    assert again == 0
 
 
 def test_published_weights_with_and_without_augmentation(shop: Workshop, tmp_path: Path) -> None:
@@ -93,6 +123,7 @@ def test_published_weights_with_and_without_augmentation(shop: Workshop, tmp_pat
         ({"augmentation": [], "objective": {"beta2": 1}}, "no operator makes one"),
         ({"objective": {"beta2": 0, "gamma2": 0}}, "nothing reads what"),
         ({"augmentation": [{"name": "contextual", "options": {"model": "nowhere/at-all"}}]}, "nowhere"),
+        ({"augmentation": [{"name": "mixup", "options": {"align_segments": True}}]}, "this task has single texts"),
     ],
 )
 def test_policies_that_make_no_sense_are_refused_before_any_training(

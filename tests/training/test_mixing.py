@@ -24,6 +24,7 @@ class Options:
     alpha: float = 0.4
     per: str = "pair"
     mask: str = "union"
+    align_segments: bool = False
 
 
 def with_mix(examples: dict[str, Any], mix: Mix, mask: str = "union") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from distiller.tasks.data import AnySplit, QuestionSplit, TaggedSplit
 from distiller.tasks.encode import IGNORED
 
 HOPELESS = 100
-"""An operator that fails on its first so many texts, each of them, is broken."""
+"""An operator that fails on its first so many texts, each of them, or leaves nothing of them, is broken."""
 
 OUTSIDE = "O"
 """The tag of words outside every entity."""
@@ -60,6 +60,16 @@ class Policy:
     `NAME.empty` (without an output) and `NAME.failed` (it raised); `gold.dropped`, answers and tags that are not
     labels any more. Of several processes they add up."""
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether the result is text, and not a mixture."""
+        return bool(self.steps) and self.mixup is None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether several epochs see the same texts."""
+        return self.refresh > 1 or all(step.steady for step in self.steps)
+
     def prepare(self) -> None:
         """Load what every operator needs, so that what is missing or wrong is known before any training.
 
@@ -78,7 +88,7 @@ class Policy:
         Labels that the new text may not have any more are gone: tags of new words are -100 unless the tag set
         `labels` has `O` and they replace a word with it; a question may be left without an answer. Words of entities
         and answers are not edited. Texts that an operator fails on stay as they are. Raises `RunError` if an operator
-        fails on every text, and what `prepare` raises if that was not called.
+        fails on every text or empties it, and what `prepare` raises if that was not called.
         """
         chosen = split.take(rows)
         if isinstance(chosen, TaggedSplit):
@@ -135,6 +145,11 @@ class Policy:
             done = [draft.after(edit) for draft, edit in zip(drafts, edits, strict=True)]
             self.counts[f"{step.name}.empty"] += sum(edit is None for edit in edits)
             self.counts[f"{step.name}.unchanged"] += sum(a is b for a, b in zip(done, drafts, strict=True))
+            if HOPELESS <= self.counts[f"{step.name}.empty"] == self.counts[f"{step.name}.texts"]:
+                raise RunError(
+                    f"the augmentation operator `{step.name}` made nothing of any of {HOPELESS} texts or more",
+                    hint="take it out of `augmentation`, or change its options: are these the right models?",
+                )
             drafts = done
         return drafts
 

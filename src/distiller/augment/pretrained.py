@@ -22,9 +22,14 @@ def load_weights(auto: Any, name: str, *, device: str = "cpu", what: str, hint: 
     from distiller.models.load import explained, resolve
 
     with explained(name), torch.random.fork_rng(devices=[]):
-        model, report = auto.from_pretrained(
-            resolve(name), use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
+        try:
+            model, report = auto.from_pretrained(
+                resolve(name), use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except ValueError as error:
+            if "Unrecognized configuration class" not in str(error):
+                raise
+            raise ModelError(f"`{name}` is no {what}", hint=hint) from None
     missing = sorted(key for key in report["missing_keys"] if ".pooler." not in key)
     if missing or report["mismatched_keys"]:
         raise ModelError(f"`{name}` is no {what}: it lacks {len(missing) or 'fitting'} weights of one", hint=hint)

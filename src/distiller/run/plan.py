@@ -15,7 +15,7 @@ from distiller.models.load import has_head_for, load_config, load_tokenizer, lon
 from distiller.models.students import same_vocabulary, student_config, student_tokenizer
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.tasks import load_task
-from distiller.tasks.data import Kind, TaskData
+from distiller.tasks.data import Kind, QuestionSplit, TaskData
 from distiller.training.objective import DistillationObjective, prediction_choice
 from distiller.training.trainer import anatomy
 
@@ -96,6 +96,7 @@ def blueprint(run: Run) -> Blueprint:
     )
     _check_head(made)
     _check_length(made)
+    _check_segments(made)
     _check_parts(made)
     return made
 
@@ -178,6 +179,25 @@ def _check_length(plan: Blueprint) -> None:
         if wanted > limit:
             raise ConfigError(
                 f"task.max_length is {wanted}, but the {role} takes {limit} tokens", hint=f"task.max_length={limit}"
+            )
+
+
+def _check_segments(plan: Blueprint) -> None:
+    """What is to be aligned must be there, and be told apart."""
+    if not check_policy(plan.run.augmentation).get("mixup", {}).get("align_segments"):
+        return
+    train = plan.data.splits["train"]
+    if not isinstance(train, QuestionSplit) and getattr(train, "pairs", None) is None:
+        raise ConfigError(
+            "augmentation: `mixup` aligns the segments of pairs, and this task has single texts",
+            hint="leave out `align_segments`",
+        )
+    for role, tokenizer in (("teacher", plan.teacher_tokenizer), ("student", plan.student_tokenizer)):
+        if tokenizer.sep_token_id is None or tokenizer.padding_side != "right":
+            raise ConfigError(
+                f"augmentation: `mixup` cannot align segments for the {role}, whose tokenizer has no separator "
+                "or pads on the left",
+                hint="leave out `align_segments`",
             )
 
 

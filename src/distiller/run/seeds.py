@@ -21,8 +21,9 @@ from distiller.training.callbacks import OnEvaluation
 from distiller.training.device import accelerator
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
+from distiller.training.output_cache import OutputCache
 from distiller.training.output_folder import STUDENT
-from distiller.training.shared_work import fine_tune, folder_megabytes, teacher_outputs
+from distiller.training.shared_work import augmented_outputs, fine_tune, folder_megabytes, teacher_outputs
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import TeacherCache
 
@@ -77,7 +78,7 @@ def train_seed(
     set_seed(seed)
     student = setup.new_student(seed)
     for stage in stages_of(setup.run):
-        outputs, note = _teacher_outputs(setup, stage)
+        outputs, augmented, note = _teacher_outputs(setup, stage)
         cached += folder_megabytes(outputs) if outputs else 0.0
         notes += [note] if note else []
         objective = stage.objective
@@ -94,6 +95,7 @@ def train_seed(
                 title=f"{stage.name}, seed {seed}",
                 teacher=setup.teacher,
                 teacher_cache=TeacherCache(outputs, layers) if outputs else None,
+                augmented_cache=augmented,
                 console=setup.console,
                 resume=resume,
                 select_best=objective.beta1 > 0 or bool(objective.gamma1),
@@ -146,12 +148,19 @@ def _trained_from(data: dict[str, Any]) -> Trained:
     return Trained(**{**data, "result": SeedResult.model_validate(data["result"])})
 
 
-def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, str | None]:
-    """Where the teacher's outputs on the training set lie, if this stage compares with them more than once."""
+def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, OutputCache | None, str | None]:
+    """Where the teacher's outputs on the training set lie, and where those on augmented texts are kept.
+
+    By default each is there only if this run compares with them more than once. Where the first is missing, the last
+    result may say why, in words.
+    """
     objective = setup.plan.objective(stage)
-    passes = stage.training.epochs * len(setup.run.seeds)
-    if not objective.needs_teacher or (stage.training.cache_teacher == "auto" and passes <= 1):
-        return None, None
+    always = stage.training.cache_teacher == "always"
+    repeated = always or stage.training.epochs * len(setup.run.seeds) > 1
+    augmented = any(objective.weights["augmented"]) or bool(objective.terms)
+    keep = augmented and setup.policy.rewrites and (always or setup.policy.repeats)
+    if not objective.needs_teacher or not repeated:
+        return None, None, None
     teacher = FrozenTeacher(
         setup.teacher,
         objective.layers("teacher"),
@@ -161,6 +170,8 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, str | Non
     )
     collate = Collator(setup.plan.teacher_tokenizer)
     try:
-        return teacher_outputs(setup.store, teacher, setup.teacher_splits["train"], collate, stage.training)
+        train = setup.teacher_splits["train"]
+        folder, why = teacher_outputs(setup.store, teacher, train, collate, stage.training)
+        return folder, augmented_outputs(setup.store, teacher, stage.training) if keep else None, why
     finally:
         teacher.close()

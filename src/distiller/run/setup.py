@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from distiller import config
 from distiller.augment import Policy, build_policy
 from distiller.config import Run
-from distiller.models.load import has_head_for, load_model
+from distiller.models.load import has_head_for, load_model, longest_input
 from distiller.models.students import build_student
 from distiller.run.plan import Blueprint
 from distiller.tasks.data import AnySplit, TaskData
@@ -83,9 +83,9 @@ class Setup:
             source = self.data.splits["train"]
             labels = self.data.label_names or []
             train = AugmentedSplit(train, source, self.policy, self._encoders(), labels=labels, seed=seed)
-        teacher = Collator(self.plan.teacher_tokenizer) if self.paired else None
-        student = Collator(self.plan.student_tokenizer)
-        collate = ViewCollator(student, teacher, mixup=self.policy.mixup, seed=seed)
+        teacher = Collator(self.plan.teacher_tokenizer, max_length=longest_input(self.plan.teacher))
+        student = Collator(self.plan.student_tokenizer, max_length=longest_input(self.plan.student))
+        collate = ViewCollator(student, teacher if self.paired else None, mixup=self.policy.mixup, seed=seed)
         return replace(self.label_job, train=train, collate=collate)
 
     def _encoders(self) -> dict[str, Callable[[AnySplit], EncodedSplit]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from distiller.errors import ConfigError, DataError, ModelError
 from distiller.tasks.data import Split
+from distiller.tasks.segments import aligned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -154,7 +155,8 @@ class Collator:
     A batch has int64 tensors `input_ids`, `attention_mask`, perhaps `token_type_ids` and `output_mask`, each
     `[rows, length]`, and `example_ids` `[rows]`; `labels` are int64, or float32 for numbers. Labels of tokens are
     padded with -100, to `[rows, length]`. The tokenizer says with which ids and on which side is padded, and stands in
-    for an absent `max_length`.
+    for an absent `max_length`. With `align_segments` rows of two texts are padded between these too, so that all
+    second texts begin at the same place.
     """
 
     tokenizer: Any
@@ -168,13 +170,10 @@ class Collator:
                 hint="set pad_token in its tokenizer_config.json",
             )
 
-    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def __call__(self, features: Sequence[Mapping[str, Any]], *, align_segments: bool = False) -> dict[str, Any]:
         """The batch of some rows of an `EncodedSplit`."""
         import torch
 
-        longest = max(len(feature["input_ids"]) for feature in features)
-        limit = self.max_length or self.tokenizer.model_max_length
-        width = max(longest, min(-(-longest // self.pad_to_multiple_of) * self.pad_to_multiple_of, limit))
         fill = {
             "input_ids": self.tokenizer.pad_token_id,
             "attention_mask": 0,
@@ -183,6 +182,11 @@ class Collator:
         }
         if _per_token(features):
             fill["labels"] = IGNORED
+        limit = self.max_length or self.tokenizer.model_max_length
+        if align_segments:
+            features = aligned(features, separator=self.tokenizer.sep_token_id, fill=fill, limit=limit)
+        longest = max(len(feature["input_ids"]) for feature in features)
+        width = max(longest, min(-(-longest // self.pad_to_multiple_of) * self.pad_to_multiple_of, limit))
         batch = {
             name: torch.from_numpy(_padded([feature[name] for feature in features], width, value, self._left))
             for name, value in fill.items()

@@ -98,8 +98,8 @@ class ViewCollator:
 
     def __init__(
         self,
-        student: Callable[[list[Mapping[str, Any]]], Batch],
-        teacher: Callable[[list[Mapping[str, Any]]], Batch] | None = None,
+        student: Callable[..., Batch],
+        teacher: Callable[..., Batch] | None = None,
         *,
         mixup: MixupOptions | None = None,
         seed: int = 0,
@@ -118,14 +118,16 @@ class ViewCollator:
             batch[COUNTS] = features[0][COUNTS]
         return batch
 
-    def _tokens(self, features: Sequence[Mapping[str, Any]]) -> Batch:
-        batch = self.student([{k: v for k, v in feature.items() if k not in NESTED} for feature in features])
+    def _tokens(self, features: Sequence[Mapping[str, Any]], **options: bool) -> Batch:
+        own = [{k: v for k, v in feature.items() if k not in NESTED} for feature in features]
+        batch = self.student(own, **options)
         if "teacher" in features[0] and self.teacher is not None:
-            batch["teacher"] = self.teacher([feature["teacher"] for feature in features])
+            batch["teacher"] = self.teacher([feature["teacher"] for feature in features], **options)
         return batch
 
     def _augmented(self, features: Sequence[Mapping[str, Any]]) -> Batch:
-        batch = self._tokens([feature["augmented"] for feature in features])
+        options = {"align_segments": True} if self.mixup is not None and self.mixup.align_segments else {}
+        batch = self._tokens([feature["augmented"] for feature in features], **options)
         if self.mixup is None:
             return batch
         examples = [feature["example_id"] for feature in features]

@@ -19,6 +19,7 @@ from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import SortedByLength
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
 from distiller.training.device import accelerator, choose_precision
+from distiller.training.output_cache import OutputCache
 from distiller.training.teacher_cache import TeacherCache
 from distiller.training.trainer import DistillationTrainer
 
@@ -66,6 +67,7 @@ def fit(
     title: str,
     teacher: PreTrainedModel | None = None,
     teacher_cache: TeacherCache | None = None,
+    augmented_cache: OutputCache | None = None,
     console: Console | None = None,
     resume: bool = False,
     select_best: bool = True,
@@ -91,6 +93,7 @@ def fit(
         teacher=teacher,
         objective=objective,
         teacher_cache=teacher_cache,
+        augmented_cache=augmented_cache,
         head_learning_rate=training.head_learning_rate,
         args=arguments,
         train_dataset=job.train,

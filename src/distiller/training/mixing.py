@@ -33,6 +33,11 @@ class MixupOptions(Protocol):
         """`union`: tokens of either text count; `first`: only those of the example itself."""
         ...
 
+    @property
+    def align_segments(self) -> bool:
+        """Whether second texts of pairs begin at the same place in all examples of a batch."""
+        ...
+
 
 class Mix(NamedTuple):
     """Who is mixed with whom, and how much."""

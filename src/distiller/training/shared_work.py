@@ -17,6 +17,7 @@ from distiller.record import write_json
 from distiller.training.device import Precision
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Job, fit
+from distiller.training.output_cache import OutputCache
 from distiller.training.store import Store
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import build_teacher_cache
@@ -115,17 +116,10 @@ def teacher_outputs(
         return None, "teacher outputs were not cached: attention maps are computed in every step"
     shape: Any = teacher.model.config
     size = 4 * (sum(split.lengths) * shape.hidden_size * len(teacher.hidden_layers) + len(split) * shape.num_labels)
-    room = min(training.cache_gb * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
+    room = _room(store, training)
     if training.cache_teacher == "auto" and size > room:
         return None, f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"
-    facts = {
-        "teacher": weights_fingerprint(teacher.model),
-        "data": split.fingerprint,
-        "layers": teacher.hidden_layers,
-        "precision": teacher.precision,
-        "device": teacher.device.type,
-        "torch": torch.__version__,
-    }
+    facts = _outputs_of(teacher) | {"data": split.fingerprint, "layers": teacher.hidden_layers}
     same = facts.keys() - {"layers"}
 
     def serves(other: dict[str, Any]) -> bool:
@@ -136,6 +130,29 @@ def teacher_outputs(
         _write_outputs(folder, teacher, split, collate)
 
     return store.get("teacher-outputs", facts, make, serves=serves), None
+
+
+def augmented_outputs(store: Store, teacher: FrozenTeacher, training: config.Training) -> OutputCache | None:
+    """Where the teacher's outputs on augmented texts are kept, unless attention maps are asked for."""
+    if training.cache_teacher == "never" or teacher.attention_layers:
+        return None
+    path = store.root / "augmented-outputs.sqlite"
+    return OutputCache(path, round(_room(store, training)), _outputs_of(teacher), teacher.hidden_layers)
+
+
+def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
+    """What decides, beside the text, what a teacher says."""
+    return {
+        "teacher": weights_fingerprint(teacher.model),
+        "precision": teacher.precision,
+        "device": teacher.device.type,
+        "torch": torch.__version__,
+    }
+
+
+def _room(store: Store, training: config.Training) -> float:
+    """Bytes that the outputs of a teacher may take."""
+    return min(training.cache_gb * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
 
 
 def _write_outputs(

@@ -4,6 +4,7 @@ It adds what distillation needs and nothing else: a frozen teacher beside the tr
 the whole optimisation step, component losses in the log, and checkpoints whose student is a plain model folder.
 """
 
+import json
 import math
 import time
 from collections import Counter
@@ -19,10 +20,12 @@ from transformers import PretrainedConfig, PreTrainedModel, Trainer, set_seed
 from distiller import config
 from distiller.errors import ConfigError, RunError
 from distiller.models.signals import SignalReader, Signals
+from distiller.record import write_json
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import COUNTS, Batch, LengthBucketSampler, count, views_of
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import Anatomy, DistillationObjective
+from distiller.training.output_cache import OutputCache
 from distiller.training.readout import Kind
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.teacher_cache import TeacherCache
@@ -30,6 +33,8 @@ from distiller.training.view import Totals, View
 
 PARTS = "objective.safetensors"
 """Projections, critics and mapping state of a checkpoint, beside the student's own files."""
+COUNTED = "augmentation.json"
+"""What the augmentation policy had counted by then."""
 
 
 class DistillationModel(nn.Module):
@@ -82,6 +87,7 @@ class DistillationTrainer(Trainer):
             compares with no teacher (plain fine-tuning).
         objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields.
         teacher_cache: Stored teacher outputs of the training set; examples then need an `example_ids` column.
+        augmented_cache: Keeps what the teacher says of augmented texts, where these come up again.
         head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
 
     Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view).
@@ -94,6 +100,7 @@ class DistillationTrainer(Trainer):
         teacher: PreTrainedModel | None = None,
         objective: config.Objective | Mapping[str, Any] | None = None,
         teacher_cache: TeacherCache | None = None,
+        augmented_cache: OutputCache | None = None,
         head_learning_rate: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -128,6 +135,7 @@ class DistillationTrainer(Trainer):
         self.loss_is_scaled_for_ga = True
         self.head_learning_rate = head_learning_rate
         self.teacher_cache = teacher_cache
+        self.augmented_cache = augmented_cache
         self.teacher = self._freeze(teacher) if teacher is not None and parts.needs_teacher else None
         self.augmentation: Counter[str] = Counter()
         self.seconds_waited = 0.0
@@ -183,11 +191,13 @@ class DistillationTrainer(Trainer):
         return (loss, components) if return_outputs else loss
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Signals:
-        """What the teacher says of a view `[b, l]`; the original one is read from the cache when it is there."""
+        """What the teacher says of a view `[b, l]`; it is read from the cache of this view when there is one."""
         inputs = view.get("teacher", view)
         if self.teacher_cache is not None and "example_ids" in view and name == "original":
             return self.teacher_cache.read(view["example_ids"], inputs["attention_mask"])
         assert self.teacher is not None
+        if self.augmented_cache is not None and name == "augmented" and mix_of(inputs) is None:
+            return self.augmented_cache.outputs(inputs, self.teacher)
         return self.teacher(inputs)
 
     def _freeze(self, teacher: PreTrainedModel) -> FrozenTeacher:
@@ -297,11 +307,16 @@ class DistillationTrainer(Trainer):
         self.student.save_pretrained(folder)
         if self.distillation.objective.state_dict():
             save_model(self.distillation.objective, str(folder / PARTS))
+        if self.augmentation:
+            write_json(folder / COUNTED, self.augmentation)
         if self.processing_class is not None:
             self.processing_class.save_pretrained(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        self._load_folder(Path(resume_from_checkpoint))
+        folder = Path(resume_from_checkpoint)
+        self._load_folder(folder)
+        if (folder / COUNTED).is_file():
+            self.augmentation.update(json.loads((folder / COUNTED).read_text(encoding="utf-8")))
 
     def _load_best_model(self) -> None:
         if self.state.best_model_checkpoint is not None:
