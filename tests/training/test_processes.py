@@ -22,10 +22,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    tests = Path(__file__).parents[1]
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     common = os.environ | {
         "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests), "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo",
     }  # fmt: skip
     started = [
         subprocess.Popen(
