@@ -249,7 +249,7 @@ def test_the_student_of_mnli_predicts_the_diagnostic_set(
     file = shop.file(
         tmp_path,
         task={"name": "mnli", "data": str(folder if place is None else folder.parent), "max_length": 16},
-        teacher={"model": shop.base, "training": {**FAST, "epochs": 20, "batch_size": 16}},
+        teacher={"model": shop.base, "training": {**TEACHER, "batch_size": 16}},
         objective={"gamma1": 1.0},
         training={**LONGER, "batch_size": 16},
     )
@@ -261,6 +261,13 @@ def test_the_student_of_mnli_predicts_the_diagnostic_set(
     with zipfile.ZipFile(archive) as opened:
         found = {name: opened.read(f"{name}.tsv").decode().splitlines()[1:] for name in sizes}
     told = {name: [line.split("\t")[1] for line in lines] for name, lines in found.items()}
-    assert told["MNLI-m"] == labels[:4]
-    assert told["AX"] == (labels[:6][::-1] if place else ["entailment"] * 6)
+    asked = ["--text", "sentence1", "--text-pair", "sentence2"]
+    for name, given in {"MNLI-m": "MNLI/test_matched.tsv", "AX": place}.items():
+        if given:
+            rows = distiller("predict", tmp_path / "out", tmp_path / "glue" / given, *asked).out.splitlines()[1:]
+            assert told[name] == [row.split("\t")[0] for row in rows]
+    if place is None:
+        assert told["AX"] == ["entailment"] * 6
+    filled = next(line for line in answer.err.splitlines() if line.startswith("no predictions for"))
+    assert ("AX" in filled) == (place is None)
     assert ("AX/AX.tsv or diagnostic.tsv, is not in the data folder" in answer.err) == (place is None)

@@ -193,7 +193,7 @@ def test_a_student_like_its_teacher_costs_nothing(kind: Kind, mapping: str, loss
 @every_term
 def test_a_batch_of_nothing_gives_zero_and_no_gradient(kind: Kind, mapping: str, loss: str, critic: str | None) -> None:
     """No token, no output, no label: what is left of a batch whose every row was cut away."""
-    wish = {"gamma1": 0.5} if kind in PER_TOKEN else {"beta1": 0.0, "gamma1": 0.0}
+    wish: dict[str, Any] = {"gamma1": 0.5} if kind in PER_TOKEN else {"beta1": 0.0, "gamma1": 0.0}
     made = objective(kind, (loss, critic), mapping=mapping, **wish)
     labels = torch.full_like(LABELS[kind], -100) if kind in PER_TOKEN else None
     nothing = view(kind, lengths=torch.zeros_like(LENGTHS), outputs=torch.zeros_like(OUTPUTS), labels=labels)
