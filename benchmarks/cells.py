@@ -33,20 +33,25 @@ def _run(name: str, run: Mapping[str, Any], folder: Path) -> int:
         return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
 
 
-def print_table(columns: Mapping[str, Mapping[str, str]], rows: Sequence[str]) -> None:
-    """Markdown: `columns` has, by heading, the output folder of each of `rows`; mean ± standard deviation × 100."""
+def print_table(columns: Mapping[str, Mapping[str, str]], rows: Sequence[str], *, every_metric: bool = False) -> None:
+    """Markdown: `columns` has, by heading, the output folder of each of `rows`; mean ± standard deviation × 100.
+
+    A heading has a column for the metric that chose the checkpoint, or for `every_metric` of its task.
+    """
     found = {title: _records(folders) for title, folders in columns.items()}
-    print("| | " + " | ".join(columns) + " |")
-    print("|---" * (len(columns) + 1) + "|")
+    shown = [(title, metric) for title, records in found.items() for metric in _metrics(records, every_metric)]
+    print("| | " + " | ".join(title for title, _ in shown) + " |")
+    print("|---" * (len(shown) + 1) + "|")
 
-    def line(label: str, cell: Callable[[Mapping[str, Record]], str]) -> None:
-        print(f"| {label} | " + " | ".join(cell(records) if records else "–" for records in found.values()) + " |")
+    def line(label: str, facts: Callable[[Mapping[str, Record]], ModelFacts | None]) -> None:
+        cells = (_score(facts(found[title]), metric) if found[title] else "–" for title, metric in shown)
+        print(f"| {label} | " + " | ".join(cells) + " |")
 
-    line("metric", lambda records: _any(records).metric)
-    line("teacher", lambda records: _score(_any(records), _any(records).teacher))
-    line("fine-tuned", lambda records: _score(_any(records), _any(records).baseline))
+    print("| metric | " + " | ".join(metric for _, metric in shown) + " |")
+    line("teacher", lambda records: _any(records).teacher)
+    line("fine-tuned", lambda records: _any(records).baseline)
     for row in rows:
-        line(row, lambda records, row=row: _score(records[row], records[row].student) if row in records else "–")
+        line(row, lambda records, row=row: records[row].student if row in records else None)
 
 
 def _records(folders: Mapping[str, str]) -> dict[str, Record]:
@@ -57,8 +62,16 @@ def _any(records: Mapping[str, Record]) -> Record:
     return next(iter(records.values()))
 
 
-def _score(record: Record, facts: ModelFacts | None) -> str:
-    if facts is None:
+def _metrics(records: Mapping[str, Record], every: bool) -> list[str]:
+    """The metrics to show, the one that chose the checkpoint first."""
+    if not records:
+        return ["–"]
+    record = _any(records)
+    return list(dict.fromkeys([record.metric, *(record.student.scores if every else ())]))
+
+
+def _score(facts: ModelFacts | None, metric: str) -> str:
+    if facts is None or metric not in facts.scores:
         return "–"
-    mean = f"{100 * facts.scores[record.metric]:.1f}"
-    return f"{mean} ± {100 * facts.spread[record.metric].std:.1f}" if record.metric in facts.spread else mean
+    mean = f"{100 * facts.scores[metric]:.1f}"
+    return f"{mean} ± {100 * facts.spread[metric].std:.1f}" if metric in facts.spread else mean

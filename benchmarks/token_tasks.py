@@ -22,19 +22,24 @@ TASKS: dict[str, dict[str, Any]] = {
     "squad": {"name": "squad", "data": "squad", "train_limit": 3000, "max_length": 320},
 }
 TRAINING: dict[str, dict[str, Any]] = {
-    "pos": {"epochs": 2, "batch_size": 32, "learning_rate": 1e-4, "log_every": 50},
+    "pos": {"epochs": 1, "batch_size": 32, "learning_rate": 3e-4, "log_every": 50},
     "squad": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-4, "log_every": 50},
+}
+TEACHER: dict[str, dict[str, Any]] = {
+    task: {**{name: value for name, value in training.items() if name != "log_every"}, "learning_rate": 1e-4}
+    for task, training in TRAINING.items()
 }
 
 
 def run_file(task: str, method: str, arguments: argparse.Namespace) -> dict[str, Any]:
     """One cell of the table as a run."""
     model = f"{arguments.models}/minilm-l6-h384"
-    fine_tuning = {name: value for name, value in TRAINING[task].items() if name != "log_every"}
+    limits = {"train_limit": arguments.train_limit, "dev_limit": arguments.dev_limit}
+    given = {name: limit for name, limit in limits.items() if limit}
     return {
         "recipe": method,
-        "task": {**TASKS[task], "data": f"{arguments.data}/{TASKS[task]['data']}"},
-        "teacher": {"model": model, "training": fine_tuning},
+        "task": {**TASKS[task], **given, "data": f"{arguments.data}/{TASKS[task]['data']}"},
+        "teacher": {"model": model, "training": TEACHER[task]},
         "student": {"layers": 3, "model": model},
         "objective": {"intermediate": METHODS[method]},
         "training": TRAINING[task],
@@ -52,10 +57,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--train-limit", type=int, help="so many training rows, to see that it works")
+    parser.add_argument("--dev-limit", type=int, help="so many development rows")
     given = parser.parse_args()
     if given.what == "table":
         columns = {task: {method: f"{given.out}/{task}/{method}" for method in given.methods} for task in given.tasks}
-        print_table(columns, given.methods)
+        print_table(columns, given.methods, every_metric=True)
         return
     runs = {f"{task}.{method}": run_file(task, method, given) for method, task in product(given.methods, given.tasks)}
     run_cells(runs, Path(given.out) / "runs", workers=given.workers)

@@ -13,12 +13,15 @@ from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
 from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.conll import is_conll, read_conll
 from distiller.tasks.data import Split, TaggedSplit
 from distiller.tasks.encode import IGNORED, Collator, encode
-from distiller.tasks.glue import GLUE
+from distiller.tasks.glue import GLUE, diagnostic
 from distiller.tasks.leaderboard import SHEETS
 from distiller.tasks.questions import question_split, read_squad
 from distiller.tasks.readers import read_table
+from distiller.tasks.table import Table
+from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
 from distiller.tasks.tokens import encode_split, scorer
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
@@ -63,17 +66,18 @@ def evaluate(
 def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str | None = None) -> list[dict[str, str]]:
     """One row per row of the file `texts`: `label` and the probability of every class, or `score` for regression.
 
-    `text` and `text_pair` are column names; by default those of the run, else `text`. Raises `DistillerError`.
+    A tagger gives `words` and `tags`, and also reads CoNLL files and columns of lists. `text` and `text_pair` are
+    column names; by default those of the run, else `text`. Raises `DistillerError`.
     """
     transformers_logging.disable_progress_bar()
     name, run = _model_and_run(model, None, ())
     task = run.task if run and run.task.name == "custom" else Task()
     first, second = text or task.text, text_pair or (task.text_pair if text is None else None)
-    table = read_table(texts)
-    split = Split("predict", table.texts(first), table.texts(second) if second else None)
     shape: Any = load_config(name)
     if str((shape.architectures or [""])[0]).endswith("ForTokenClassification"):
-        return _tag(name, shape, table.texts(first))
+        return _tag(name, shape, _sentences(texts, run, text))
+    table = read_table(texts)
+    split = Split("predict", table.texts(first), table.texts(second) if second else None)
     regression = shape.num_labels == 1
     names = None if regression else [shape.id2label[index] for index in range(shape.num_labels)]
     kind = "regression" if regression else "classification"
@@ -97,6 +101,7 @@ def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str 
 def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
     """Predictions for the official test sets, by the leaderboard's file names, from the outputs of runs on GLUE tasks.
 
+    A run on MNLI also predicts the diagnostic set AX, where its file lies beside the others.
     Raises `DistillerError`: a run of another task, a task named twice, a missing test file.
     """
     transformers_logging.disable_progress_bar()
@@ -110,13 +115,16 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
         data = load_task(run.task)
         model = load_model(name, kind=data.kind, labels=data.label_names)
         tokenizer = load_tokenizer(name)
+        splits = dict(data.splits)
+        if run.task.name == "mnli" and (pairs := diagnostic(run.task)) is not None:
+            splits[pairs.name] = pairs
         for file, sheet in SHEETS.items():
-            if sheet.task != run.task.name or sheet.split not in data.splits:
+            if sheet.task != run.task.name or sheet.split not in splits:
                 continue
             if file in found:
                 raise ConfigError(f"two runs predict {file}.tsv", hint="name one run for each task")
             encoded = encode_split(
-                data.splits[sheet.split], tokenizer, run.task, run.task.max_length or data.default_max_length
+                splits[sheet.split], tokenizer, run.task, run.task.max_length or data.default_max_length
             )
             logits = predict_logits(model, encoded, Collator(tokenizer))
             found[file] = (
@@ -127,13 +135,18 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
     return found
 
 
-def predict_answers(model: str, file: Path) -> dict[str, Prediction]:
-    """Answers to the questions of a SQuAD file, by question id. Raises `DistillerError`."""
+def predict_answers(model: str, file: Path, *, skip_bad: bool = False) -> dict[str, Prediction]:
+    """Answers to the questions of a SQuAD file, by question id; gold answers are not looked at.
+
+    With `skip_bad` questions that cannot be used are left out with a warning. Raises `DistillerError`.
+    """
     transformers_logging.disable_progress_bar()
     name, run = _model_and_run(model, None, ())
     task = run.task if run else Task()
-    bad = BadRows(task.skip_bad)
-    split = question_split("predict", read_squad(file, bad), bad, labelled=False)
+    bad = BadRows(skip_bad)
+    table = read_squad(file, bad)
+    asked = Table(table.where, {name: cells for name, cells in table.columns.items() if name != "answers"})
+    split = question_split("predict", asked, bad, labelled=False)
     bad.warn(str(file))
     loaded, tokenizer = load_model(name, kind="qa", labels=None), load_tokenizer(name)
     encoded = encode_questions(
@@ -142,6 +155,7 @@ def predict_answers(model: str, file: Path) -> dict[str, Prediction]:
         task.max_length or min(320, longest_input(loaded)),
         stride=task.stride,
         max_question_length=task.max_question_length,
+        skip_bad=skip_bad,
     )
     logits = predict_logits(loaded, encoded, Collator(tokenizer)).numpy()
     return answers(
@@ -160,14 +174,31 @@ def answers_questions(model: str) -> bool:
     return str((shape.architectures or [""])[0]).endswith("ForQuestionAnswering")
 
 
-def _tag(name: str, shape: Any, texts: Sequence[str]) -> list[dict[str, str]]:
-    """The words of each text, split at white space, and their tags; `_` for words behind the longest input."""
+def _sentences(file: Path, run: Run | None, text: str | None) -> list[tuple[str, ...]]:
+    """The words of each sentence of a CoNLL file, of a column of lists, or of a column of texts with spaces."""
+    task = run.task if run and run.task.name == "custom" else Task()
+    # these endings are also those of tables: the run says what they are here
+    trained = ".tsv" if run and run.task.name == "ud-ewt" else Path(task.train or "").suffix.lower()
+    if is_conll(file.name, tagging=file.suffix.lower() == trained):
+        task = with_conllu_columns(task.model_copy(update={"train": file.name}))
+        table = read_conll(file, task.columns)
+    else:
+        table = read_table(file)
+    column = text or task.text
+    if not holds_lists(table, column):
+        return [tuple(line.split()) for line in table.texts(column)]
+    words = Table(table.where, {column: table.column(column)}, table.lines)
+    listed = sentences(words, task.model_copy(update={"text": column}), BadRows(), labelled=False)
+    return [one.words for one in listed]
+
+
+def _tag(name: str, shape: Any, words: Sequence[tuple[str, ...]]) -> list[dict[str, str]]:
+    """The words of each sentence and their tags; `_` for words behind the longest input."""
     names = [shape.id2label[index] for index in range(shape.num_labels)]
     model, tokenizer = load_model(name, kind="tagging", labels=names), load_tokenizer(name)
-    words = tuple(tuple(text.split()) for text in texts)
     anything = tuple((0,) * len(row) for row in words)  # marks the token on which each word is read
     limit = min(tokenizer.model_max_length, 512, longest_input(model))
-    encoded = encode_tagged(TaggedSplit("predict", words, anything), tokenizer, limit)
+    encoded = encode_tagged(TaggedSplit("predict", tuple(words), anything), tokenizer, limit)
     found = predict_logits(model, encoded, Collator(tokenizer)).argmax(-1).numpy()
     gold = encoded.gold
     assert gold is not None

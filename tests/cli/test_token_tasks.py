@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassif
 
 from cli.conftest import Command
 from distiller.record import load_record
-from distiller.tasks.leaderboard import validate_submission
+from distiller.tasks.leaderboard import SHEETS, validate_submission
 from run.tiny import BAD, CRITIC, FAST, FILLER, GOOD, Workshop, reviews
 
 TERMS = [{"loss": "mse"}, {"loss": "mi_alpha", "critic": CRITIC}]
@@ -67,6 +68,12 @@ def test_tags_are_learnt_distilled_and_predicted(
     (tmp_path / "new.csv").write_text("text\nthe film was lovely\nthe awful plot\n", encoding="utf-8")
     told = distiller("predict", tmp_path / "out", tmp_path / "new.csv").out.splitlines()
     assert told == ["words\ttags", "the film was lovely\tO O O B-GOOD", "the awful plot\tO B-BAD O"]
+    (tmp_path / "new.conll").write_text("the\nfilm\nwas\nlovely\n\nthe\nawful\nplot\n", encoding="utf-8")
+    (tmp_path / "new.jsonl").write_text(
+        '{"text": ["the", "film", "was", "lovely"]}\n{"text": ["the", "awful", "plot"]}\n', encoding="utf-8"
+    )
+    for name in ("new.conll", "new.jsonl"):
+        assert distiller("predict", tmp_path / "out", tmp_path / name).out.splitlines() == told
 
 
 def test_answers_are_learnt_and_distilled_over_windows(
@@ -128,6 +135,67 @@ def test_bad_rows_are_named_or_left_out_and_counted(
     assert any("left out" in note for note in record.notes)
 
 
+def misplaced(questions: list[dict[str, Any]]) -> None:
+    questions[3]["answers"][0]["answer_start"] += 1
+
+
+def doubled(questions: list[dict[str, Any]]) -> None:
+    questions[5]["id"] = questions[4]["id"]
+
+
+def too_long(questions: list[dict[str, Any]]) -> None:
+    questions[7]["question"] = "the mood the mood the mood"
+
+
+def unanswered(questions: list[dict[str, Any]]) -> None:
+    questions[9]["answers"] = []
+
+
+SPOILT = {
+    misplaced: "row 4, question `train-3`: the answer",
+    doubled: "row 6: the id `train-4` is also that of row 5",
+    too_long: "row 8, question `train-7`: task.stride is 3",
+    unanswered: "row 10, question `train-9` has no answer",
+}
+
+
+def test_bad_questions_are_named_or_left_out_and_counted(
+    shop: Workshop, asked: dict[str, str], distiller: Command, tmp_path: Path
+) -> None:
+    file, broken = tmp_path / "run.yaml", tmp_path / "train.json"
+    task = {"train": str(broken), "dev": asked["dev"], "max_length": 12, "stride": 3}
+    training = {"max_steps": 2, "batch_size": 8}
+    run = shop.run(tmp_path, task=task, teacher={"model": shop.base, "training": training}, objective={})
+    file.write_text(yaml.safe_dump(run | {"training": {**training, "threads": 1}}), encoding="utf-8")
+
+    def spoil(*ways: Any) -> None:
+        content = json.loads(Path(asked["train"]).read_text(encoding="utf-8"))
+        for way in ways:
+            way([part["qas"][0] for part in content["data"][0]["paragraphs"]])
+        broken.write_text(json.dumps(content), encoding="utf-8")
+
+    for way, words in SPOILT.items():
+        spoil(way)
+        refused = distiller("run", file, "-q")
+        assert refused.code == 2
+        assert f"train.json`, {words}" in refused.err
+        assert "hint:" in refused.err
+    spoil(*SPOILT)
+    kept = distiller("run", file, "-q", "--skip-bad")
+    assert kept.code == 0, kept.err
+    assert "left out 3 bad row(s)" in kept.err
+    assert "left out 1 bad row(s)" in kept.err
+    record = load_record(tmp_path / "out")
+    assert record.data.skipped == {"train": 4}
+    assert "4 rows of train could not be used and were left out" in record.notes
+
+    spoil(misplaced, unanswered)  # what is right is of no concern to a prediction
+    assert len(json.loads(distiller("predict", tmp_path / "out", broken).out)) == 160
+    spoil(doubled)
+    assert "train.json`, row 6" in distiller("predict", tmp_path / "out", broken).err
+    assert len(json.loads(distiller("predict", tmp_path / "out", broken, "--skip-bad").out)) == 159
+
+
 def test_skip_bad_is_refused_where_it_would_be_ignored(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
     answer = distiller("run", shop.file(tmp_path), "--skip-bad")
     assert answer.code == 2
@@ -149,5 +217,57 @@ def test_a_submission_has_every_file_of_the_leaderboard(
         rows = opened.read("WNLI.tsv").decode().splitlines()
     assert len(rows) == 147
 
+    assert "diagnostic" not in answer.err  # no run on MNLI, so no word about its further set
     assert distiller("predict", "--glue", tmp_path / "out").code == 2
     assert "two runs" in distiller("predict", "--glue", tmp_path / "out", tmp_path / "out", "-o", archive).err
+
+
+@pytest.mark.parametrize("place", ["AX/AX.tsv", "MNLI/diagnostic.tsv", None])
+def test_the_student_of_mnli_predicts_the_diagnostic_set(
+    place: str | None, shop: Workshop, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"QQP": 3, "MNLI-m": 4, "MNLI-mm": 5, "AX": 6}
+    for name, rows in sizes.items():
+        monkeypatch.setitem(SHEETS, name, replace(SHEETS[name], rows=rows))
+    folder = tmp_path / "glue" / "MNLI"
+    folder.mkdir(parents=True)
+    moods = {"entailment": "good", "neutral": "story", "contradiction": "bad"}
+    labels = list(moods) * 20
+
+    def write(path: Path, rows: list[str], *, labelled: bool) -> None:
+        path.parent.mkdir(exist_ok=True)
+        lines = [f"{n}\tthe film\twas {moods[row]}" + f"\t{row}" * labelled for n, row in enumerate(rows)]
+        header = "index\tsentence1\tsentence2" + "\tgold_label" * labelled
+        path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+
+    for name, rows in (("train", 60), ("dev_matched", 9), ("dev_mismatched", 9)):
+        write(folder / f"{name}.tsv", labels[:rows], labelled=True)
+    for name, rows in (("test_matched", 4), ("test_mismatched", 5)):
+        write(folder / f"{name}.tsv", labels[:rows], labelled=False)
+    if place:
+        write(tmp_path / "glue" / place, labels[:6][::-1], labelled=False)
+    file = shop.file(
+        tmp_path,
+        task={"name": "mnli", "data": str(folder if place is None else folder.parent), "max_length": 16},
+        teacher={"model": shop.base, "training": {**TEACHER, "batch_size": 16}},
+        objective={"gamma1": 1.0},
+        training={**LONGER, "batch_size": 16},
+    )
+    assert distiller("run", file, "-q").code == 0
+    archive = tmp_path / "submission.zip"
+    answer = distiller("predict", "--glue", tmp_path / "out", "-o", archive)
+    assert answer.code == 0, answer.err
+    assert validate_submission(archive) == []
+    with zipfile.ZipFile(archive) as opened:
+        found = {name: opened.read(f"{name}.tsv").decode().splitlines()[1:] for name in sizes}
+    told = {name: [line.split("\t")[1] for line in lines] for name, lines in found.items()}
+    asked = ["--text", "sentence1", "--text-pair", "sentence2"]
+    for name, given in {"MNLI-m": "MNLI/test_matched.tsv", "AX": place}.items():
+        if given:
+            rows = distiller("predict", tmp_path / "out", tmp_path / "glue" / given, *asked).out.splitlines()[1:]
+            assert told[name] == [row.split("\t")[0] for row in rows]
+    if place is None:
+        assert told["AX"] == ["entailment"] * 6
+    filled = next(line for line in answer.err.splitlines() if line.startswith("no predictions for"))
+    assert ("AX" in filled) == (place is None)
+    assert ("AX/AX.tsv or diagnostic.tsv, is not in the data folder" in answer.err) == (place is None)

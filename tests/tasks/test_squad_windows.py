@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFa
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError, ModelError
 from distiller.tasks import load_task
+from distiller.tasks.answers import question_scores
 from distiller.tasks.data import Answer, QuestionSplit
 from distiller.tasks.encode import IGNORED, Collator
 from distiller.tasks.windows import EncodedQuestions, encode_questions, own_ranges, window_ranges
@@ -191,12 +193,32 @@ def test_long_questions_are_cut_and_counted(wordpiece: PreTrainedTokenizerFast) 
 def test_too_little_room_for_the_context(wordpiece: PreTrainedTokenizerFast) -> None:
     context = "a b c " * 9
     split = QuestionSplit("train", ("a b c",), (context,), ((Answer("c", 4),),))
-    with pytest.raises(ConfigError, match=r"stride is 8, but .*question of 3 tokens task\.max_length=14 leaves 8 for"):
+    with pytest.raises(
+        DataError, match=r"question `0`: task\.stride is 8, but .* of 3 tokens task\.max_length=14 leaves 8 for"
+    ):
         encode_questions(split, wordpiece, 14, stride=8)
-    with pytest.raises(ConfigError, match="a question of 3 tokens leave no room for the context"):
+    with pytest.raises(DataError, match="a question of 3 tokens leave no room for the context"):
         encode_questions(split, wordpiece, 6, stride=1)
     with pytest.raises(ConfigError, match="the model takes 10 tokens"):
         encode_questions(split, wordpiece, 14, stride=1, model_limit=10)
+    both = QuestionSplit("train", ("a b c", "a"), (context,) * 2, ((Answer("c", 4),),) * 2, source="train.json")
+    with pytest.raises(DataError, match=r"`train\.json`, row 1, question `0`"):
+        encode_questions(both, wordpiece, 14, stride=8)
+    with pytest.warns(UserWarning, match=r"`train.json`: left out 1 bad row\(s\)"):
+        kept = encode_questions(both, wordpiece, 14, stride=8, skip_bad=True)
+    assert kept.skipped == 1
+    assert set(kept.questions.tolist()) == {1}
+    with pytest.raises(DataError, match="row 1, question `0`"):
+        encode_questions(split, wordpiece, 14, stride=8, skip_bad=True)
+    right = np.zeros((len(kept), max(kept.lengths), 2))
+    for row, (start, end) in enumerate(kept.labels if kept.labels is not None else []):
+        if start != IGNORED:
+            right[row, start, 0] = right[row, end, 1] = 9
+    assert question_scores(kept, both, right)["exact_match"] == 0.5  # without a window it has no answer, and scores 0
+    grown = encode_questions(
+        split, wordpiece, 14, stride=8, unanswered=True
+    )  # an augmented question must not end a run
+    assert [grown.counts[row] for row in (0, 1)] == [8, 8]
     short = QuestionSplit("train", ("a b c",), ("a b c",), ((Answer("c", 4),),))
     assert len(encode_questions(short, wordpiece, 14, stride=8)) == 1  # one window needs no overlap
 

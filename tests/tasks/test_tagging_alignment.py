@@ -108,7 +108,7 @@ def test_a_word_of_which_nothing_is_left_is_unknown(tokenizer: PreTrainedTokeniz
         "example_id": 1,
     }
     bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, pad_token="[PAD]")
-    with pytest.raises(DataError, match="row 1: the tokenizer leaves nothing of word 2, and has no unknown token"):
+    with pytest.raises(DataError, match="sentence 1: the tokenizer leaves nothing of word 2, and has no unknown token"):
         encode_tagged(split, bare, 16)
 
 
@@ -168,7 +168,7 @@ def test_labels_of_rows_stay_as_they_are(tokenizer: PreTrainedTokenizerFast) -> 
 
 def test_what_cannot_be_encoded_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     split = TaggedSplit("dev", (("a",), ("abc", "a")), ((1,), (1, 1)), ids=(4, 7))
-    with pytest.raises(DataError, match=r"split `dev`, row 8: 6 tokens, but task\.max_length is 5"):
+    with pytest.raises(DataError, match=r"split `dev`, sentence 8: 6 tokens, but task\.max_length is 5"):
         encode_tagged(split, tokenizer, 5, truncate=False)
     assert encode_tagged(split, tokenizer, 6, truncate=False).cut_words == 0
     with pytest.raises(ConfigError, match="the model takes 32 tokens"):

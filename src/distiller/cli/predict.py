@@ -25,11 +25,13 @@ def predict(
     text: Annotated[str | None, typer.Option(help="Column of the text. Default: that of the run, else `text`.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="Column of the second text of a pair.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out questions that cannot be used, and count them.")] = False,
     glue: Annotated[bool, typer.Option("--glue", help="Write the leaderboard's zip file from GLUE runs.")] = False,
 ) -> None:
     """Label every row of a file: tab-separated label and class probabilities, a number, or tags.
 
-    A question-answering model takes a SQuAD file and gives JSON in the official format of predictions.
+    A tagger also reads CoNLL files and columns of lists of words. A question-answering model takes a SQuAD file and
+    gives JSON in the official format of predictions.
 
     Examples:
 
@@ -49,7 +51,7 @@ def predict(
     from distiller.inference import predict as label
 
     if answers_questions(paths[0]):
-        _write_answers(predict_answers(paths[0], Path(paths[1])), output)
+        _write_answers(predict_answers(paths[0], Path(paths[1]), skip_bad=skip_bad), output)
         return
     table = label(paths[0], Path(paths[1]), text=text, text_pair=text_pair)
     if output is None:
@@ -79,11 +81,16 @@ def _submit(folders: list[str], output: Path | None) -> None:
 
     if output is None:
         raise ConfigError("a leaderboard submission is a zip file", hint="name it with -o submission.zip")
-    filled = write_submission(output, predict_glue(folders))
+    found = predict_glue(folders)
+    filled = write_submission(output, found)
     for problem in validate_submission(output):
         typer.echo(f"warning: {problem}", err=True)
     if filled:
-        typer.echo(f"no run for {', '.join(filled)}: filled with one label", err=True)
+        typer.echo(f"no predictions for {', '.join(filled)}: filled with one label", err=True)
+    if "MNLI-m" in found and "AX" in filled:
+        typer.echo(
+            "the diagnostic set, AX/AX.tsv or diagnostic.tsv, is not in the data folder of the MNLI run", err=True
+        )
     typer.echo(f"wrote {output}", err=True)
 
 

@@ -64,7 +64,7 @@ def finish(
             metric=metric,
             examples={name: len(split) for name, split in setup.splits.items()},
             truncated={name: split.truncated for name, split in setup.splits.items()},
-            skipped=dict(data.skipped),
+            skipped=_skipped(setup),
             fingerprint=data.fingerprint,
         ),
         teacher=_facts(setup.run.teacher.model, setup.teacher, [setup.teacher_scores]),
@@ -97,10 +97,15 @@ def finish(
     return record
 
 
+def _skipped(setup: Setup) -> dict[str, int]:
+    """Rows of each split that were left out, when they were read or when they were put into tokens."""
+    return total([setup.data.skipped, {name: split.skipped for name, split in setup.splits.items() if split.skipped}])
+
+
 def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
     """What was cut or left out, in words."""
     cut = [f"{split.cut_words} words of {name}" for name, split in setup.splits.items() if split.cut_words]
-    skipped = [f"{count} rows of {name}" for name, count in setup.data.skipped.items() if count]
+    skipped = [f"{count} rows of {name}" for name, count in _skipped(setup).items()]
     failed = {name: count for name, count in counts.items() if name.endswith(".failed") and count}
     return [
         *(

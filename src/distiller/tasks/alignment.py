@@ -45,7 +45,7 @@ def encode_tagged(
             rows, _encodings(split, rows, tokenizer, max_length if truncate else None), strict=True
         ):
             if len(encoding.ids) > max_length:
-                raise too_long(split.name, split.ids[row], len(encoding.ids), max_length)
+                raise too_long(split.place(row), len(encoding.ids), max_length)
             words = np.asarray([-1 if word is None else word for word in encoding.word_ids])
             first = (words >= 0) & (np.diff(words, prepend=-1) != 0)
             labels = np.full(len(words), IGNORED, dtype=np.int32)
@@ -82,8 +82,8 @@ def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_leng
         if vanished := set(range(len(words[position]))) - _words_of(encoding):
             if tokenizer.unk_token is None:
                 raise DataError(
-                    f"split `{split.name}`, row {split.ids[rows[position]] + 1}: the tokenizer leaves nothing of word "
-                    f"{min(vanished) + 1}, and has no unknown token",
+                    f"{split.place(rows[position])}: the tokenizer leaves nothing of word {min(vanished) + 1}, and has "
+                    "no unknown token",
                     hint="replace the word, or choose another teacher",
                 )
             words[position] = [tokenizer.unk_token if n in vanished else word for n, word in enumerate(words[position])]

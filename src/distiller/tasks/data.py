@@ -65,6 +65,8 @@ class TaggedSplit:
     """Class ids, one for each word; `None`: unlabelled."""
     ids: tuple[int, ...] = ()
     """Position of each sentence among the sentences of its source, from 0; by default 0, 1, 2, …"""
+    source: str = ""
+    """The file, or data set and split, as an error names it."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -79,6 +81,15 @@ class TaggedSplit:
         """Whether the tags are known."""
         return self.tags is not None
 
+    @property
+    def where(self) -> str:
+        """The file, or at least the split, as an error names it."""
+        return f"`{self.source}`" if self.source else f"split `{self.name}`"
+
+    def place(self, row: int) -> str:
+        """Where the sentence at position `row` is to be found, as an error says it."""
+        return f"{self.where}, sentence {self.ids[row] + 1}"
+
     def __len__(self) -> int:
         return len(self.words)
 
@@ -87,7 +98,7 @@ class TaggedSplit:
         rows = list(rows)
         tags = None if self.tags is None else tuple(self.tags[row] for row in rows)
         words, ids = tuple(self.words[row] for row in rows), tuple(self.ids[row] for row in rows)
-        return TaggedSplit(name or self.name, words, tags, ids)
+        return TaggedSplit(name or self.name, words, tags, ids, self.source)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -117,6 +128,8 @@ class QuestionSplit:
     """Position of each question among those of its source, from 0; by default 0, 1, 2, …"""
     question_ids: tuple[str, ...] = ()
     """The name of each question in its source, no two alike; by default its position."""
+    source: str = ""
+    """The file, or data set and split, as an error names it."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -133,6 +146,15 @@ class QuestionSplit:
         """Whether the answers are known."""
         return self.answers is not None
 
+    @property
+    def where(self) -> str:
+        """The file, or at least the split, as an error names it."""
+        return f"`{self.source}`" if self.source else f"split `{self.name}`"
+
+    def place(self, row: int) -> str:
+        """Where the question at position `row` is to be found, as an error says it."""
+        return f"{self.where}, row {self.ids[row] + 1}, question `{self.question_ids[row]}`"
+
     def __len__(self) -> int:
         return len(self.questions)
 
@@ -144,7 +166,7 @@ class QuestionSplit:
             return None if column is None else tuple(column[row] for row in rows)
 
         columns = (self.questions, self.contexts, self.answers, self.ids, self.question_ids)
-        return QuestionSplit(name or self.name, *map(chosen, columns))
+        return QuestionSplit(name or self.name, *map(chosen, columns), source=self.source)
 
     @cached_property
     def fingerprint(self) -> str:

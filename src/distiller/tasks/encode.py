@@ -44,6 +44,8 @@ class EncodedSplit:
     """1 for each token whose outputs count, else 0, int8 `[sum of lengths]`; `None`: a row has one output."""
     cut_words: int = 0
     """Words that were cut off with their tags."""
+    skipped: int = 0
+    """Rows of the split that could not be put into tokens and were left out."""
     starts: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +112,8 @@ def encode(
         ids, segments, cut = _tokenize(split, rows, tokenizer, max_length if truncate else None)
         long = next((position for position, row in enumerate(ids) if len(row) > max_length), None)
         if long is not None:
-            raise too_long(split.name, split.ids[rows[long]], len(ids[long]), max_length)
+            place = f"split `{split.name}`, row {split.ids[rows[long]] + 1}"
+            raise too_long(place, len(ids[long]), max_length)
         truncated += cut
         lengths += map(len, ids)
         tokens.append(np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]))
@@ -140,10 +143,10 @@ def check_max_length(max_length: int, tokenizer: Any, *, pairs: bool, model_limi
         )
 
 
-def too_long(split: str, row: int, tokens: int, max_length: int) -> DataError:
-    """The error for row `row`, counted from 0, of a split that must not be cut."""
+def too_long(place: str, tokens: int, max_length: int) -> DataError:
+    """The error for a row of a split that must not be cut."""
     return DataError(
-        f"split `{split}`, row {row + 1}: {tokens} tokens, but task.max_length is {max_length}",
+        f"{place}: {tokens} tokens, but task.max_length is {max_length}",
         hint="task.truncate=true cuts longer texts; or raise task.max_length",
     )
 

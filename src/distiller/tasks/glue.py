@@ -146,6 +146,10 @@ GLUE: dict[str, GlueTask] = {
 """Task name to its files. Source of splits and scores: Wang et al. 2019, arXiv:1804.07461."""
 
 
+DIAGNOSTIC = ("AX/AX.tsv", "AX.tsv", "diagnostic.tsv", "diagnostic/diagnostic.tsv")
+"""Where the diagnostic set lies in the official archives, in the folder of MNLI or in the one above it."""
+
+
 def load_glue(name: str, task: Task) -> TaskData:
     """The splits of GLUE task `name` from the official files in `task.data`.
 
@@ -176,6 +180,22 @@ def load_glue(name: str, task: Task) -> TaskData:
         metrics=glue.metrics,
         splits=splits,
     )
+
+
+def diagnostic(task: Task) -> Split | None:
+    """The leaderboard's diagnostic set AX, pairs that a model of MNLI labels; `None` where its file is not there.
+
+    Its columns are index, sentence1 and sentence2. Raises `DataError` for a file that cannot be used.
+    """
+    if task.data is None:
+        return None
+    mnli = _folder(GLUE["mnli"], Path(task.data).expanduser())
+    places = [folder / name for folder in (mnli, mnli.resolve().parent) for name in DIAGNOSTIC]
+    path = next((path for path in places if path.is_file()), None)
+    if path is None:
+        return None
+    table = read_plain_tsv(path)
+    return Split(name="diagnostic", texts=table.texts("sentence1"), pairs=table.texts("sentence2"))
 
 
 def _folder(glue: GlueTask, given: Path) -> Path:

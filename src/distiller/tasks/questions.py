@@ -103,7 +103,7 @@ def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = Tr
         first = f"the first problem: {bad.errors[0].message}" if bad.errors else None
         raise DataError(f"`{table.where}` has no question that can be used", hint=first)
     rows, keys, questions, texts, golds = zip(*found, strict=True)
-    return QuestionSplit(name, questions, texts, None if hidden else golds, rows, keys)
+    return QuestionSplit(name, questions, texts, None if hidden else golds, rows, keys, table.where)
 
 
 def hold_out_contexts(split: QuestionSplit, fraction: float, *, seed: int) -> tuple[list[int], list[int]]:

@@ -97,6 +97,7 @@ def tagged_split(
         words=tuple(one.words for one in kept),
         tags=None if kept[0].tags is None else tuple(row for row in tags if row is not None),
         ids=tuple(one.row for one in kept),
+        source=table.where,
     )
 
 

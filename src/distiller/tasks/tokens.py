@@ -42,10 +42,11 @@ def encode_split(
             stride=task.stride,
             max_question_length=task.max_question_length,
             unanswered=unanswered,
+            skip_bad=task.skip_bad,
         )
         if encoded.truncated and not task.truncate:
             raise DataError(
-                f"split `{split.name}`: {encoded.truncated} question(s) are longer than task.max_question_length, "
+                f"{split.where}: {encoded.truncated} question(s) are longer than task.max_question_length, "
                 f"{task.max_question_length} tokens",
                 hint="task.truncate=true cuts them; or raise task.max_question_length",
             )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from distiller.errors import ConfigError, DataError, ModelError
+from distiller.errors import DataError, ModelError
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import Answer, QuestionSplit
 from distiller.tasks.encode import CHUNK, IGNORED, EncodedSplit, check_max_length
 
@@ -47,14 +48,16 @@ def encode_questions(
     max_question_length: int = 64,
     model_limit: int | None = None,
     unanswered: bool = False,
+    skip_bad: bool = False,
 ) -> EncodedQuestions:
     """Windows of `max_length` tokens, each a question and as much of its context as fits; they overlap by `stride`.
 
     Questions are cut at `max_question_length` tokens, and `truncated` counts them. The labels of a window are the
-    first of the question's answers that lies in it as a whole. Raises `ConfigError` if `max_length` exceeds
-    `model_limit` or leaves too little room for the context, `DataError` if the answers are known but no window holds
-    one (unless `unanswered`), `ModelError` for a tokenizer that cannot tell where tokens come from. Source of the
-    windows: Devlin et al. 2019, arXiv:1810.04805.
+    first of the question's answers that lies in it as a whole. A question that leaves too little room for windows of
+    its context to advance is refused; with `skip_bad` it has no window and is counted, with `unanswered` it is cut
+    and its windows overlap by less. Raises `ConfigError` if `max_length` exceeds `model_limit`, `DataError` for such a
+    question or if the answers are known but no window holds one (unless `unanswered`), `ModelError` for a tokenizer
+    that cannot tell where tokens come from. Source of the windows: Devlin et al. 2019, arXiv:1810.04805.
     """
     check_max_length(max_length, tokenizer, pairs=True, model_limit=model_limit)
     template = _template(tokenizer)
@@ -64,17 +67,27 @@ def encode_questions(
     questions = _tokenize(tokenizer, split.questions)
     found: list[_Window] = []
     numbers: list[tuple[int, int]] = []
+    bad = BadRows(skip_bad)
+    longest = min(max_question_length, max_length - template.special - 1) if unanswered else max_question_length
     for row, question in enumerate(questions):
         one = number[split.contexts[row]]
         inside = [_tokens_of(answer, contexts[one].spans) for answer in (split.answers[row] if split.answers else ())]
-        asked = question.ids[:max_question_length]
-        windows = _windows(template, asked, contexts[one].ids, inside, max_length, stride)
+        asked = question.ids[:longest]
+        room = max_length - template.special - len(asked)
+        overlap = min(stride, room - 1) if unanswered else stride
+        if room < 1 or len(contexts[one].ids) > room <= overlap:
+            bad.meet(_no_room(split.place(row), max_length, template.special, len(asked), room, stride))
+            continue
+        windows = _windows(template, asked, contexts[one].ids, inside, room, overlap)
         found += windows
         numbers += [(row, begins[one] + window.begin) for window in windows]
+    bad.warn(split.source or split.name)
+    if not found:
+        raise bad.errors[0]
     labels = None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64)
     if labels is not None and not unanswered and (labels == IGNORED).all():
         raise DataError(
-            f"split `{split.name}`: none of its {len(found)} windows holds an answer as a whole, so there is nothing "
+            f"{split.where}: none of its {len(found)} windows holds an answer as a whole, so there is nothing "
             f"to learn (task.max_length is {max_length}, task.stride {stride})",
             hint="raise task.max_length, and task.stride above the length of the answers",
         )
@@ -94,6 +107,7 @@ def encode_questions(
         origins=np.asarray([origin for _, origin in numbers], dtype=np.int64),
         spans=np.concatenate([context.spans for context in contexts]),
         own=np.asarray([window.own for window in found], dtype=np.int32),
+        skipped=len(bad.errors),
     )
 
 
@@ -172,13 +186,10 @@ def _windows(
     question: np.ndarray,
     context: np.ndarray,
     inside: Sequence[tuple[int, int]],
-    max_length: int,
+    room: int,
     stride: int,
 ) -> list[_Window]:
-    """The windows of one question; `inside` has the first and last context token of each answer."""
-    room = max_length - template.special - len(question)
-    if room < 1 or len(context) > room <= stride:
-        raise _no_room(max_length, template.special, len(question), room, stride)
+    """The windows of one question, of `room` context tokens; `inside` has the first and last token of each answer."""
     head = np.concatenate([template.head, question, template.middle])
     windows = window_ranges(len(context), room, stride)
     found: list[_Window] = []
@@ -249,15 +260,15 @@ def _tokens_of(answer: Answer, spans: np.ndarray) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _no_room(max_length: int, special: int, question: int, room: int, stride: int) -> ConfigError:
+def _no_room(place: str, max_length: int, special: int, question: int, room: int, stride: int) -> DataError:
     if room < 1:
-        return ConfigError(
-            f"task.max_length is {max_length}, but {special} special tokens and a question of {question} tokens leave "
-            "no room for the context",
-            hint="raise task.max_length, or lower task.max_question_length",
+        return DataError(
+            f"{place}: task.max_length is {max_length}, but {special} special tokens and a question of {question} "
+            "tokens leave no room for the context",
+            hint="raise task.max_length, or lower task.max_question_length; --skip-bad leaves such questions out",
         )
-    return ConfigError(
-        f"task.stride is {stride}, but beside {special} special tokens and a question of {question} tokens "
+    return DataError(
+        f"{place}: task.stride is {stride}, but beside {special} special tokens and a question of {question} tokens "
         f"task.max_length={max_length} leaves {room} for the context, and windows must advance",
-        hint=f"task.stride={max(1, room // 2)}, or raise task.max_length",
+        hint=f"task.stride={max(1, room // 2)}, or raise task.max_length; --skip-bad leaves such questions out",
     )

@@ -190,7 +190,8 @@ class IntermediateTerm(nn.Module):
     def _reduce(self, per_example: Tensor, view: View) -> Tensor:
         if self.per == "token":
             return (per_example * view.student.mask.sum(1)).sum() / view.totals.tokens
-        return per_example.sum() / view.totals.examples
+        there = view.student.mask.any(1)  # a critic scores an example without tokens like any other
+        return (per_example * there).sum() / view.totals.examples
 
 
 class DistillationObjective(nn.Module):
