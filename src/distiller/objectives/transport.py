@@ -45,7 +45,7 @@ def sinkhorn_flow(cost: Array, student_weights: Array, teacher_weights: Array, *
     """
     _check(cost, student_weights, teacher_weights)
     scaled, rows, columns = _scaled(cost), _shares(student_weights), _shares(teacher_weights)
-    row_price, column_price = np.zeros_like(rows), np.zeros_like(columns)
+    column_price, flow = np.zeros_like(columns), np.outer(rows, columns)
     for width in _annealed(epsilon):
         for _ in range(SWEEPS):
             row_price = width * (np.log(rows) - _logsumexp((column_price - scaled) / width, axis=1))

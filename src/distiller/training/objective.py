@@ -150,19 +150,19 @@ class IntermediateTerm(nn.Module):
     def _critic_losses(self, view: View, place: Place) -> dict[LayerPair, Tensor]:
         """Losses of this process's examples; their negatives stand at all of `place`."""
         critics = {pair: self.heads["all" if "all" in self.heads else _pair_key(pair)] for pair in self.pairs}
-        if self.separable:
-            scored = self._separable_scores(view, critics, place)
-        else:
-            assert view.teacher is not None
-            student, teacher = view.student, view.teacher
-            scored = {
-                pair: critic(
-                    student.hidden_states[pair.student], student.mask, teacher.hidden_states[pair.teacher], teacher.mask
-                )
-                for pair, critic in critics.items()
-            }
+        scored = self._separable_scores(view, critics, place) if self.separable else self._joint_scores(view, critics)
         with full_precision(view.student.logits):
             return {pair: self._contrast(*scored[pair], place) for pair in self.pairs}
+
+    def _joint_scores(self, view: View, critics: Mapping[LayerPair, Any]) -> dict[LayerPair, tuple[Tensor, Any]]:
+        assert view.teacher is not None
+        student, teacher = view.student, view.teacher
+        return {
+            pair: critic(
+                student.hidden_states[pair.student], student.mask, teacher.hidden_states[pair.teacher], teacher.mask
+            )
+            for pair, critic in critics.items()
+        }
 
     def _separable_scores(
         self, view: View, critics: Mapping[LayerPair, Any], place: Place

@@ -43,7 +43,7 @@ def concatenated(views: Sequence[View]) -> View:
     if len(views) == 1:
         return views[0]
     student, teacher = (_stacked([getattr(view, side) for view in views]) for side in ("student", "teacher"))
-    totals = Totals(*map(sum, zip(*(view.totals for view in views), strict=True)))
+    totals = Totals(*(torch.stack(part).sum(0) for part in zip(*(view.totals for view in views), strict=True)))
     return View(student=student, teacher=teacher, labels=None, totals=totals)
 
 
