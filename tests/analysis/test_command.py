@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from analysis.tables import grid
 from distiller.cli import importance
-from distiller.errors import ConfigError, DistillerError
+from distiller.errors import ConfigError, DataError, DistillerError
 from distiller.study.trials import tabulate, write_trials
 
 
@@ -79,3 +79,12 @@ def test_unknown_names_are_told(table: Path) -> None:
     assert error.value.hint == "did you mean `mapping`?"
     with pytest.raises(ConfigError, match="no trial has task=rt"):
         call(table, "--where", "task=rt")
+
+
+def test_without_a_finished_trial_there_is_nothing_to_say(tmp_path: Path) -> None:
+    row = {"task": "rte", "loss": "mse", "status": "failed"}
+    failed = write_trials(tabulate([row], ["loss"]), tmp_path / "failed.csv")
+    with pytest.raises(DataError, match=r"failed.csv` has no finished trial$"):
+        call(failed)
+    with pytest.raises(DataError, match=r"has no finished trial with task=rte$"):
+        call(failed, "--where", "task=rte")

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from distiller.study.queue import enqueue
 from distiller.study.space import space_of
 from distiller.study.storage import Book, open_book
 from run.tiny import Workshop, workshop
+from study.postgresql import Server, served
 
 Small = Callable[..., Study]
 
@@ -42,6 +43,19 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server of our own, for as long as the tests run."""
+    with served() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str | None:
+    """The storage of a study: its own SQLite file, or an empty database of a server."""
+    return request.getfixturevalue("postgresql").database() if request.param == "postgresql" else None
 
 
 def started(study: Study) -> Book:

@@ -30,6 +30,12 @@ def slow(run: Run, report: Report | None) -> Record:
     return fast(run, report)
 
 
+def long(run: Run, report: Report | None) -> Record:
+    """Long enough for the engine to look on meanwhile."""
+    time.sleep(4)
+    return fast(run, report)
+
+
 def stuck(run: Run, report: Report | None) -> Record:
     """Two epochs never end."""
     log(run, "began")

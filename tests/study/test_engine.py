@@ -1,5 +1,6 @@
 """The engine and its workers as processes: killed at any time, they lose nothing."""
 
+import importlib
 import json
 import os
 import signal
@@ -43,9 +44,9 @@ def pids(study: Study) -> set[int]:
     return {int(line.split()[3]) for line in (study.place / "log.txt").read_text().splitlines()}
 
 
-def test_workers_that_are_killed_lose_only_what_they_were_doing(small: Small) -> None:
+def test_workers_that_are_killed_lose_only_what_they_were_doing(small: Small, database: str | None) -> None:
     """One is shot in the middle of a trial, which another worker does again; threads are set on purpose."""
-    study = small(engine={"workers": 2, "threads": 1}, storage=None)
+    study = small(engine={"workers": 2, "threads": 1}, storage=database)
     seen: list[Progress] = []
     now = run_study(study, check=False, execute="study.fakes:shot_once", on_progress=seen.append)
     assert (now.complete, now.failed, now.total) == (6, 0, 6)
@@ -64,8 +65,10 @@ def test_workers_that_are_killed_lose_only_what_they_were_doing(small: Small) ->
         run_study(small(name="other"), check=False)
 
 
-def test_a_killed_engine_takes_its_workers_along_and_is_resumed(small: Small, tmp_path: Path) -> None:
-    study = small(engine={"workers": 2})
+def test_a_killed_engine_takes_its_workers_along_and_is_resumed(
+    small: Small, database: str | None, tmp_path: Path
+) -> None:
+    study = small(engine={"workers": 2}, storage=database)
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(study.model_dump(mode="json")), encoding="utf-8")
     with subprocess.Popen([sys.executable, "-c", ENGINE, str(file), "study.fakes:stuck"]) as engine:
@@ -174,6 +177,33 @@ def test_ray_carries_out_a_study(small: Small) -> None:
     assert (now.complete, now.failed) == (6, 0)
     assert logged(study) == EVERY_POINT_ONCE
     assert os.getpid() not in pids(study)
+
+
+@pytest.mark.slow
+def test_a_machine_that_leaves_the_cluster_loses_only_what_it_was_doing(small: Small) -> None:
+    ray = pytest.importorskip("ray", reason="the package `ray` is not installed")
+    cluster_utils = importlib.import_module("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1)]
+        study = small(engine={"name": "ray", "address": cluster.address}, storage=None)
+        finished: set[int] = set()
+
+        def leave(now: Progress) -> None:
+            if nodes and now.finished and now.running == 2:
+                finished.update(load_trials(study.place).frame["trial"])
+                cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+        now = run_study(study, check=False, execute="study.fakes:long", on_progress=leave)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert not nodes
+    assert finished
+    assert (now.complete, now.failed) == (6, 0)
+    assert finished <= set(load_trials(study.place).frame["trial"])
+    assert set(logged(study)) == set(EVERY_POINT_ONCE)
+    assert (logged(study) - EVERY_POINT_ONCE).total() <= 1  # carried out, but killed before that was stored
 
 
 FULL = """

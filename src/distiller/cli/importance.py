@@ -42,8 +42,12 @@ def importance(
     from distiller.analysis.best import configurations, top_counts
     from distiller.analysis.effects import effects
     from distiller.analysis.importance import importance as analyse
+    from distiller.errors import DataError
 
     trials = open_source(source, pairs(columns)).where(**pairs(where))
+    if trials.complete.empty:
+        among = f" with {' and '.join(where)}" if where else ""
+        raise DataError(f"`{source}` has no finished trial{among}", hint="`distiller study status` says how it stands")
     found = analyse(trials, factors=factor or None, seed=seed)
     best = {task: listed[:top] for task, listed in configurations(trials).items()}
     counts = top_counts(trials, top=top)

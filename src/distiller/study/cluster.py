@@ -96,7 +96,8 @@ class RayPool:
             except ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, RunError):
                     raise RunError(error.cause.message, hint=error.cause.hint) from None
-                found[name] = f"its worker ended: {str(error.cause).splitlines()[0]}"
+                words = str(error.cause).splitlines() or [type(error.cause).__name__]
+                found[name] = f"its worker ended: {words[0]}"
             except ray.exceptions.RayError as error:
                 found[name] = f"its worker died: {type(error).__name__}"
         return found

@@ -157,16 +157,24 @@ def open_storage(where: str, *, make: bool = False) -> "BaseStorage":
 
             return optuna.storages.JournalStorage(JournalFileBackend(str(path)))
         url = f"sqlite:///{path}"
-    # Several workers write into one SQLite file: each waits for its turn.
-    options = {"connect_args": {"timeout": 120}} if url.startswith("sqlite:") else {}
+    # Which driver `postgresql:` means depends on the version of SQLAlchemy.
+    url = re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)
+    # Several workers write into one SQLite file: each waits for its turn. Servers close connections that are idle.
+    options = {"connect_args": {"timeout": 120}} if url.startswith("sqlite:") else {"pool_pre_ping": True}
     try:
         return optuna.storages.RDBStorage(
             url, engine_kwargs=options, heartbeat_interval=HEARTBEAT, grace_period=4 * HEARTBEAT
         )
-    except (ImportError, ValueError, sqlalchemy.exc.ArgumentError) as error:
+    except ImportError as error:
+        driver = getattr(error.__cause__ or error, "name", None) or "of its driver"
+        extra = '"distiller-nlp[postgresql]"' if driver == "psycopg" else driver
+        raise MissingPackageError(
+            f"the storage `{_shown(where)}` needs the package `{driver}`", hint=f"pip install {extra}"
+        ) from None
+    except (ValueError, sqlalchemy.exc.ArgumentError) as error:
         raise ConfigError(
             f"the storage `{_shown(where)}` cannot be opened: {str(error).splitlines()[0]}",
-            hint="is the database's driver installed, e.g. psycopg2 or pymysql?",
+            hint="a .db or .journal file, or a URL like postgresql://user@host/database",
         ) from None
     except RuntimeError as error:  # a file of another version of Optuna
         raise ConfigError(f"the storage `{_shown(where)}` cannot be opened: {error}", hint="choose another") from None
