@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         own = len(sys.argv) > 2
         source, target = sys.argv[1:3] if own else tiny_text(Path(temporary))
-        pace = {} if own else {"epochs": 25, "batch_tokens": 400, "learning_rate": 5e-3, "evaluations": 2}
+        pace = {} if own else {"epochs": 35, "batch_tokens": 400, "learning_rate": 5e-3, "evaluations": 2}
         run = TranslationRun.model_validate(
             {
                 "corpus": {"train": {"source": source, "target": target}, "held_out": 500 if own else 50},

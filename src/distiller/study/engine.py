@@ -16,7 +16,7 @@ from distiller.errors import OutputError, RunError
 from distiller.record import write_text
 from distiller.study.check import check_runs
 from distiller.study.config import STUDY_FILE, Study, load_study
-from distiller.study.losses import reclaim
+from distiller.study.losses import reclaim, unsettled
 from distiller.study.progress import Progress, progress_of
 from distiller.study.queue import attempts, enqueue
 from distiller.study.space import Space, space_of
@@ -143,7 +143,7 @@ def _keep_busy(book: Book, pool: Pool, on_progress: OnProgress | None) -> None:
             for _ in range(min(idle, now.waiting, now.open - len(pool.running))):
                 pool.start(f"{prefix}-{started}")
                 started += 1
-            if not pool.running and now.waiting <= 0:
+            if not pool.running and now.waiting <= 0 and not unsettled(book):
                 return
             next_look = time.monotonic() + max(LOOK, SHARE * (time.monotonic() - looked))
         time.sleep(POLL)

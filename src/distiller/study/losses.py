@@ -58,6 +58,15 @@ def reclaim(book: Book, *, died: Mapping[str, str], ended: Collection[str] = (),
     return found
 
 
+def unsettled(book: Book) -> bool:
+    """Whether a trial runs that may yet be lost: under a worker of this machine, or of which nobody knows yet.
+
+    A worker that outlives its engine for a moment ends with the trial it had claimed.
+    """
+    workers = [trial.user_attrs.get(WORKER) for shelf in book.shelves for trial in in_state(shelf, "RUNNING")]
+    return any(worker is None or worker["host"] == socket.gethostname() for worker in workers)
+
+
 def _gone(trial: "FrozenTrial", worker: Mapping[str, Any] | None) -> bool:
     import psutil
 

@@ -65,7 +65,7 @@ class TaggedSplit:
     """Class ids, one for each word; `None`: unlabelled."""
     ids: tuple[int, ...] = ()
     """Position of each sentence among the sentences of its source, from 0; by default 0, 1, 2, …"""
-    source: str = ""
+    source: str = field(default="", compare=False)
     """The file, or data set and split, as an error names it."""
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ class QuestionSplit:
     """Position of each question among those of its source, from 0; by default 0, 1, 2, …"""
     question_ids: tuple[str, ...] = ()
     """The name of each question in its source, no two alike; by default its position."""
-    source: str = ""
+    source: str = field(default="", compare=False)
     """The file, or data set and split, as an error names it."""
 
     def __post_init__(self) -> None:
