@@ -50,9 +50,9 @@ def reclaim(book: Book, *, died: Mapping[str, str], ended: Collection[str] = (),
             mine = worker is not None and worker["name"] in ended
             if take_over or reason or mine or _gone(trial, worker):
                 found += lose(book, shelf, trial, reason=reason)
-        before = len(in_state(shelf, "RUNNING"))
+        running = {trial.number for trial in in_state(shelf, "RUNNING")}
         optuna.storages.fail_stale_trials(shelf.trials)
-        found += before - len(in_state(shelf, "RUNNING"))
+        found += len(running & {trial.number for trial in in_state(shelf, "FAIL")})
     if found:
         enqueue(book)
     return found
