@@ -43,8 +43,9 @@ docs: .venv/.dev .venv/.docs  ## the documentation site, in site/
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/mkdocs build --strict
 
-bench: .venv/.dev .venv/.inputs  ## every script of benchmarks/, one after the other
-	@set -e; for script in $(wildcard benchmarks/[a-z]*.py); do echo "$$script"; $(BIN)/python "$$script"; done
+bench: .venv/.dev .venv/.inputs .venv/.augment  ## speed and memory; benchmarks/README.md says what else is measured
+	@set -e; for name in step_time augmentation study_sharing translation_memory; do \
+		echo "$$name"; $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove what the other targets made
 	rm -rf .venv site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
