@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.study.config import Study, parse_study
-from distiller.study.losses import reclaim
+from distiller.study.losses import reclaim, unsettled
 from distiller.study.progress import progress_of
 from distiller.study.queue import attempts, claim, enqueue, fail, give_back, identity
 from distiller.study.space import key_of, space_of
-from distiller.study.storage import Book, open_book
+from distiller.study.storage import Book, load_optuna, open_book
 from distiller.study.store import load_trials
 from distiller.study.worker import attempt, work
 from study import fakes
@@ -180,6 +180,37 @@ def test_another_machines_worker_is_left_alone_unless_it_is_silent_or_taken_over
     silent(book, trial_id)
     assert reclaim(book, died={}) == 1
     assert states(book).count("WAITING") == 6
+
+
+def test_a_silent_trial_is_not_overlooked_while_another_begins(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = started(small(storage=None))
+    claimed = claim(book, GONE)
+    assert claimed is not None
+    trial_id = book.trial_id(claimed.shelf, claimed.trial.number)
+    book.storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+    silent(book, trial_id)
+    storages = load_optuna().storages
+    end_stale = storages.fail_stale_trials
+
+    def meanwhile(study: Any) -> None:
+        end_stale(study)
+        assert claim(book, identity("w")) is not None
+
+    monkeypatch.setattr(storages, "fail_stale_trials", meanwhile)
+    assert reclaim(book, died={}) == 1
+    assert sorted(states(book)) == ["FAIL", "RUNNING"] + 5 * ["WAITING"]
+
+
+def test_the_engine_waits_for_whom_it_may_have_to_replace(small: Small) -> None:
+    book = started(small(storage=None))
+    assert not unsettled(book)
+    assert claim(book, GONE) is not None
+    assert not unsettled(book)  # another machine's: its own engine, or a sign of life that fails to come, ends it
+    mine = claim(book, identity("w"))
+    assert mine is not None
+    assert unsettled(book)
+    give_back(mine)
+    assert not unsettled(book)
 
 
 def silent(book: Book, trial_id: int) -> None:
