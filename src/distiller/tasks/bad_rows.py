@@ -14,9 +14,10 @@ class BadRows:
     errors: list[DataError] = field(default_factory=list)
 
     def meet(self, error: DataError) -> None:
-        """Raise `error`, or remember it as one more row that is left out."""
+        """Raise `error`, with the way to leave such rows out in its hint, or remember it as one more of those."""
         if not self.leave_out:
-            raise error
+            hint = "--skip-bad leaves such rows out"
+            raise DataError(error.message, hint=f"{error.hint}; {hint}" if error.hint else hint)
         self.errors.append(error)
 
     def warn(self, where: str) -> None:

@@ -197,6 +197,6 @@ def _answer(place: str, context: str, text: Any, start: Any) -> Answer:
         raise DataError(
             f"{place}: the answer {shown(text)} is not at character {start} of its context, where "
             + (f"{shown(there)} stands" if there else "there is nothing"),
-            hint="answer_start counts characters, not bytes, from 0; --skip-bad leaves such questions out",
+            hint="answer_start counts characters, not bytes, from 0",
         )
     return Answer(text, start)

@@ -265,10 +265,10 @@ def _no_room(place: str, max_length: int, special: int, question: int, room: int
         return DataError(
             f"{place}: task.max_length is {max_length}, but {special} special tokens and a question of {question} "
             "tokens leave no room for the context",
-            hint="raise task.max_length, or lower task.max_question_length; --skip-bad leaves such questions out",
+            hint="raise task.max_length, or lower task.max_question_length",
         )
     return DataError(
         f"{place}: task.stride is {stride}, but beside {special} special tokens and a question of {question} tokens "
         f"task.max_length={max_length} leaves {room} for the context, and windows must advance",
-        hint=f"task.stride={max(1, room // 2)}, or raise task.max_length; --skip-bad leaves such questions out",
+        hint=f"task.stride={max(1, room // 2)}, or raise task.max_length",
     )

@@ -164,7 +164,7 @@ def check_lengths(
         bad.meet(
             DataError(
                 f"`{pairs.name}` line {pairs.lines[row]}: the {side} has {length} tokens, more than {longest}",
-                hint="raise corpus.max_tokens, or leave such lines out: corpus.skip_bad=true or --skip-bad",
+                hint="raise corpus.max_tokens",
             )
         )
     return kept
@@ -204,12 +204,7 @@ def _with_text(pairs: Pairs, bad: BadRows) -> list[int]:
         if empty is None:
             kept.append(row)
             continue
-        bad.meet(
-            DataError(
-                f"`{pairs.name}` line {pairs.lines[row]}: the {empty} is empty",
-                hint="leave such lines out: corpus.skip_bad=true or --skip-bad",
-            )
-        )
+        bad.meet(DataError(f"`{pairs.name}` line {pairs.lines[row]}: the {empty} is empty"))
     return kept
 
 
