@@ -23,11 +23,11 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 TRAINING: dict[str, dict[str, Any]] = {
     "pos": {"epochs": 1, "batch_size": 32, "learning_rate": 3e-4, "log_every": 50},
-    "squad": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4, "log_every": 50},
+    "squad": {"epochs": 1, "batch_size": 8, "learning_rate": 2e-4, "log_every": 50},
 }
 TEACHER: dict[str, dict[str, Any]] = {
-    task: {**{name: value for name, value in training.items() if name != "log_every"}, "learning_rate": 1e-4}
-    for task, training in TRAINING.items()
+    "pos": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4},
+    "squad": {"epochs": 1, "batch_size": 8, "learning_rate": 2e-4},
 }
 
 

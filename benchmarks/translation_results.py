@@ -73,8 +73,8 @@ def run_file(student: str, method: str, given: argparse.Namespace) -> dict[str, 
         return {"source": str(data / f"{name}.de"), "target": str(data / f"{name}.en")}
 
     def training(steps: int) -> dict[str, Any]:
-        evaluations = max(1, round(8 * min(1.0, 10 * given.scale)))
-        pace = {"batch_tokens": 2048, "learning_rate": 2e-3, "evaluations": evaluations}
+        evaluations = max(1, round(8 * min(1.0, 2.5 * given.scale)))
+        pace = {"batch_tokens": 1024, "learning_rate": 2e-3, "evaluations": evaluations}
         return {**pace, "max_steps": max(10, round(steps * given.scale))}
 
     shape = {"encoder_layers": layers[0], "decoder_layers": layers[1], **SIZES}
@@ -83,11 +83,11 @@ def run_file(student: str, method: str, given: argparse.Namespace) -> dict[str, 
         "corpus": {"train": pair("train"), "dev": pair("val"), "test": pair("test_2016_flickr"), "skip_bad": True}
         | change.get("corpus", {}),
         "vocabulary": {"size": 3000},
-        "teacher": {"shape": TEACHER, "training": training(4000)},
+        "teacher": {"shape": TEACHER, "training": training(8000)},
         "student": {"shape": shape} | change.get("student", {}),
         "objective": change.get("objective", {}),
         "sequence": change.get("sequence"),
-        "training": training(1600),
+        "training": training(3200),
         "evaluation": {"beam": 4, "max_length": 80},
         "baseline": False,
         "efficiency": method in ("baseline", "hybrid"),

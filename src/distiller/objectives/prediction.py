@@ -119,7 +119,9 @@ def _softened(student: Logits, teacher: Logits, valid: Mask | None, temperature:
     """Log-probabilities of both sides at `temperature`."""
     same_shape(student, teacher)
     _several_classes(student)
-    sides = [full_precision(student) / temperature, full_precision(teacher).detach() / temperature]
+    sides = [full_precision(student), full_precision(teacher).detach()]
+    if temperature != 1:  # over a vocabulary each division is a pass through memory
+        sides = [side / temperature for side in sides]
     if valid is not None:  # after the division: a high temperature would bring -1e4 back into play
         sides = [mask_positions(side, valid) for side in sides]
     return sides[0].log_softmax(-1), sides[1].log_softmax(-1)
