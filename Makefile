@@ -22,10 +22,16 @@ demo: .venv/.base .venv/.inputs  ## distil a sentence encoder for film reviews; 
 demo-translation: .venv/.base .venv/.translation  ## distil an English-Spanish translator; sizes and speeds in fp32 and int8
 	$(BIN)/distiller translate run demo-translation --overwrite
 
-# The tests find everything on this machine: a forgotten download fails at once instead of waiting for a network.
+# The tests find everything on this machine: a forgotten download fails at once instead of waiting for a network. Two
+# processes of one thread are faster than one of two, since the models are small; the tests of a file share fixtures.
+# Idle threads sleep, since by default they spin and take the cores from the processes that some tests start.
+JOBS ?= 2
 test: export HF_HUB_OFFLINE = 1
-test: .venv/.dev .venv/.inputs .venv/.augment  ## all tests, the slow ones too; ARGS="-k name" chooses
-	$(BIN)/python -m pytest $(ARGS)
+test: export OMP_NUM_THREADS = 1
+test: export OMP_WAIT_POLICY = PASSIVE
+test: export TOKENIZERS_PARALLELISM = false
+test: .venv/.dev .venv/.inputs .venv/.augment  ## all tests, the slow ones too, JOBS at a time; ARGS="-k name" chooses
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: .venv/.dev  ## what CI checks before the tests: format, lint, types, floors, generated docs
 	$(BIN)/ruff format --check .
