@@ -84,7 +84,7 @@ def test_unknown_names_are_told(table: Path) -> None:
 def test_without_a_finished_trial_there_is_nothing_to_say(tmp_path: Path) -> None:
     row = {"task": "rte", "loss": "mse", "status": "failed"}
     failed = write_trials(tabulate([row], ["loss"]), tmp_path / "failed.csv")
-    with pytest.raises(DataError, match=r"failed.csv` has no finished trial"):
+    with pytest.raises(DataError, match=r"failed.csv` has no finished trial\nhint: .*study status"):
         call(failed)
-    with pytest.raises(DataError, match=r"has no finished trial with task=rte"):
+    with pytest.raises(DataError, match=r"has no finished trial with task=rte\nhint: "):
         call(failed, "--where", "task=rte")

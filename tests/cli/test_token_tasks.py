@@ -127,6 +127,7 @@ def test_bad_rows_are_named_or_left_out_and_counted(
     refused = distiller("run", file, "-q")
     assert refused.code == 2
     assert "train.conll`, line" in refused.err
+    assert "hint:" in refused.err
     assert "--skip-bad" in refused.err
     kept = distiller("run", file, "-q", "--skip-bad")
     assert kept.code == 0
@@ -179,6 +180,7 @@ def test_bad_questions_are_named_or_left_out_and_counted(
         refused = distiller("run", file, "-q")
         assert refused.code == 2
         assert f"train.json`, {words}" in refused.err
+        assert "hint:" in refused.err
         assert "--skip-bad" in refused.err
     spoil(*SPOILT)
     kept = distiller("run", file, "-q", "--skip-bad")

@@ -16,7 +16,7 @@ class BadRows:
     def meet(self, error: DataError) -> None:
         """Raise `error`, with the way to leave such rows out in its hint, or remember it as one more of those."""
         if not self.leave_out:
-            hint = "--skip-bad leaves such rows out"
+            hint = "--skip-bad, or skip_bad: true in the run, leaves such rows out"
             raise DataError(error.message, hint=f"{error.hint}; {hint}" if error.hint else hint)
         self.errors.append(error)
 
