@@ -73,22 +73,22 @@ def run_file(student: str, method: str, given: argparse.Namespace) -> dict[str, 
     def pair(name: str) -> dict[str, str]:
         return {"source": str(data / f"{name}.de"), "target": str(data / f"{name}.en")}
 
-    def training(steps: int) -> dict[str, Any]:
+    def training(steps: int, rate: float) -> dict[str, Any]:
         evaluations = max(1, round(8 * min(1.0, 2.5 * given.scale)))
-        pace = {"batch_tokens": 1024, "learning_rate": 2e-3, "evaluations": evaluations}
+        pace = {"batch_tokens": 1024, "learning_rate": rate, "evaluations": evaluations}
         return {**pace, "max_steps": max(10, round(steps * given.scale))}
 
-    shape = {"encoder_layers": layers[0], "decoder_layers": layers[1], **SIZES}
+    shape = {"encoder_layers": layers[0], "decoder_layers": layers[1], **SIZES, "dropout": 0.0}
     return {
         "recipe": method,
         "corpus": {"train": pair("train"), "dev": pair("val"), "test": pair("test_2016_flickr"), "skip_bad": True}
         | change.get("corpus", {}),
         "vocabulary": {"size": 3000},
-        "teacher": {"shape": TEACHER, "training": training(8000)},
+        "teacher": {"shape": TEACHER, "training": training(8000, 2e-3)},
         "student": {"shape": shape} | change.get("student", {}),
         "objective": change.get("objective", {}),
         "sequence": change.get("sequence"),
-        "training": training(3200),
+        "training": training(3000, 3e-3),
         "evaluation": {"beam": 4, "max_length": 80},
         "baseline": False,
         "efficiency": method in ("baseline", "hybrid"),
@@ -168,11 +168,9 @@ def main() -> None:
         table(given)
     else:
         runs = {f"{student}.{method}": run_file(student, method, given) for student, method in chosen(given)}
-        first, *rest = runs.items()
         folder = Path(given.out) / "runs"
-        carry_out(*first, folder)  # makes what all share; the others would wait for it
-        with ThreadPoolExecutor(given.workers) as pool:
-            list(pool.map(lambda item: carry_out(*item, folder), rest))
+        with ThreadPoolExecutor(given.workers) as pool:  # what all share is made by one, and the others wait for it
+            list(pool.map(lambda item: carry_out(*item, folder), runs.items()))
 
 
 if __name__ == "__main__":

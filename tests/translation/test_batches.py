@@ -91,7 +91,12 @@ def test_source_dropout_leaves_words_out_of_the_source_alone() -> None:
 
 
 def test_a_batch_as_tensors() -> None:
-    batch = collate([[{"source": [5, 6, END], "target": [7, END]}, {"source": [8, END], "target": [9, 10, END]}]])
+    pairs = [
+        {"id": 3, "source": [5, 6, END], "target": [7, END]},
+        {"id": 0, "source": [8, END], "target": [9, 10, END]},
+    ]
+    batch = collate([pairs])
+    assert batch["example_ids"].tolist() == [3, 0]
     assert batch["input_ids"].tolist() == [[5, 6, END], [8, END, PAD]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[7, END, -100], [9, 10, END]]

@@ -17,9 +17,9 @@ from translation.tiny import model
 
 V = 20
 ROWS = [
-    {"source": [5, 6, 7, END], "target": [8, END]},
-    {"source": [9, END], "target": [10, 11, 12, END]},
-    {"source": [6, 7, END], "target": [13, 9, END]},
+    {"id": 0, "source": [5, 6, 7, END], "target": [8, END]},
+    {"id": 1, "source": [9, END], "target": [10, 11, 12, END]},
+    {"id": 2, "source": [6, 7, END], "target": [13, 9, END]},
 ]
 
 

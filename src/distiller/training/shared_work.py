@@ -116,7 +116,7 @@ def teacher_outputs(
         return None, "teacher outputs were not cached: attention maps are computed in every step"
     shape: Any = teacher.model.config
     size = 4 * (sum(split.lengths) * shape.hidden_size * len(teacher.hidden_layers) + len(split) * shape.num_labels)
-    room = _room(store, training)
+    room = room_for_outputs(store, training.cache_gb)
     if training.cache_teacher == "auto" and size > room:
         return None, f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"
     facts = _outputs_of(teacher) | {"data": split.fingerprint, "layers": teacher.hidden_layers}
@@ -137,7 +137,9 @@ def augmented_outputs(store: Store, teacher: FrozenTeacher, training: config.Tra
     if training.cache_teacher == "never" or teacher.attention_layers:
         return None
     path = store.root / "augmented-outputs.sqlite"
-    return OutputCache(path, round(_room(store, training)), _outputs_of(teacher), teacher.hidden_layers)
+    return OutputCache(
+        path, round(room_for_outputs(store, training.cache_gb)), _outputs_of(teacher), teacher.hidden_layers
+    )
 
 
 def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
@@ -150,9 +152,9 @@ def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
     }
 
 
-def _room(store: Store, training: config.Training) -> float:
-    """Bytes that the outputs of a teacher may take."""
-    return min(training.cache_gb * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
+def room_for_outputs(store: Store, gigabytes: float) -> float:
+    """Bytes that the outputs of a teacher may take: `gigabytes`, or what the disk has."""
+    return min(gigabytes * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
 
 
 def _write_outputs(

@@ -18,7 +18,7 @@ from distiller.translation.model import PAD, shift_right
 
 POOL = 100
 """Batches whose examples are sorted together: enough for little padding, few enough for random company."""
-FEATURE = Mapping[str, list[int]]
+FEATURE = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,7 @@ class BatchStream:
         pool = POOL * max(1, int(self.batch_tokens / max(1.0, float(self.lengths.mean()))))
         batches: list[np.ndarray] = []
         for start in range(0, len(order), pool):
-            rows = order[start : start + pool]
-            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
-            batches += _cut(rows, self.lengths[rows], self.batch_tokens)
+            batches += by_length(order[start : start + pool], self.lengths, self.batch_tokens)
         return [batches[index] for index in rng.permutation(len(batches))]
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
@@ -123,14 +121,15 @@ class BatchStream:
             *words, end = source
             kept = [word for word in words if rng.random() >= self.source_dropout] or words[:1]
             source = [*kept, end]
-        return {"source": source, "target": self.examples.target[row]}
+        return {"id": row, "source": source, "target": self.examples.target[row]}
 
 
 def collate(features: Sequence[Any]) -> dict[str, Tensor]:
     """Tensors of one batch `[B, L]`; a list with one batch, as `Trainer` hands it over, is unpacked.
 
     `labels` are the target with -100 at padding; `decoder_input_ids` the same, shifted right behind the start token;
-    `output_mask` says which target positions count: all that have a label, the first included.
+    `output_mask` says which target positions count: all that have a label, the first included. `example_ids` `[B]` are
+    the rows of `Examples`.
     """
     rows: Sequence[FEATURE] = features[0] if len(features) == 1 and isinstance(features[0], list) else features
     source = pad_sequence([torch.tensor(row["source"]) for row in rows], batch_first=True, padding_value=PAD)
@@ -142,7 +141,14 @@ def collate(features: Sequence[Any]) -> dict[str, Tensor]:
         "decoder_input_ids": shift_right(labels),
         "labels": labels,
         "output_mask": (labels != IGNORED).long(),
+        "example_ids": torch.tensor([row["id"] for row in rows]),
     }
+
+
+def by_length(rows: np.ndarray, lengths: np.ndarray, limit: int) -> list[np.ndarray]:
+    """`rows` in batches of similar `lengths` (of all examples), each of at most `limit` tokens with its padding."""
+    rows = rows[np.argsort(lengths[rows], kind="stable")]
+    return _cut(rows, lengths[rows], limit)
 
 
 def _rounds(size: int, wanted: int, rng: np.random.Generator) -> np.ndarray:

@@ -136,6 +136,17 @@ class Optimisation(Config):
     """Optimisation steps between two log lines."""
 
 
+class Training(Optimisation):
+    """How the student is trained."""
+
+    cache_teacher: Literal["auto", "always", "never"] = "auto"
+    """Where word-level distillation alone asks the teacher: compute its last decoder states on all pairs once, keep
+    them on disk and apply its head in each step. `auto`: when a pair is read more than once, and they fit into
+    `cache_gb`."""
+    cache_gb: Positive = 8.0
+    """Room for one run's teacher outputs, in 10^9 bytes."""
+
+
 class Teacher(Config):
     """The model that is imitated."""
 
@@ -246,7 +257,7 @@ class TranslationRun(Config):
     objective: TranslationObjective = TranslationObjective()
     sequence: SequenceLevel | None = None
     """Train on the teacher's translations too, or alone. `null`: on gold pairs."""
-    training: Optimisation = Optimisation()
+    training: Training = Training()
     evaluation: Decoding = Decoding()
     """How scores are made. During training the search is greedy."""
     baseline: bool = True

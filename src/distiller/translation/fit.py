@@ -16,6 +16,7 @@ from distiller.errors import RunError
 from distiller.training.callbacks import LastStepCounts, ProgressBar, Stopwatch
 from distiller.training.device import accelerator, choose_precision
 from distiller.training.fit import CHECKPOINTS, development_scores, newest_checkpoint, repeatable
+from distiller.training.teacher_cache import TeacherCache
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Optimisation, TranslationObjective
 from distiller.translation.model import TranslationModel
@@ -62,6 +63,7 @@ def fit(
     seed: int,
     title: str,
     teacher: TranslationModel | None = None,
+    teacher_cache: TeacherCache | None = None,
     console: Console | None = None,
     resume: bool = False,
 ) -> Fit:
@@ -98,6 +100,7 @@ def fit(
         model,
         objective=parts,
         teacher=teacher,
+        teacher_cache=teacher_cache,
         score=lessons.score,
         warmup=training.warmup_steps if training.warmup_steps is not None else math.ceil(steps / 10),
         args=_arguments(training, folder, seed=seed, steps=steps),

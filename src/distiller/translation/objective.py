@@ -60,8 +60,7 @@ class Listener:
             use_cache=False,
         )
         layers = {"encoder": out.encoder_hidden_states, "decoder": out.decoder_hidden_states} if self.hidden else {}
-        head = Head(self.model.lm_head.weight, self.model.final_logits_bias[0])
-        return Heard(out.last_hidden_state, layers, head, batch["attention_mask"])
+        return Heard(out.last_hidden_state, layers, head_of(self.model), batch["attention_mask"])
 
     def close(self) -> None:
         """Nothing to take off the model: it has no hooks."""
@@ -136,6 +135,11 @@ class Objective(nn.Module):
             total = total + weight * value if weight else total
             components[name] = components.get(name, 0) + value.detach()
         return total, components
+
+
+def head_of(model: TranslationModel) -> Head:
+    """What makes scores from the last decoder states of `model`."""
+    return Head(model.lm_head.weight, model.final_logits_bias[0])
 
 
 def anatomies(model: TranslationModel) -> dict[str, Anatomy]:

@@ -21,6 +21,8 @@ from distiller.models.load import weights_fingerprint
 from distiller.record import Cost, ModelFacts, SeedResult, git_revision, now, ratio, spreads, write_json
 from distiller.training.device import describe_machine, peak_memory_megabytes
 from distiller.training.output_folder import SEEDS, STUDENT, claim, finished, publish, writing
+from distiller.training.shared_work import folder_megabytes
+from distiller.training.teacher_cache import TeacherCache
 from distiller.translation.config import TranslationRun, load_translation
 from distiller.translation.efficiency import efficiency
 from distiller.translation.fit import METRIC, Fit, fit
@@ -106,6 +108,7 @@ def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
         seed=seed,
         title=f"distil, seed {seed}",
         teacher=setup.teacher,
+        teacher_cache=TeacherCache(setup.teacher_cache) if setup.teacher_cache else None,
         console=setup.console,
         resume=resume,
     )
@@ -159,8 +162,8 @@ def _finish(
         distillation_ratio=ratio(score, teacher_scores[METRIC]),
         compression=parameter_count(setup.teacher) / parameter_count(student),
         efficiency=efficiency(models, setup.vocabulary, measured, run.evaluation) if run.efficiency else [],
-        cost=_cost(trained, started),
-        notes=[f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()],
+        cost=_cost(setup, trained, started),
+        notes=setup.notes,
     )
     record.save(folder)
     return record
@@ -204,7 +207,7 @@ def _seed_result(seed: int, one: Trained) -> SeedResult:
     )
 
 
-def _cost(trained: Sequence[Trained], started: float) -> Cost:
+def _cost(setup: Setup, trained: Sequence[Trained], started: float) -> Cost:
     seconds = [one.fit.seconds for one in trained]
     return Cost(
         wall_seconds=time.perf_counter() - started,
@@ -212,4 +215,5 @@ def _cost(trained: Sequence[Trained], started: float) -> Cost:
         step_milliseconds=1000 * sum(seconds) / sum(one.fit.steps for one in trained),
         examples_per_second=statistics.fmean(one.fit.examples_per_second for one in trained),
         peak_memory_megabytes=peak_memory_megabytes(),
+        teacher_cache_megabytes=folder_megabytes(setup.teacher_cache) if setup.teacher_cache else 0.0,
     )

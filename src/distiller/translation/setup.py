@@ -20,10 +20,13 @@ from distiller.translation.fit import Fit, Lessons, fit
 from distiller.translation.model import TranslationModel, build_model
 from distiller.translation.pseudo_labels import Labelled, job_facts, pseudo_label, read_labels, training_pairs
 from distiller.translation.students import load_translator, save_translator
+from distiller.translation.teacher_states import teacher_states
 from distiller.translation.translate import evaluate
 from distiller.translation.vocabulary import SharedVocabulary, check_fit, load_vocabulary, train_vocabulary
 
 FIT = "fit.json"
+NO_MATTER = {"log_every", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
+"""What does not change the weights that a training ends with."""
 SHARD = 1000
 """Sentences decoded between two savings."""
 
@@ -41,6 +44,10 @@ class Setup:
     """Of the student."""
     pseudo: int
     """Pseudo-labelled pairs among them."""
+    teacher_cache: Path | None
+    """What the teacher says of them, where that is kept."""
+    notes: list[str]
+    """What the Record should say of all this."""
     console: Console | None
 
     def gold_lessons(self) -> Lessons:
@@ -65,7 +72,10 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
             gold.source + vocabulary.encode(sources), gold.target + vocabulary.encode(targets), gold=len(gold)
         )
         lessons = replace(lessons, examples=examples, gold_ratio=run.sequence.gold_ratio)
-    return Setup(run, store, splits, vocabulary, teacher, lessons, len(sources), console)
+    kept, why_not = teacher_states(store, teacher, lessons.examples, run)
+    notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
+    notes += [why_not] if why_not else []
+    return Setup(run, store, splits, vocabulary, teacher, lessons, len(sources), kept, notes, console)
 
 
 def shared_vocabulary(
@@ -164,7 +174,7 @@ def gold_training(
     """A model trained on pairs alone, made once for all runs with the same facts: its folder, and how it went."""
     facts = {
         "shape": shape.sizes() | {"dropout": shape.dropout},
-        "training": training.model_dump(mode="json", exclude={"log_every", "threads", "chunk_megabytes"}),
+        "training": training.model_dump(mode="json", exclude=NO_MATTER),
         "seed": seed,
         "origin": origin,
         "vocabulary": vocabulary.fingerprint,

@@ -13,9 +13,10 @@ from distiller.errors import ConfigError
 from distiller.models.signals import frozen_teacher
 from distiller.training.batching import Batch
 from distiller.training.teacher import AUTOCAST
+from distiller.training.teacher_cache import TeacherCache
 from distiller.training.trainer import DistillationTrainer
 from distiller.translation.model import TranslationModel
-from distiller.translation.objective import Listener, Objective
+from distiller.translation.objective import Heard, Listener, Objective, head_of
 
 GOLD_ONLY = {"beta1": 0.0, "gamma1": 1.0}
 """An objective without a teacher, which `DistillationTrainer` is started with before translation's own replaces it."""
@@ -28,6 +29,7 @@ class TranslationTrainer(DistillationTrainer):
         model: The student.
         objective: The losses, and what is trained beside the student.
         teacher: The model to imitate: kept in eval mode, never trained.
+        teacher_cache: Its last decoder states on the training pairs (see `distiller.translation.teacher_states`).
         score: Development scores of the student as it is, by name.
         warmup: Steps of linear warm-up; afterwards the rate falls as √((W+1)/(t+1)).
     """
@@ -40,11 +42,14 @@ class TranslationTrainer(DistillationTrainer):
         score: Callable[[PreTrainedModel], dict[str, float]],
         warmup: int,
         teacher: TranslationModel | None = None,
+        teacher_cache: TeacherCache | None = None,
         **kwargs: Any,
     ) -> None:
         if objective.needs_teacher and teacher is None:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
-        super().__init__(model, objective=GOLD_ONLY, **kwargs)
+        if teacher_cache is not None and objective.terms:
+            raise ConfigError("this objective compares hidden layers, which the cache has not", hint="pass none")
+        super().__init__(model, objective=GOLD_ONLY, teacher_cache=teacher_cache, **kwargs)
         module: Any = self.distillation  # student and objective in one module; both parts are translation's own
         module.objective = nn.Module.to(objective, self.args.device)
         module.reader = Listener(model, hidden=bool(objective.terms))
@@ -59,7 +64,10 @@ class TranslationTrainer(DistillationTrainer):
         return AUTOCAST["bf16"] if self.args.bf16 else AUTOCAST["fp16"] if self.args.fp16 else None
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Any:
-        """What the teacher makes of a batch, teacher-forced on the same target."""
+        """What the teacher makes of a batch, teacher-forced on the same target: read from the cache if there is one."""
+        if self.teacher_cache is not None:
+            kept = self.teacher_cache.read(view["example_ids"], view["output_mask"])
+            return Heard(kept.logits, {}, head_of(self.teacher), view["attention_mask"])
         dtype, device = self._autocast, self.args.device.type
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
             return Listener(self.teacher, hidden=bool(self.distillation.objective.terms))(view)

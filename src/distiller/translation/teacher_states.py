@@ -1,0 +1,95 @@
+"""What the teacher says of every training pair, computed once: word-level distillation without its forward pass.
+
+Its last decoder states are kept, not its scores: a token takes `width` numbers instead of V, and the head, applied in
+each step, makes of them the whole distribution at any temperature. Nothing is approximated.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from distiller.models.load import weights_fingerprint
+from distiller.models.signals import Signals, frozen_teacher
+from distiller.training.device import accelerator, choose_precision
+from distiller.training.shared_work import room_for_outputs
+from distiller.training.store import Store
+from distiller.training.teacher import AUTOCAST
+from distiller.training.teacher_cache import build_teacher_cache
+from distiller.translation.batches import Examples, by_length, collate
+from distiller.translation.config import TranslationRun
+from distiller.translation.model import TranslationModel
+from distiller.translation.objective import Listener
+
+
+def teacher_states(
+    store: Store, teacher: TranslationModel, examples: Examples, run: TranslationRun
+) -> tuple[Path | None, str | None]:
+    """The folder of the teacher's states on `examples`, computed if it is not there yet.
+
+    Where there is none, the second result says why, in words.
+    """
+    training, objective = run.training, run.objective
+    if training.cache_teacher == "never" or not objective.word_kd:
+        return None, None
+    if objective.cosine or any(term.weight for term in objective.intermediate):
+        return None, "teacher outputs were not cached: hidden layers are compared in every step"
+    if training.source_dropout:
+        return None, "teacher outputs were not cached: each step leaves out other source tokens"
+    if training.cache_teacher == "auto":
+        if _readings(examples, run) <= 1:
+            return None, None
+        size = 4 * sum(map(len, examples.target)) * teacher.config.d_model
+        room = room_for_outputs(store, training.cache_gb)
+        if size > room:
+            return None, f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"
+    device = accelerator()
+    precision = choose_precision(training.precision, device)
+    facts = {
+        "teacher": weights_fingerprint(teacher),
+        "examples": _fingerprint(examples),
+        "precision": precision,
+        "device": device,
+        "torch": torch.__version__,
+    }
+
+    def make(folder: Path) -> None:
+        nn.Module.to(frozen_teacher(teacher), torch.device(device))
+        listen = Listener(teacher, hidden=False)
+
+        def states(batch: dict[str, Tensor]) -> Signals:
+            dtype = AUTOCAST.get(precision)
+            with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+                return Signals(listen(batch).logits, {}, {}, batch["output_mask"])
+
+        batches = _batches(examples, training.batch_tokens, torch.device(device))
+        build_teacher_cache(folder, states, batches, [len(target) for target in examples.target], [])
+
+    return store.get("teacher-states", facts, make), None
+
+
+def _readings(examples: Examples, run: TranslationRun) -> float:
+    """How often a pair is read, about, by all seeds together."""
+    training = run.training
+    epochs = training.epochs
+    if training.max_steps:
+        epochs = training.max_steps * training.accumulate * training.batch_tokens / int(examples.lengths.sum())
+    return epochs * len(run.seeds)
+
+
+def _batches(examples: Examples, batch_tokens: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
+    for rows in by_length(np.arange(len(examples)), examples.lengths, batch_tokens):
+        features = [{"id": int(n), "source": examples.source[n], "target": examples.target[n]} for n in rows]
+        yield {name: value.to(device) for name, value in collate(features).items()}
+
+
+def _fingerprint(examples: Examples) -> str:
+    """SHA-256 of all tokens and of where each sentence ends."""
+    digest = hashlib.sha256()
+    for side in (examples.source, examples.target):
+        digest.update(np.array([len(ids) for ids in side]).tobytes())
+        digest.update(np.array([token for ids in side for token in ids]).tobytes())
+    return digest.hexdigest()

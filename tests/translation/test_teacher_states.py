@@ -1,0 +1,129 @@
+"""The teacher's kept states: what is learnt from them is what is learnt from the teacher itself."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from distiller.config import parse
+from distiller.errors import ConfigError
+from distiller.training.store import Store
+from distiller.training.teacher_cache import TeacherCache
+from distiller.translation.batches import BatchStream, Examples, collate
+from distiller.translation.config import TranslationObjective, TranslationRun, parse_translation
+from distiller.translation.model import END, TranslationModel
+from distiller.translation.objective import Listener, Objective, anatomies
+from distiller.translation.run import distil_translator
+from distiller.translation.teacher_states import teacher_states
+from distiller.translation.trainer import TranslationTrainer
+from translation.tiny import model, tiny_run
+
+V = 20
+WORDS = {"nll": 0.5, "word_kd": 1.0, "prediction": {"name": "kl", "options": {"temperature": 2.0}}}
+
+
+def examples(*, seed: int = 0) -> Examples:
+    rng = torch.Generator().manual_seed(seed)
+
+    def text() -> list[list[int]]:
+        lengths = torch.randint(1, 9, (50,), generator=rng).tolist()
+        return [[*torch.randint(4, V, (length,), generator=rng).tolist(), END] for length in lengths]
+
+    return Examples(text(), text(), gold=30)
+
+
+def teacher() -> TranslationModel:
+    return model(V, seed=9, encoder_layers=2, width=16)
+
+
+def run(training: dict[str, Any] | None = None, **fields: Any) -> TranslationRun:
+    wish = {"corpus": {"train": {"source": "text.tsv"}}, "objective": WORDS, "training": {"batch_tokens": 60}}
+    return parse_translation(wish | ({"training": training} if training else {}) | fields)
+
+
+def test_every_batch_finds_what_the_teacher_says_of_it(tmp_path: Path) -> None:
+    text, frozen = examples(), teacher().eval()
+    folder, why_not = teacher_states(Store(tmp_path), frozen, text, run())
+    assert folder is not None
+    assert why_not is None
+    kept, listen = TeacherCache(folder), Listener(frozen, hidden=False)
+    stream = BatchStream(text, batch_tokens=40, seed=3, gold_ratio=0.4, epochs=2)
+    for index in range(len(stream)):
+        batch = collate([stream[index]])
+        with torch.no_grad():
+            expected = listen(batch).logits
+        valid = batch["output_mask"].bool()
+        found = kept.read(batch["example_ids"], batch["output_mask"]).logits
+        torch.testing.assert_close(found[valid], expected[valid], rtol=1e-4, atol=1e-5)
+        assert not found[~valid].any()
+
+
+def test_it_is_made_once_for_each_teacher_and_text(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = teacher_states(store, teacher(), examples(), run())
+    assert teacher_states(store, teacher(), examples(), run({"batch_tokens": 30, "epochs": 3})) == first
+    other = model(V, seed=8, encoder_layers=2, width=16)
+    assert teacher_states(store, other, examples(), run()) != first
+    assert teacher_states(store, teacher(), examples(seed=1), run()) != first
+
+
+@pytest.mark.parametrize(
+    ("training", "objective", "reason"),
+    [
+        ({"cache_teacher": "never"}, {}, None),
+        ({}, {"word_kd": 0.0}, None),
+        ({"max_steps": 2, "batch_tokens": 60}, {}, None),
+        ({}, {"cosine": 1.0}, "hidden layers are compared"),
+        ({}, {"intermediate": [{"loss": "mse"}]}, "hidden layers are compared"),
+        ({"source_dropout": 0.1}, {}, "other source tokens"),
+        ({"cache_gb": 1e-6}, {}, "do not fit"),
+    ],
+)
+def test_where_none_is_kept_it_says_why(
+    tmp_path: Path, training: dict[str, Any], objective: dict[str, Any], reason: str | None
+) -> None:
+    folder, why_not = teacher_states(Store(tmp_path), teacher(), examples(), run(training, objective=WORDS | objective))
+    assert folder is None
+    assert not list(tmp_path.iterdir())
+    assert why_not is None if reason is None else reason in str(why_not)
+
+
+def test_always_means_always(tmp_path: Path) -> None:
+    wish = run({"cache_teacher": "always", "cache_gb": 1e-6, "max_steps": 1, "batch_tokens": 60})
+    assert teacher_states(Store(tmp_path), teacher(), examples(), wish)[0]
+
+
+def test_a_run_learns_the_same_with_and_without(tmp_path: Path) -> None:
+    def outcome(cache_teacher: str) -> tuple[float, list[float]]:
+        wish = tiny_run(tmp_path, objective=WORDS, baseline=False, efficiency=False, sequence={"gold_ratio": 0.5})
+        training = wish.training.model_copy(update={"cache_teacher": cache_teacher, "log_every": 1})
+        output = str(tmp_path / cache_teacher)
+        record = distil_translator(wish.model_copy(update={"training": training, "output": output}))
+        losses = [entry["loss/word"] for entry in record.seeds[0].history if "loss/word" in entry]
+        return record.cost.teacher_cache_megabytes, losses
+
+    without, with_it = outcome("never"), outcome("auto")
+    assert without[0] == 0 < with_it[0]
+    assert len(without[1]) > 20
+    assert with_it[1] == pytest.approx(without[1], rel=1e-3)
+
+
+def test_hidden_layers_are_not_in_it(tmp_path: Path) -> None:
+    folder, _ = teacher_states(Store(tmp_path), teacher(), examples(), run())
+    assert folder is not None
+    student, wish = (
+        model(V),
+        parse(TranslationObjective, WORDS | {"intermediate": [{"loss": "mse"}]}, where="objective"),
+    )
+    with pytest.raises(ConfigError, match="compares hidden layers, which the cache has not"):
+        TranslationTrainer(
+            student,
+            objective=Objective(wish, student=anatomies(student), teacher=anatomies(teacher())),
+            teacher=teacher(),
+            teacher_cache=TeacherCache(folder),
+            score=lambda _: {},
+            warmup=1,
+            args=TrainingArguments(output_dir=str(tmp_path / "out")),
+        )
