@@ -84,7 +84,7 @@ def test_init_writes_a_study_to_edit(tmp_path: Path) -> None:
 
 
 def test_recipes_of_runs_and_of_studies_are_told_apart() -> None:
-    assert {"study-small", "study-distiller"} == set(study_texts())
+    assert {"study-small", "study-distiller", "study-nmt-temperature"} == set(study_texts())
     assert not set(texts()) & set(study_texts())
     for text in study_texts().values():
         first = text.splitlines()[0]

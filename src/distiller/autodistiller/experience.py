@@ -12,10 +12,11 @@ from distiller.config import Run, Task
 from distiller.errors import DataError, DistillerError
 from distiller.record import FILE, Record, load_record
 from distiller.study.authors_table import is_authors
-from distiller.study.config import part_label
+from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, part_label
 from distiller.study.store import canonical, load_trials
 from distiller.study.table_files import load_pandas, read_frame
 from distiller.study.trials import FACTORS, Trials, conform, open_table, tabulate, write_trials
+from distiller.translation.record import METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ def task_name(task: Task) -> str:
     """What a run's task is called among trials: its row of the task table, or its file with the folder it is in."""
     if task.name == "custom" and task.train is not None:
         return "/".join(Path(task.train).parts[-2:])
-    return part_label(task.model_dump(), "name", "train", "data")
+    return part_label(task.model_dump(), *TASK_LABEL)
 
 
 def names_of(run: Run) -> dict[str, str]:
@@ -144,8 +145,8 @@ def names_of(run: Run) -> dict[str, str]:
     student = run.student.model_dump(exclude_defaults=True)
     return {
         "task": task_name(run.task),
-        "teacher": part_label(run.teacher.model_dump(exclude_defaults=True), "model"),
-        "student": part_label(student, "architecture", "model", "layers"),
+        "teacher": part_label(run.teacher.model_dump(exclude_defaults=True), *TEACHER_LABEL),
+        "student": part_label(student, *STUDENT_LABEL),
     }
 
 
@@ -187,7 +188,10 @@ def _source(source: str | Path) -> Experience:
         raise DataError(
             f"`{source}` is neither a Record nor trials", hint="name a record.json, a run's folder, a study"
         )
-    return read_experience(source)
+    found = read_experience(source)
+    if (found.trials.frame["metric"] == METRIC).any():
+        raise DataError(f"`{source}` has trials of translation models", hint="advice knows those of encoders only")
+    return found
 
 
 def _row(number: int, record: Record) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Whether the runs of a study can work, before any of them starts."""
 
 from distiller.errors import DistillerError
+from distiller.study.forms import check_run
 from distiller.study.space import Cell, Space, covering
 
 
@@ -9,15 +10,13 @@ def check_runs(space: Space) -> None:
 
     Raises the `DistillerError` that the first of them would end with, and says which one it is. Trains nothing.
     """
-    from distiller.run.plan import blueprint
-
     checked: set[str] = set()
     for cell in space.cells:
         parts = {f"task {cell.task}", f"teacher {cell.teacher}", f"student {cell.student}"}
         points = covering(space, cell)
         for point in points if not checked else points[:1] if parts - checked else []:
             try:
-                blueprint(space.run(cell, point))
+                check_run(space.run(cell, point))
             except DistillerError as error:
                 error.message = f"{_words(cell, point)}: {error.message}"
                 error.args = (error.message,)

@@ -72,6 +72,12 @@ def _factors(value: Any) -> Any:
     return spelt
 
 
+TASK_LABEL = ("name", "train", "data", "source")
+TEACHER_LABEL = ("model", "architecture")
+STUDENT_LABEL = ("architecture", "model", "layers")
+"""The fields that tasks, teachers and students are called after, the first that says something."""
+
+
 def _named(value: Any, key: str, *further: str) -> Any:
     """Tasks, teachers or students by label; a list is labelled by what its members say."""
     if not isinstance(value, list):
@@ -87,7 +93,15 @@ def _named(value: Any, key: str, *further: str) -> Any:
 
 
 def part_label(fields: Mapping[str, Any], *keys: str) -> str:
-    """What to call a task, teacher or student: the first of its fields `keys` that says something."""
+    """What to call a task, teacher or student: the first of its fields `keys` that says something.
+
+    A translation model has its architecture in its `shape`, or its layers (`6x3`), a corpus its file in `train`.
+    """
+    if isinstance(shape := fields.get("shape"), Mapping):
+        layers = [str(shape[name]) for name in ("encoder_layers", "decoder_layers") if name in shape]
+        fields = {**fields, "shape": None, "architecture": shape.get("architecture") or "x".join(layers) or None}
+    if isinstance(train := fields.get("train"), Mapping):
+        fields = {**fields, "train": None, **train}
     for key in keys:
         if fields.get(key) is not None and fields[key] != "custom":
             text = str(fields[key]).removeprefix("package:").rstrip("/").rpartition("/")[2]
@@ -96,15 +110,15 @@ def part_label(fields: Mapping[str, Any], *keys: str) -> str:
 
 
 def _tasks(value: Any) -> Any:
-    return _named(value, "name", "train", "data")
+    return _named(value, *TASK_LABEL)
 
 
 def _teachers(value: Any) -> Any:
-    return _named(value, "model")
+    return _named(value, *TEACHER_LABEL)
 
 
 def _students(value: Any) -> Any:
-    return _named(value, "architecture", "model", "layers")
+    return _named(value, *STUDENT_LABEL)
 
 
 def _component(value: Any) -> Any:
@@ -136,14 +150,15 @@ class Study(Config):
     name: str
     """Names the study in its storage."""
     base: dict[str, Any] | str = {}
-    """The run that all trials share: a mapping as in a run file, a file, or the name of a recipe."""
+    """The run that all trials share, of encoders or of translation models: a mapping as in a run file, a file, or the
+    name of a recipe."""
     space: Annotated[dict[str, Factor], BeforeValidator(_factors)] = {}
     """Dotted fields of a run, and the levels over which each varies."""
     exclude: list[dict[str, Annotated[Words, BeforeValidator(_listed)]]] = []
     """Combinations that are never tried, e.g. `{kind: regression, prediction: ce}`. Keys: factors, and `task`,
     `teacher`, `student`, `kind` (of the task)."""
     tasks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_tasks)] = {}
-    """Tasks by label, each laid over the base run's. Empty: the base run's."""
+    """Tasks by label, each laid over the base run's (translation: over its corpus). Empty: the base run's."""
     teachers: Annotated[dict[str, dict[str, Any]], BeforeValidator(_teachers)] = {}
     """Teachers by label, each laid over the base run's. Empty: the base run's. `{task}` in a `model` is the label of
     the task: `{bert-base: {model: "my-org/bert-base-{task}"}}` has a teacher of its own for each."""

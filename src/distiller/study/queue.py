@@ -33,8 +33,9 @@ from distiller.study.storage import (
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
-    from distiller.config import Run
     from distiller.record import Record
+    from distiller.study.forms import AnyRun
+    from distiller.translation.record import TranslationRecord
 
 Worker = Mapping[str, Any]
 LOSSES = 2
@@ -57,7 +58,7 @@ class Claim:
         return self.trial.params
 
     @property
-    def run(self) -> "Run":
+    def run(self) -> "AnyRun":
         """The run to carry out."""
         return self.book.space.run(self.shelf.cell, self.point)
 
@@ -259,7 +260,7 @@ def give_up(shelf: Shelf, number: int) -> None:
         return
 
 
-def complete(claimed: Claim, record: "Record") -> bool:
+def complete(claimed: Claim, record: "Record | TranslationRecord") -> bool:
     """Store the Record and score; `False` if the trial was taken for lost meanwhile, and given to another."""
     kept = record.model_dump(mode="json", exclude={"run": {"output", "cache"}})
     kept["seeds"] = [{**seed, "history": []} for seed in kept["seeds"]]

@@ -20,28 +20,20 @@ from filelock import FileLock, Timeout
 
 from distiller.errors import DistillerError, RunError
 from distiller.study.config import Study, load_study
+from distiller.study.forms import AnyRun, Report
 from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
 from distiller.study.space import key_of, space_of
 from distiller.study.storage import HEARTBEAT, Book, load_optuna, open_book, storage_of, storing
 
 if TYPE_CHECKING:
-    from distiller.config import Run
     from distiller.record import Record
+    from distiller.translation.record import TranslationRecord
 
-Report = Callable[[int, float], None]
-"""Hears of (optimisation step, development score)."""
-EXECUTE = "distiller.study.worker:execute"
-"""The function (Run, Report or `None`) → Record that carries out a trial, as `module:name`."""
+EXECUTE = "distiller.study.forms:carry_out"
+"""The function (run, Report or `None`) → Record that carries out a trial, as `module:name`."""
 NO_ROOM = 74
 """Exit code of a worker that cannot store what it computes; EX_IOERR of sysexits.h."""
 ERRORS = ".error.txt"
-
-
-def execute(run: "Run", report: Report | None) -> "Record":
-    """Distil; what an earlier attempt at the same point finished is kept."""
-    from distiller.run import distil
-
-    return distil(run, resume=True, on_evaluation=report) if report else distil(run, resume=True)
 
 
 def work(study: Study, name: str, execute: str = EXECUTE) -> None:
@@ -57,7 +49,7 @@ def work(study: Study, name: str, execute: str = EXECUTE) -> None:
             tidy(book)
 
 
-def attempt(claimed: Claim, execute: Callable[["Run", Report | None], "Record"]) -> None:
+def attempt(claimed: Claim, execute: Callable[[AnyRun, Report | None], "Record | TranslationRecord"]) -> None:
     """Carry out one trial and store its end, whatever it is. Raises `RunError` where the disk is full."""
     folder = Path(claimed.run.output)
     try:

@@ -155,7 +155,6 @@ def generate(
 ) -> list[list[Hypothesis]]:
     """The same with `generate` of `transformers`, longest sentences first. The model's mode is as before afterwards."""
     mode, device = model.training, next(model.parameters()).device
-    sampled = decoding.sampling_top_k is not None
     found: dict[int, list[Hypothesis]] = {}
     model.eval()
     try:
@@ -170,11 +169,8 @@ def generate(
                     attention_mask=(ids != PAD).long(),
                     num_beams=decoding.beam,
                     num_return_sequences=n_best,
-                    length_penalty=decoding.length_penalty,
                     max_new_tokens=decoding.max_length,
-                    do_sample=sampled,
-                    top_k=decoding.sampling_top_k or 0,
-                    temperature=decoding.sampling_temperature if sampled else 1.0,
+                    **_search(decoding),
                     suppress_tokens=[PAD, UNKNOWN, START],
                     return_dict_in_generate=True,
                     output_scores=True,
@@ -183,6 +179,17 @@ def generate(
     finally:
         model.train(mode)
     return [found[row] for row in range(len(sentences))]
+
+
+def _search(decoding: Decoding) -> dict[str, Any]:
+    """What `generate` takes for this kind of search; it warns of what another kind would take."""
+    if decoding.sampling_top_k is not None:
+        return {
+            "do_sample": True,
+            "top_k": decoding.sampling_top_k,
+            "temperature": decoding.sampling_temperature,
+        }
+    return {"do_sample": False} | ({"length_penalty": decoding.length_penalty} if decoding.beam > 1 else {})
 
 
 def _hypotheses(model: Any, out: Any, decoding: Decoding, n_best: int) -> list[list[Hypothesis]]:

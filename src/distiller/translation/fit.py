@@ -13,7 +13,7 @@ from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from distiller.errors import RunError
-from distiller.training.callbacks import LastStepCounts, ProgressBar, Stopwatch
+from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
 from distiller.training.device import accelerator, choose_precision
 from distiller.training.fit import CHECKPOINTS, development_scores, newest_checkpoint, repeatable
 from distiller.training.teacher_cache import TeacherCache
@@ -21,10 +21,8 @@ from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Optimisation, TranslationObjective
 from distiller.translation.model import TranslationModel
 from distiller.translation.objective import Objective, anatomies
+from distiller.translation.record import METRIC
 from distiller.translation.trainer import TranslationTrainer
-
-METRIC = "bleu"
-"""The score that chooses the best checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,12 @@ def fit(
     teacher_cache: TeacherCache | None = None,
     console: Console | None = None,
     resume: bool = False,
+    on_evaluation: OnEvaluation | None = None,
 ) -> Fit:
     """Train `model` in place; it ends with the weights of its best development BLEU.
 
-    Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. Raises `RunError` for
-    a loss that is not finite.
+    Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation` hears
+    of every development BLEU. Raises `RunError` for a loss that is not finite.
     """
     stream = BatchStream(
         lessons.examples,
@@ -94,6 +93,8 @@ def fit(
     callbacks: list[Any] = [watch, LastStepCounts()]
     if console is not None:
         callbacks.append(ProgressBar(title, METRIC, console))
+    if on_evaluation is not None:
+        callbacks.append(Reporter(METRIC, on_evaluation))
     if training.patience is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
     trainer = TranslationTrainer(

@@ -11,6 +11,8 @@ from distiller.record import FILE, Cost, ModelFacts, SeedResult, versions, write
 from distiller.translation.config import TranslationRun
 
 FORMAT = 1
+METRIC = "bleu"
+"""The score that chooses the best checkpoint, and is compared."""
 PACKAGES = ("sentencepiece", "sacrebleu", "ctranslate2")
 
 
@@ -60,7 +62,7 @@ class TranslationRecord(Config):
     """The same student trained on gold pairs alone."""
     student: ModelFacts
     seeds: list[SeedResult]
-    metric: str = "bleu"
+    metric: str = METRIC
     score: float
     """Mean development BLEU of the distilled student."""
     distillation_ratio: float | None

@@ -19,15 +19,16 @@ from distiller.errors import ConfigError
 from distiller.models.cost import megabytes
 from distiller.models.load import weights_fingerprint
 from distiller.record import Cost, ModelFacts, SeedResult, git_revision, now, ratio, spreads, write_json
+from distiller.training.callbacks import OnEvaluation
 from distiller.training.device import describe_machine, peak_memory_megabytes
 from distiller.training.output_folder import SEEDS, STUDENT, claim, finished, publish, writing
 from distiller.training.shared_work import folder_megabytes
 from distiller.training.teacher_cache import TeacherCache
 from distiller.translation.config import TranslationRun, load_translation
 from distiller.translation.efficiency import efficiency
-from distiller.translation.fit import METRIC, Fit, fit
+from distiller.translation.fit import Fit, fit
 from distiller.translation.model import TranslationModel, parameter_count
-from distiller.translation.record import TextFacts, TranslationRecord, all_versions, load_translation_record
+from distiller.translation.record import METRIC, TextFacts, TranslationRecord, all_versions, load_translation_record
 from distiller.translation.scores import Scores
 from distiller.translation.setup import Setup, gold_training, prepare
 from distiller.translation.students import build_student, load_translator, save_translator
@@ -37,12 +38,19 @@ RESULT = "result.json"
 
 
 def distil_translator(
-    run: TranslationRun, *, resume: bool = False, overwrite: bool = False, console: Console | None = None
+    run: TranslationRun,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    console: Console | None = None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> TranslationRecord:
     """Carry out `run` and write its output folder: `student/`, `run.yaml` and, last of all, `record.json`.
 
     With `resume`, what an interrupted run finished is kept and its newest checkpoint continued; a finished run
-    returns its Record. `overwrite` replaces an earlier output. `console` shows progress. Raises `DistillerError`.
+    returns its Record. `overwrite` replaces an earlier output. `console` shows progress. `on_evaluation` hears of every
+    development BLEU of the first seed, with the optimisation step; what it raises ends the run. Raises
+    `DistillerError`.
     """
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -58,7 +66,10 @@ def distil_translator(
     with writing(folder):
         setup = prepare(run, console)
         baseline = [_baseline(setup, seed) for seed in run.seeds] if run.baseline else []
-        trained = [_train_seed(setup, seed, folder / SEEDS / str(seed), resume) for seed in run.seeds]
+        trained = [
+            _train_seed(setup, seed, folder / SEEDS / str(seed), resume, on_evaluation if position == 0 else None)
+            for position, seed in enumerate(run.seeds)
+        ]
         return _finish(setup, folder, baseline, trained, started)
 
 
@@ -92,7 +103,7 @@ def _baseline(setup: Setup, seed: int) -> Trained:
     return _scored(setup, load_translator(folder)[0], folder, done)
 
 
-def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
+def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None) -> Trained:
     """Train one student; `folder/student` and, last, `folder/result.json` are the outcome."""
     if resume and (folder / RESULT).is_file():
         stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
@@ -111,6 +122,7 @@ def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool) -> Trained:
         teacher_cache=TeacherCache(setup.teacher_cache) if setup.teacher_cache else None,
         console=setup.console,
         resume=resume,
+        on_evaluation=on_evaluation,
     )
     save_translator(student, setup.vocabulary, folder / STUDENT)
     trained = _scored(setup, student, folder / STUDENT, done)

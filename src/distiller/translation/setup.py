@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from rich.console import Console
 
@@ -17,9 +18,10 @@ from distiller.translation.batches import Examples
 from distiller.translation.config import Optimisation, Shape, TranslationObjective, TranslationRun
 from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, text_fingerprint
 from distiller.translation.fit import Fit, Lessons, fit
-from distiller.translation.model import TranslationModel, build_model
+from distiller.translation.model import END, TranslationModel, build_model, translation_config
+from distiller.translation.objective import Objective, anatomies
 from distiller.translation.pseudo_labels import Labelled, job_facts, pseudo_label, read_labels, training_pairs
-from distiller.translation.students import load_translator, save_translator
+from distiller.translation.students import copy_layers, load_translator, save_translator
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.translate import evaluate
 from distiller.translation.vocabulary import SharedVocabulary, check_fit, load_vocabulary, train_vocabulary
@@ -76,6 +78,24 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
     notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
     notes += [why_not] if why_not else []
     return Setup(run, store, splits, vocabulary, teacher, lessons, len(sources), kept, notes, console)
+
+
+def check(run: TranslationRun) -> None:
+    """Read the text of `run`, and put models of its sizes and its objective together, without weights.
+
+    Raises the `DistillerError` that the run would end with; trains nothing.
+    """
+    read_corpus(run.corpus)
+    teacher = load_translator(run.teacher.model)[0] if run.teacher.model else _outline(run.teacher.shape)
+    student = _outline(run.student.shape)
+    if run.student.init == "teacher":
+        copy_layers(student, teacher, pick=run.student.pick)
+    Objective(run.objective, student=anatomies(student), teacher=anatomies(teacher))
+
+
+def _outline(shape: Shape) -> TranslationModel:
+    with torch.device("meta"):
+        return TranslationModel(translation_config(shape, vocabulary=END + 2))
 
 
 def shared_vocabulary(
