@@ -37,7 +37,9 @@ class Candidates:
 
     def run(self, point: Point, output: str) -> Run:
         """The run that a point stands for, writing into `output`. Raises `ConfigError`."""
-        return self.space.run(self.cell, point).model_copy(update={"output": output})
+        made = self.space.run(self.cell, point)
+        assert isinstance(made, Run)  # the base of the space is one
+        return made.model_copy(update={"output": output})
 
 
 def candidates_of(run: Run, source: str = CANONICAL_SPACE, *, kind: str = "classification") -> Candidates:
