@@ -11,6 +11,7 @@ About 300 core-minutes with the defaults, by arithmetic: it has not been run who
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ def chosen(given: argparse.Namespace) -> list[tuple[str, str]]:
     return [(s, m) for m in every for s in given.students if given.methods or s == "slim-1x1" or m in MAIN]
 
 
-def run_file(student: str, method: str, given: argparse.Namespace) -> dict[str, Any]:
+def run_file(student: str, method: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """One cell as a translation run. Every student takes the same number of steps, however much text it sees."""
     change = methods()[method]
     data, layers = Path(given.data), STUDENTS[student]
@@ -92,14 +93,14 @@ def run_file(student: str, method: str, given: argparse.Namespace) -> dict[str, 
         "evaluation": {"beam": 4, "max_length": 80},
         "baseline": False,
         "efficiency": method in ("baseline", "hybrid"),
-        "seeds": given.seeds,
-        "output": str(output(given.out, student, method)),
+        "seeds": [seed],
+        "output": str(output(given.out, student, method) / str(seed)),
         "cache": str(Path(given.out) / "cache"),
     }
 
 
 def output(out: str, student: str, method: str) -> Path:
-    """The output folder of a cell."""
+    """The folder of a cell, with an output folder for each seed."""
     return Path(out) / student / method
 
 
@@ -126,8 +127,8 @@ def table(given: argparse.Namespace) -> None:
     """Markdown: test BLEU of every cell that is there, mean ± standard deviation over seeds."""
     print("| method | " + " | ".join(given.students) + " |\n|---" + "|---:" * len(given.students) + "|")
     rows = given.methods or list(methods())
-    found = {(s, m): _record(output(given.out, s, m)) for s in given.students for m in rows}
-    known = [record for record in found.values() if record is not None]
+    found = {(s, m): _records(output(given.out, s, m)) for s in given.students for m in rows}
+    known = [record for records in found.values() for record in records]
     if known:
         print("| teacher | " + " | ".join(f"{known[0].teacher.scores['test_bleu']:.1f}" for _ in given.students) + " |")
     for method in rows:
@@ -138,15 +139,14 @@ def table(given: argparse.Namespace) -> None:
             print(f"\n{record.run.output} {row.model} {row.compute}: BLEU {row.bleu:.1f}, {row.parameters:,}, {speed}")
 
 
-def _record(folder: Path) -> TranslationRecord | None:
-    return load_translation_record(folder) if (folder / "record.json").is_file() else None
+def _records(folder: Path) -> list[TranslationRecord]:
+    return [load_translation_record(file) for file in sorted(folder.glob("*/record.json"))]
 
 
-def _score(record: TranslationRecord | None) -> str:
-    if record is None:
-        return "–"
-    mean = f"{record.student.scores['test_bleu']:.1f}"
-    return f"{mean} ± {record.student.spread['test_bleu'].std:.1f}" if record.student.spread else mean
+def _score(records: list[TranslationRecord]) -> str:
+    scores = [record.student.scores["test_bleu"] for record in records]
+    spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
+    return f"{statistics.fmean(scores):.1f}{spread}" if scores else "–"
 
 
 def main() -> None:
@@ -167,7 +167,11 @@ def main() -> None:
     elif given.what == "table":
         table(given)
     else:
-        runs = {f"{student}.{method}": run_file(student, method, given) for student, method in chosen(given)}
+        runs = {
+            f"{student}.{method}.{seed}": run_file(student, method, seed, given)
+            for seed in given.seeds
+            for student, method in chosen(given)
+        }
         folder = Path(given.out) / "runs"
         with ThreadPoolExecutor(given.workers) as pool:  # what all share is made by one, and the others wait for it
             list(pool.map(lambda item: carry_out(*item, folder), runs.items()))

@@ -74,7 +74,7 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
             gold.source + vocabulary.encode(sources), gold.target + vocabulary.encode(targets), gold=len(gold)
         )
         lessons = replace(lessons, examples=examples, gold_ratio=run.sequence.gold_ratio)
-    kept, why_not = teacher_states(store, teacher, lessons.examples, run)
+    kept, why_not = teacher_states(store, teacher, lessons.examples, run, console)
     notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
     notes += [why_not] if why_not else []
     return Setup(run, store, splits, vocabulary, teacher, lessons, len(sources), kept, notes, console)

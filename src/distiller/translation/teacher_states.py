@@ -5,11 +5,13 @@ each step, makes of them the whole distribution at any temperature. Nothing is a
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 
 from distiller.models.load import weights_fingerprint
@@ -26,7 +28,11 @@ from distiller.translation.objective import Listener
 
 
 def teacher_states(
-    store: Store, teacher: TranslationModel, examples: Examples, run: TranslationRun
+    store: Store,
+    teacher: TranslationModel,
+    examples: Examples,
+    run: TranslationRun,
+    console: Console | None = None,
 ) -> tuple[Path | None, str | None]:
     """The folder of the teacher's states on `examples`, computed if it is not there yet.
 
@@ -65,7 +71,9 @@ def teacher_states(
             with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
                 return Signals(listen(batch).logits, {}, {}, batch["output_mask"])
 
-        batches = _batches(examples, training.batch_tokens, torch.device(device))
+        groups = by_length(np.arange(len(examples)), examples.lengths, training.batch_tokens)
+        watched = track(groups, "ask the teacher once", console=console, transient=True, disable=console is None)
+        batches = _batches(examples, watched, torch.device(device))
         build_teacher_cache(folder, states, batches, [len(target) for target in examples.target], [])
 
     return store.get("teacher-states", facts, make), None
@@ -80,8 +88,8 @@ def _readings(examples: Examples, run: TranslationRun) -> float:
     return epochs * len(run.seeds)
 
 
-def _batches(examples: Examples, batch_tokens: int, device: torch.device) -> Iterator[dict[str, Tensor]]:
-    for rows in by_length(np.arange(len(examples)), examples.lengths, batch_tokens):
+def _batches(examples: Examples, groups: Iterable[np.ndarray], device: torch.device) -> Iterator[dict[str, Tensor]]:
+    for rows in groups:
         features = [{"id": int(n), "source": examples.source[n], "target": examples.target[n]} for n in rows]
         yield {name: value.to(device) for name, value in collate(features).items()}
 
