@@ -10,15 +10,17 @@ import typer
 import yaml
 
 from distiller.cli import pseudo_label, translate
+from distiller.cli.recipes import load
 from distiller.config import to_yaml
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError, OutputError
 from distiller.recipes import translation_texts
-from distiller.translation.config import TranslationRun, load_translation, parse_translation
+from distiller.translation.config import TranslationRun, Vocabulary, load_translation, parse_translation
 from distiller.translation.corpus import Pairs
+from distiller.translation.model import parameter_count
 from distiller.translation.record import TranslationRecord, load_translation_record
 from distiller.translation.run import distil_translator
 from distiller.translation.students import load_translator
-from translation.tiny import SHAPE, pace, sentences, tiny_run, write_pairs
+from translation.tiny import SHAPE, model, pace, sentences, tiny_run, write_pairs
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,31 @@ def test_commands(
     assert found["scores"] == pytest.approx(record.student.scores)
     call("pseudo-label", student, dev.source, "-o", tmp_path / "labels", "--beam", "2", "--n-best", "2", "-q")
     assert "40 sentences" in capsys.readouterr().out
+
+
+def test_a_run_is_checked_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wish = tiny_run(tmp_path, corpus=tiny_run(tmp_path).corpus.model_dump(mode="json") | {"fraction": 0.5})
+    file = tmp_path / "run.yaml"
+    file.write_text(to_yaml(wish), encoding="utf-8")
+    call("translate", "check", file, "vocabulary.size=200")
+    out, said = capsys.readouterr()
+    assert parse_translation(yaml.safe_load(out)) == wish.model_copy(update={"vocabulary": Vocabulary(size=200)})
+    assert "260 training pairs, 40 development pairs; the student sees 130" in said
+    teacher, student = (model(200, encoder_layers=layers) for layers in (2, 1))
+    assert f"teacher {parameter_count(teacher):,} parameters, student {parameter_count(student):,}: " in said
+    assert not Path(wish.output).exists()
+    with pytest.raises(ConfigError, match="does not divide"):
+        call(
+            "translate",
+            "check",
+            file,
+            "student.init=teacher",
+            "teacher.shape.encoder_layers=3",
+            "student.shape.encoder_layers=2",
+        )
+    with pytest.raises(ConfigError, match="is a translation run") as caught:
+        load(str(file), [])
+    assert "distiller translate run" in str(caught.value.hint)
 
 
 def test_a_named_vocabulary_must_be_the_teachers(done: tuple[TranslationRun, TranslationRecord]) -> None:

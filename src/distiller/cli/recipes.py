@@ -48,7 +48,7 @@ def init(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write `{output}`: {error.strerror}", hint="choose another place with -o") from None
-    command = "study run" if study else "translate run" if translation else "check"
+    command = "study run" if study else "translate check" if translation else "check"
     typer.echo(f"wrote {output}; next: distiller {command} {output}", err=True)
 
 
@@ -56,12 +56,12 @@ def load(source: str, overrides: list[str]) -> "Run":
     """The run in the file `source`, or of the recipe with that name."""
     import yaml
 
-    from distiller.config import load_run, parse_run
+    from distiller.config import parse_run, read_yaml
 
     is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
-    if not is_name:
-        return load_run(source, overrides)
-    text = recipe_text(source)
-    if source.startswith(STUDY):
+    if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
-    return parse_run(yaml.safe_load(text), overrides, where=f"recipe {source}")
+    data = yaml.safe_load(recipe_text(source)) if is_name else read_yaml(source)
+    if "corpus" in data and "task" not in data:
+        raise ConfigError(f"`{source}` is a translation run", hint=f"distiller translate run {source}, or check")
+    return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)

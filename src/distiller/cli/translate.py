@@ -48,6 +48,33 @@ def run(
         print_record(record)
 
 
+@commands.command("check")
+def check(
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A translation run file, or the name of a recipe.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+) -> None:
+    """Print the fully resolved run on stdout, and its text and models on stderr; trains nothing.
+
+    Example:
+
+        distiller translate check nmt-hybrid corpus.train.source=train.de corpus.train.target=train.en
+    """
+    from distiller.config import to_yaml
+    from distiller.translation.model import parameter_count
+    from distiller.translation.setup import check
+
+    run = load(source, overrides or [])
+    outline = check(run)
+    typer.echo(to_yaml(run), nl=False)
+    splits = outline.splits
+    counts = {"training": splits.train, "development": splits.dev, "test": splits.test}
+    text = ", ".join(f"{len(pairs):,} {name} pairs" for name, pairs in counts.items() if pairs is not None)
+    seen = f"; the student sees {len(splits.seen):,}" if len(splits.seen) < len(splits.train) else ""
+    teacher, student = parameter_count(outline.teacher), parameter_count(outline.student)
+    typer.echo(text + seen, err=True)
+    typer.echo(f"teacher {teacher:,} parameters, student {student:,}: {teacher / student:.1f} times fewer", err=True)
+
+
 @commands.command("table")
 def table(
     runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Output folders of translation runs.")],

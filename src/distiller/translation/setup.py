@@ -18,7 +18,7 @@ from distiller.translation.batches import Examples
 from distiller.translation.config import Optimisation, Shape, TranslationObjective, TranslationRun
 from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, text_fingerprint
 from distiller.translation.fit import Fit, Lessons, fit
-from distiller.translation.model import END, TranslationModel, build_model, translation_config
+from distiller.translation.model import TranslationModel, build_model, translation_config
 from distiller.translation.objective import Objective, anatomies
 from distiller.translation.pseudo_labels import Labelled, job_facts, pseudo_label, read_labels, training_pairs
 from distiller.translation.students import copy_layers, load_translator, save_translator
@@ -80,22 +80,35 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
     return Setup(run, store, splits, vocabulary, teacher, lessons, len(sources), kept, notes, console)
 
 
-def check(run: TranslationRun) -> None:
-    """Read the text of `run`, and put models of its sizes and its objective together, without weights.
+@dataclass(frozen=True)
+class Outline:
+    """A run before it starts: its text, and models of its sizes, perhaps without weights."""
 
-    Raises the `DistillerError` that the run would end with; trains nothing.
+    splits: Splits
+    teacher: TranslationModel
+    student: TranslationModel
+
+
+def check(run: TranslationRun) -> Outline:
+    """Read the text of `run`, and put its models and its objective together; trains nothing.
+
+    Raises the `DistillerError` that the run would end with, but for what only its vocabulary can tell.
     """
-    read_corpus(run.corpus)
-    teacher = load_translator(run.teacher.model)[0] if run.teacher.model else _outline(run.teacher.shape)
-    student = _outline(run.student.shape)
+    splits = read_corpus(run.corpus)
+    loaded = load_translator(run.teacher.model) if run.teacher.model else None
+    named = load_vocabulary(run.vocabulary.model) if run.vocabulary.model else None
+    pieces = len(named) if named else len(loaded[1]) if loaded else run.vocabulary.size
+    teacher = loaded[0] if loaded else _without_weights(run.teacher.shape, pieces)
+    student = _without_weights(run.student.shape, pieces)
     if run.student.init == "teacher":
         copy_layers(student, teacher, pick=run.student.pick)
     Objective(run.objective, student=anatomies(student), teacher=anatomies(teacher))
+    return Outline(splits, teacher, student)
 
 
-def _outline(shape: Shape) -> TranslationModel:
+def _without_weights(shape: Shape, pieces: int) -> TranslationModel:
     with torch.device("meta"):
-        return TranslationModel(translation_config(shape, vocabulary=END + 2))
+        return TranslationModel(translation_config(shape, vocabulary=pieces))
 
 
 def shared_vocabulary(
