@@ -73,6 +73,7 @@ def test_a_killed_engine_takes_its_workers_along_and_is_resumed(
     file.write_text(yaml.safe_dump(study.model_dump(mode="json")), encoding="utf-8")
     with subprocess.Popen([sys.executable, "-c", ENGINE, str(file), "study.fakes:stuck"]) as engine:
         until(lambda: bool(logged(study)) and any(epochs == "2" for epochs, _ in logged(study, "began")))
+        until(lambda: len(load_trials(study.place).frame) > 0)  # what ran is stored a moment after it says so
         with pytest.raises(OutputError, match="is being worked on"):
             run_study(study, resume=True, check=False)
         os.kill(engine.pid, signal.SIGKILL)

@@ -61,7 +61,7 @@ def read_experience(source: str | Path) -> Experience:
     """The experience in a table of trials, a study's folder or storage, or the authors' table of arXiv:2109.11105.
 
     What is known of the tasks lies beside a table, in `NAME.tasks.json`. Raises `DistillerError`, among them
-    `DataError` for a source without a finished trial.
+    `DataError` for a source without a finished trial, or with trials of translation models.
     """
     path = Path(source)
     if (path.suffix in (".csv", ".parquet") and "://" not in str(source)) or is_authors(path):
@@ -72,6 +72,8 @@ def read_experience(source: str | Path) -> Experience:
     else:
         trials, tasks = load_trials(source), {}
     found = Experience(trials, tasks)
+    if (trials.frame["metric"] == METRIC).any():
+        raise DataError(f"`{source}` has trials of translation models", hint="advice knows those of encoders only")
     if found.complete.empty:
         raise DataError(
             f"`{source}` has no finished trial with a distillation ratio", hint="`distiller study run` makes some"
@@ -188,10 +190,7 @@ def _source(source: str | Path) -> Experience:
         raise DataError(
             f"`{source}` is neither a Record nor trials", hint="name a record.json, a run's folder, a study"
         )
-    found = read_experience(source)
-    if (found.trials.frame["metric"] == METRIC).any():
-        raise DataError(f"`{source}` has trials of translation models", hint="advice knows those of encoders only")
-    return found
+    return read_experience(source)
 
 
 def _row(number: int, record: Record) -> dict[str, Any]:
