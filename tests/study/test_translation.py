@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from distiller.autodistiller.experience import add
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, DistillerError, ModelError
 from distiller.study.cells import cells_of
 from distiller.study.check import check_runs
 from distiller.study.config import Study, load_study, parse_study
@@ -21,6 +21,8 @@ from translation.tiny import SHAPE, tiny_run
 TEMPERATURES = {
     str(number): {"word_kd": 1.0, "prediction": {"name": "kl", "options": {"temperature": number}}} for number in (1, 2)
 }
+
+COPY = {"init": "teacher"}
 
 
 def study(folder: Path, base: dict[str, Any] | None = None, **fields: Any) -> Study:
@@ -100,12 +102,12 @@ def test_parts_are_called_after_corpus_and_architecture(tmp_path: Path) -> None:
         ({}, {"a": {"word_kd": 1, "prediction": {"name": "kl", "options": {"heat": 2}}}}, ConfigError, "heat"),
         ({}, {"a": {"intermediate": [{"loss": "attention_mse"}]}}, ConfigError, "attention scores"),
         ({"corpus": {"train": {"source": "no.tsv"}}}, {"a": {"nll": 1}}, DataError, "no.tsv"),
-        ({"student": {"shape": SHAPE | {"encoder_layers": 3}, "init": "teacher"}}, {"a": {"nll": 1}}, ConfigError, "3"),
-        ({"student": {"shape": SHAPE | {"width": 16}, "init": "teacher"}}, {"a": {"nll": 1}}, Exception, "d_model"),
+        ({"student": COPY | {"shape": SHAPE | {"encoder_layers": 3}}}, {"a": {"nll": 1}}, ConfigError, "not divide 1"),
+        ({"student": COPY | {"shape": SHAPE | {"width": 16}}}, {"a": {"nll": 1}}, ModelError, "d_model is 16"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_first_trial(
-    tmp_path: Path, base: dict[str, Any], levels: dict[str, Any], error: type[Exception], message: str
+    tmp_path: Path, base: dict[str, Any], levels: dict[str, Any], error: type[DistillerError], message: str
 ) -> None:
     wanted = study(tmp_path, base=base, space={"objective": {"name": "objective", "levels": levels}})
     with pytest.raises(error, match=message):

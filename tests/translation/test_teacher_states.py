@@ -16,6 +16,7 @@ from distiller.translation.config import TranslationObjective, TranslationRun, p
 from distiller.translation.model import END, TranslationModel
 from distiller.translation.objective import Listener, Objective, anatomies
 from distiller.translation.run import distil_translator
+from distiller.translation.setup import prepare
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.trainer import TranslationTrainer
 from translation.tiny import model, tiny_run
@@ -127,3 +128,21 @@ def test_hidden_layers_are_not_in_it(tmp_path: Path) -> None:
             warmup=1,
             args=TrainingArguments(output_dir=str(tmp_path / "out")),
         )
+
+
+def test_pairs_that_are_never_drawn_are_not_asked_about(tmp_path: Path) -> None:
+    """Pseudo-labels alone: the gold pairs are neither learnt from nor kept, and do not count as read."""
+    fields: dict[str, Any] = {"baseline": False, "efficiency": False}
+    wish = tiny_run(tmp_path, objective=WORDS, sequence={"gold_ratio": 0.0}, **fields)
+    made = prepare(wish, None)
+    assert made.teacher_cache is not None
+    kept = TeacherCache(made.teacher_cache)
+    assert made.lessons.examples.gold == 0
+    assert len(made.lessons.examples) == len(kept.offsets) - 1 == made.pseudo > 0
+
+
+def test_examples_of_a_mixture_are_counted_as_often_as_they_are_drawn() -> None:
+    text = examples()
+    stream = BatchStream(text, batch_tokens=60, seed=0, gold_ratio=0.5)
+    assert len(text) == 50
+    assert stream.examples_per_batch * stream.per_epoch == pytest.approx(30)  # the larger side

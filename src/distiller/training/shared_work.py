@@ -116,9 +116,8 @@ def teacher_outputs(
         return None, "teacher outputs were not cached: attention maps are computed in every step"
     shape: Any = teacher.model.config
     size = 4 * (sum(split.lengths) * shape.hidden_size * len(teacher.hidden_layers) + len(split) * shape.num_labels)
-    room = room_for_outputs(store, training.cache_gb)
-    if training.cache_teacher == "auto" and size > room:
-        return None, f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"
+    if training.cache_teacher == "auto" and (why_not := no_room(store, size, training.cache_gb)):
+        return None, why_not
     facts = _outputs_of(teacher) | {"data": split.fingerprint, "layers": teacher.hidden_layers}
     same = facts.keys() - {"layers"}
 
@@ -137,22 +136,32 @@ def augmented_outputs(store: Store, teacher: FrozenTeacher, training: config.Tra
     if training.cache_teacher == "never" or teacher.attention_layers:
         return None
     path = store.root / "augmented-outputs.sqlite"
-    return OutputCache(
-        path, round(room_for_outputs(store, training.cache_gb)), _outputs_of(teacher), teacher.hidden_layers
-    )
+    return OutputCache(path, round(_room(store, training.cache_gb)), _outputs_of(teacher), teacher.hidden_layers)
 
 
-def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
+def what_decides_outputs(teacher: PreTrainedModel, precision: Precision, device: str) -> dict[str, Any]:
     """What decides, beside the text, what a teacher says."""
     return {
-        "teacher": weights_fingerprint(teacher.model),
-        "precision": teacher.precision,
-        "device": teacher.device.type,
+        "teacher": weights_fingerprint(teacher),
+        "precision": precision,
+        "device": device,
         "torch": torch.__version__,
     }
 
 
-def room_for_outputs(store: Store, gigabytes: float) -> float:
+def no_room(store: Store, size: float, gigabytes: float) -> str | None:
+    """Why outputs of `size` bytes are not kept, in words; `None` where they fit into `gigabytes` and the disk."""
+    room = _room(store, gigabytes)
+    if size <= room:
+        return None
+    return f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"
+
+
+def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
+    return what_decides_outputs(teacher.model, teacher.precision, teacher.device.type)
+
+
+def _room(store: Store, gigabytes: float) -> float:
     """Bytes that the outputs of a teacher may take: `gigabytes`, or what the disk has."""
     return min(gigabytes * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
 

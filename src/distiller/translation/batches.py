@@ -66,6 +66,7 @@ class BatchStream:
         self._starts = [0]  # first batch of each epoch that has been planned
         self._epoch: tuple[int, list[np.ndarray]] = (0, self._plan(0))
         self.per_epoch = len(self._epoch[1])
+        self.examples_per_batch = sum(map(len, self._epoch[1])) / self.per_epoch
         self.count = batches or max(1, math.ceil(epochs * self.per_epoch))
 
     def __len__(self) -> int:

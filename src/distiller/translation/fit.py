@@ -120,7 +120,7 @@ def fit(
             if isinstance(callback, ProgressBar):
                 callback.close()
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    return _outcome(trainer, watch, len(lessons.examples) / stream.per_epoch * training.accumulate)
+    return _outcome(trainer, watch, stream.examples_per_batch * training.accumulate)
 
 
 def _outcome(trainer: TranslationTrainer, watch: Stopwatch, examples_per_step: float) -> Fit:

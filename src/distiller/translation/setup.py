@@ -69,7 +69,8 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
     sources, targets = pseudo_pairs(run, splits, vocabulary, teacher, store, console)
     lessons = lessons_of(vocabulary, splits.seen, splits.dev, run)
     if run.sequence is not None:
-        gold = lessons.examples
+        drawn = run.sequence.gold_ratio > 0 or not sources
+        gold = lessons.examples if drawn else Examples([], [], gold=0)
         examples = Examples(
             gold.source + vocabulary.encode(sources), gold.target + vocabulary.encode(targets), gold=len(gold)
         )

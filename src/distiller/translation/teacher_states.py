@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from distiller.models.load import weights_fingerprint
 from distiller.models.signals import Signals, frozen_teacher
 from distiller.training.device import accelerator, choose_precision
-from distiller.training.shared_work import room_for_outputs
+from distiller.training.shared_work import no_room, what_decides_outputs
 from distiller.training.store import Store
 from distiller.training.teacher import AUTOCAST
 from distiller.training.teacher_cache import build_teacher_cache
@@ -49,18 +48,11 @@ def teacher_states(
         if _readings(examples, run) <= 1:
             return None, None
         size = 4 * sum(map(len, examples.target)) * teacher.config.d_model
-        room = room_for_outputs(store, training.cache_gb)
-        if size > room:
-            return None, f"teacher outputs were not cached: {size / 1e9:.1f} GB do not fit into {room / 1e9:.1f} GB"
+        if why_not := no_room(store, size, training.cache_gb):
+            return None, why_not
     device = accelerator()
     precision = choose_precision(training.precision, device)
-    facts = {
-        "teacher": weights_fingerprint(teacher),
-        "examples": _fingerprint(examples),
-        "precision": precision,
-        "device": device,
-        "torch": torch.__version__,
-    }
+    facts = what_decides_outputs(teacher, precision, device) | {"examples": _fingerprint(examples)}
 
     def make(folder: Path) -> None:
         nn.Module.to(frozen_teacher(teacher), torch.device(device))
