@@ -2,7 +2,9 @@
 
     python benchmarks/translation_results.py run --data ../shared/data/de-en/multi30k --out outputs/translation
     python benchmarks/translation_results.py table --out outputs/translation
+    python benchmarks/translation_results.py speed --out outputs/translation --cells slim-1x1.triple-init
 
+`speed` measures the students of finished cells again, beside their teacher, on a machine that does nothing else.
 Each cell is one translation run in a process of one thread. Run files, logs and Records stay in `--out`, so the
 command can be repeated after an interruption. The vocabulary, the teacher and its translations are made once.
 With `--scale 0.4` the teacher took 27 core-minutes and the 22 cells 170 in all, some of them beside other work, on a
@@ -18,10 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from distiller.translation.config import load_translation
+from distiller.translation.efficiency import efficiency
 from distiller.translation.record import TranslationRecord, load_translation_record
+from distiller.translation.setup import prepare
+from distiller.translation.students import load_translator
 
 SIZES = {"width": 128, "ffn": 512, "heads": 4}
 """One width for all, as layer-sampled initialisation and the cosine ask for; the slides' wide students share it too."""
@@ -92,7 +98,7 @@ def run_file(student: str, method: str, seed: int, given: argparse.Namespace) ->
         "training": training(3000, 3e-3),
         "evaluation": {"beam": 4, "max_length": 80},
         "baseline": False,
-        "efficiency": method in ("baseline", "hybrid"),
+        "efficiency": False,
         "seeds": [seed],
         "output": str(output(given.out, student, method) / str(seed)),
         "cache": str(Path(given.out) / "cache"),
@@ -133,10 +139,21 @@ def table(given: argparse.Namespace) -> None:
         print("| teacher | " + " | ".join(f"{known[0].teacher.scores['test_bleu']:.1f}" for _ in given.students) + " |")
     for method in rows:
         print(f"| {method} | " + " | ".join(_score(found[student, method]) for student in given.students) + " |")
-    for record in known:
-        for row in record.efficiency:
-            speed = f"{row.megabytes:.1f} MB, {row.sentences_per_second:.0f} sentences/s"
-            print(f"\n{record.run.output} {row.model} {row.compute}: BLEU {row.bleu:.1f}, {row.parameters:,}, {speed}")
+
+
+def speed(given: argparse.Namespace) -> None:
+    """Markdown: size and speed of the teacher and of seed 0's students of `--cells`, in fp32 and int8."""
+    torch.set_num_threads(1)
+    folders = {name: output(given.out, *pair) / "0" for name, pair in zip(given.cells, chosen(given), strict=True)}
+    run = load_translation_record(next(iter(folders.values()))).run
+    setup = prepare(run, None)  # the teacher is found, not trained
+    students = {name: load_translator(folder / "student")[0] for name, folder in folders.items()}
+    assert setup.splits.test is not None
+    print("| model | form | BLEU | parameters | times fewer | MB | sentences/s |\n|---|---|---:|---:|---:|---:|---:|")
+    rows = efficiency({"teacher": setup.teacher} | students, setup.vocabulary, setup.splits.test, run.evaluation)
+    for row in rows:
+        sizes = f"{row.parameters:,} | {row.compression:.1f} | {row.megabytes:.1f} | {row.sentences_per_second:.0f}"
+        print(f"| {row.model} | {row.compute} | {row.bleu:.1f} | {sizes} |")
 
 
 def _records(folder: Path) -> list[TranslationRecord]:
@@ -151,7 +168,7 @@ def _score(records: list[TranslationRecord]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table", "cell"])
+    parser.add_argument("what", choices=["run", "table", "speed", "cell"])
     parser.add_argument("--data", default="../shared/data/de-en/multi30k")
     parser.add_argument("--out", default="outputs/translation")
     parser.add_argument("--workers", type=int, default=2)
@@ -166,6 +183,8 @@ def main() -> None:
         cell(given.file)
     elif given.what == "table":
         table(given)
+    elif given.what == "speed":
+        speed(given)
     else:
         runs = {
             f"{student}.{method}.{seed}": run_file(student, method, seed, given)
