@@ -29,6 +29,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.config import Objective, Student, Task
 from distiller.models.load import load_model, load_tokenizer
 from distiller.models.students import build_student
@@ -38,7 +39,6 @@ from distiller.tasks.tokens import encode_split
 from distiller.training.batching import Batch
 from distiller.training.device import describe_machine, peak_memory_megabytes
 from distiller.training.evaluate import predict_logits
-from distiller.training.teacher_cache import TeacherCache, build_teacher_cache
 from distiller.training.trainer import DistillationTrainer
 
 T = 2.0

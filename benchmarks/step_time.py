@@ -30,12 +30,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
 
 from distiller import __version__
+from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.config import Objective, Student
 from distiller.models.students import build_student
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.training.batching import Batch, LengthBucketSampler
 from distiller.training.device import describe_machine
-from distiller.training.teacher_cache import TeacherCache, build_teacher_cache
 from distiller.training.trainer import DistillationTrainer
 
 MINILM = Path(__file__).parents[2] / "shared" / "models" / "minilm-l6-h384"

@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from step_time import timed
 from transformers import TrainingArguments
 
+from distiller.cache.folders import FolderCache
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import parse
 from distiller.training.batching import Batch
 from distiller.training.device import describe_machine
-from distiller.training.store import Store
-from distiller.training.teacher_cache import TeacherCache
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Shape, TranslationObjective, parse_translation
 from distiller.translation.model import END, TranslationModel, build_model
@@ -128,7 +128,7 @@ def main() -> None:
         folder = Path(temporary)
         training = {"batch_tokens": given.batch_tokens, "precision": "fp32"}
         run = parse_translation({"corpus": {"train": {"source": "-"}}, "objective": WORDS, "training": training})
-        kept, _ = teacher_states(Store(folder / "cache"), teacher, pairs, run)
+        kept, _ = teacher_states(FolderCache(folder / "cache"), teacher, pairs, run)
         assert kept is not None
         steps = {
             "by hand": PlainStep(model(given.student, 0), teacher),

@@ -51,6 +51,7 @@ REFERENCE = {
     "augment": ("Augmentation", ["augment/**/*.py"]),
     "models": ("Models", ["models/**/*.py"]),
     "objectives": ("Objectives", ["objectives/**/*.py"]),
+    "cache": ("Caches", ["cache/**/*.py"]),
     "training": ("Training", ["training/**/*.py"]),
     "translation": ("Translation", ["translation/**/*.py"]),
     "study": ("Studies and their analysis", ["study/**/*.py", "analysis/**/*.py", "report/**/*.py"]),

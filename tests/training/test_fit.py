@@ -11,11 +11,11 @@ import torch
 from rich.console import Console
 
 from distiller import config
+from distiller.cache.folders import FolderCache
 from distiller.training.callbacks import ProgressBar, Stopwatch
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, Job, fit, training_arguments
 from distiller.training.shared_work import fine_tune
-from distiller.training.store import Store
 from distiller.training.trainer import DistillationTrainer
 from training.tiny import Examples, job, student, teacher, term, weights_of
 
@@ -183,7 +183,9 @@ def test_fine_tuning_is_done_once_for_the_same_facts(tmp_path: Path) -> None:
     work = Job(made.train, made.dev, made.collate, made.score, made.metric, Saved())
 
     def again(training: config.Training, seed: int = 0) -> Path:
-        return fine_tune(Store(tmp_path), "teachers", student, work, training, seed=seed, title="", console=None).folder
+        return fine_tune(
+            FolderCache(tmp_path), "teachers", student, work, training, seed=seed, title="", console=None
+        ).folder
 
     first = again(TRAINING)
     assert (first / "scores.json").is_file()

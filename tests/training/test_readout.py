@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import BertConfig, BertForQuestionAnswering, BertForTokenClassification
 
+from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.config import Objective
 from distiller.models.signals import SignalReader, Signals
 from distiller.training.batching import count
 from distiller.training.objective import Anatomy, DistillationObjective
 from distiller.training.readout import Kind
-from distiller.training.teacher_cache import TeacherCache, build_teacher_cache
 from distiller.training.trainer import kind_of
 from distiller.training.view import View
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
+from distiller.cache.folders import FolderCache
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import parse
 from distiller.errors import ConfigError
-from distiller.training.store import Store
-from distiller.training.teacher_cache import TeacherCache
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import TranslationObjective, TranslationRun, parse_translation
 from distiller.translation.model import END, TranslationModel
@@ -46,7 +46,7 @@ def run(training: dict[str, Any] | None = None, **fields: Any) -> TranslationRun
 
 def test_every_batch_finds_what_the_teacher_says_of_it(tmp_path: Path) -> None:
     text, frozen = examples(), teacher().eval()
-    folder, why_not = teacher_states(Store(tmp_path), frozen, text, run())
+    folder, why_not = teacher_states(FolderCache(tmp_path), frozen, text, run())
     assert folder is not None
     assert why_not is None
     kept, listen = TeacherCache(folder), Listener(frozen, hidden=False)
@@ -62,7 +62,7 @@ def test_every_batch_finds_what_the_teacher_says_of_it(tmp_path: Path) -> None:
 
 
 def test_it_is_made_once_for_each_teacher_and_text(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderCache(tmp_path)
     first = teacher_states(store, teacher(), examples(), run())
     assert teacher_states(store, teacher(), examples(), run({"batch_tokens": 30, "epochs": 3})) == first
     other = model(V, seed=8, encoder_layers=2, width=16)
@@ -85,7 +85,9 @@ def test_it_is_made_once_for_each_teacher_and_text(tmp_path: Path) -> None:
 def test_where_none_is_kept_it_says_why(
     tmp_path: Path, training: dict[str, Any], objective: dict[str, Any], reason: str | None
 ) -> None:
-    folder, why_not = teacher_states(Store(tmp_path), teacher(), examples(), run(training, objective=WORDS | objective))
+    folder, why_not = teacher_states(
+        FolderCache(tmp_path), teacher(), examples(), run(training, objective=WORDS | objective)
+    )
     assert folder is None
     assert not list(tmp_path.iterdir())
     assert why_not is None if reason is None else reason in str(why_not)
@@ -93,7 +95,7 @@ def test_where_none_is_kept_it_says_why(
 
 def test_always_means_always(tmp_path: Path) -> None:
     wish = run({"cache_teacher": "always", "cache_gb": 1e-6, "max_steps": 1, "batch_tokens": 60})
-    assert teacher_states(Store(tmp_path), teacher(), examples(), wish)[0]
+    assert teacher_states(FolderCache(tmp_path), teacher(), examples(), wish)[0]
 
 
 def test_a_run_learns_the_same_with_and_without(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_run_learns_the_same_with_and_without(tmp_path: Path) -> None:
 
 
 def test_hidden_layers_are_not_in_it(tmp_path: Path) -> None:
-    folder, _ = teacher_states(Store(tmp_path), teacher(), examples(), run())
+    folder, _ = teacher_states(FolderCache(tmp_path), teacher(), examples(), run())
     assert folder is not None
     student, wish = (
         model(V),

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distiller.augment.disk_cache import DiskCache
 from distiller.augment.passage import Edit, Passage
+from distiller.cache.rows import RowCache
 
 FORMAT = 1
 """Raised when the same key may mean another edit."""
@@ -21,10 +21,10 @@ def cache_key(facts: Mapping[str, Any], passage: Passage, drawn_from: str | None
 
 
 class EditCache:
-    """Edits by key in the file `path`, at most about `limit` bytes: see `DiskCache`."""
+    """Edits by key in the file `path`, at most about `limit` bytes: see `RowCache`."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        self.file = DiskCache(path, limit)
+        self.file = RowCache(path, limit)
 
     def open(self) -> None:
         """Make the file if it is not there. Raises `OutputError` where that is not possible."""

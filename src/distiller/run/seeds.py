@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, set_seed
 
+from distiller.cache.augmented_outputs import AugmentedOutputs
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.models.load import weights_fingerprint
 from distiller.record import SeedResult, write_json
 from distiller.run.plan import Stage, stages_of
@@ -21,11 +23,9 @@ from distiller.training.callbacks import OnEvaluation
 from distiller.training.device import accelerator
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
-from distiller.training.output_cache import OutputCache
 from distiller.training.output_folder import STUDENT
 from distiller.training.shared_work import augmented_outputs, fine_tune, folder_megabytes, teacher_outputs
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.teacher_cache import TeacherCache
 
 RESULT = "result.json"
 
@@ -148,7 +148,7 @@ def _trained_from(data: dict[str, Any]) -> Trained:
     return Trained(**{**data, "result": SeedResult.model_validate(data["result"])})
 
 
-def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, OutputCache | None, str | None]:
+def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, AugmentedOutputs | None, str | None]:
     """Where the teacher's outputs on the training set lie, and where those on augmented texts are kept.
 
     By default each is there only if this run compares with them more than once. Where the first is missing, the last

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from distiller import config
 from distiller.augment import Policy, build_policy
+from distiller.cache.folders import FolderCache
 from distiller.config import Run
 from distiller.models.load import has_head_for, load_model, longest_input
 from distiller.models.students import build_student
@@ -23,7 +24,6 @@ from distiller.training.batching import PairedSplit, ViewCollator
 from distiller.training.device import Attention, Precision, accelerator, choose_attention, choose_precision
 from distiller.training.fit import Job
 from distiller.training.shared_work import fine_tune, teacher_scores
-from distiller.training.store import Store
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Setup:
     """What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
 
     plan: Blueprint
-    store: Store
+    store: FolderCache
     teacher: PreTrainedModel
     teacher_scores: dict[str, float]
     splits: Mapping[str, EncodedSplit]
@@ -108,7 +108,7 @@ def encode_splits(plan: Blueprint) -> tuple[Tokens, Tokens]:
 
 def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | None = None) -> Setup:
     """Load the teacher, and fine-tune it if need be."""
-    store = Store(Path(plan.run.cache).expanduser() if plan.run.cache else None)
+    store = FolderCache(Path(plan.run.cache).expanduser() if plan.run.cache else None)
     run = plan.run
     policy = build_policy(run.augmentation, refresh=run.augmentation_refresh, cache=store.root / "augmentation.sqlite")
     policy.prepare()  # what is missing is said before the teacher is trained
@@ -127,7 +127,7 @@ def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | N
 
 
 def _teacher(
-    plan: Blueprint, store: Store, splits: Mapping[str, EncodedSplit], console: Console | None
+    plan: Blueprint, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
 ) -> tuple[PreTrainedModel, dict[str, float]]:
     """The teacher with a head for the task and its development scores, fine-tuned here if it has none."""
     run, data, spec = plan.run, plan.data, plan.run.teacher

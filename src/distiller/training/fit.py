@@ -14,13 +14,13 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from distiller import config
+from distiller.cache.augmented_outputs import AugmentedOutputs
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.errors import MissingPackageError, RunError
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import SortedByLength
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
 from distiller.training.device import accelerator, choose_precision
-from distiller.training.output_cache import OutputCache
-from distiller.training.teacher_cache import TeacherCache
 from distiller.training.trainer import DistillationTrainer
 
 CHECKPOINTS = "checkpoints"
@@ -67,7 +67,7 @@ def fit(
     title: str,
     teacher: PreTrainedModel | None = None,
     teacher_cache: TeacherCache | None = None,
-    augmented_cache: OutputCache | None = None,
+    augmented_cache: AugmentedOutputs | None = None,
     console: Console | None = None,
     resume: bool = False,
     select_best: bool = True,

@@ -12,15 +12,15 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from distiller import config
+from distiller.cache.augmented_outputs import AugmentedOutputs
+from distiller.cache.folders import FolderCache
+from distiller.cache.teacher_outputs import build_teacher_cache
 from distiller.models.load import weights_fingerprint
 from distiller.record import write_json
 from distiller.training.device import Precision
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Job, fit
-from distiller.training.output_cache import OutputCache
-from distiller.training.store import Store
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.teacher_cache import build_teacher_cache
 
 FINE_TUNING = config.Objective(beta1=0.0, gamma1=1.0)
 """Eq. (1) with nothing but the gold labels."""
@@ -36,7 +36,7 @@ class FineTuned:
 
 
 def fine_tune(
-    store: Store,
+    store: FolderCache,
     kind: str,
     build: Callable[[], PreTrainedModel],
     job: Job,
@@ -71,7 +71,7 @@ def fine_tune(
 
 
 def teacher_scores(
-    store: Store,
+    store: FolderCache,
     teacher: PreTrainedModel,
     job: Job,
     collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
@@ -100,7 +100,7 @@ def teacher_scores(
 
 
 def teacher_outputs(
-    store: Store,
+    store: FolderCache,
     teacher: FrozenTeacher,
     split: Any,
     collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
@@ -131,12 +131,12 @@ def teacher_outputs(
     return store.get("teacher-outputs", facts, make, serves=serves), None
 
 
-def augmented_outputs(store: Store, teacher: FrozenTeacher, training: config.Training) -> OutputCache | None:
+def augmented_outputs(store: FolderCache, teacher: FrozenTeacher, training: config.Training) -> AugmentedOutputs | None:
     """Where the teacher's outputs on augmented texts are kept, unless attention maps are asked for."""
     if training.cache_teacher == "never" or teacher.attention_layers:
         return None
     path = store.root / "augmented-outputs.sqlite"
-    return OutputCache(path, round(_room(store, training.cache_gb)), _outputs_of(teacher), teacher.hidden_layers)
+    return AugmentedOutputs(path, round(_room(store, training.cache_gb)), _outputs_of(teacher), teacher.hidden_layers)
 
 
 def what_decides_outputs(teacher: PreTrainedModel, precision: Precision, device: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def what_decides_outputs(teacher: PreTrainedModel, precision: Precision, device:
     }
 
 
-def no_room(store: Store, size: float, gigabytes: float) -> str | None:
+def no_room(store: FolderCache, size: float, gigabytes: float) -> str | None:
     """Why outputs of `size` bytes are not kept, in words; `None` where they fit into `gigabytes` and the disk."""
     room = _room(store, gigabytes)
     if size <= room:
@@ -161,7 +161,7 @@ def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
     return what_decides_outputs(teacher.model, teacher.precision, teacher.device.type)
 
 
-def _room(store: Store, gigabytes: float) -> float:
+def _room(store: FolderCache, gigabytes: float) -> float:
     """Bytes that the outputs of a teacher may take: `gigabytes`, or what the disk has."""
     return min(gigabytes * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
 

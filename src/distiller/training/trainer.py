@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel, Trainer, set_seed
 
 from distiller import config
+from distiller.cache.augmented_outputs import AugmentedOutputs
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.errors import ConfigError, RunError
 from distiller.models.signals import SignalReader, Signals
 from distiller.record import write_json
@@ -25,10 +27,8 @@ from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import COUNTS, Batch, LengthBucketSampler, count, views_of
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import Anatomy, DistillationObjective
-from distiller.training.output_cache import OutputCache
 from distiller.training.readout import Kind
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.teacher_cache import TeacherCache
 from distiller.training.view import Totals, View
 
 PARTS = "objective.safetensors"
@@ -100,7 +100,7 @@ class DistillationTrainer(Trainer):
         teacher: PreTrainedModel | None = None,
         objective: config.Objective | Mapping[str, Any] | None = None,
         teacher_cache: TeacherCache | None = None,
-        augmented_cache: OutputCache | None = None,
+        augmented_cache: AugmentedOutputs | None = None,
         head_learning_rate: float | None = None,
         **kwargs: Any,
     ) -> None:

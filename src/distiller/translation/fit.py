@@ -12,11 +12,11 @@ from rich.console import Console
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.errors import RunError
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
 from distiller.training.device import accelerator, choose_precision
 from distiller.training.fit import CHECKPOINTS, development_scores, newest_checkpoint, repeatable
-from distiller.training.teacher_cache import TeacherCache
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Optimisation, TranslationObjective
 from distiller.translation.model import TranslationModel

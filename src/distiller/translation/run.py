@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from transformers.utils import logging
 
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.errors import ConfigError
 from distiller.models.cost import megabytes
 from distiller.models.load import weights_fingerprint
@@ -23,7 +24,6 @@ from distiller.training.callbacks import OnEvaluation
 from distiller.training.device import describe_machine, peak_memory_megabytes
 from distiller.training.output_folder import SEEDS, STUDENT, claim, finished, publish, writing
 from distiller.training.shared_work import folder_megabytes
-from distiller.training.teacher_cache import TeacherCache
 from distiller.translation.config import TranslationRun, load_translation
 from distiller.translation.efficiency import efficiency
 from distiller.translation.fit import Fit, fit

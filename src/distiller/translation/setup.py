@@ -10,10 +10,10 @@ import torch
 from filelock import FileLock
 from rich.console import Console
 
+from distiller.cache.folders import FolderCache
 from distiller.errors import ModelError
 from distiller.record import write_json
 from distiller.tasks.bad_rows import BadRows
-from distiller.training.store import Store
 from distiller.translation.batches import Examples
 from distiller.translation.config import Optimisation, Shape, TranslationObjective, TranslationRun
 from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, text_fingerprint
@@ -38,7 +38,7 @@ class Setup:
     """What all seeds of a run share."""
 
     run: TranslationRun
-    store: Store
+    store: FolderCache
     splits: Splits
     vocabulary: SharedVocabulary
     teacher: TranslationModel
@@ -59,7 +59,7 @@ class Setup:
 
 def prepare(run: TranslationRun, console: Console | None) -> Setup:
     """Read the text, and make or find the vocabulary, the teacher and its translations. Raises `DistillerError`."""
-    store = Store(Path(run.cache).expanduser() if run.cache else None)
+    store = FolderCache(Path(run.cache).expanduser() if run.cache else None)
     loaded = load_translator(run.teacher.model) if run.teacher.model else None
     splits = read_corpus(run.corpus)
     vocabulary = shared_vocabulary(run, splits, loaded[1] if loaded else None, store)
@@ -113,7 +113,7 @@ def _without_weights(shape: Shape, pieces: int) -> TranslationModel:
 
 
 def shared_vocabulary(
-    run: TranslationRun, splits: Splits, teachers: SharedVocabulary | None, store: Store
+    run: TranslationRun, splits: Splits, teachers: SharedVocabulary | None, store: FolderCache
 ) -> SharedVocabulary:
     """The teacher's vocabulary, the one that the run names, or one trained on both sides of the training pairs.
 
@@ -174,7 +174,7 @@ def lessons_of(vocabulary: SharedVocabulary, train: Pairs, dev: Pairs, run: Tran
 
 
 def trained_teacher(
-    run: TranslationRun, splits: Splits, vocabulary: SharedVocabulary, store: Store, console: Console | None
+    run: TranslationRun, splits: Splits, vocabulary: SharedVocabulary, store: FolderCache, console: Console | None
 ) -> TranslationModel:
     """The teacher that the run describes, trained on all training pairs, or found."""
     wish = run.teacher
@@ -193,7 +193,7 @@ def trained_teacher(
 
 
 def gold_training(
-    store: Store,
+    store: FolderCache,
     shape: Shape,
     training: Optimisation,
     lessons: Lessons,
@@ -239,7 +239,7 @@ def pseudo_pairs(
     splits: Splits,
     vocabulary: SharedVocabulary,
     teacher: TranslationModel,
-    store: Store,
+    store: FolderCache,
     console: Console | None,
 ) -> tuple[list[str], list[str]]:
     """What the teacher makes of the sentences that the student may see and of monolingual text, as pairs."""
@@ -261,7 +261,7 @@ def _labels(
     pairs: Pairs,
     vocabulary: SharedVocabulary,
     teacher: TranslationModel,
-    store: Store,
+    store: FolderCache,
     console: Console | None,
 ) -> list[Labelled]:
     """The teacher's translations of a text: a job that other runs find, and that is continued when it was stopped."""

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from distiller.cache.folders import FolderCache
+from distiller.cache.teacher_outputs import build_teacher_cache
 from distiller.models.signals import Signals, frozen_teacher
 from distiller.training.device import accelerator, choose_precision
 from distiller.training.shared_work import no_room, what_decides_outputs
-from distiller.training.store import Store
 from distiller.training.teacher import AUTOCAST
-from distiller.training.teacher_cache import build_teacher_cache
 from distiller.translation.batches import Examples, by_length, collate
 from distiller.translation.config import TranslationRun
 from distiller.translation.model import TranslationModel
@@ -27,7 +27,7 @@ from distiller.translation.objective import Listener
 
 
 def teacher_states(
-    store: Store,
+    store: FolderCache,
     teacher: TranslationModel,
     examples: Examples,
     run: TranslationRun,

@@ -1,6 +1,6 @@
-"""A folder of things that runs share: fine-tuned teachers, baselines, teacher outputs.
+"""Folders that runs share: fine-tuned teachers, baselines, teacher outputs.
 
-Each thing is found by the facts that decide its content. It is built in a temporary folder and renamed when it is
+Each is found by the facts that decide its content. It is built in a temporary folder and renamed when it is
 whole, so an interrupted build is never taken for a finished one; a lock keeps two processes from building it twice.
 Where the folder has a limit, what was not used for longest makes room for what is new; what a process uses stays.
 """
@@ -25,10 +25,10 @@ FACTS = "facts.json"
 LIMIT = "DISTILLER_CACHE_GB"
 """The environment variable that limits the folder, in 10^9 bytes."""
 USERS = ".users"
-"""Ending of the folder beside a thing in which each process that uses it holds a lock, which ends with the process."""
+"""Ending of the folder beside a cached one in which each process that uses it holds a lock, which ends with it."""
 
 
-def default_store() -> Path:
+def default_folder() -> Path:
     """`$DISTILLER_CACHE`, or `~/.cache/distiller`."""
     return Path(os.environ.get("DISTILLER_CACHE") or Path.home() / ".cache" / "distiller")
 
@@ -53,7 +53,7 @@ def fingerprint(facts: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Thing:
+class CachedFolder:
     """One finished folder of a store."""
 
     path: Path
@@ -63,7 +63,7 @@ class Thing:
     """When it was last asked for, in seconds since 1970."""
 
 
-class Store:
+class FolderCache:
     """Folders by kind and facts below `root`, which together have at most `gigabytes` (10^9 bytes) where possible.
 
     What `get` returns stays until this object is closed or forgotten, or its process ends.
@@ -72,11 +72,11 @@ class Store:
     def __init__(self, root: Path | None = None, *, gigabytes: float | None = None) -> None:
         self._held: dict[Path, FileLock] = {}
         self._process = os.getpid()
-        self.root = root or default_store()
+        self.root = root or default_folder()
         self.gigabytes = gigabytes if gigabytes is not None else default_limit()
 
     def path(self, kind: str, facts: Mapping[str, Any]) -> Path:
-        """Where the thing with these facts is, or would be."""
+        """Where the folder with these facts is, or would be."""
         return self.root / kind / fingerprint(facts)
 
     def find(self, kind: str, facts: Mapping[str, Any]) -> Path | None:
@@ -114,24 +114,24 @@ class Store:
         self.make_room()
         return path
 
-    def things(self) -> list[Thing]:
+    def entries(self) -> list[CachedFolder]:
         """Every finished folder, those not used for longest first."""
-        found = [_thing(facts.parent) for facts in self.root.glob(f"*/*/{FACTS}")]
-        return sorted((thing for thing in found if thing), key=lambda thing: thing.used)
+        found = [_cached_folder(facts.parent) for facts in self.root.glob(f"*/*/{FACTS}")]
+        return sorted((one for one in found if one), key=lambda one: one.used)
 
     def make_room(self) -> list[Path]:
         """Remove what was not used for longest until the rest fits; what some process uses stays. Returns what went."""
         if self.gigabytes is None:
             return []
-        things = self.things()
-        excess = sum(thing.size for thing in things) - self.gigabytes * 1e9
+        kept = self.entries()
+        excess = sum(folder.size for folder in kept) - self.gigabytes * 1e9
         gone = []
-        for thing in things:
+        for folder in kept:
             if excess <= 0:
                 break
-            if _evict(thing.path):
-                gone.append(thing.path)
-                excess -= thing.size
+            if _evict(folder.path):
+                gone.append(folder.path)
+                excess -= folder.size
         return gone
 
     def close(self) -> None:
@@ -189,16 +189,16 @@ def _facts(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _thing(path: Path) -> Thing | None:
+def _cached_folder(path: Path) -> CachedFolder | None:
     try:
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        return Thing(path, size, (path / FACTS).stat().st_mtime)
+        return CachedFolder(path, size, (path / FACTS).stat().st_mtime)
     except OSError:  # it went meanwhile
         return None
 
 
 def _evict(path: Path) -> bool:
-    """Remove a thing unless somebody builds or uses it."""
+    """Remove a folder unless somebody builds or uses it."""
     try:
         with _lock(path).acquire(timeout=0):
             if _in_use(path.with_name(path.name + USERS)):

@@ -7,16 +7,16 @@ import pytest
 import torch
 from transformers import BertConfig, BertForTokenClassification
 
-from distiller.training.output_cache import OutputCache
+from cache.test_teacher_outputs import CLOSE, EXAMPLES, frozen
+from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.training.teacher import FrozenTeacher
-from training.test_teacher_cache import CLOSE, EXAMPLES, frozen
 from training.tiny import Examples, pad, term, trainer
 
 WISH = {"beta2": 1, "gamma2": 0.5, "intermediate": [term("mse"), term("pkd", "last")]}
 
 
-def kept(folder: Path, layers: tuple[int, ...] = (0, 2, 4), fact: str = "one", limit: int = 10**8) -> OutputCache:
-    return OutputCache(folder / "outputs.sqlite", limit, {"teacher": fact}, layers)
+def kept(folder: Path, layers: tuple[int, ...] = (0, 2, 4), fact: str = "one", limit: int = 10**8) -> AugmentedOutputs:
+    return AugmentedOutputs(folder / "outputs.sqlite", limit, {"teacher": fact}, layers)
 
 
 class Asked:

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from distiller import config
+from distiller.cache.folders import FolderCache
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.training.fit import fit
 from distiller.training.shared_work import teacher_outputs
-from distiller.training.store import Store
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.teacher_cache import TeacherCache
 from training.tiny import Eq1, Examples, collate, job, pad, student, teacher, term, trainer, weights_of
 
 LAYERS = {0, 2, 4}
@@ -26,7 +26,7 @@ def frozen(layers: set[int] = LAYERS, attention: tuple[int, ...] = ()) -> Frozen
 
 
 def stored(folder: Path, layers: set[int] = LAYERS, **given: Any) -> tuple[Path | None, str | None]:
-    return teacher_outputs(Store(folder), frozen(layers), EXAMPLES, pad, config.Training(**given))
+    return teacher_outputs(FolderCache(folder), frozen(layers), EXAMPLES, pad, config.Training(**given))
 
 
 @pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [39, 5, 17], [7], list(range(40))[::-1]])
@@ -46,7 +46,7 @@ def test_any_batch_reads_what_the_teacher_says(tmp_path: Path, chosen: list[int]
 
 def test_outputs_are_stored_in_the_teachers_own_numbers(tmp_path: Path) -> None:
     half = FrozenTeacher(teacher(), LAYERS, set(), device=torch.device("cpu"), precision="bf16")
-    folder, _ = teacher_outputs(Store(tmp_path), half, EXAMPLES, pad, config.Training())
+    folder, _ = teacher_outputs(FolderCache(tmp_path), half, EXAMPLES, pad, config.Training())
     examples = pad([EXAMPLES[i] for i in range(5)])
     read, said = TeacherCache(folder).read(examples["example_ids"], examples["attention_mask"]), half(examples)
     assert read.logits.dtype == said.logits.dtype
@@ -104,12 +104,12 @@ def test_what_decides_the_outputs_decides_where_they_are(tmp_path: Path) -> None
     first = stored(tmp_path)[0]
     assert stored(tmp_path)[0] == first
     assert stored(tmp_path, {0, 1, 2, 3, 4})[0] != first
-    other = teacher_outputs(Store(tmp_path), frozen(), Examples(40, 1), pad, config.Training())[0]
+    other = teacher_outputs(FolderCache(tmp_path), frozen(), Examples(40, 1), pad, config.Training())[0]
     assert other != first
     changed = frozen()
     with torch.no_grad():
         changed.model.classifier.bias += 1
-    assert teacher_outputs(Store(tmp_path), changed, EXAMPLES, pad, config.Training())[0] != first
+    assert teacher_outputs(FolderCache(tmp_path), changed, EXAMPLES, pad, config.Training())[0] != first
 
 
 def test_a_cache_of_more_layers_serves_for_fewer(tmp_path: Path) -> None:
@@ -134,6 +134,6 @@ def test_where_there_is_no_cache_it_says_why(tmp_path: Path) -> None:
     assert folder is None
     assert "do not fit" in why
     assert stored(tmp_path, cache_gb=1e-9, cache_teacher="always")[0] is not None
-    folder, why = teacher_outputs(Store(tmp_path), frozen(set(), (1,)), EXAMPLES, pad, config.Training())
+    folder, why = teacher_outputs(FolderCache(tmp_path), frozen(set(), (1,)), EXAMPLES, pad, config.Training())
     assert folder is None
     assert "attention maps" in why

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.cache.folders import FACTS, LIMIT, FolderCache, default_folder, fingerprint
 from distiller.errors import ConfigError, OutputError
-from distiller.training.store import FACTS, LIMIT, Store, default_store, fingerprint
 
 WHAT = {"seed": 1, "rate": 5e-5, "layers": [1, 2]}
 
@@ -27,16 +27,16 @@ def write(folder: Path) -> None:
 
 
 def test_what_was_built_is_found_and_not_built_again(tmp_path: Path) -> None:
-    built = Store(tmp_path).get("thing", WHAT, write)
+    built = FolderCache(tmp_path).get("thing", WHAT, write)
     assert (built / "content").read_text() == "whole"
-    assert Store(tmp_path).find("thing", dict(reversed(WHAT.items()))) == built
-    assert Store(tmp_path).get("thing", WHAT, lambda _: pytest.fail("built twice")) == built
-    assert Store(tmp_path).find("other", WHAT) is None
-    assert Store(tmp_path).find("thing", WHAT | {"seed": 2}) is None
+    assert FolderCache(tmp_path).find("thing", dict(reversed(WHAT.items()))) == built
+    assert FolderCache(tmp_path).get("thing", WHAT, lambda _: pytest.fail("built twice")) == built
+    assert FolderCache(tmp_path).find("other", WHAT) is None
+    assert FolderCache(tmp_path).find("thing", WHAT | {"seed": 2}) is None
 
 
 def test_an_interrupted_build_is_never_taken(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderCache(tmp_path)
 
     def interrupted(folder: Path) -> None:
         write(folder)
@@ -52,7 +52,7 @@ def test_an_interrupted_build_is_never_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("facts", ["", "{", '{"seed": 2}'])
 def test_a_folder_with_other_facts_is_not_taken_but_replaced(tmp_path: Path, facts: str) -> None:
-    store = Store(tmp_path)
+    store = FolderCache(tmp_path)
     path = store.path("thing", WHAT)
     path.mkdir(parents=True)
     (path / FACTS).write_text(facts)
@@ -72,7 +72,7 @@ def test_two_at_once_build_once(tmp_path: Path) -> None:
 
     def get() -> Path:
         together.wait()
-        return Store(tmp_path).get("thing", WHAT, slow)
+        return FolderCache(tmp_path).get("thing", WHAT, slow)
 
     with ThreadPoolExecutor(2) as pool:
         paths = [future.result() for future in [pool.submit(get) for _ in range(2)]]
@@ -83,15 +83,15 @@ def test_two_at_once_build_once(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write the cache folder") as raised:
-        Store(tmp_path / "file").get("thing", WHAT, write)
+        FolderCache(tmp_path / "file").get("thing", WHAT, write)
     assert "DISTILLER_CACHE" in raised.value.hint
 
 
 def test_the_default_place_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISTILLER_CACHE", str(tmp_path))
-    assert default_store() == tmp_path
+    assert default_folder() == tmp_path
     monkeypatch.delenv("DISTILLER_CACHE")
-    assert default_store() == Path.home() / ".cache" / "distiller"
+    assert default_folder() == Path.home() / ".cache" / "distiller"
 
 
 def test_a_fingerprint_is_that_of_the_content() -> None:
@@ -107,7 +107,7 @@ def fill(size: int) -> Callable[[Path], None]:
     return lambda folder: (folder / "content").write_bytes(bytes(size)) and None
 
 
-def aged(store: Store, kind: str, facts: dict[str, int], seconds: int) -> None:
+def aged(store: FolderCache, kind: str, facts: dict[str, int], seconds: int) -> None:
     os.utime(store.path(kind, facts) / FACTS, (seconds, seconds))
 
 
@@ -122,7 +122,7 @@ def test_a_limited_store_forgets_what_was_not_used_for_longest(sizes: list[int],
     with tempfile.TemporaryDirectory() as root:
         order: list[int] = []
         for time_of_use, which in enumerate([*range(len(sizes)), *(one % len(sizes) for one in asked)]):
-            store = Store(Path(root), gigabytes=limit * 1e3 / 1e9)
+            store = FolderCache(Path(root), gigabytes=limit * 1e3 / 1e9)
             new = store.find("thing", {"n": which}) is None
             store.get("thing", {"n": which}, fill(1000 * sizes[which] - 20))
             assert new == (which not in order)
@@ -137,12 +137,12 @@ def test_a_limited_store_forgets_what_was_not_used_for_longest(sizes: list[int],
 
 def test_what_a_living_process_uses_is_never_removed(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from distiller.training.store import Store\n"
-        "store = Store(Path(sys.argv[1])); store.get('thing', {'n': 0}, lambda folder: None)\n"
+        "import sys; from pathlib import Path; from distiller.cache.folders import FolderCache\n"
+        "store = FolderCache(Path(sys.argv[1])); store.get('thing', {'n': 0}, lambda folder: None)\n"
         "print('held', flush=True); sys.stdin.read()"
     )
-    limited = Store(tmp_path, gigabytes=1e-12)
-    Store(tmp_path).get("thing", {"n": 0}, fill(5000))
+    limited = FolderCache(tmp_path, gigabytes=1e-12)
+    FolderCache(tmp_path).get("thing", {"n": 0}, fill(5000))
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -160,7 +160,7 @@ def test_what_a_living_process_uses_is_never_removed(tmp_path: Path) -> None:
 
 
 def test_what_is_being_built_is_not_removed_and_a_store_without_limit_keeps_all(tmp_path: Path) -> None:
-    limited, free = Store(tmp_path, gigabytes=1e-12), Store(tmp_path)
+    limited, free = FolderCache(tmp_path, gigabytes=1e-12), FolderCache(tmp_path)
 
     def make(folder: Path) -> None:
         fill(5000)(folder)
@@ -174,19 +174,19 @@ def test_what_is_being_built_is_not_removed_and_a_store_without_limit_keeps_all(
 
 def test_the_limit_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LIMIT, "0.5")
-    assert Store(tmp_path).gigabytes == 0.5
-    assert Store(tmp_path, gigabytes=2).gigabytes == 2
+    assert FolderCache(tmp_path).gigabytes == 0.5
+    assert FolderCache(tmp_path, gigabytes=2).gigabytes == 2
     monkeypatch.delenv(LIMIT)
-    assert Store(tmp_path).gigabytes is None
+    assert FolderCache(tmp_path).gigabytes is None
     for wrong in ("many", "-1", "nan"):
         monkeypatch.setenv(LIMIT, wrong)
         with pytest.raises(ConfigError, match=f"{LIMIT}.*`{wrong}`"):
-            Store(tmp_path)
+            FolderCache(tmp_path)
 
 
 def test_another_thing_that_will_do_is_taken(tmp_path: Path) -> None:
     """More layers than were asked for serve as well, but not those of another teacher."""
-    store = Store(tmp_path)
+    store = FolderCache(tmp_path)
     wide = store.get("outputs", {"teacher": "a", "layers": [1, 2, 3]}, write)
 
     def serving(wanted: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:

@@ -13,7 +13,7 @@ AT_ONCE = 500
 """Keys of one query; SQLite takes 999 in every build."""
 
 
-class DiskCache:
+class RowCache:
     """Bytes by key in the file `path`, at most about `limit` bytes; the oldest are dropped first.
 
     Several processes may use one file, each with a connection of its own. A file that is busy or a disk that is full

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from distiller.augment.disk_cache import DiskCache
+from distiller.cache.rows import RowCache
 from distiller.models.signals import Signals
 
 
-class OutputCache:
+class AugmentedOutputs:
     """Logits and hidden `layers` by text in the file `path`, at most about `limit` bytes.
 
     `facts` tell this teacher, and how it computes, from others. Each layer is kept by itself: whoever needs others
@@ -26,7 +26,7 @@ class OutputCache:
     """
 
     def __init__(self, path: Path, limit: int, facts: Mapping[str, Any], layers: Sequence[int]) -> None:
-        self.file = DiskCache(path, limit)
+        self.file = RowCache(path, limit)
         self.facts = json.dumps(dict(facts), sort_keys=True).encode()
         self.parts = ["logits", *map(str, sorted(layers))]
 
