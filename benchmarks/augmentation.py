@@ -27,10 +27,10 @@ from distiller import Run, __version__, distil
 from distiller.augment import build_policy
 from distiller.augment.edit_cache import EditCache
 from distiller.config import Component
+from distiller.device import describe_machine
 from distiller.errors import MissingPackageError
 from distiller.record import write_json
 from distiller.tasks.data import Split
-from distiller.training.device import describe_machine
 
 SENTENCES = (
     "The film is at its best when it trusts its two leads to carry a long and quiet scene.",

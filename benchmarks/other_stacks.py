@@ -31,13 +31,13 @@ from transformers import Trainer, TrainingArguments
 
 from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.config import Objective, Student, Task
+from distiller.device import describe_machine, peak_memory_megabytes
 from distiller.models.load import load_model, load_tokenizer
 from distiller.models.students import build_student
 from distiller.tasks import load_task
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.tokens import encode_split
 from distiller.training.batching import Batch
-from distiller.training.device import describe_machine, peak_memory_megabytes
 from distiller.training.evaluate import predict_logits
 from distiller.training.trainer import DistillationTrainer
 

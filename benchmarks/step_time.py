@@ -32,10 +32,10 @@ from transformers import BertConfig, BertForSequenceClassification, TrainingArgu
 from distiller import __version__
 from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.config import Objective, Student
+from distiller.device import describe_machine
 from distiller.models.students import build_student
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.training.batching import Batch, LengthBucketSampler
-from distiller.training.device import describe_machine
 from distiller.training.trainer import DistillationTrainer
 
 MINILM = Path(__file__).parents[2] / "shared" / "models" / "minilm-l6-h384"

@@ -14,7 +14,7 @@ from statistics import fmean
 
 import torch
 
-from distiller.training.device import describe_machine
+from distiller.device import describe_machine
 from distiller.translation.config import Decoding, Parallel
 from distiller.translation.corpus import read_pairs
 from distiller.translation.engines import Hypothesis, engine

@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from distiller.training.device import accelerator, describe_machine, peak_memory_megabytes
+from distiller.device import accelerator, describe_machine, peak_memory_megabytes
 from distiller.translation.vocabulary_loss import Head, Side, vocabulary_losses
 
 

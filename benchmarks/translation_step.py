@@ -22,8 +22,8 @@ from transformers import TrainingArguments
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import parse
+from distiller.device import describe_machine
 from distiller.training.batching import Batch
-from distiller.training.device import describe_machine
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Shape, TranslationObjective, parse_translation
 from distiller.translation.model import END, TranslationModel, build_model

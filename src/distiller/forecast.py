@@ -10,7 +10,6 @@ from distiller.config import Run, Training
 from distiller.models.cost import flops, parameter_count, training_memory
 from distiller.run.plan import blueprint, stages_of
 from distiller.run.setup import machine
-from distiller.training.device import accelerator
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def forecast(run: Run) -> Forecast:
     run, data, teacher, student = plan.run, plan.data, plan.teacher, plan.student
     length = run.task.max_length or data.default_max_length
     stages = stages_of(run)
-    precision, attention = machine(run)
+    here = machine(run)
     return Forecast(
         run=run,
         examples={name: len(split) for name, split in data.splits.items()},
@@ -68,9 +67,9 @@ def forecast(run: Run) -> Forecast:
             length=length,
             batch=max(stage.training.batch_size for stage in stages) * (2 if run.augmentation else 1),
             teacher=teacher,
-            half=precision != "fp32",
+            half=here.precision != "fp32",
         ),
-        machine=f"{accelerator()} in {precision} with {attention} attention",
+        machine=str(here),
     )
 
 

@@ -157,11 +157,12 @@ def _trainer(
     mask_probability: float,
     seed: int,
 ) -> Any:
-    import torch
     from torch.nn.functional import cross_entropy
     from transformers import DataCollatorForLanguageModeling, PrinterCallback, TrainingArguments
     from transformers import Trainer as PlainTrainer
     from transformers import TrainerCallback as Callback
+
+    from distiller.device import compute
 
     class Trainer(PlainTrainer):
         """Scores the vocabulary at masked tokens only: for small models most of the work."""
@@ -199,7 +200,7 @@ def _trainer(
         report_to=[],
         disable_tqdm=True,
         logging_strategy="no",
-        dataloader_pin_memory=torch.cuda.is_available(),
+        **compute("fp32").trainer_arguments(),
         seed=seed,
     )
     trainer = Trainer(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
+from distiller.device import finish
 from distiller.registry import Count
 
 
@@ -124,11 +125,10 @@ def latency(
 
 def _timed(model: nn.Module, inputs: Mapping[str, Any], device: torch.device) -> float:
     """Seconds of one pass, counted until an accelerator has finished."""
-    finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    finish()
+    finish(device.type)
     start = time.perf_counter()
     model(**inputs)
-    finish()
+    finish(device.type)
     return time.perf_counter() - start
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
+from distiller.device import accelerator, describe_machine, peak_memory_megabytes
 from distiller.models.cost import latency, megabytes, parameter_count
 from distiller.models.load import load_model, weights_fingerprint
 from distiller.record import (
@@ -25,7 +26,6 @@ from distiller.record import (
 from distiller.run.seeds import Trained, total
 from distiller.run.setup import Setup, machine
 from distiller.tasks.encode import Collator, EncodedSplit
-from distiller.training.device import accelerator, describe_machine, peak_memory_megabytes
 from distiller.training.output_folder import SEEDS, STUDENT, publish
 
 
@@ -46,7 +46,7 @@ def finish(
         folder / STUDENT,
         kind=data.kind,
         labels=setup.plan.labels,
-        attention=machine(setup.run)[1],
+        attention=machine(setup.run).attention,
     )
     example = _example(setup.splits["dev"], Collator(setup.plan.student_tokenizer))
     teacher_example = _example(setup.teacher_splits["dev"], Collator(setup.plan.teacher_tokenizer))
@@ -56,7 +56,7 @@ def finish(
         run=setup.run,
         versions=versions(),
         revision=git_revision(),
-        machine=describe_machine(),
+        machine=describe_machine() | machine(setup.run).facts(),
         data=DataFacts(
             task=data.name,
             kind=data.kind,

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, set_seed
 
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
+from distiller.device import accelerator
 from distiller.models.load import weights_fingerprint
 from distiller.record import SeedResult, write_json
 from distiller.run.plan import Stage, stages_of
@@ -20,7 +21,6 @@ from distiller.run.setup import Setup, machine
 from distiller.tasks.encode import Collator
 from distiller.tasks.tokens import scorer
 from distiller.training.callbacks import OnEvaluation
-from distiller.training.device import accelerator
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
 from distiller.training.output_folder import STUDENT
@@ -136,7 +136,7 @@ def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
     for name, split in setup.splits.items():
         if name not in ("train", "dev"):
             logits = predict_logits(
-                student, split, Collator(setup.plan.student_tokenizer), precision=machine(setup.run)[0]
+                student, split, Collator(setup.plan.student_tokenizer), precision=machine(setup.run).precision
             )
             score = scorer(setup.data, setup.run.task, setup.data.splits[name], split)
             suffix = name.removeprefix("dev_").replace("mismatched", "mm")
@@ -166,7 +166,7 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, Augmented
         objective.layers("teacher"),
         objective.layers("teacher", "attention_scores"),
         device=torch.device(accelerator()),
-        precision=machine(setup.run)[0],
+        precision=machine(setup.run).precision,
     )
     collate = Collator(setup.plan.teacher_tokenizer)
     try:

@@ -13,6 +13,7 @@ from distiller import config
 from distiller.augment import Policy, build_policy
 from distiller.cache.folders import FolderCache
 from distiller.config import Run
+from distiller.device import Compute, compute
 from distiller.models.load import has_head_for, load_model, longest_input
 from distiller.models.students import build_student
 from distiller.run.plan import Blueprint
@@ -21,7 +22,6 @@ from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import PairedSplit, ViewCollator
-from distiller.training.device import Attention, Precision, accelerator, choose_attention, choose_precision
 from distiller.training.fit import Job
 from distiller.training.shared_work import fine_tune, teacher_scores
 
@@ -66,7 +66,7 @@ class Setup:
             kind=self.data.kind,
             labels=self.plan.labels,
             seed=seed,
-            attention=machine(self.run)[1],
+            attention=machine(self.run).attention,
         )[0]
 
     @cached_property
@@ -132,14 +132,14 @@ def _teacher(
     """The teacher with a head for the task and its development scores, fine-tuned here if it has none."""
     run, data, spec = plan.run, plan.data, plan.run.teacher
     labels = plan.labels
-    precision, attention = machine(run)
+    here = machine(run)
 
     def load(name: str | Path) -> PreTrainedModel:
         return load_model(
             name,
             kind=data.kind,
             labels=labels,
-            attention=attention,
+            attention=here.attention,
             trust_remote_code=spec.trust_remote_code,
             seed=spec.seed,
         )
@@ -162,14 +162,12 @@ def _teacher(
     teacher = load(spec.model)
     decoding = {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
     collate = Collator(plan.teacher_tokenizer)
-    return teacher, teacher_scores(store, teacher, job, collate, precision=precision, decoding=decoding)
+    return teacher, teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
 
 
-def machine(run: Run) -> tuple[Precision, Attention]:
-    """Number format and attention kernel for `run` on this machine."""
-    device = accelerator()
-    precision = choose_precision(run.training.precision, device)
-    return precision, choose_attention(run.training.attention, device, precision)
+def machine(run: Run) -> Compute:
+    """Device, number format and attention kernel for `run` on this machine."""
+    return compute(run.training.precision, run.training.attention)
 
 
 def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSplit]:

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from distiller.device import Precision, accelerator, autocast
 from distiller.models.signals import SignalReader
-from distiller.training.device import Precision, accelerator
-from distiller.training.teacher import AUTOCAST
 
 
 def predict_logits(
@@ -30,8 +29,7 @@ def predict_logits(
     order = torch.as_tensor(split.lengths).argsort(descending=True)
     found: list[Tensor] = []
     reader = SignalReader(model)
-    dtype = AUTOCAST.get(precision)
-    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+    with torch.inference_mode(), autocast(device.type, precision):
         for chosen in order.split(batch_size):
             batch = collate([split[int(i)] for i in chosen])
             inputs = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}

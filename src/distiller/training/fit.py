@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
@@ -16,11 +15,11 @@ from transformers.trainer_callback import PrinterCallback
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
+from distiller.device import compute
 from distiller.errors import MissingPackageError, RunError
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import SortedByLength
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
-from distiller.training.device import accelerator, choose_precision
 from distiller.training.trainer import DistillationTrainer
 
 CHECKPOINTS = "checkpoints"
@@ -139,7 +138,6 @@ def training_arguments(
     select_best: bool,
 ) -> TrainingArguments:
     """The `transformers.TrainingArguments` that `training` means on this machine."""
-    precision = choose_precision(training.precision, accelerator())
     contrasts = any(term.loss.startswith("mi_") for term in objective.intermediate)
     remainder = len(job.train) % training.batch_size
     drops = contrasts and 0 < remainder < 3 < len(job.train)  # mutual information needs three examples
@@ -162,11 +160,9 @@ def training_arguments(
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim="adamw_torch_fused",
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
+        **compute(training.precision).trainer_arguments(),
         dataloader_drop_last=drops,
         dataloader_num_workers=_workers(training, job),
-        dataloader_pin_memory=torch.accelerator.is_available(),
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",

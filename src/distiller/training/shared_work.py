@@ -15,9 +15,9 @@ from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import build_teacher_cache
+from distiller.device import Precision
 from distiller.models.load import weights_fingerprint
 from distiller.record import write_json
-from distiller.training.device import Precision
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Job, fit
 from distiller.training.teacher import FrozenTeacher

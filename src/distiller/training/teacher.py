@@ -7,11 +7,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from distiller.device import Precision, autocast
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
-from distiller.training.device import Precision
 from distiller.training.mixing import embedded
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class FrozenTeacher:
@@ -36,8 +34,7 @@ class FrozenTeacher:
 
     def __call__(self, inputs: Mapping[str, Any]) -> Signals:
         """What the teacher makes of a batch on its device; the tensors may take part in a student's graph."""
-        dtype = AUTOCAST.get(self.precision)
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+        with torch.inference_mode(), autocast(self.device.type, self.precision):
             signals = self._reader(embedded(self.model, inputs))
         # A clone made outside inference mode may be saved for the student's backward pass.
         return Signals(

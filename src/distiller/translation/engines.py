@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distiller.device import accelerator
 from distiller.errors import MissingPackageError
-from distiller.training.device import accelerator
 from distiller.translation.config import Decoding
 from distiller.translation.model import END, PAD, POSITIONS, START, UNKNOWN, TranslationModel, sinusoids
 from distiller.translation.vocabulary import SharedVocabulary

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from distiller.cache.teacher_outputs import TeacherCache
+from distiller.device import compute
 from distiller.errors import RunError
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
-from distiller.training.device import accelerator, choose_precision
 from distiller.training.fit import CHECKPOINTS, development_scores, newest_checkpoint, repeatable
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Optimisation, TranslationObjective
@@ -137,7 +136,6 @@ def _outcome(trainer: TranslationTrainer, watch: Stopwatch, examples_per_step: f
 
 
 def _arguments(training: Optimisation, folder: Path, *, seed: int, steps: int) -> TrainingArguments:
-    precision = choose_precision(training.precision, accelerator())
     every = max(1, math.ceil(steps / training.evaluations))
     return TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
@@ -152,12 +150,10 @@ def _arguments(training: Optimisation, folder: Path, *, seed: int, steps: int) -
         adam_beta2=0.98,
         max_grad_norm=training.max_grad_norm,
         optim="adamw_torch_fused",
-        bf16=precision == "bf16",
-        fp16=precision == "fp16",
+        **compute(training.precision).trainer_arguments(),
         remove_unused_columns=False,
         label_names=["labels"],
         logging_nan_inf_filter=False,
-        dataloader_pin_memory=torch.accelerator.is_available(),
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",

@@ -16,12 +16,12 @@ from rich.console import Console
 from transformers.utils import logging
 
 from distiller.cache.teacher_outputs import TeacherCache
+from distiller.device import compute, describe_machine, peak_memory_megabytes
 from distiller.errors import ConfigError
 from distiller.models.cost import megabytes
 from distiller.models.load import weights_fingerprint
 from distiller.record import Cost, ModelFacts, SeedResult, git_revision, now, ratio, spreads, write_json
 from distiller.training.callbacks import OnEvaluation
-from distiller.training.device import describe_machine, peak_memory_megabytes
 from distiller.training.output_folder import SEEDS, STUDENT, claim, finished, publish, writing
 from distiller.training.shared_work import folder_megabytes
 from distiller.translation.config import TranslationRun, load_translation
@@ -163,7 +163,7 @@ def _finish(
         run=run,
         versions=all_versions(),
         revision=git_revision(),
-        machine=describe_machine(),
+        machine=describe_machine() | compute(run.training.precision, "sdpa").facts(),
         data=_text_facts(setup),
         signatures=best.signatures,
         teacher=_facts(run.teacher.model or run.teacher.shape.architecture, setup.teacher, [teacher_scores]),

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import build_teacher_cache
+from distiller.device import compute
 from distiller.models.signals import Signals, frozen_teacher
-from distiller.training.device import accelerator, choose_precision
 from distiller.training.shared_work import no_room, what_decides_outputs
-from distiller.training.teacher import AUTOCAST
 from distiller.translation.batches import Examples, by_length, collate
 from distiller.translation.config import TranslationRun
 from distiller.translation.model import TranslationModel
@@ -50,17 +49,16 @@ def teacher_states(
         size = 4 * sum(map(len, examples.target)) * teacher.config.d_model
         if why_not := no_room(store, size, training.cache_gb):
             return None, why_not
-    device = accelerator()
-    precision = choose_precision(training.precision, device)
-    facts = what_decides_outputs(teacher, precision, device) | {"examples": _fingerprint(examples)}
+    machine = compute(training.precision)
+    device = machine.device
+    facts = what_decides_outputs(teacher, machine.precision, device) | {"examples": _fingerprint(examples)}
 
     def make(folder: Path) -> None:
         nn.Module.to(frozen_teacher(teacher), torch.device(device))
         listen = Listener(teacher, hidden=False)
 
         def states(batch: dict[str, Tensor]) -> Signals:
-            dtype = AUTOCAST.get(precision)
-            with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+            with torch.inference_mode(), machine.autocast():
                 return Signals(listen(batch).logits, {}, {}, batch["output_mask"])
 
         groups = by_length(np.arange(len(examples)), examples.lengths, training.batch_tokens)

@@ -10,10 +10,10 @@ from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel
 
 from distiller.cache.teacher_outputs import TeacherCache
+from distiller.device import AUTOCAST
 from distiller.errors import ConfigError
 from distiller.models.signals import frozen_teacher
 from distiller.training.batching import Batch
-from distiller.training.teacher import AUTOCAST
 from distiller.training.trainer import DistillationTrainer
 from distiller.translation.model import TranslationModel
 from distiller.translation.objective import Heard, Listener, Objective, head_of
