@@ -64,20 +64,24 @@ def test_the_loss_of_a_batch_is_that_without_a_cache(tmp_path: Path) -> None:
     torch.testing.assert_close(eq1.gradients(examples), gradients, **CLOSE)
 
 
-def test_a_whole_training_ends_with_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "apart"), [("fp32", 2e-4), ("bf16", 5e-3)])
+def test_a_whole_training_ends_with_the_same_weights(tmp_path: Path, precision: Any, apart: float) -> None:
     layers = Eq1(WISH, student(), teacher()).parts.layers("teacher")
-    folder, _ = stored(tmp_path, layers)
+    asked = FrozenTeacher(teacher(), layers, set(), device=torch.device("cpu"), precision=precision)
+    folder, _ = teacher_outputs(FolderCache(tmp_path), asked, EXAMPLES, pad, config.Training())
+    assert folder is not None
     ends = []
     for cache in (None, TeacherCache(folder)):
         small = student()
         fit(
-            small, job(), config.Training(epochs=2, batch_size=8, learning_rate=1e-3), objective=WISH,
+            small, job(), config.Training(epochs=2, batch_size=8, learning_rate=1e-3, precision=precision),
+            objective=WISH,
             folder=tmp_path / "fit", seed=0, title="", teacher=teacher(), teacher_cache=cache, select_best=False,
         )  # fmt: skip
         ends.append(weights_of(small))
     start = weights_of(student())
     assert any((ends[0][name] - start[name]).abs().max() > 2e-3 for name in start)
-    torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=2e-4)  # Adam amplifies rounding, by up to the rate
+    torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=apart)  # Adam amplifies rounding, by up to the rate
 
 
 def test_the_cache_is_read_for_the_original_view_only(tmp_path: Path) -> None:

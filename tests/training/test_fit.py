@@ -125,7 +125,8 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path, monkeypatch: p
     assert equal(whole, resumed)
 
 
-def test_the_best_development_score_chooses_the_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-5), ("bf16", 2e-2)])
+def test_the_best_development_score_chooses_the_weights(tmp_path: Path, precision: Any, apart: float) -> None:
     seen: list[torch.Tensor] = []
     scores = iter([0.2, 0.9, 0.9, 0.1])
 
@@ -136,14 +137,15 @@ def test_the_best_development_score_chooses_the_weights(tmp_path: Path) -> None:
     made = job()
     small = student(dropout=0.1)
     found = fit(
-        small, Job(made.train, made.dev, made.collate, score, "accuracy"), TRAINING,
+        small, Job(made.train, made.dev, made.collate, score, "accuracy"),
+        TRAINING.model_copy(update={"precision": precision}),
         objective=WISH, folder=tmp_path, seed=0, title="", teacher=teacher(),
     )  # fmt: skip
     assert found.scores["accuracy"] == 0.9
     assert found.best_step == 6  # the first of two that are equally good
     assert found.steps == 10
-    logits = predict_logits(small, made.dev, made.collate)
-    torch.testing.assert_close(logits, seen[1], rtol=1e-4, atol=1e-5)
+    logits = predict_logits(small, made.dev, made.collate, precision=precision)
+    torch.testing.assert_close(logits, seen[1].float(), rtol=1e-4, atol=apart)
     assert not (tmp_path / "checkpoints").exists()
 
 
