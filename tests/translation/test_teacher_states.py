@@ -46,7 +46,9 @@ def run(training: dict[str, Any] | None = None, **fields: Any) -> TranslationRun
 
 def test_every_batch_finds_what_the_teacher_says_of_it(tmp_path: Path) -> None:
     text, frozen = examples(), teacher().eval()
-    folder, why_not = teacher_states(FolderCache(tmp_path), frozen, text, run({"precision": "fp32", "batch_tokens": 60}))
+    folder, why_not = teacher_states(
+        FolderCache(tmp_path), frozen, text, run({"precision": "fp32", "batch_tokens": 60})
+    )
     assert folder is not None
     assert why_not is None
     kept, listen = TeacherCache(folder), Listener(frozen, hidden=False)
