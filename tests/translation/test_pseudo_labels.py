@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from distiller.errors import DataError, OutputError
+from distiller.errors import OutputError
 from distiller.translation.config import Decoding
 from distiller.translation.corpus import Pairs
 from distiller.translation.pseudo_labels import (
@@ -113,9 +113,19 @@ def label(row: int, *texts: str) -> Labelled:
 
 def test_what_a_student_learns_from() -> None:
     labels = [label(0, "a b c d", "a b x d e"), label(1, "", "q r"), label(2, " ")]
-    gold = ["a b x d e", "q r s", "z"]
+    gold = {"s0": ["z", "a b x d e"], "s1": ["q r s"]}
     assert training_pairs(labels) == (["s0", "s0", "s1"], ["a b c d", "a b x d e", "q r"])
     assert training_pairs(labels, inter="local_update", gold=gold) == (["s0", "s1"], ["a b x d e", "q r"])
     assert training_pairs(labels, inter="local_update") == (["s0", "s1"], ["a b c d", "q r"])
-    with pytest.raises(DataError, match="3 pseudo-labels for 1"):
-        training_pairs(labels, inter="local_update", gold=["a"])
+
+
+def test_closeness_is_bleu_or_chrf() -> None:
+    """chrF sees that a word is nearly right, BLEU does not."""
+    labels = [label(0, "one two three x", "once twos threes fours")]
+    gold = {"s0": ["one twos threes fours"]}
+    by_words = training_pairs(labels, inter="local_update", gold={"s0": ["one two three four"]}, closest_by="bleu")
+    assert by_words == (["s0"], ["one two three x"])
+    assert training_pairs(labels, inter="local_update", gold=gold, closest_by="chrf") == (
+        ["s0"],
+        ["once twos threes fours"],
+    )

@@ -102,11 +102,11 @@ def test_a_run_is_checked_before_it_starts(tmp_path: Path, capsys: pytest.Captur
     wish = tiny_run(tmp_path, corpus=tiny_run(tmp_path).corpus.model_dump(mode="json") | {"fraction": 0.5})
     file = tmp_path / "run.yaml"
     file.write_text(to_yaml(wish), encoding="utf-8")
-    call("translate", "check", file, "vocabulary.size=200")
+    call("translate", "check", file, "vocabulary.size=50")
     out, said = capsys.readouterr()
-    assert parse_translation(yaml.safe_load(out)) == wish.model_copy(update={"vocabulary": Vocabulary(size=200)})
+    assert parse_translation(yaml.safe_load(out)) == wish.model_copy(update={"vocabulary": Vocabulary(size=50)})
     assert "260 training pairs, 40 development pairs; the student sees 130" in said
-    teacher, student = (model(200, encoder_layers=layers) for layers in (2, 1))
+    teacher, student = (model(50, encoder_layers=layers) for layers in (2, 1))
     assert f"teacher {parameter_count(teacher):,} parameters, student {parameter_count(student):,}: " in said
     assert not Path(wish.output).exists()
     with pytest.raises(ConfigError, match="does not divide"):

@@ -31,7 +31,8 @@ def test_the_ends_of_the_scale() -> None:
 
 def test_the_closest_hypothesis() -> None:
     said = ["a cat", GOLD[1], "a dog runs in the park", GOLD[1]]
-    assert closest(said, GOLD[1]) == 1  # the earlier of two equal ones
+    assert closest(said, [GOLD[1]]) == 1  # the earlier of two equal ones
+    assert closest(said, [GOLD[0], said[2]]) == 2  # any of several references
     assert sentence_bleu(GOLD[1], GOLD[1]) == pytest.approx(100)
 
 

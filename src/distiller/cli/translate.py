@@ -52,8 +52,9 @@ def run(
 def check(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A translation run file, or the name of a recipe.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out sentences that cannot be used, and count them.")] = False,
 ) -> None:
-    """Print the fully resolved run on stdout, and its text and models on stderr; trains nothing.
+    """Print the fully resolved run on stdout, and its text and models on stderr; trains no model.
 
     Example:
 
@@ -63,7 +64,7 @@ def check(
     from distiller.translation.model import parameter_count
     from distiller.translation.setup import check
 
-    run = load(source, overrides or [])
+    run = load(source, [*(overrides or []), *(["corpus.skip_bad=true"] if skip_bad else [])])
     outline = check(run)
     typer.echo(to_yaml(run), nl=False)
     splits = outline.splits

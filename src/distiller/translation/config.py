@@ -12,6 +12,8 @@ from pydantic import Field, model_validator
 from distiller.config import Choice, Component, Config, Term, apply_override, parse, read_yaml
 from distiller.registry import Count, NonNegative, Positive, Probability
 
+LONGEST = 510
+"""Tokens of the longest sentence that any model here takes."""
 SHAPES: dict[str, dict[str, int]] = {
     "teacher-24x6": {"encoder_layers": 24, "decoder_layers": 6, "width": 1024, "ffn": 4096, "heads": 16},
     "slim-1x1": {"encoder_layers": 1, "decoder_layers": 1, "width": 256, "ffn": 1024, "heads": 4},
@@ -54,7 +56,7 @@ class Corpus(Config):
     """Share of the training pairs that the student may see, chosen by `seed`: the low-data regime."""
     seed: int = 13
     """Fixes which pairs are held out or kept."""
-    max_tokens: Annotated[int, Field(ge=1, le=510)] = 128
+    max_tokens: Annotated[int, Field(ge=1, le=LONGEST)] = 128
     """Longest sentence in tokens, either side."""
     skip_bad: bool = False
     """Leave out empty and over-long sentences (counted in the Record) instead of refusing the data."""
@@ -202,7 +204,7 @@ class Decoding(Config):
     """1 is greedy."""
     length_penalty: NonNegative = 0.6
     """Exponent of the length by which scores are divided."""
-    max_length: Annotated[int, Field(ge=1, le=510)] = 160
+    max_length: Annotated[int, Field(ge=1, le=LONGEST)] = 160
     """Longest translation in tokens."""
     sampling_top_k: Annotated[int, Field(ge=0)] | None = None
     """Draw each token from the k most probable ones instead of searching; 0 draws from all. `null`: search."""
@@ -230,8 +232,10 @@ class SequenceLevel(Config):
     """Share of the training examples that are gold pairs, g; the others are pseudo-labels. L = g·L(gold) +
     (1 - g)·L(pseudo) in expectation. The slides try 0.1, 0.34, 0.66 and 0.9."""
     seq_inter: Literal["data_mixing", "local_update"] = "data_mixing"
-    """Which hypothesis of the teacher is the target: its best (slides), or the one of `n_best` whose sentence BLEU to
-    the gold translation is highest (Kim and Rush 2016)."""
+    """Which hypotheses of the teacher are targets: all that are kept (slides: the best), or the one of `n_best` that is
+    closest to the gold translation (Kim and Rush 2016); where there is no gold, as of monolingual text, the best."""
+    closest_by: Literal["bleu", "chrf"] = "bleu"
+    """How `local_update` measures closeness to the gold translation: sentence BLEU, or chrF."""
     n_best: Count = 1
     """Hypotheses kept for each sentence; with `data_mixing` each is a training pair."""
     decoding: Decoding = Decoding()
@@ -242,6 +246,8 @@ class SequenceLevel(Config):
     def _hypotheses_exist(self) -> "SequenceLevel":
         if self.n_best > self.decoding.beam and self.decoding.sampling_top_k is None:
             raise ValueError(f"n_best = {self.n_best} hypotheses need a beam of at least that many")
+        if self.seq_inter == "local_update" and self.n_best == 1 and not self.pseudo_labels:
+            raise ValueError("seq_inter = local_update chooses among n_best hypotheses, and n_best is 1: raise it")
         return self
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from distiller.errors import DataError, MissingPackageError
 from distiller.tasks.bad_rows import BadRows
-from distiller.translation.config import Corpus, Parallel
+from distiller.translation.config import LONGEST, Corpus, Parallel
 
 PACKAGE = "package:"
 
@@ -164,7 +164,7 @@ def check_lengths(
         bad.meet(
             DataError(
                 f"`{pairs.name}` line {pairs.lines[row]}: the {side} has {length} tokens, more than {longest}",
-                hint="raise corpus.max_tokens",
+                hint="raise corpus.max_tokens" if length <= LONGEST else None,
             )
         )
     return kept

@@ -6,16 +6,16 @@ missing and nothing else, so no sentence is lost or repeated; sentences are numb
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from distiller.config import Config
-from distiller.errors import DataError, OutputError
+from distiller.errors import OutputError
 from distiller.models.load import weights_fingerprint
 from distiller.record import write_json, write_text
 from distiller.translation.config import Decoding
@@ -139,21 +139,25 @@ def read_labels(folder: str | Path) -> list[Labelled]:
 
 
 def training_pairs(
-    labels: Sequence[Labelled], *, inter: str = "data_mixing", gold: Sequence[str] | None = None
+    labels: Sequence[Labelled],
+    *,
+    inter: str = "data_mixing",
+    gold: Mapping[str, Sequence[str]] | None = None,
+    closest_by: Literal["bleu", "chrf"] = "bleu",
 ) -> tuple[list[str], list[str]]:
     """Sources and pseudo-labels to train on; a sentence whose translation is empty is left out.
 
-    `data_mixing` keeps every hypothesis as a pair; `local_update` the one closest to the `gold` translation of the
-    same row by sentence BLEU, and the best one where there is no gold. Raises `DataError` for unequal counts.
+    `data_mixing` keeps every hypothesis as a pair; `local_update` the one closest to a translation of the same
+    sentence in `gold` by sentence BLEU or chrF, and the best one where there is none.
     Source: "NMT Distillation" (NVIDIA NeMo, 2021); Kim and Rush 2016, arXiv:1606.07947, section 3.3.
     """
-    if gold is not None and len(gold) != len(labels):
-        raise DataError(f"{len(labels)} pseudo-labels for {len(gold)} gold translations")
+    known = gold or {}
     sources, targets = [], []
-    for position, label in enumerate(labels):
+    for label in labels:
         texts = [found.text for found in label.hypotheses if found.text.strip()]
         if inter == "local_update" and texts:
-            texts = [texts[closest(texts, gold[position]) if gold is not None else 0]]
+            references = known.get(label.source)
+            texts = [texts[closest(texts, references, by=closest_by) if references else 0]]
         sources += [label.source] * len(texts)
         targets += texts
     return sources, targets

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from distiller.errors import DataError, MissingPackageError
 
@@ -33,13 +33,16 @@ def sentence_bleu(hypothesis: str, reference: str) -> float:
     return _sacrebleu().BLEU(effective_order=True).sentence_score(hypothesis, [reference]).score
 
 
-def closest(hypotheses: Sequence[str], reference: str) -> int:
-    """Which hypothesis has the highest sentence BLEU to the reference; the earliest of equals.
+def closest(hypotheses: Sequence[str], references: Sequence[str], *, by: Literal["bleu", "chrf"] = "bleu") -> int:
+    """Which hypothesis has the highest sentence score against any of the references; the earliest of equals.
 
     Source: Kim and Rush 2016, arXiv:1606.07947, section 3.3.
     """
-    metric = _sacrebleu().BLEU(effective_order=True)
-    found = [metric.sentence_score(hypothesis, [reference]).score for hypothesis in hypotheses]
+    metrics = _sacrebleu()
+    metric = metrics.BLEU(effective_order=True) if by == "bleu" else metrics.CHRF()
+    found = []
+    for hypothesis in hypotheses:
+        found.append(max(metric.sentence_score(hypothesis, [reference]).score for reference in references))
     return max(range(len(found)), key=found.__getitem__)
 
 

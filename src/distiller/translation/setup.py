@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ from filelock import FileLock
 from rich.console import Console
 
 from distiller.cache.folders import FolderCache
-from distiller.errors import ModelError
+from distiller.errors import DataError, ModelError
 from distiller.record import write_json
 from distiller.tasks.bad_rows import BadRows
 from distiller.translation.batches import Examples
-from distiller.translation.config import Optimisation, Shape, TranslationObjective, TranslationRun
+from distiller.translation.config import Optimisation, SequenceLevel, Shape, TranslationObjective, TranslationRun
 from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, text_fingerprint
 from distiller.translation.fit import Fit, Lessons, fit
 from distiller.translation.model import TranslationModel, build_model, translation_config
@@ -66,19 +66,21 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
     splits = within_length(splits, vocabulary, run)
     teacher = loaded[0] if loaded else trained_teacher(run, splits, vocabulary, store, console)
     check_fit(vocabulary, teacher.config.vocab_size, "the teacher")
-    sources, targets = pseudo_pairs(run, splits, vocabulary, teacher, store, console)
+    pseudo = pseudo_pairs(run, splits, vocabulary, teacher, store, console)
     lessons = lessons_of(vocabulary, splits.seen, splits.dev, run)
     if run.sequence is not None:
-        drawn = run.sequence.gold_ratio > 0 or not sources
+        drawn = run.sequence.gold_ratio > 0 or not pseudo.source
         gold = lessons.examples if drawn else Examples([], [], gold=0)
         examples = Examples(
-            gold.source + vocabulary.encode(sources), gold.target + vocabulary.encode(targets), gold=len(gold)
+            gold.source + vocabulary.encode(pseudo.source),
+            gold.target + vocabulary.encode(pseudo.target),
+            gold=len(gold),
         )
         lessons = replace(lessons, examples=examples, gold_ratio=run.sequence.gold_ratio)
     kept, why_not = teacher_states(store, teacher, lessons.examples, run, console)
     notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
-    notes += [why_not] if why_not else []
-    return Setup(run, store, splits, vocabulary, teacher, lessons, len(sources), kept, notes, console)
+    notes += [*pseudo.notes, *([why_not] if why_not else [])]
+    return Setup(run, store, splits, vocabulary, teacher, lessons, len(pseudo.source), kept, notes, console)
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,18 @@ class Outline:
 
 
 def check(run: TranslationRun) -> Outline:
-    """Read the text of `run`, and put its models and its objective together; trains nothing.
+    """Read the text of `run`, and put its vocabulary, its models and its objective together; trains no model.
 
-    Raises the `DistillerError` that the run would end with, but for what only its vocabulary can tell.
+    Raises the `DistillerError` that the run would end with. The vocabulary is kept for the run.
     """
-    splits = read_corpus(run.corpus)
+    store = FolderCache(Path(run.cache).expanduser() if run.cache else None)
     loaded = load_translator(run.teacher.model) if run.teacher.model else None
-    named = load_vocabulary(run.vocabulary.model) if run.vocabulary.model else None
-    pieces = len(named) if named else len(loaded[1]) if loaded else run.vocabulary.size
+    splits = read_corpus(run.corpus)
+    vocabulary = shared_vocabulary(run, splits, loaded[1] if loaded else None, store)
+    splits = within_length(splits, vocabulary, run)
+    pieces = len(vocabulary)
     teacher = loaded[0] if loaded else _without_weights(run.teacher.shape, pieces)
+    check_fit(vocabulary, teacher.config.vocab_size, "the teacher")
     student = _without_weights(run.student.shape, pieces)
     if run.student.init == "teacher":
         copy_layers(student, teacher, pick=run.student.pick)
@@ -153,6 +158,11 @@ def within_length(splits: Splits, vocabulary: SharedVocabulary, run: Translation
         return pairs.take(sorted(kept)) if len(kept) < len(pairs) else pairs
 
     train = short(splits.train, "train")
+    if not len(train):
+        raise DataError(
+            f"no pair of `{splits.train.name}` has at most {run.corpus.max_tokens} tokens on both sides",
+            hint="raise corpus.max_tokens",
+        )
     seen = train if splits.seen is splits.train else short(splits.seen, "seen")
     dev = short(splits.dev, "dev")
     test = short(splits.test, "test") if splits.test else None
@@ -234,6 +244,16 @@ def gold_training(
     return folder, Fit(**json.loads((folder / FIT).read_text(encoding="utf-8")))
 
 
+@dataclass(frozen=True)
+class PseudoPairs:
+    """What a student learns from the teacher's translations."""
+
+    source: list[str]
+    target: list[str]
+    notes: list[str] = field(default_factory=list)
+    """What the Record should say of them."""
+
+
 def pseudo_pairs(
     run: TranslationRun,
     splits: Splits,
@@ -241,19 +261,59 @@ def pseudo_pairs(
     teacher: TranslationModel,
     store: FolderCache,
     console: Console | None,
-) -> tuple[list[str], list[str]]:
-    """What the teacher makes of the sentences that the student may see and of monolingual text, as pairs."""
+) -> PseudoPairs:
+    """What the teacher makes of the sentences that the student may see and of monolingual text, as pairs.
+
+    Raises `DataError` for finished jobs that the run cannot use as it asks.
+    """
     wish = run.sequence
     if wish is None:
-        return [], []
+        return PseudoPairs([], [])
+    gold: dict[str, list[str]] = {}
+    for source, target in zip(splits.seen.source, splits.seen.translations, strict=True):
+        gold.setdefault(source, []).append(target)
+    notes: list[str] = []
+    labels: list[Labelled] = []
     if wish.pseudo_labels:
-        made = [(read_labels(folder), None) for folder in wish.pseudo_labels]
+        for folder in wish.pseudo_labels:
+            labels += _usable_labels(folder, read_labels(folder), splits, gold, wish, notes)
     else:
-        texts: list[tuple[Pairs, list[str] | None]] = [(splits.seen, splits.seen.translations)]
-        texts += [(pairs, None) for pairs in splits.monolingual]
-        made = [(_labels(run, pairs, vocabulary, teacher, store, console), gold) for pairs, gold in texts]
-    found = [training_pairs(labels, inter=wish.seq_inter, gold=gold) for labels, gold in made]
-    return [text for sources, _ in found for text in sources], [text for _, targets in found for text in targets]
+        for pairs in (splits.seen, *splits.monolingual):
+            labels += _labels(run, pairs, vocabulary, teacher, store, console)
+    known = gold if wish.seq_inter == "local_update" else None
+    return PseudoPairs(*training_pairs(labels, inter=wish.seq_inter, gold=known, closest_by=wish.closest_by), notes)
+
+
+def _usable_labels(
+    folder: str,
+    labels: list[Labelled],
+    splits: Splits,
+    gold: dict[str, list[str]],
+    wish: SequenceLevel,
+    notes: list[str],
+) -> list[Labelled]:
+    """The labels of a finished job without those of held-out sentences; `notes` says what is odd about them."""
+    held = {*splits.dev.source, *(splits.test.source if splits.test else [])}
+    kept = [label for label in labels if label.source not in held]
+    if len(kept) < len(labels):
+        notes.append(f"{len(labels) - len(kept)} pseudo-labels of `{folder}` translate held-out sentences: left out")
+    known = sum(label.source in gold for label in kept)
+    if wish.seq_inter == "local_update":
+        if not any(len(label.hypotheses) > 1 for label in kept):
+            raise DataError(
+                f"`{folder}` holds one translation of each sentence: seq_inter = local_update has nothing to choose",
+                hint="make it with --n-best 4, or set sequence.seq_inter=data_mixing",
+            )
+        if not known:
+            raise DataError(
+                f"no sentence of `{folder}` is a training pair: seq_inter = local_update has no gold translation",
+                hint="name pseudo-labels of corpus.train, or set sequence.seq_inter=data_mixing",
+            )
+        if known < len(kept):
+            notes.append(f"{len(kept) - known} sentences of `{folder}` have no gold translation: the best one is taken")
+    elif not known and not splits.monolingual:
+        notes.append(f"no sentence of `{folder}` is a training pair: pseudo-labels of another text?")
+    return kept
 
 
 def _labels(
