@@ -105,30 +105,39 @@ class Task(Config):
 
 
 class Optimisation(Config):
-    """How weights are trained. Defaults follow arXiv:2109.11105, appendix G and the authors' scripts."""
+    """How weights are trained: by default until they have learnt, the same rule for teacher, baseline and student."""
 
-    epochs: Positive = 3.0
-    """Passes over the training data; the paper uses 20 (50 for CoLA)."""
+    epochs: Positive | None = None
+    """Passes over the training data. `null`: until the development score has not improved for `patience` evaluations,
+    between `min_steps` and `max_steps`; the rate is constant until then and falls to 0 over a quarter of the steps
+    before."""
+    min_steps: Count | None = None
+    """Without `epochs`: the fewest optimisation steps. `null`: 3 epochs, at least 200 steps and at most 1,000."""
     max_steps: Count | None = None
-    """Stop after so many optimisation steps, whatever `epochs` says."""
-    batch_size: Count = 16
+    """Stop after so many optimisation steps, whatever else is said. `null`: `epochs`; or without them 20 epochs, at
+    least 800 steps and at most 6,000 or two epochs."""
+    batch_size: Count = 32
     """Examples per optimisation step and device, before accumulation."""
     accumulate: Count = 1
     """Micro-batches per optimisation step."""
-    learning_rate: Positive = 5e-5
+    learning_rate: Positive | None = None
+    """`null`: 5e-5 · 768 / hidden width for pretrained weights, half of it from 24 layers on, and three times as much,
+    at most 1e-3, for weights that start at random."""
     head_learning_rate: Positive | None = None
-    """Learning rate of projections and critics. `null`: the same as `learning_rate`."""
+    """Learning rate of projections and critics, which start at random. `null`: 1e-3."""
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    """How the rate moves where `epochs` are given."""
     warmup: Probability = 0.1
-    """Share of the steps spent warming up."""
-    weight_decay: NonNegative = 0.1
+    """Share of the steps (without `epochs`: of the fewest) spent warming up."""
+    weight_decay: NonNegative = 0.01
     """Not applied to biases and layer norms."""
-    max_grad_norm: NonNegative = 0.0
+    max_grad_norm: NonNegative = 1.0
     """Clips the gradient norm; 0 does not clip."""
-    evaluations: Count = 1
-    """Development scores per epoch."""
+    evaluations: Count | None = None
+    """Development scores per epoch. `null`: 1; without `epochs`, 40 on the way to `max_steps`, or fewer where they
+    would take more than a fifth of the training's time."""
     patience: Count | None = None
-    """Stop after so many evaluations without a better score. `null`: never."""
+    """Evaluations without a better score after which a training ends. `null`: never; without `epochs`, 6."""
 
 
 class Teacher(Config):

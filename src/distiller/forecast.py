@@ -10,6 +10,7 @@ from distiller.config import Run, Training
 from distiller.models.cost import flops, parameter_count, training_memory
 from distiller.run.plan import blueprint, stages_of
 from distiller.run.setup import machine
+from distiller.training.pace import pace
 
 
 @dataclass(frozen=True)
@@ -79,4 +80,4 @@ def _size(name: str, shape: PretrainedConfig, length: int) -> Size:
 
 def _steps(training: Training, examples: int) -> int:
     per_epoch = math.ceil(math.ceil(examples / training.batch_size) / training.accumulate)
-    return training.max_steps or math.ceil(per_epoch * training.epochs)
+    return pace(training, steps_per_epoch=per_epoch, dev_examples=1).ceiling

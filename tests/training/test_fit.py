@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from transformers import TrainingArguments
 
 from distiller import config
 from distiller.cache.folders import FolderCache
 from distiller.training.callbacks import ProgressBar, Stopwatch
 from distiller.training.evaluate import predict_logits
-from distiller.training.fit import Fit, Job, fit, training_arguments
+from distiller.training.fit import Fit, Job, fit, pace_of, training_arguments
 from distiller.training.shared_work import fine_tune
 from distiller.training.trainer import DistillationTrainer
 from training.tiny import Examples, job, student, teacher, term, weights_of
@@ -160,15 +161,18 @@ def test_patience_ends_a_training(tmp_path: Path) -> None:
 
 def test_mutual_information_drops_a_last_batch_that_is_too_small(tmp_path: Path) -> None:
     for size, drops in ((16, False), (17, True), (18, True), (19, False)):
-        arguments = training_arguments(
-            config.Training(epochs=3, batch_size=8), tmp_path, seed=0, job=job(size), objective=WISH, select_best=True
-        )
+        arguments = arguments_for(tmp_path, size, WISH, epochs=3)
         assert arguments.dataloader_drop_last == drops
         assert arguments.eval_steps == (3 if size == 19 else 2)
-    plain = training_arguments(
-        config.Training(batch_size=8), tmp_path, seed=0, job=job(17), objective=config.Objective(), select_best=True
-    )
-    assert not plain.dataloader_drop_last
+    assert not arguments_for(tmp_path, 17, config.Objective()).dataloader_drop_last
+
+
+def arguments_for(folder: Path, size: int, objective: config.Objective, **fields: Any) -> TrainingArguments:
+    training, work = config.Training(batch_size=8, **fields), job(size)
+    return training_arguments(
+        student(), training, folder, seed=0, job=work, objective=objective, select_best=True,
+        pace=pace_of(training, work, objective),
+    )  # fmt: skip
 
 
 def test_logits_come_in_the_order_of_the_examples() -> None:

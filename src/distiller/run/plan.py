@@ -12,11 +12,12 @@ from distiller.augment import check_policy
 from distiller.config import Run
 from distiller.errors import ConfigError
 from distiller.models.load import has_head_for, load_config, load_tokenizer, longest_input, with_labels
-from distiller.models.students import same_vocabulary, student_config, student_tokenizer
+from distiller.models.students import initialisation, same_vocabulary, student_config, student_tokenizer
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.tasks import load_task
 from distiller.tasks.data import Kind, QuestionSplit, TaskData
 from distiller.training.objective import DistillationObjective, prediction_choice
+from distiller.training.pace import learning_rate
 from distiller.training.trainer import anatomy
 
 NO_AUGMENTATION = {"gamma1": 0.0, "beta2": 0.0, "gamma2": 0.0}
@@ -86,7 +87,7 @@ def blueprint(run: Run) -> Blueprint:
     tokenizer = student_tokenizer(run.student, teacher_tokenizer)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
     made = Blueprint(
-        run=run,
+        run=_with_rates(run, teacher=teacher, student=student),
         data=data,
         teacher=with_labels(teacher, kind=data.kind, labels=labels),
         student=student,
@@ -114,6 +115,22 @@ def resolve(run: Run, data: TaskData) -> Run:
         _check_objective(stage.objective, stage.training)
         _check_views(stage.objective, operators)
     return resolved
+
+
+def _with_rates(run: Run, *, teacher: PretrainedConfig, student: PretrainedConfig) -> Run:
+    """`run` with the learning rates that it leaves open, which follow from the kind of model."""
+    random = initialisation(run.student) == "random"
+    rates = {
+        "teacher": run.teacher.training.learning_rate or learning_rate(teacher, pretrained=True),
+        "student": run.training.learning_rate or learning_rate(student, pretrained=not random),
+    }
+    tuning = run.teacher.training.model_copy(update={"learning_rate": rates["teacher"]})
+    return run.model_copy(
+        update={
+            "teacher": run.teacher.model_copy(update={"training": tuning}),
+            "training": run.training.model_copy(update={"learning_rate": rates["student"]}),
+        }
+    )
 
 
 def published(objective: config.Objective, kind: Kind, operators: Sequence[str]) -> config.Objective:

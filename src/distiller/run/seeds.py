@@ -156,7 +156,7 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, Augmented
     """
     objective = setup.plan.objective(stage)
     always = stage.training.cache_teacher == "always"
-    repeated = always or stage.training.epochs * len(setup.run.seeds) > 1
+    repeated = always or (stage.training.epochs or 2) * len(setup.run.seeds) > 1
     augmented = any(objective.weights["augmented"]) or bool(objective.terms)
     keep = augmented and setup.policy.rewrites and (always or setup.policy.repeats)
     if not objective.needs_teacher or not repeated:

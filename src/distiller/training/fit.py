@@ -20,9 +20,12 @@ from distiller.errors import MissingPackageError, RunError
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import SortedByLength
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
+from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
 from distiller.training.trainer import DistillationTrainer
 
 CHECKPOINTS = "checkpoints"
+HEAD_RATE = 1e-3
+"""Learning rate of projections and critics where none is given: they start at random and must lead."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,18 @@ def fit(
     """Train `model` in place; it ends with the weights of its best development score (or, if not `select_best`, the
     last). Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation`
     hears (step, development score)."""
-    arguments = training_arguments(training, folder, seed=seed, job=job, objective=objective, select_best=select_best)
+    steps = pace_of(training, job, objective)
+    arguments = training_arguments(
+        model, training, folder, seed=seed, job=job, objective=objective, select_best=select_best, pace=steps
+    )
+    learns = UntilLearnt(steps, job.metric) if training.epochs is None else None
     watch = Stopwatch()
-    callbacks: list[Any] = [watch, LastStepCounts()]
+    callbacks: list[Any] = [watch, LastStepCounts(), *([learns] if learns else [])]
     if console is not None:
         callbacks.append(ProgressBar(title, job.metric, console))
     if training.tensorboard:
         callbacks.append(TensorBoardCallback(_summary_writer(folder / "tensorboard")))
-    if training.patience is not None and select_best:
+    if training.patience is not None and select_best and learns is None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
     if on_evaluation is not None:
         callbacks.append(Reporter(job.metric, on_evaluation))
@@ -93,7 +100,8 @@ def fit(
         objective=objective,
         teacher_cache=teacher_cache,
         augmented_cache=augmented_cache,
-        head_learning_rate=training.head_learning_rate,
+        head_learning_rate=training.head_learning_rate or HEAD_RATE,
+        rate=learns,
         args=arguments,
         train_dataset=job.train,
         eval_dataset=dev,
@@ -129,6 +137,7 @@ def fit(
 
 
 def training_arguments(
+    model: PreTrainedModel,
     training: config.Training,
     folder: Path,
     *,
@@ -136,37 +145,31 @@ def training_arguments(
     job: Job,
     objective: config.Objective,
     select_best: bool,
+    pace: Pace,
 ) -> TrainingArguments:
     """The `transformers.TrainingArguments` that `training` means on this machine."""
-    contrasts = any(term.loss.startswith("mi_") for term in objective.intermediate)
-    remainder = len(job.train) % training.batch_size
-    drops = contrasts and 0 < remainder < 3 < len(job.train)  # mutual information needs three examples
-    micro_batches = len(job.train) // training.batch_size + (remainder > 0 and not drops)
-    steps_per_epoch = max(1, math.ceil(micro_batches / training.accumulate))
-    total = training.max_steps or math.ceil(steps_per_epoch * training.epochs)
-    every = max(1, math.ceil(min(steps_per_epoch, total) / training.evaluations))
     return TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         seed=seed,
         data_seed=seed,
-        num_train_epochs=training.epochs,
-        max_steps=training.max_steps or -1,
+        num_train_epochs=training.epochs or 1,
+        max_steps=pace.ceiling if training.epochs is None else training.max_steps or -1,
         per_device_train_batch_size=training.batch_size,
         per_device_eval_batch_size=max(32, training.batch_size),
         gradient_accumulation_steps=training.accumulate,
-        learning_rate=training.learning_rate,
+        learning_rate=training.learning_rate or learning_rate(model.config, pretrained=True),
         lr_scheduler_type=training.schedule,
-        warmup_steps=round(total * training.warmup),
+        warmup_steps=pace.warmup,
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim="adamw_torch_fused",
         **compute(training.precision).trainer_arguments(),
-        dataloader_drop_last=drops,
+        dataloader_drop_last=_drops_last(training, job, objective),
         dataloader_num_workers=_workers(training, job),
         eval_strategy="steps",
-        eval_steps=every,
+        eval_steps=pace.every,
         save_strategy="steps",
-        save_steps=every,
+        save_steps=pace.every,
         save_total_limit=1,
         load_best_model_at_end=select_best,
         metric_for_best_model=f"eval_{job.metric}",
@@ -175,6 +178,21 @@ def training_arguments(
         report_to=[],
         disable_tqdm=True,
     )
+
+
+def pace_of(training: config.Training, job: Job, objective: config.Objective) -> Pace:
+    """How long `job` is trained."""
+    remainder = len(job.train) % training.batch_size
+    micro_batches = len(job.train) // training.batch_size
+    micro_batches += remainder > 0 and not _drops_last(training, job, objective)
+    steps_per_epoch = max(1, math.ceil(micro_batches / training.accumulate))
+    return pace(training, steps_per_epoch=steps_per_epoch, dev_examples=len(job.dev))
+
+
+def _drops_last(training: config.Training, job: Job, objective: config.Objective) -> bool:
+    """Whether an epoch's last batch is left out: mutual information needs three examples."""
+    contrasts = any(term.loss.startswith("mi_") for term in objective.intermediate)
+    return contrasts and 0 < len(job.train) % training.batch_size < 3 < len(job.train)
 
 
 def _workers(training: config.Training, job: Job) -> int:

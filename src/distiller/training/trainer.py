@@ -8,13 +8,14 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PretrainedConfig, PreTrainedModel, Trainer, set_seed
 
 from distiller import config
@@ -89,6 +90,7 @@ class DistillationTrainer(Trainer):
         teacher_cache: Stored teacher outputs of the training set; examples then need an `example_ids` column.
         augmented_cache: Keeps what the teacher says of augmented texts, where these come up again.
         head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
+        rate: The factor of the learning rate by step (from 0); `None` is what `args` say.
 
     Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view).
     """
@@ -102,6 +104,7 @@ class DistillationTrainer(Trainer):
         teacher_cache: TeacherCache | None = None,
         augmented_cache: AugmentedOutputs | None = None,
         head_learning_rate: float | None = None,
+        rate: Callable[[int], float] | None = None,
         **kwargs: Any,
     ) -> None:
         wish = (
@@ -134,6 +137,7 @@ class DistillationTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # the loss is normalised over all micro-batches: do not divide again
         self.loss_is_scaled_for_ga = True
         self.head_learning_rate = head_learning_rate
+        self.rate = rate
         self.teacher_cache = teacher_cache
         self.augmented_cache = augmented_cache
         self.teacher = self._freeze(teacher) if teacher is not None and parts.needs_teacher else None
@@ -288,6 +292,16 @@ class DistillationTrainer(Trainer):
                 **options,
             )
         return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """The schedule of `args`, or that of `rate`."""
+        if self.rate is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if self.lr_scheduler is None:
+            factor = self.rate
+            # a plain function: the state of any other callable would be pickled into the checkpoint
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, lambda step: factor(step))  # type: ignore[arg-type]
+        return self.lr_scheduler
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         return grad_norm  # without clipping nobody asked for the norm, and it is a pass over all weights

@@ -1,0 +1,153 @@
+"""How long and how fast a model is trained where a run does not say: until it has learnt.
+
+One rule for teachers, baselines and students, so that what is compared was trained alike. After a warm-up the rate
+stays constant until the development score has not improved for `patience` evaluations, then it falls linearly to 0
+over a quarter of the steps so far; the weights of the best evaluation are kept. A floor and a ceiling in optimisation
+steps bound it. `docs/concepts/training.md` says how the numbers were chosen.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PretrainedConfig, TrainerCallback
+
+from distiller import config
+
+COOLING = 0.25
+"""Steps in which the rate falls to 0, as a share of those before."""
+EPOCHS = (3, 20)
+"""Passes over the training data at floor and ceiling …"""
+FLOOR = (200, 1000)
+"""… and the least and most steps that they may come to."""
+CEILING = (800, 6000)
+PATIENCE = 6
+LOOKS = 40
+"""Development scores up to the ceiling."""
+APART = (20, 500)
+"""Fewest and most steps between two of them, where they cost little."""
+LOOKING = 0.2
+"""Most of the training's own time that development scores may take."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The numbers of one training, in optimisation steps."""
+
+    floor: int
+    """Patience counts from here."""
+    ceiling: int
+    every: int
+    """Steps between two development scores."""
+    warmup: int
+    patience: int | None = None
+    """Evaluations without a better score after which it has learnt; `None`: the ceiling alone decides."""
+
+    def cooling_from(self, scores: Iterable[tuple[int, float]]) -> int | None:
+        """The step from which the rate falls, given the (step, development score) so far; `None` while it is constant.
+
+        The ceiling is not passed: the fall begins early enough to end there.
+        """
+        latest = math.floor(self.ceiling / (1 + COOLING))
+        best, waited = -math.inf, 0
+        for step, score in scores:
+            if step > latest:
+                break
+            if score > best:
+                best, waited = score, 0
+            else:
+                waited += 1
+            if self.patience is not None and waited >= self.patience and step >= self.floor:
+                return step
+        return None
+
+    def end(self, cooling_from: int | None) -> int:
+        """The last step."""
+        if cooling_from is None:
+            return self.ceiling
+        return min(self.ceiling, cooling_from + max(self.every, math.ceil(COOLING * cooling_from)))
+
+    def rate(self, step: int, cooling_from: int | None) -> float:
+        """The factor of the learning rate at `step` (counted from 0)."""
+        start = cooling_from if cooling_from is not None else math.floor(self.ceiling / (1 + COOLING))
+        if step < self.warmup:
+            return (step + 1) / (self.warmup + 1)
+        if step < start:
+            return 1.0
+        end = self.end(cooling_from)
+        return max(0.0, (end - step) / max(1, end - start))
+
+
+def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: int) -> Pace:
+    """What `training` means for a training set of so many steps an epoch."""
+    if training.epochs is None:
+        fewest, most = EPOCHS
+        floor = training.min_steps or _between(FLOOR, fewest * steps_per_epoch)
+        top = max(CEILING[1], 2 * steps_per_epoch)
+        ceiling = training.max_steps or _between((CEILING[0], top), most * steps_per_epoch)
+        ceiling = max(ceiling, training.min_steps or 0)
+        floor = min(floor, ceiling)
+        patience = training.patience or PATIENCE
+    else:
+        floor = ceiling = training.max_steps or math.ceil(steps_per_epoch * training.epochs)
+        patience = training.patience
+    if training.evaluations is not None or training.epochs is not None:
+        every = math.ceil(min(steps_per_epoch, ceiling) / (training.evaluations or 1))
+    else:
+        # a development example costs about a third of a training one
+        affordable = math.ceil(dev_examples / (3 * LOOKING * training.batch_size * training.accumulate))
+        usual = _between(APART, math.ceil(ceiling / LOOKS))
+        every = min(max(usual, affordable), max(1, ceiling // 4))
+    warmup = round((floor if training.epochs is None else ceiling) * training.warmup)
+    return Pace(floor, ceiling, max(1, every), warmup, patience)
+
+
+def learning_rate(shape: PretrainedConfig, *, pretrained: bool) -> float:
+    """The rate for a kind of model: narrower ones bear more, deep ones less, and what starts at random needs more.
+
+    5e-5 for pretrained weights of BERT-base's width (Devlin et al. 2019, appendix A.3, searches 2e-5 to 5e-5), and in
+    proportion 1e-4 for 384 and 3e-4 for 128; three times that, at most 1e-3, from random weights.
+    """
+    rate = 5e-5 * 768 / getattr(shape, "hidden_size", 768)
+    if getattr(shape, "num_hidden_layers", 12) >= 24:
+        rate /= 2
+    return float(f"{min(rate if pretrained else 3 * rate, 1e-3):.2g}")
+
+
+class UntilLearnt(TrainerCallback):
+    """Carries out a `Pace`: the factor of the learning rate by step, and the end of the training.
+
+    What it knows follows from the development scores in the trainer's state, which checkpoints hold: a resumed
+    training goes on as if nothing had happened.
+    """
+
+    def __init__(self, pace: Pace, metric: str) -> None:
+        self.pace = pace
+        self.metric = f"eval_{metric}"
+        self.cooling_from: int | None = None
+
+    def __call__(self, step: int) -> float:
+        """The factor of the learning rate."""
+        return self.pace.rate(step, self.cooling_from)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Read what an interrupted training had scored."""
+        self.cooling_from = self.pace.cooling_from(self._scores(state.log_history))
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Has it learnt?"""
+        self.cooling_from = self.pace.cooling_from(self._scores(state.log_history))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stop where the rate reaches 0, with a last development score."""
+        if state.global_step >= self.pace.end(self.cooling_from):
+            control.should_evaluate = control.should_save = control.should_log = True
+            control.should_training_stop = True
+
+    def _scores(self, history: Sequence[dict[str, float]]) -> list[tuple[int, float]]:
+        return [(int(entry["step"]), entry[self.metric]) for entry in history if self.metric in entry]
+
+
+def _between(limits: tuple[int, int], value: int) -> int:
+    return min(max(value, limits[0]), limits[1])
