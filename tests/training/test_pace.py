@@ -1,5 +1,6 @@
 """Until it has learnt: where the rate begins to fall, where a training ends, and that a resumed one ends alike."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,9 @@ def test_the_rate_rises_stays_and_falls_to_zero(plan: Pace, scores: list[float])
     assert all(0 <= rate <= 1 for rate in rates)
     assert rates[end] == pytest.approx(0, abs=1e-9)
     highest = rates.index(max(rates))
-    assert all(a <= b for a, b in zip(rates[:highest], rates[1 : highest + 1], strict=True))
+    assert all(a <= b for a, b in pairwise(rates[: highest + 1]))
     after = rates[max(highest, plan.warmup) :]
-    assert all(a >= b for a, b in zip(after, after[1:], strict=False))
+    assert all(a >= b for a, b in pairwise(after))
 
 
 def test_patience_counts_evaluations_without_a_better_score() -> None:
