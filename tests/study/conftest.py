@@ -34,7 +34,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
         return parse_study(
             {
                 "name": "small",
-                "base": {"task": {"train": "train.csv"}, "teacher": {"model": "big"}},
+                "base": {"task": {"train": "train.csv"}, "teacher": {"model": "big"}, "training": {"epochs": 3}},
                 "space": {"training.epochs": [1, 2, 3], "training.batch_size": [4, 8]},
                 "folder": str(tmp_path / "small"),
                 "storage": str(tmp_path / "small" / "trials.journal"),  # made faster than a database

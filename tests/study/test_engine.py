@@ -95,7 +95,7 @@ def test_a_point_that_kills_every_worker_is_given_up(small: Small) -> None:
     study = small(space={"training.epochs": [1, 2, 3]}, sampler="grid")
     now = run_study(study, check=False, execute="study.fakes:deadly")
     assert (now.complete, now.failed) == (2, 1)
-    assert logged(study, "began") == {("1", "16"): 1, ("2", "16"): 2, ("3", "16"): 1}
+    assert logged(study, "began") == {("1", "32"): 1, ("2", "32"): 2, ("3", "32"): 1}
     frame = load_trials(study.place).frame
     assert list(frame["reason"]) == ["", "its worker was killed by SIGKILL (out of memory?)", ""]
 
