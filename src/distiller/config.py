@@ -203,13 +203,29 @@ class Critic(Config):
     """Take negatives from the batches of all processes that train together, not only from an example's own."""
 
 
+class Share(Config):
+    """A weight that follows from what a term does: its share of the gradient that reaches the student."""
+
+    share: Annotated[float, Field(gt=0, lt=1)]
+    """Of the sum of all terms' gradient norms; measured at the beginning and every 50 optimisation steps."""
+
+
 class Term(Config):
     """One intermediate objective over the layer pairs of one mapping: `weight` · Σ m_ij · loss(H_i, H_j)."""
 
     loss: str
     """A row of the intermediate objectives (`mse`, `mi_alpha`, …)."""
-    weight: NonNegative = 1.0
-    """Multiplies the loss; 0 switches the term off."""
+    weight: NonNegative | Share = 1.0
+    """Multiplies the loss; 0 switches the term off. `{share: 0.3}`: whatever number makes 0.3 of the gradient come from
+    this term, so that neither its units nor its number of layers decide how much it counts."""
+    pairs: Literal["sum", "mean"] = "sum"
+    """Whether the losses of the layer pairs are added up (arXiv:2109.11105) or averaged."""
+    warmup: Probability = 0.0
+    """Share of the training in which the weight rises from 0."""
+    fade: Probability = 0.0
+    """Share of the training, at its end, in which the weight falls to 0."""
+    head_start: Annotated[int, Field(ge=0)] = 0
+    """Optimisation steps in which the projection or critic learns before the student hears of this term."""
     options: dict[str, Any] = {}
     """The loss's own options."""
     mapping: Choice = Component(name="skip")
@@ -217,6 +233,11 @@ class Term(Config):
     projection: Projection = Projection()
     critic: Critic | None = None
     """Only for losses that have one. `null`: the published default."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it counts at all."""
+        return isinstance(self.weight, Share) or self.weight > 0
 
 
 class Objective(Config):

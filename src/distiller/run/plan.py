@@ -146,7 +146,7 @@ def published(objective: config.Objective, kind: Kind, operators: Sequence[str])
 
 
 def _check_objective(objective: config.Objective, training: config.Training) -> None:
-    active = [term for term in objective.intermediate if term.weight > 0 and objective.intermediate_weight > 0]
+    active = [term for term in objective.intermediate if term.active and objective.intermediate_weight > 0]
     if not active and objective.beta1 == 0 and not objective.gamma1:
         raise ConfigError(
             "every weight of the objective is 0, so there is nothing to learn",

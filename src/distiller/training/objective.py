@@ -6,7 +6,7 @@ Every loss gives one number per example; this module weights them and divides by
 over the whole optimisation step, so gradient accumulation and data parallelism do not change the result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -24,6 +24,7 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
 from distiller.objectives.prediction import PREDICTION
 from distiller.objectives.transport import Transport
+from distiller.training.balance import Balance, Part
 from distiller.training.processes import Place, gathered, place_of
 from distiller.training.readout import READOUTS, Kind
 from distiller.training.view import View, concatenated
@@ -45,7 +46,10 @@ class IntermediateTerm(nn.Module):
         entry = INTERMEDIATE[term.loss]
         self.loss = entry.function
         self.options = INTERMEDIATE.options(term.loss, term.options)
-        self.weight = term.weight
+        self.share = term.weight.share if isinstance(term.weight, config.Share) else None
+        self.weight = 1.0 if isinstance(term.weight, config.Share) else term.weight
+        self.averages = term.pairs == "mean"
+        self.warmup, self.fade, self.head_start = term.warmup, term.fade, term.head_start
         self.reads: str = entry.traits["reads"]
         self.per: str = entry.traits["per"]
         self.head_kind: str | None = entry.traits["head"]
@@ -101,7 +105,7 @@ class IntermediateTerm(nn.Module):
         return {pair.teacher for pair in self.pairs}
 
     def forward(self, view: View) -> Tensor:
-        """The sum over layer pairs, divided by the totals of the optimisation step: a scalar."""
+        """The sum (or mean) over layer pairs, divided by the totals of the optimisation step: a scalar."""
         assert view.teacher is not None
         if self.head_kind == "critic":
             size = len(view.student.mask)
@@ -113,10 +117,17 @@ class IntermediateTerm(nn.Module):
             values = self._losses(view)
         losses = {pair: self._reduce(per_example, view) for pair, per_example in values.items()}
         if self.transport is None:
-            return torch.stack(list(losses.values())).sum()
+            each = torch.stack(list(losses.values()))
+            return each.mean() if self.averages else each.sum()
         embeddings = [loss for pair, loss in losses.items() if pair.student == 0]
         cost = torch.stack([loss for pair, loss in sorted(losses.items()) if pair.student > 0])
         return self.transport(cost.view(len(self.transport.student_weights), -1)) + sum(embeddings)
+
+    def weight_at(self, progress: float) -> float:
+        """Its weight after a share `progress` of the training."""
+        rising = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        falling = min(1.0, (1 - progress) / self.fade) if self.fade else 1.0
+        return self.weight * max(0.0, min(rising, falling))
 
     def _project(self, student: Signals) -> Mapping[int, Tensor]:
         states = getattr(student, self.reads)
@@ -213,12 +224,34 @@ class DistillationObjective(nn.Module):
         self.augmented_label = objective.augmented_label or "teacher_soft"
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)
-        terms = [term for term in objective.intermediate if term.weight > 0 and objective.intermediate_weight > 0]
+        terms = [term for term in objective.intermediate if term.active and objective.intermediate_weight > 0]
         if terms and teacher is None:
             raise ConfigError("intermediate objectives need a teacher")
         self.terms = nn.ModuleList(
             IntermediateTerm(term, student=student, teacher=teacher) for term in terms if teacher is not None
         )
+        self.step, self.progress = 0, 0.0
+        """Where the training is: optimisation steps, and the share of all of them."""
+        try:
+            self.balance = Balance([term.share for term in self._intermediate() if term.share is not None])
+        except ValueError as error:
+            raise ConfigError(str(error), hint="lower `weight.share` of the intermediate terms") from None
+        if self.balance.wanted and not any(weight for pair in self.weights.values() for weight in pair):
+            raise ConfigError(
+                "a share of the gradient needs something else that has the rest",
+                hint="set objective.beta1 or gamma1, or give the term a number as its weight",
+            )
+
+    def _intermediate(self) -> Iterator[IntermediateTerm]:
+        for term in self.terms:
+            assert isinstance(term, IntermediateTerm)
+            yield term
+
+    def measures(self, step: int) -> bool:
+        """Whether shares of the gradient are measured in this optimisation step."""
+        several = len(self.terms) + sum(weight > 0 for pair in self.weights.values() for weight in pair) > 1
+        begins = any(term.head_start == step for term in self._intermediate() if term.head_start)
+        return several and (begins or self.balance.due(step))
 
     def layers(self, side: str, reads: str = "hidden_states") -> set[int]:
         """Layers of `side` (`student` or `teacher`) whose `reads` some term needs."""
@@ -230,37 +263,48 @@ class DistillationObjective(nn.Module):
         labels = self.augmented_label != "gold" and self.weights["augmented"][1] > 0
         return bool(self.terms) or labels or any(beta > 0 for beta, _ in self.weights.values())
 
-    def forward(self, views: Mapping[str, View]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, views: Mapping[str, View], measured: Sequence[nn.Parameter] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each unweighted component by name (`prediction`, `label`, `mi_alpha`, …).
 
         Components of the augmented view have the prefix `augmented_`; a term over both views at once has none.
-        Σ weight · component is the first result.
+        Σ weight · component is the first result. With parameters that are `measured`, the share of each part in their
+        gradient is noted in `balance`, before weights that are given by share are used.
         """
-        total = torch.zeros((), device=next(iter(views.values())).student.logits.device)
-        components: dict[str, Tensor] = {}
+        parts: list[Part] = []
         for name in views:
-            prefix = "" if name == "original" else f"{name}_"
-            for part, weight, value in self._view_parts(name, views):
-                components[prefix + part] = value.detach()
-                total = total + weight * value
-        return total, components
+            parts += self._view_parts(name, views)
+        if measured:
+            self.balance.measure(parts, measured)
+        total = torch.zeros((), device=next(iter(views.values())).student.logits.device)
+        for part in parts:
+            total = total + self.balance.weight_of(part) * part.value
+        return total, {part.name: part.value.detach() for part in parts}
 
-    def _view_parts(self, name: str, views: Mapping[str, View]) -> list[tuple[str, float, Tensor]]:
+    def _view_parts(self, name: str, views: Mapping[str, View]) -> list[Part]:
         view = views[name]
         beta, gamma = self.weights[name]
-        parts: list[tuple[str, float, Tensor]] = []
+        prefix = "" if name == "original" else f"{name}_"
+        parts: list[Part] = []
         with full_precision(view.student.logits):
             if beta > 0:
                 loss = partial(PREDICTION[self.prediction.name].function, **self.prediction_options)
-                parts.append(("prediction", beta, self.readout.soft(loss, view)))
+                parts.append(Part(prefix + "prediction", self.readout.soft(loss, view), beta))
             if gamma > 0:
-                parts.append(("label", gamma, self._label_loss(name, view)))
-        for label, term in zip(self.term_names, self.terms, strict=True):
-            assert isinstance(term, IntermediateTerm)
+                parts.append(Part(prefix + "label", self._label_loss(name, view), gamma))
+        shares = 0
+        for label, term in zip(self.term_names, self._intermediate(), strict=True):
+            by_share = None
+            if term.share is not None:
+                by_share, shares = shares, shares + 1
             if term.concat_views and name != "original":
                 continue  # counted with the original
             read = concatenated([*views.values()]) if term.concat_views else view
-            parts.append((label, self.intermediate_weight * term.weight, term(read)))
+            if self.step < term.head_start:
+                read = read.without_gradient()
+            weight = self.intermediate_weight * term.weight_at(self.progress)
+            parts.append(Part(prefix + label, term(read), weight, by_share))
         return parts
 
     def _label_loss(self, name: str, view: View) -> Tensor:
@@ -304,7 +348,7 @@ def _term_names(objective: config.Objective) -> list[str]:
     """The loss names of the active terms, numbered where a loss occurs twice."""
     if objective.intermediate_weight == 0:
         return []
-    losses = [term.loss for term in objective.intermediate if term.weight > 0]
+    losses = [term.loss for term in objective.intermediate if term.active]
     return [
         loss if losses.count(loss) == 1 else f"{loss}_{losses[:position].count(loss) + 1}"
         for position, loss in enumerate(losses)

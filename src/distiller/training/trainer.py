@@ -60,9 +60,13 @@ class DistillationModel(nn.Module):
         views: Mapping[str, Batch] | None = None,
         teacher: Mapping[str, Signals] | None = None,
         totals: Mapping[str, Totals] | None = None,
+        measure: bool = False,
         **inputs: Any,
     ) -> Any:
-        """Loss and components of `views`; without views, what the student makes of `inputs`."""
+        """Loss and components of `views`; without views, what the student makes of `inputs`.
+
+        With `measure`, the share of every term in the student's gradient is noted in `objective.balance`.
+        """
         if views is None or totals is None:
             return self.student(**inputs)
         compared = {
@@ -76,7 +80,8 @@ class DistillationModel(nn.Module):
             )
             for name, view in views.items()
         }
-        return self.objective(compared)
+        measured = [parameter for parameter in self.student.parameters() if parameter.requires_grad] if measure else []
+        return self.objective(compared, measured)
 
 
 class DistillationTrainer(Trainer):
@@ -145,6 +150,7 @@ class DistillationTrainer(Trainer):
         self.seconds_waited = 0.0
         self._components: dict[str, Tensor] = {}
         self._component_steps = 0
+        self._arrived = -1
 
     @property
     def distillation(self) -> DistillationModel:
@@ -188,11 +194,18 @@ class DistillationTrainer(Trainer):
         if not any(objective.weights["augmented"]) and not objective.terms:
             views = {"original": views["original"]}
         teacher = {name: self.teacher_signals(view, name) for name, view in views.items()} if self.teacher else None
-        loss, components = model(views=views, teacher=teacher, totals=totals)
+        loss, components = model(views=views, teacher=teacher, totals=totals, measure=self._arrive(objective))
         if self.args.world_size > 1:
             loss = loss * self.args.world_size  # totals span all processes, and gradients are averaged over them
         self._note(components)
         return (loss, components) if return_outputs else loss
+
+    def _arrive(self, objective: DistillationObjective) -> bool:
+        """Tell the objective where the training is; whether this micro-batch is one whose gradients are measured."""
+        step = self.state.global_step
+        first, self._arrived = step != self._arrived, step
+        objective.step, objective.progress = step, step / max(1, self.state.max_steps)
+        return first and objective.measures(step)
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Signals:
         """What the teacher says of a view `[b, l]`; it is read from the cache of this view when there is one."""
@@ -240,6 +253,9 @@ class DistillationTrainer(Trainer):
             }
             logs = logs | {f"loss/{name}": value.item() / self._component_steps for name, value in sums.items()}
             self._components, self._component_steps = {}, 0
+            shares = self.distillation.objective.balance.latest
+            logs |= {f"share/{name}": share.item() for name, share in shares.items()}
+            self.distillation.objective.balance.latest = {}
         losses = [name for name in logs if name.startswith("loss/")] + ["loss", "train_loss"]
         broken = [name for name in losses if not math.isfinite(logs.get(name, 0.0))]
         if broken:  # `train_loss`, the mean over all steps, comes last: no step is left out

@@ -1,7 +1,7 @@
 """One view of a batch as the objective sees it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -36,6 +36,16 @@ class View:
     """`[b, l]`, 1 at tokens whose outputs count: real words for tagging, possible answers for question answering."""
     mix: Mix | None = None
     """How the examples of this view were mixed, if they were."""
+
+    def without_gradient(self) -> "View":
+        """The same, but what is made of it does not reach the student."""
+        student = Signals(
+            self.student.logits.detach(),
+            {layer: state.detach() for layer, state in self.student.hidden_states.items()},
+            {layer: scores.detach() for layer, scores in self.student.attention_scores.items()},
+            self.student.mask,
+        )
+        return replace(self, student=student)
 
 
 def concatenated(views: Sequence[View]) -> View:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distiller.config import Component
+from distiller.config import Component, Share
 from distiller.errors import ConfigError
 from distiller.models.signals import Signals
 from distiller.objectives.intermediate import INTERMEDIATE
@@ -86,8 +86,8 @@ class Objective(nn.Module):
         self.label_smoothing = label_smoothing
         self.chunk_megabytes = chunk_megabytes
         self.weights = {"original": (objective.word_kd, objective.nll), "augmented": (0.0, 0.0)}
-        wanted = [term for term in objective.intermediate if term.weight > 0]
-        named = [(f"{term.side}_{term.loss}", term.weight, 1.0, term) for term in wanted]
+        wanted = [term for term in objective.intermediate if term.active]
+        named = [(f"{term.side}_{term.loss}", _number(term), 1.0, term) for term in wanted]
         if teacher is not None:
             shared = cosine_terms(student, teacher) if objective.cosine else []
             named += [("cosine", objective.cosine, share, term) for share, term in shared]
@@ -157,12 +157,26 @@ def cosine_terms(student: Mapping[str, Anatomy], teacher: Mapping[str, Anatomy])
     return [(1 / matched, TranslationTerm(loss="cos", side=side, mapping=mapping)) for side in SIDES]
 
 
+def _number(term: TranslationTerm) -> float:
+    if isinstance(term.weight, Share):
+        raise ConfigError(
+            f"`{term.loss}`: weights by share of the gradient are not offered for translation",
+            hint="give `weight` a number",
+        )
+    return term.weight
+
+
 def _check_terms(terms: list[TranslationTerm]) -> None:
     for term in terms:
         if INTERMEDIATE[term.loss].traits["reads"] != "hidden_states":
             raise ConfigError(
                 f"intermediate objective `{term.loss}` reads attention scores, which translation does not offer",
                 hint="choose one on hidden states: mse, cos, ce, mi_alpha, …",
+            )
+        if {"pairs", "warmup", "fade", "head_start"} & term.model_fields_set:
+            raise ConfigError(
+                f"`{term.loss}`: means over pairs and weights that change are not offered for translation",
+                hint="leave out `pairs`, `warmup`, `fade` and `head_start`",
             )
         if term.critic is not None and term.critic.concat_views:
             raise ConfigError(

@@ -39,7 +39,7 @@ def teacher_states(
     training, objective = run.training, run.objective
     if training.cache_teacher == "never" or not objective.word_kd:
         return None, None
-    if objective.cosine or any(term.weight for term in objective.intermediate):
+    if objective.cosine or any(term.active for term in objective.intermediate):
         return None, "teacher outputs were not cached: hidden layers are compared in every step"
     if training.source_dropout:
         return None, "teacher outputs were not cached: each step leaves out other source tokens"

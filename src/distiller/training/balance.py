@@ -1,0 +1,100 @@
+"""Which share of the student's gradient comes from each term of Eq. (1), and weights that are given as such a share.
+
+The value of a loss says nothing about how much it moves the student: mutual information is a sum over layer pairs and
+may be negative, a squared distance depends on the width. What is compared here is the norm of the gradient that each
+weighted term sends to the student's parameters. It costs one more backward pass a term, so it is taken now and then.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+EVERY = {True: 50, False: 100}
+"""Steps between two measurements, where a weight follows from them and where they are only shown."""
+EARLY = (0, 10, 20)
+"""The student changes fastest at first."""
+MEMORY = 0.7
+"""Share of the old logarithm in a new weight: a single batch is noisy."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of one view."""
+
+    name: str
+    value: Tensor
+    """A scalar, before its weight."""
+    weight: float = 1.0
+    """Its own number; with `share`, a factor on what follows from that."""
+    term: int | None = None
+    """Which of the terms by share it belongs to."""
+
+
+class Balance(nn.Module):
+    """The measured shares, and the weights of those terms whose share is `wanted`; both are kept in checkpoints.
+
+    Raises `ValueError` unless the wanted shares leave something for the other terms.
+    """
+
+    weights: Tensor
+    known: Tensor
+
+    def __init__(self, wanted: Sequence[float]) -> None:
+        super().__init__()
+        if sum(wanted) >= 1:
+            raise ValueError(f"the shares of all terms add up to {sum(wanted):g}, and must leave some to the others")
+        self.wanted = tuple(wanted)
+        self.latest: dict[str, Tensor] = {}
+        """The shares of the last measurement, by the name of the part."""
+        if wanted:
+            self.register_buffer("weights", torch.ones(len(wanted)))
+            self.register_buffer("known", torch.zeros(len(wanted)))
+
+    def due(self, step: int) -> bool:
+        """Whether this optimisation step is one that is measured."""
+        return step in EARLY or step % EVERY[bool(self.wanted)] == 0
+
+    def weight_of(self, part: Part) -> float | Tensor:
+        """The number that multiplies the part."""
+        return part.weight if part.term is None else part.weight * self.weights[part.term]
+
+    def measure(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> None:
+        """Note the shares of `parts`, and correct the weights of those that are given by share."""
+        norms = torch.stack([_gradient_norm(part.value, parameters) for part in parts])
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(norms)  # all processes must agree on the weights
+        own = torch.tensor([part.weight for part in parts], device=norms.device)
+        terms = [part.term for part in parts]
+        if self.wanted:
+            # the factor of a term by share is its warm-up or fading, which is not to be made up for
+            heard = torch.tensor([part.weight if part.term is None else 1.0 for part in parts], device=norms.device)
+            self._correct(norms * heard, terms)
+        factors = [1.0 if term is None else self.weights[term] for term in terms]
+        weighted = norms * own * torch.stack([torch.as_tensor(f, device=norms.device) for f in factors])
+        shares = weighted / weighted.sum().clamp_min(1e-30)
+        self.latest = {part.name: share for part, share in zip(parts, shares, strict=True)}
+
+    def _correct(self, norms: Tensor, terms: Sequence[int | None]) -> None:
+        zero = norms.new_zeros(())
+        others = sum((norm for norm, term in zip(norms, terms, strict=True) if term is None), zero)
+        rest = 1 - sum(self.wanted)
+        for place, share in enumerate(self.wanted):
+            own = sum((norm for norm, term in zip(norms, terms, strict=True) if term == place), zero)
+            fitting = (share / rest * others / own.clamp_min(1e-30)).clamp(1e-6, 1e6)
+            mixed = torch.exp(MEMORY * self.weights[place].log() + (1 - MEMORY) * fitting.log())
+            there = (own > 0) & (others > 0)  # a term that is not heard yet, or nothing to compare with
+            self.weights[place] = torch.where(
+                there, torch.where(self.known[place] > 0, mixed, fitting), self.weights[place]
+            )
+            self.known[place] = torch.maximum(self.known[place], there.float())
+
+
+def _gradient_norm(value: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """The norm of the gradient of `value`; 0 where it reaches none of the `parameters`."""
+    if not value.requires_grad:
+        return torch.zeros((), device=value.device)
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
+    return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), device=value.device)
