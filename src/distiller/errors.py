@@ -1,7 +1,12 @@
-"""Every error that a user can cause: one line that says what and where, one hint, one exit code."""
+"""Every error that a user can cause: one line that says what and where, one hint, one exit code. And warnings."""
 
+import sys
+import warnings
 from difflib import get_close_matches
+from pathlib import Path
 from typing import ClassVar
+
+PACKAGE = str(Path(__file__).parent)
 
 
 class DistillerError(Exception):
@@ -46,6 +51,18 @@ class RunError(DistillerError):
     """A failure while running: the input was fine, the run was not."""
 
     exit_code: ClassVar[int] = 1
+
+
+class Notice(UserWarning):
+    """What a user should know although the work goes on, in one line."""
+
+
+def warn(message: str) -> None:
+    """Give `message` as a `Notice`; the line that Python shows with it is the caller's, never one of this package."""
+    depth, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, Notice, stacklevel=depth)
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

@@ -31,7 +31,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def distiller(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     def call(*arguments: object) -> Answer:
         monkeypatch.setattr(sys, "argv", ["distiller", *map(str, arguments)])
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # `main` sets its own
+        for name in ("showwarning", "formatwarning"):  # `main` sets its own
+            monkeypatch.setattr(warnings, name, getattr(warnings, name))
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

@@ -1,6 +1,5 @@
 """Experience: the trials of past tasks, and what is known of those tasks."""
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from distiller.autodistiller.facts import TaskFacts, facts_of, read_facts, write_facts
 from distiller.config import Run, Task
-from distiller.errors import DataError, DistillerError
+from distiller.errors import DataError, DistillerError, warn
 from distiller.record import FILE, Record, load_record
 from distiller.study.authors_table import is_authors
 from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, part_label
@@ -126,7 +125,7 @@ def learned(experience: Experience) -> dict[str, TaskFacts]:
             try:
                 found[task] = facts_of(Run.model_validate_json(run).task, name=task)
             except DistillerError as error:
-                warnings.warn(f"nothing is known of the task `{task}`: {error.message}", stacklevel=2)
+                warn(f"nothing is known of the task `{task}`: {error.message}")
     return found
 
 

@@ -22,7 +22,7 @@ from distiller.cli import (
     translate,
 )
 from distiller.cli.output import complain
-from distiller.errors import DistillerError
+from distiller.errors import DistillerError, Notice
 
 app = typer.Typer(
     name="distiller",
@@ -43,7 +43,7 @@ def main() -> None:
     """Entry point: every error a user can cause is one line and a hint."""
     # Threads that wait should sleep: spinning ones slow every other process on the machine down, some by a factor of 8.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    _show_notices_plainly()
     try:
         app()
     except DistillerError as error:
@@ -60,3 +60,12 @@ def main() -> None:
             f"`{error.filename}`: {reason}" if error.filename else reason, "is there room, and may you write there?"
         )
         sys.exit(1)
+
+
+def _show_notices_plainly() -> None:
+    """A notice is one `warning:` line without a path; what libraries tell programmers shows only on request (-W)."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # for who collects warnings in a log
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("default", Notice)

@@ -25,6 +25,7 @@ from transformers import (
 from transformers.utils import logging
 
 from distiller.errors import MissingPackageError, ModelError, did_you_mean
+from distiller.tasks.labels import same_names, says_nothing
 
 HEADS: dict[str, Any] = {
     "classification": AutoModelForSequenceClassification,
@@ -173,16 +174,19 @@ def has_head_for(name: str | Path, *, kind: str, labels: Sequence[str] | None, t
 def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) -> list[int] | None:
     """For each of `labels` its position in the model's outputs, or `None` if the two are different sets.
 
-    Case is ignored. A model that only says `LABEL_0`, `LABEL_1`, … is taken to have our order when the number fits.
+    Names that only count (`LABEL_0`, `LABEL_1`, …) are taken to be in our order when there are as many of ours.
     """
-    ours = [label.casefold() for label in labels or ()]
-    names = {int(index): str(word).casefold() for index, word in (config.id2label or {}).items()}
-    theirs = [names[index] for index in sorted(names)]
-    if len(ours) != len(theirs):
-        return None
-    if theirs == [f"label_{index}" for index in range(len(theirs))]:
+    ours, theirs = list(labels or ()), class_names(config)
+    order = same_names(ours, theirs)
+    if order is None and len(ours) == len(theirs) and says_nothing(theirs):
         return list(range(len(ours)))
-    return [theirs.index(label) for label in ours] if sorted(ours) == sorted(theirs) else None
+    return order
+
+
+def class_names(config: PretrainedConfig) -> list[str]:
+    """The names of the model's classes, in the order of its outputs."""
+    names: dict[Any, Any] = config.id2label or {}
+    return [str(names[index]) for index in sorted(names, key=int)]
 
 
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:

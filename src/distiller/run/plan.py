@@ -10,7 +10,8 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from distiller import config
 from distiller.augment import check_policy
 from distiller.config import Run
-from distiller.errors import ConfigError
+from distiller.errors import ConfigError, warn
+from distiller.models.heads import head_differs
 from distiller.models.load import has_head_for, load_config, load_tokenizer, longest_input, with_labels
 from distiller.models.students import initialisation, same_vocabulary, student_config, student_tokenizer
 from distiller.objectives.intermediate import INTERMEDIATE
@@ -178,14 +179,23 @@ def _check_views(objective: config.Objective, operators: list[str]) -> None:
 
 
 def _check_head(plan: Blueprint) -> None:
+    """A head that the teacher has is kept, or its loss is said."""
     spec = plan.run.teacher
-    if spec.finetune == "never" and not has_head_for(
+    if spec.finetune == "always" or has_head_for(
         spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code
     ):
+        return
+    there = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
+    differs = head_differs(there, kind=plan.data.kind, labels=plan.labels)
+    if spec.finetune == "never":
         raise ConfigError(
-            f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`",
-            hint="set teacher.finetune=auto, or name a fine-tuned teacher",
+            f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`"
+            + (f": {differs.what}" if differs else ""),
+            hint=(differs and differs.keep) or "set teacher.finetune=auto, or name a fine-tuned teacher",
         )
+    if differs:
+        keep = f"; {differs.keep}" if differs.keep else ""
+        warn(f"the head of teacher `{spec.model}` is thrown away and the teacher fine-tuned anew: {differs.what}{keep}")
 
 
 def _check_length(plan: Blueprint) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distiller.errors import OutputError, ShapeError
+from distiller.errors import OutputError, ShapeError, warn
 from distiller.tasks.data import QuestionSplit
 from distiller.tasks.overlap import squad_scores
 from distiller.tasks.windows import EncodedQuestions
@@ -106,7 +105,7 @@ def question_scores(
             f"logits of shape {list(raw.shape)} for question answering should have shape [rows, length, 2]"
         )
     if not np.isfinite(raw).all():
-        warnings.warn("some logits are not finite: the training diverged", stacklevel=2)
+        warn("some logits are not finite: the training diverged")
     found = answers(encoded, split, raw[..., 0], raw[..., 1], n_best=n_best, max_answer_length=max_answer_length)
     return squad_scores({key: prediction.text for key, prediction in found.items() if prediction.candidates}, split)
 

@@ -1,9 +1,8 @@
 """What is done about rows that cannot be used: the first one is refused, or all are left out and counted."""
 
-import warnings
 from dataclasses import dataclass, field
 
-from distiller.errors import DataError
+from distiller.errors import DataError, warn
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,4 @@ class BadRows:
     def warn(self, where: str) -> None:
         """Say once how many rows of the file or data set `where` were left out, and why the first was."""
         if self.errors:
-            warnings.warn(
-                f"`{where}`: left out {len(self.errors)} bad row(s), the first: {self.errors[0].message}", stacklevel=2
-            )
+            warn(f"`{where}`: left out {len(self.errors)} bad row(s), the first: {self.errors[0].message}")

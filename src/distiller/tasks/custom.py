@@ -9,6 +9,8 @@ from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll, read_conll
 from distiller.tasks.data import AnySplit, Kind, QuestionSplit, Split, TaskData, hold_out
 from distiller.tasks.hub import load_dataset_tables, pick_split
+from distiller.tasks.kinds import infer_kind
+from distiller.tasks.labels import label_set
 from distiller.tasks.questions import (
     COLUMNS,
     hold_out_contexts,
@@ -21,7 +23,6 @@ from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.readers import is_file_name, read_table
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import (
-    holds_lists,
     metrics_of,
     sentences,
     tagged_split,
@@ -51,7 +52,7 @@ def load_custom(task: Task) -> TaskData:
     bad = {name: BadRows(task.skip_bad) for name in SPLITS}
     tables, declared = _tables(task, bad)
     train = tables["train"]
-    kind = task.kind or _guess_kind(task, train, declared)
+    kind = task.kind or infer_kind(task, train, declared).kind
     if kind == "tagging":
         return _tagging(task, tables, declared, bad)
     if kind == "qa":
@@ -128,7 +129,8 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
         )
     if _is_file(task, task.data):
         raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
-    wanted = COLUMNS if task.kind == "qa" else [task.text, task.label, *filter(None, [task.text_pair])]
+    wanted = [task.text, task.label, *filter(None, [task.text_pair])]
+    wanted = {None: [*wanted, *COLUMNS], "qa": COLUMNS}.get(task.kind, wanted)
     loaded, declared = load_dataset_tables(task.data, wanted, config=task.config)
     named.setdefault("train", "train")
     if "dev" not in named and (dev := next((name for name in DEV_NAMES if name in loaded), None)):
@@ -169,24 +171,6 @@ def _name(task: Task) -> str:
     return Path(source).stem if _is_file(task, source) else source
 
 
-def _guess_kind(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> Kind:
-    """Questions from a SQuAD file; tagging when labels are lists; regression when every label is written with a
-    fraction, and not all fractions are 0 (1.0, 0.0: classes)."""
-    if is_squad(Path(train.where), qa=False):
-        return "qa"
-    if holds_lists(train, task.label) or is_conll(train.where, tagging=False):
-        return "tagging"
-    if task.labels or task.label in declared:
-        return "classification"
-    cells = [str(cell) for cell in train.column(task.label)]
-    try:
-        values = [float(cell) for cell in cells]
-    except ValueError:
-        return "classification"
-    written = all("." in cell or "e" in cell.lower() for cell in cells)
-    return "regression" if written and not all(value.is_integer() for value in values) else "classification"
-
-
 def _label_set(
     task: Task, train: Table, declared: Mapping[str, tuple[str, ...]], found: Iterable[str] = ()
 ) -> tuple[str, ...]:
@@ -200,12 +184,7 @@ def _label_set(
         return tuple(task.labels)
     if task.label in declared:
         return declared[task.label]
-    return tuple(sorted(set(found or train.classes(task.label)), key=_natural))
-
-
-def _natural(label: str) -> tuple[int, float, str]:
-    """Numbers before words, and 2 before 10."""
-    return (0, int(label), label) if label.isdecimal() else (1, 0, label)
+    return label_set(found or train.classes(task.label))
 
 
 def _split(task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, ...]) -> Split:
@@ -225,7 +204,7 @@ def _labels(
         return None
     if kind == "regression":
         return table.numbers(task.label)
-    return table.class_ids(task.label, {label: number for number, label in enumerate(labels)})
+    return table.class_ids(task.label, labels)
 
 
 def _refuse_constant(task: Task, train: Table, split: Split, labels: tuple[str, ...]) -> None:

@@ -1,12 +1,11 @@
 """The nine GLUE tasks, read from the official files. Columns, classes and scores are one row of a table each."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, warn
 from distiller.tasks.data import Split, TaskData
 from distiller.tasks.readers import read_plain_tsv
 from distiller.tasks.table import Table
@@ -232,15 +231,14 @@ def _read(glue: GlueTask, split: str, path: Path) -> Split:
 def _labels(glue: GlueTask, table: Table) -> tuple[int, ...] | tuple[float, ...]:
     if not glue.written:
         return table.numbers(glue.label)
-    return table.class_ids(glue.label, {written: number for number, written in enumerate(glue.written)})
+    return table.class_ids(glue.label, glue.written)
 
 
 def _compare(glue: GlueTask, split: Split, path: Path) -> None:
     """Warn of a split that is not the official one; broken rows explain a difference of one in a thousand."""
     official = glue.rows[split.name]
     if abs(len(split) - official) > official // 1000:
-        warnings.warn(
+        warn(
             f"`{path}` has {len(split)} rows, the official {glue.folder} split `{split.name}` has {official}: "
-            "scores are not comparable with GLUE scores",
-            stacklevel=2,
+            "scores are not comparable with GLUE scores"
         )

@@ -1,12 +1,11 @@
 """Scores of predictions against gold labels. All but `rmse` are better when higher and at most 1."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from distiller.errors import ConfigError, ShapeError, did_you_mean
+from distiller.errors import ConfigError, ShapeError, did_you_mean, warn
 from distiller.registry import Entry, Family
 from distiller.tasks.data import TaskData
 from distiller.tasks.encode import IGNORED
@@ -131,7 +130,7 @@ def _tagging_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dict[s
 
 def _warn_of_divergence(logits: np.ndarray) -> None:
     if not np.isfinite(logits).all():
-        warnings.warn("some logits are not finite: the training diverged", stacklevel=3)
+        warn("some logits are not finite: the training diverged")
 
 
 def check_metric(name: str, data: TaskData) -> None:
@@ -173,6 +172,6 @@ def _correlation(measure: Callable[..., Any], predictions: np.ndarray, labels: n
     defined = len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0
     value = float(measure(x, y)[0]) if defined else np.nan
     if np.isnan(value):
-        warnings.warn("the correlation with constant or NaN values is not defined and counts as 0", stacklevel=3)
+        warn("the correlation with constant or NaN values is not defined and counts as 0")
         return 0.0
     return value

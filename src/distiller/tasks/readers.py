@@ -4,13 +4,12 @@ import csv
 import io
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distiller.errors import DataError, MissingPackageError, did_you_mean
+from distiller.errors import DataError, MissingPackageError, did_you_mean, warn
 from distiller.tasks.table import Table, shown
 
 
@@ -60,10 +59,7 @@ def _read_tsv(path: Path) -> Table:
         return _plain(path, text)
     joined = sum(1 for _ in _lines(text)) - 1 - len(table)
     if joined > 0:
-        warnings.warn(
-            f"`{path}`: quotes join {joined} line(s) to the one before; if they are part of the text, use .jsonl",
-            stacklevel=2,
-        )
+        warn(f"`{path}`: quotes join {joined} line(s) to the one before; if they are part of the text, use .jsonl")
     return table
 
 
@@ -85,7 +81,7 @@ def _plain(path: Path, text: str, header: Sequence[str] | None = None, *, skip_r
         else:
             skipped.append(line)
     if skipped:
-        warnings.warn(f"`{path}`: left out {len(skipped)} broken row(s), the first on line {skipped[0]}", stacklevel=2)
+        warn(f"`{path}`: left out {len(skipped)} broken row(s), the first on line {skipped[0]}")
     return _table(path, header, whole)
 
 

@@ -1,11 +1,10 @@
 """SQuAD 1.1: questions about Wikipedia paragraphs, each answered by a part of its paragraph."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, warn
 from distiller.tasks.custom import load_custom
 from distiller.tasks.data import TaskData
 
@@ -30,10 +29,9 @@ def squad(task: Task) -> TaskData:
     data = replace(load_custom(task.model_copy(update={"kind": "qa"})), name="squad")
     asked = len(data.splits["dev"]) + data.skipped.get("dev", 0)
     if asked != DEV_QUESTIONS:
-        warnings.warn(
+        warn(
             f"`squad` has {asked} development questions, the official ones are {DEV_QUESTIONS}: "
-            "scores are not comparable with SQuAD scores",
-            stacklevel=2,
+            "scores are not comparable with SQuAD scores"
         )
     return data
 

@@ -1,12 +1,12 @@
 """A table of rows from a file or a data set, which knows where each of its cells came from."""
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distiller.errors import DataError, did_you_mean
+from distiller.errors import DataError, did_you_mean, warn
+from distiller.tasks.labels import class_numbers
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Table:
             if not cell.strip():
                 blank.append(row)
         if blank:
-            warnings.warn(f"{self.place(blank[0])}: `{name}` is blank, as in {len(blank)} row(s)", stacklevel=2)
+            warn(f"{self.place(blank[0])}: `{name}` is blank, as in {len(blank)} row(s)")
         return tuple(cells)
 
     def numbers(self, name: str) -> tuple[float, ...]:
@@ -76,17 +76,18 @@ class Table:
                 raise DataError(f"{self.place(row)}: `{name}` is empty", hint="every row here needs a label")
         return names
 
-    def class_ids(self, name: str, labels: Mapping[str, int]) -> tuple[int, ...]:
-        """A column of class names as ids. Raises `DataError` for a name outside `labels`."""
+    def class_ids(self, name: str, labels: Sequence[str]) -> tuple[int, ...]:
+        """A column of class names as ids, as `class_numbers` says. Raises `DataError` for a name outside `labels`."""
         names = self.classes(name)
+        numbers = class_numbers(labels, set(names))
         for row, label in enumerate(names):
-            if label not in labels:
-                known = ", ".join(f"`{one}`" for one in list(labels)[:20]) + (", …" if len(labels) > 20 else "")
+            if label not in numbers:
+                known = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
                 raise DataError(
                     f"{self.place(row)}: `{name}` is {shown(label)}, which is not in the label set",
                     hint=f"the label set is {known}",
                 )
-        return tuple(labels[label] for label in names)
+        return tuple(numbers[label] for label in names)
 
     def _refuse_surrogates(self, row: int, name: str, cell: str) -> None:
         """JSON can spell half of a surrogate pair, which no tokenizer takes."""

@@ -9,6 +9,7 @@ from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import TaggedSplit
 from distiller.tasks.entities import check_installed, marks_entities
+from distiller.tasks.labels import class_numbers
 from distiller.tasks.table import Table, shown
 
 
@@ -72,9 +73,7 @@ def tagged_split(
 
     A tag may also be written as its id, where `labels` are words. Raises `DataError` if no sentence is left.
     """
-    ids = {tag: number for number, tag in enumerate(labels)}
-    if not any(tag.isdecimal() for tag in labels):
-        ids |= {str(number): number for number in range(len(labels))}
+    ids = class_numbers(labels, written_tags(found))
     kept: list[Sentence] = []
     for sentence in found:
         word = next((word for word, tag in enumerate(sentence.tags or ()) if tag not in ids), None)

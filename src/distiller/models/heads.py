@@ -1,0 +1,50 @@
+"""Why a teacher's head is not one for the task, in words, and what would keep it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from transformers import PretrainedConfig
+
+from distiller.models.load import ARCHITECTURE_ENDINGS, NAMED, class_names
+
+
+class Difference(NamedTuple):
+    """How the head that a model has differs from the one that a task needs."""
+
+    what: str
+    keep: str | None
+    """What would let the head stay."""
+
+
+def head_differs(config: PretrainedConfig, *, kind: str, labels: Sequence[str] | None) -> Difference | None:
+    """How the head of a model differs from that of a task of this kind and these labels, which it does not fit.
+
+    `None` for a model without a head, or with one of another kind of task: then nothing is lost that could be used.
+    """
+    ending = ARCHITECTURE_ENDINGS[kind]
+    if not any(name.endswith(ending) for name in config.architectures or ()):
+        return None
+    theirs = class_names(config)
+    if kind not in NAMED or labels is None:
+        wanted = "a number" if kind == "regression" else "a start and an end"
+        return Difference(f"it has {len(theirs)} outputs, and the task is {wanted}", None)
+    what = f"its classes are {_listed(theirs)}, those of the task {_listed(labels)}"
+    return Difference(what, _what_keeps(theirs, labels))
+
+
+def _what_keeps(theirs: Sequence[str], labels: Sequence[str]) -> str | None:
+    """`task.labels` in the teacher's words, where the labels of the data are some of them or number them."""
+    named = f"task.labels=[{', '.join(theirs)}] keeps it"
+    if len(theirs) == 1 or len(theirs) > 20:
+        return None
+    if set(labels) <= set(theirs):
+        return named
+    if all(label.isdecimal() and int(label) < len(theirs) for label in labels):
+        return f"{named}, if {labels[0]} means `{theirs[int(labels[0])]}`"
+    if len(labels) == len(theirs):
+        return "it is kept if the label column has its names, or the id2label of its config.json those of the task"
+    return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:8]) + (", …" if len(names) > 8 else "")

@@ -1,0 +1,63 @@
+"""What kind of task a table holds, where `task.kind` does not say: one rule after the other, in `infer_kind`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distiller.config import Task
+from distiller.tasks.conll import is_conll
+from distiller.tasks.data import Kind
+from distiller.tasks.questions import COLUMNS, is_squad
+from distiller.tasks.table import Table
+from distiller.tasks.tagging import holds_lists
+
+
+class Guess(NamedTuple):
+    """A kind of task, and what tells it."""
+
+    kind: Kind
+    why: str
+
+
+def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) -> Guess:
+    """The kind of task of the training rows; `declared` are the class names that a data set states, by column.
+
+    Numbers of which some have a fraction are a regression, whatever stands between them: a cell that is none is then
+    an error with a line, and not one more class. Numbers that are all whole (1.0, 0.0) are classes.
+    """
+    if is_squad(Path(train.where), qa=False) or _asks(task, train):
+        return Guess("qa", "questions, contexts and answers")
+    if is_conll(train.where, tagging=False):
+        return Guess("tagging", "a CoNLL file")
+    if holds_lists(train, task.label):
+        return Guess("tagging", f"lists in `{task.label}`")
+    if task.labels:
+        return Guess("classification", "task.labels")
+    if task.label in declared:
+        return Guess("classification", "the classes that the data set declares")
+    numbers, words = _numbers(train.column(task.label))
+    if len(numbers) > words and not all(number.is_integer() for number in numbers):
+        return Guess("regression", f"numbers with fractions in `{task.label}`")
+    return Guess("classification", f"words or whole numbers in `{task.label}`")
+
+
+def _asks(task: Task, train: Table) -> bool:
+    """Whether a table is one of questions, as the data set `squad` is."""
+    return set(COLUMNS) <= set(train.columns) and task.label not in train.columns
+
+
+def _numbers(cells: Sequence[Any]) -> tuple[list[float], int]:
+    """The finite numbers of a column, and how many other cells have something in them."""
+    numbers: list[float] = []
+    words = 0
+    for cell in cells:
+        try:
+            number = math.nan if isinstance(cell, bool) else float(cell)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            numbers.append(number)
+        elif cell is not None and not isinstance(cell, float) and str(cell).strip():
+            words += 1
+    return numbers, words

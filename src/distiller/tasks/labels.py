@@ -1,0 +1,81 @@
+"""Class names: which of two sets of names are the same, whoever wrote them down."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
+"""A whole number, also as a program writes one that once stood beside a missing value: 1.0. Not a code like 007."""
+
+
+def same_names(ours: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
+    """For each of `ours` its position in `theirs`, or `None` if these are not two orders of the same names.
+
+    Exact names first; without case only where each name of one side is exactly one of the other. Names that occur
+    twice fit nothing but the very same list.
+    """
+    if list(ours) == list(theirs):
+        return list(range(len(ours)))
+    for spelt in (str, str.casefold):
+        wanted, there = [spelt(name) for name in ours], [spelt(name) for name in theirs]
+        if len(set(wanted)) == len(wanted) and sorted(wanted) == sorted(there):
+            return [there.index(name) for name in wanted]
+    return None
+
+
+def says_nothing(names: Sequence[str]) -> bool:
+    """Whether class names only count the classes: LABEL_0, LABEL_1, … or 0, 1, …, in this order."""
+    return [name.casefold().removeprefix("label_") for name in names] == [str(n) for n in range(len(names))]
+
+
+def label_set(written: Iterable[str]) -> tuple[str, ...]:
+    """The different names among `written`, numbers before words, and 2 before 10.
+
+    `1.0` and `1` are one class, unless some label is a number with a fraction, as versions are (1.0, 1.1).
+    """
+    names = set(written)
+    if not any(_has_fraction(name) for name in names):
+        names = {plain_number(name) for name in names}
+    return tuple(sorted(names, key=_natural))
+
+
+def plain_number(name: str) -> str:
+    """A whole number as its digits (`1.0` as `1`); any other name as it is."""
+    return str(int(float(name))) if WHOLE.fullmatch(name) else name
+
+
+def class_numbers(labels: Sequence[str], written: Iterable[str]) -> dict[str, int]:
+    """The class id of every name in `written` that stands for one of `labels`; the others are not there.
+
+    A name stands for the label that is spelt like it, or is the same whole number; where no label is a number, also
+    for the one whose id it is (0, 1, …).
+    """
+    ids = {label: number for number, label in enumerate(labels)}
+    numbers = {plain_number(label): number for label, number in ids.items()}
+    if not any(WHOLE.fullmatch(label) for label in labels):
+        numbers = {str(number): number for number in range(len(labels))}
+    found: dict[str, int] = {}
+    for name in written:
+        number = ids.get(name, numbers.get(plain_number(name)))
+        if number is not None:
+            found[name] = number
+    return found
+
+
+def _has_fraction(name: str) -> bool:
+    value = _value(name)
+    return value is not None and not value.is_integer()
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    value = _value(name)
+    return (1, 0, name) if value is None else (0, value, name)
+
+
+def _value(name: str) -> float | None:
+    """The finite number that a name is, if it is one."""
+    try:
+        value = float(name)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
