@@ -4,6 +4,7 @@ The classes here say what may be written; whether the names and options exist is
 `distiller.run.plan.blueprint`, which needs torch. Reading a run does not.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -47,6 +48,21 @@ def _component(value: Any) -> Any:
 Choice = Annotated[Component, BeforeValidator(_component)]
 
 
+def _words(value: Any) -> Any:
+    """A list of names in which some look like numbers to YAML."""
+    if not isinstance(value, list):
+        return value
+    return [str(one) if isinstance(one, bool | int | float) else one for one in value]
+
+
+def _separator(value: Any) -> Any:
+    return "\t" if value in ("tab", "\\t") else value
+
+
+Words = Annotated[list[str], BeforeValidator(_words)]
+Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1, max_length=1)]
+
+
 class Task(Config):
     """What is to be learnt: a row of the task table, your own files, or a data set that `datasets` resolves."""
 
@@ -58,7 +74,8 @@ class Task(Config):
     config: str | None = None
     """The configuration of a `datasets` data set, e.g. `sst2` of `glue`."""
     train: str | None = None
-    """Training file (.csv .tsv .jsonl .json .parquet), or the name of the split in `data`."""
+    """Training file (.csv .tsv .txt .jsonl .ndjson .json .parquet .conll; compressed too: .csv.gz .bz2 .xz .zst), or the
+    name of the split in `data`."""
     dev: str | None = None
     """Development file or split name. Without one, `dev_fraction` of the training rows is held out."""
     test: str | None = None
@@ -72,7 +89,7 @@ class Task(Config):
     kind: Literal["classification", "regression", "tagging", "qa"] | None = None
     """`null`: the task table's kind; for `custom` it follows from the data: `tagging` for CoNLL files and columns of
     lists, `qa` for SQuAD files, `regression` when every label is written with a fraction and not all are whole."""
-    labels: list[str] | None = None
+    labels: Words | None = None
     """The label set, in the order of the class ids. `null`: the labels of the training rows, sorted."""
     metric: str | None = None
     """The score that chooses the best checkpoint. `null`: the first metric of the task."""
@@ -92,8 +109,13 @@ class Task(Config):
     skip_bad: bool = False
     """Tagging and question answering: leave out rows that cannot be used (counted in the Record) instead of refusing
     the data."""
-    columns: list[str] | None = None
-    """Tagging: names of the columns of a CoNLL file. `null`: `text` first, `label` last, numbers between."""
+    encoding: str | None = None
+    """How the files are encoded, e.g. `cp1252` or `latin-1`. `null`: UTF-8, or what a byte order mark says."""
+    separator: Separator | None = None
+    """What stands between the cells of .csv, .tsv and .txt files; `tab` for a tab. `null`: what divides the header."""
+    columns: Words | None = None
+    """Names of all columns, in their order, of files without a header line: .csv, .tsv and .txt, and CoNLL files.
+    `null`: the first line names them; for CoNLL `text` first, `label` last, numbers between."""
     stride: Count = 128
     """Question answering: tokens by which the windows of a long context overlap (`doc_stride`)."""
     max_question_length: Count = 64
@@ -346,9 +368,9 @@ def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file, with `yaml.safe_load`."""
+    """The mapping in a YAML file, as `load_yaml` reads it."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = load_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(
             f"there is no file `{path}`", hint="`distiller recipes` lists recipes, `distiller init NAME` writes one"
@@ -363,6 +385,22 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"`{path}` should hold `key: value` lines", hint="see `distiller init --help`")
     return data
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, to which yes, no, on and off are words, as in YAML 1.2: they are class names too."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+
+def load_yaml(text: str) -> Any:
+    """The value of a YAML text; nothing in it is executed. Raises `yaml.YAMLError`."""
+    return yaml.load(text, Loader=_Loader)
 
 
 def to_yaml(config: Config, *, exclude_defaults: bool = False) -> str:
@@ -381,7 +419,7 @@ def apply_override(data: Mapping[str, Any], override: str) -> dict[str, Any]:
     if not equals or not path:
         raise ConfigError(f"`{override}` is not of the form key=value", hint="e.g. training.epochs=5")
     try:
-        value = yaml.safe_load(text)
+        value = load_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"the value of `{override}` is not valid YAML", hint="quote it") from None
     return _with(data, path.split("."), value, path)

@@ -39,7 +39,7 @@ def train(tmp_path: Path) -> str:
 def test_labels_of_the_training_rows_sorted_are_the_classes(tmp_path: Path, train: str) -> None:
     dev = table(tmp_path / "dev.csv", "text,label", ("a", "y"), ("b", "n"))
     data = load_task(Task(train=train, dev=dev))
-    assert (data.name, data.kind, data.labels, data.metric) == ("train", "classification", ("n", "y"), "accuracy")
+    assert (data.name, data.kind, data.labels, data.metric) == (tmp_path.name, "classification", ("n", "y"), "accuracy")
     assert data.splits["train"].labels == (1, 0) * 20
     assert data.splits["dev"].labels == (1, 0)
     assert load_task(Task(train=train, dev=dev, labels=["y", "n"])).splits["dev"].labels == (0, 1)
@@ -121,7 +121,7 @@ def test_a_regression_label_is_a_finite_number(tmp_path: Path, bad: str) -> None
 def test_an_absent_column_lists_those_there_are(tmp_path: Path, train: str) -> None:
     error = refused(Task(train=train, text="txt"))
     assert error.message == f"`{train}` has no column `txt`; its columns are `text`, `label`"
-    assert error.hint == "did you mean `text`?"
+    assert (error.hint or "").startswith("did you mean `text`?")
     assert "no column `labels`" in refused(Task(train=train, label="labels")).message
     assert "no column `pair`" in refused(Task(train=train, text_pair="pair")).message
 

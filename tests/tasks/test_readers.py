@@ -110,7 +110,6 @@ def test_bytes_that_are_not_utf8_are_located(tmp_path: Path) -> None:
     at = body.index(b"\xe9")
     assert f"line 3: byte {at} (0xe9)" in refused(path, body)
     assert f"line 3: byte {at + 3} (0xe9)" in refused(path, b"\xef\xbb\xbf" + body)
-    assert "line 1: byte 0 (0xff)" in refused(tmp_path / "wide.jsonl", "{}".encode("utf-16"))
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json"])
@@ -126,7 +125,6 @@ def test_an_empty_file_is_refused(tmp_path: Path, ending: str) -> None:
         ("ragged.csv", "text,label\na,1\nb,c,1\n", "line 3: 3 cells, where there should be 2"),
         ("ragged.tsv", "text\tlabel\na\t1\nb\n", "line 3: 1 cells, where there should be 2"),
         ("open.csv", 'text,label\n"a,1\nb,1\n', "line 2: unexpected end of data"),
-        ("twice.csv", "text,text\na,1\n", "two columns are called `text`"),
         ("cut.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not JSON"),
         ("list.jsonl", '{"text": "a"}\n["b"]\n', "line 2: not a JSON object but ['b']"),
         ("object.json", '{"text": "a"}', "not a list of objects"),
@@ -156,7 +154,7 @@ def test_plain_tsv_keeps_quotes_and_skips_broken_rows_only_on_request(tmp_path: 
     path.write_text('q\tlabel\r\n"a" b\t1\r\nbroken\r\nc\t0\r\n', encoding="utf-8", newline="")
     with pytest.raises(DataError, match="line 3: 1 cells"):
         read_plain_tsv(path)
-    with pytest.warns(UserWarning, match="left out 1 broken row"):
+    with pytest.warns(UserWarning, match=r"left out 1 bad row\(s\), the first: .*line 3"):
         table = read_plain_tsv(path, skip_ragged=True)
     assert table.columns == {"q": ('"a" b', "c"), "label": ("1", "0")}
     assert table.lines == [2, 4]

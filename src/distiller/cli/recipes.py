@@ -54,15 +54,13 @@ def init(
 
 def load(source: str, overrides: list[str]) -> "Run":
     """The run in the file `source`, or of the recipe with that name."""
-    import yaml
-
-    from distiller.config import parse_run, read_yaml
+    from distiller.config import load_yaml, parse_run, read_yaml
     from distiller.study.forms import is_translation
 
     is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
     if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
-    data = yaml.safe_load(recipe_text(source)) if is_name else read_yaml(source)
+    data = load_yaml(recipe_text(source)) if is_name else read_yaml(source)
     if is_translation(data):
         raise ConfigError(f"`{source}` is a translation run", hint=f"distiller translate run {source}, or check")
     return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)

@@ -16,7 +16,20 @@ from distiller.tasks.treebank import ud_ewt
 
 TaskLoader = Callable[[Task], TaskData]
 
-FIXED = ("config", "train", "dev", "test", "text", "text_pair", "label", "kind", "labels", "columns")
+FIXED = (
+    "config",
+    "train",
+    "dev",
+    "test",
+    "text",
+    "text_pair",
+    "label",
+    "kind",
+    "labels",
+    "encoding",
+    "separator",
+    "columns",
+)
 """Fields of `config.Task` that every row but `custom` decides itself, unless its trait `open` names them."""
 
 

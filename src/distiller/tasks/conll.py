@@ -7,8 +7,8 @@ from pathlib import Path
 
 from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.readers import read_text
 from distiller.tasks.table import Table
+from distiller.tasks.text_files import ending, read_text
 
 ENDINGS = (".conll", ".conllu", ".bio", ".iob", ".iob2")
 """Files that can be nothing else."""
@@ -29,10 +29,12 @@ NOT_A_WORD = re.compile(r"\d+[-.]\d+")
 
 def is_conll(name: str, *, tagging: bool) -> bool:
     """Whether the file `name` is read by `read_conll`; `tagging`: the task is known to be that."""
-    return Path(name).suffix.lower() in (*ENDINGS, *(OTHER_ENDINGS if tagging else ()))
+    return ending(name) in (*ENDINGS, *(OTHER_ENDINGS if tagging else ()))
 
 
-def read_conll(path: str | Path, columns: Sequence[str] | None = None, *, bad: BadRows | None = None) -> Table:
+def read_conll(
+    path: str | Path, columns: Sequence[str] | None = None, *, bad: BadRows | None = None, encoding: str | None = None
+) -> Table:
     """The sentences of a file, one row each, whose cells are tuples with one entry for each word.
 
     `columns` names the columns; by default they are those of CoNLL-U in a .conllu file, else `text` first, `label`
@@ -42,7 +44,7 @@ def read_conll(path: str | Path, columns: Sequence[str] | None = None, *, bad: B
     """
     path = Path(path).expanduser()
     bad = BadRows() if bad is None else bad
-    lines = [line.strip(" \r") for line in read_text(path).split("\n")]
+    lines = [line.strip(" \r") for line in read_text(path, encoding).split("\n")]
     written = [line for line in lines if line.strip("\t") and not line.startswith("#")]
     if not written:
         raise DataError(f"`{path}` is empty: there is no word in it", hint="one word a line, with its tag")
@@ -68,7 +70,7 @@ def read_conll(path: str | Path, columns: Sequence[str] | None = None, *, bad: B
 
 
 def _names(path: Path, columns: Sequence[str] | None, width: int) -> tuple[str, ...]:
-    if columns is None and path.suffix.lower() == ".conllu":
+    if columns is None and ending(path) == ".conllu":
         columns = CONLLU
     if columns is None:
         return ("text",) if width == 1 else ("text", *map(str, range(2, width)), "label")

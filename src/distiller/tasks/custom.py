@@ -1,5 +1,6 @@
 """Anyone's own data: the files or the data set that the fields of `config.Task` name."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from distiller.tasks.questions import (
     refuse_other_fields,
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
-from distiller.tasks.readers import is_file_name, read_table
+from distiller.tasks.readers import Layout, is_file_name, read_table
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import (
     metrics_of,
@@ -29,11 +30,15 @@ from distiller.tasks.tagging import (
     with_conllu_columns,
     written_tags,
 )
+from distiller.tasks.text_files import DELIMITED, ending, stem
 
 DEV_NAMES = ("validation", "dev", "valid")
 """What the development split of a data set is called, tried in this order."""
 
 SPLITS = ("train", "dev", "test")
+
+COMMON = r"(train|data(set)?$|all$)"
+"""How files and folders begin, or are called, that say nothing of what is in them."""
 
 METRICS_OF: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "f1_macro"),
@@ -119,16 +124,18 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
     """(`train`, perhaps `dev` and `test` → table, column → declared class names)."""
     named = {name: value for name in SPLITS if (value := getattr(task, name))}
     if "train" in named and _is_file(task, named["train"]):
+        _refuse_layout(task, named["train"])
         return {name: _read(task, _file(task, value), bad[name]) for name, value in named.items()}, {}
     if task.data is None:
         raise ConfigError(
             f"task.train is `{task.train}`, which is no file name, and task.data names no data set"
             if task.train
             else "a custom task names its data",
-            hint="task.train=FILE (.csv .tsv .jsonl .json .parquet .conll), or task.data=FOLDER or a data set name",
+            hint="task.train=FILE (.csv .tsv .txt .jsonl .json .parquet .conll), or task.data=FOLDER or data set name",
         )
     if _is_file(task, task.data):
         raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
+    _refuse_layout(task, None)
     wanted = [task.text, task.label, *filter(None, [task.text_pair])]
     wanted = {None: [*wanted, *COLUMNS], "qa": COLUMNS}.get(task.kind, wanted)
     loaded, declared = load_dataset_tables(task.data, wanted, config=task.config)
@@ -140,14 +147,32 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
     return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}, declared
 
 
+def _refuse_layout(task: Task, file: str | None) -> None:
+    """What describes files of another form than the training `file`, or than a data set, would be ignored."""
+    known: set[str] = set()
+    if file is not None:
+        conll = is_conll(file, tagging=task.kind == "tagging")
+        known = {"encoding"} if ending(file) != ".parquet" else set()
+        if conll:
+            known |= {"columns"}
+        elif ending(file) in DELIMITED:
+            known |= {"columns", "separator"}
+    for field in ("encoding", "separator", "columns"):
+        if getattr(task, field) is not None and field not in known:
+            what = f"`{file}`" if file else f"the data set `{task.data}`"
+            raise ConfigError(f"task.{field} has no meaning for {what}", hint="leave it out")
+
+
 def _is_file(task: Task, name: str) -> bool:
     return is_file_name(name) or is_conll(name, tagging=task.kind == "tagging")
 
 
 def _read(task: Task, path: Path, bad: BadRows) -> Table:
     if is_conll(path.name, tagging=task.kind == "tagging"):
-        return read_conll(path, task.columns, bad=bad)
-    return read_squad(path, bad) if is_squad(path, qa=task.kind == "qa") else read_table(path)
+        return read_conll(path, task.columns, bad=bad, encoding=task.encoding)
+    if is_squad(path, qa=task.kind == "qa", encoding=task.encoding):
+        return read_squad(path, bad, task.encoding)
+    return read_table(path, Layout.of(task), bad)
 
 
 def _file(task: Task, name: str) -> Path:
@@ -167,8 +192,16 @@ def located(task: Task) -> Task:
 
 
 def _name(task: Task) -> str:
-    source = task.data or task.train or "custom"
-    return Path(source).stem if _is_file(task, source) else source
+    """What a user calls the data: the data set, or its file or folder, which says more than a file called `train`."""
+    if task.data is not None:
+        folder = Path(task.data).expanduser()
+        return folder.resolve().name if folder.is_dir() else task.data
+    path = Path(task.train or "custom").expanduser().resolve()
+    name = stem(path)
+    while re.match(COMMON, name, re.IGNORECASE) and path.parent.name:
+        path = path.parent
+        name = path.name
+    return name
 
 
 def _label_set(

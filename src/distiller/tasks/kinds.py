@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from distiller.config import Task
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
-from distiller.tasks.questions import COLUMNS, is_squad
+from distiller.tasks.questions import COLUMNS
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists
 
@@ -26,7 +25,7 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
     Numbers of which some have a fraction are a regression, whatever stands between them: a cell that is none is then
     an error with a line, and not one more class. Numbers that are all whole (1.0, 0.0) are classes.
     """
-    if is_squad(Path(train.where), qa=False) or _asks(task, train):
+    if set(COLUMNS) <= set(train.columns) and task.label not in train.columns:
         return Guess("qa", "questions, contexts and answers")
     if is_conll(train.where, tagging=False):
         return Guess("tagging", "a CoNLL file")
@@ -40,11 +39,6 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
     if len(numbers) > words and not all(number.is_integer() for number in numbers):
         return Guess("regression", f"numbers with fractions in `{task.label}`")
     return Guess("classification", f"words or whole numbers in `{task.label}`")
-
-
-def _asks(task: Task, train: Table) -> bool:
-    """Whether a table is one of questions, as the data set `squad` is."""
-    return set(COLUMNS) <= set(train.columns) and task.label not in train.columns
 
 
 def _numbers(cells: Sequence[Any]) -> tuple[list[float], int]:

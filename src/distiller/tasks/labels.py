@@ -47,19 +47,24 @@ def plain_number(name: str) -> str:
 def class_numbers(labels: Sequence[str], written: Iterable[str]) -> dict[str, int]:
     """The class id of every name in `written` that stands for one of `labels`; the others are not there.
 
-    A name stands for the label that is spelt like it, or is the same whole number; where no label is a number, also
-    for the one whose id it is (0, 1, …).
+    A name stands for the label that is spelt like it, or is the same whole number or truth value (True, true); where
+    no label is a number, also for the one whose id it is (0, 1, …).
     """
     ids = {label: number for number, label in enumerate(labels)}
-    numbers = {plain_number(label): number for label, number in ids.items()}
+    numbers = {_plain(label): number for label, number in ids.items()}
     if not any(WHOLE.fullmatch(label) for label in labels):
-        numbers = {str(number): number for number in range(len(labels))}
+        numbers |= {str(number): number for number in range(len(labels))}
     found: dict[str, int] = {}
     for name in written:
-        number = ids.get(name, numbers.get(plain_number(name)))
+        number = ids.get(name, numbers.get(_plain(name)))
         if number is not None:
             found[name] = number
     return found
+
+
+def _plain(name: str) -> str:
+    """One spelling of what programs spell in several ways."""
+    return name.casefold() if name.casefold() in ("true", "false") else plain_number(name)
 
 
 def _has_fraction(name: str) -> bool:

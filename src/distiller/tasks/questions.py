@@ -1,6 +1,5 @@
 """Questions about contexts: from SQuAD files and tables, and what a row must have to be used."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,8 +9,9 @@ from distiller.config import Task
 from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import Answer, QuestionSplit, hold_out
-from distiller.tasks.readers import read_text
+from distiller.tasks.readers import read_json
 from distiller.tasks.table import Table, shown
+from distiller.tasks.text_files import ending, read_text
 
 COLUMNS = ("id", "question", "context", "answers")
 """What a table of questions has, as the data set `squad` of `datasets` names it."""
@@ -30,13 +30,15 @@ SQUAD_START = re.compile(r'\s*\{\s*("version"\s*:\s*"[^"]*"\s*,\s*)?"data"\s*:\s
 SQUAD_HINT = '{"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "question": …, "answers": […]}]}]}]}'
 
 
-def is_squad(path: Path, *, qa: bool) -> bool:
-    """Whether the file `path` begins like a SQuAD file, or if it should be one (`qa`), like any one JSON object."""
-    if path.suffix.lower() != ".json" or not path.is_file():
+def is_squad(path: Path, *, qa: bool, encoding: str | None = None) -> bool:
+    """Whether the file `path` is one of SQuAD, or where questions are wanted (`qa`) an object that is no table."""
+    if ending(path) != ".json" or not path.is_file():
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        start = file.read(1000)
-    return SQUAD_START.match(start) is not None or (qa and start.lstrip().startswith("{"))
+    text = read_text(path, encoding)
+    paragraphs = '"paragraphs"' in text
+    if qa and text.lstrip().startswith("{"):
+        return paragraphs or '"question"' not in text
+    return paragraphs and SQUAD_START.match(text) is not None
 
 
 def refuse_other_fields(task: Task) -> None:
@@ -49,15 +51,12 @@ def refuse_other_fields(task: Task) -> None:
             )
 
 
-def read_squad(path: Path, bad: BadRows) -> Table:
+def read_squad(path: Path, bad: BadRows, encoding: str | None = None) -> Table:
     """The questions of a file in the format of SQuAD as a table with `COLUMNS` and `IMPOSSIBLE`.
 
     A part of the file that is not of this format is `bad`. Raises `DataError` for a file that is not at all.
     """
-    try:
-        value = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"`{path}`: not JSON: {error}", hint="one object a line is .jsonl") from None
+    value = read_json(path, read_text(path, encoding))
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
         raise DataError(f"`{path}` is not a SQuAD file: it has no list `data`", hint=SQUAD_HINT)
     names = (*COLUMNS, IMPOSSIBLE)

@@ -1,31 +1,73 @@
-"""Reading of .csv, .tsv, .jsonl, .json and .parquet files into tables. Text is UTF-8, strictly; a BOM is accepted."""
+"""Reading of tables: .csv, .tsv, .txt, .json, .jsonl, .ndjson and .parquet files, compressed or not."""
 
 import csv
 import io
 import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from distiller.config import Task
 from distiller.errors import DataError, MissingPackageError, did_you_mean, warn
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.table import Table, shown
+from distiller.tasks.text_files import check_there, ending, numbered_lines, read_bytes, read_text
+
+SEPARATORS = (",", "\t", ";", "|")
+"""What may stand between the cells of a line; which it is, is read off the header."""
+
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+"""A first line by which spreadsheets say what separates cells."""
+
+NOTHING = "\x1f"
+"""What separates the cells of a file with one column, where every character is text."""
+
+LOOKED_AT = 20
+"""Rows that are tried to find the separator."""
+
+Record = tuple[int, list[str]]
+"""The line on which a row starts, and its cells."""
 
 
-def read_table(path: str | Path) -> Table:
-    """The rows of a file with named columns; its ending says how it is written.
+@dataclass(frozen=True)
+class Layout:
+    """How files are written, where they do not say it themselves."""
 
-    .csv and .tsv have a header and may quote cells as spreadsheets do; a .tsv whose quotes make no sense so is read
-    as plain text between tabs. .jsonl has one object a line, .json a list of objects, in which an absent key is a
-    missing cell. Raises `DataError` that names the file and the line.
+    encoding: str | None = None
+    """`None`: UTF-8, or what a byte order mark says."""
+    separator: str | None = None
+    """Between cells; `None`: that of the header line."""
+    columns: Sequence[str] | None = None
+    """Names of the columns of a file without a header line."""
+    text: str = "text"
+    """What the one column of a .txt file of texts is called."""
+
+    @classmethod
+    def of(cls, task: Task) -> "Layout":
+        """How the files of `task` are written."""
+        return cls(task.encoding, task.separator, task.columns, task.text)
+
+
+def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | None = None) -> Table:
+    """The rows of a file with named columns; its ending, before one like .gz, says how it is written.
+
+    .csv, .tsv and .txt have a header, between whose names stands the separator of the file (`,`, tab, `;` or `|`), and
+    may quote cells as spreadsheets do; tabs with quotes that make no sense so are plain text between tabs. A .txt
+    without a tab in its first line has one text a line. .jsonl and .ndjson have one object a line, .json a list of
+    objects, alone or under one name (`{"data": […]}`); an absent key is a missing cell. Rows that cannot be read are
+    `bad`. Raises `DataError` that names the file and the line.
     """
     path = Path(path).expanduser()
-    read = READERS.get(path.suffix.lower())
+    read = READERS.get(ending(path))
     if read is None:
         raise DataError(f"`{path}` has an ending that is not read", hint=did_you_mean(path.suffix, list(READERS)))
-    _check_there(path)
-    return _filled(read(path))
+    check_there(path)
+    return _filled(read(path, layout or Layout(), BadRows() if bad is None else bad))
 
 
 def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, skip_ragged: bool = False) -> Table:
@@ -35,189 +77,149 @@ def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, ski
     `skip_ragged` such rows are left out, with a warning.
     """
     path = Path(path)
-    _check_there(path)
-    return _filled(_plain(path, _text(path), header, skip_ragged=skip_ragged))
+    bad = BadRows(skip_ragged)
+    table = _table(path, header, list(_plain_records(read_text(path), "\t")), bad)
+    bad.warn(str(path))
+    return _filled(table)
 
 
-def read_text(path: str | Path) -> str:
-    """The whole file as text, without a BOM. Raises `DataError` for one that is absent or not UTF-8."""
-    path = Path(path)
-    _check_there(path)
-    return _text(path)
+def is_file_name(name: str) -> bool:
+    """Whether `name` ends like a file that `read_table` reads, rather than being the name of a split."""
+    return ending(name) in READERS
 
 
-def _read_csv(path: Path) -> Table:
-    return _quoted(path, _text(path), ",")
-
-
-def _read_tsv(path: Path) -> Table:
-    """Spreadsheets quote cells; most TSV files of this field do not, so there a text may begin with a quote."""
-    text = _text(path)
+def read_json(path: Path, text: str) -> Any:
+    """The value that a JSON file holds. Raises `DataError` for text that is none."""
     try:
-        table = _quoted(path, text, "\t")
-    except DataError:
-        return _plain(path, text)
-    joined = sum(1 for _ in _lines(text)) - 1 - len(table)
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"`{path}`: not JSON: {error}", hint="one object a line is .jsonl") from None
+
+
+# --- cells between separators ----------------------------------------------------------------------------------------
+
+
+def _read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
+    text = read_text(path, layout.encoding)
+    told = SEPARATOR_LINE.match(text)
+    if told:
+        text = "\n" + text[told.end() :]  # an empty line in its place, so that lines keep their numbers
+    usual = "," if ending(path) == ".csv" else "\t"
+    separator = layout.separator or (told[1] if told else _separator(text, usual, layout.columns))
+    if separator in ("\t", NOTHING):
+        return _read_perhaps_quoted(path, text, separator, layout, bad)
+    return _table(path, layout.columns, list(_quoted_records(path, text, separator, bad)), bad)
+
+
+def _read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
+    """A table between tabs if the first line has one, else one text a line."""
+    text = read_text(path, layout.encoding)
+    _, first = next(numbered_lines(text), (1, ""))
+    if layout.separator is not None or "\t" in first:
+        return _read_delimited(path, layout, bad)
+    rows = [(line, [row]) for line, row in numbered_lines(text)]
+    return _table(path, layout.columns or [layout.text], rows, bad)
+
+
+def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, bad: BadRows) -> Table:
+    """Spreadsheets quote cells; most TSV files of this field do not, so there a text may begin with a quote.
+
+    Of the two ways to read the file the one with fewer bad rows is right; quotes count as such where both have none.
+    """
+    quoted, plain = BadRows(leave_out=True), BadRows(leave_out=True)
+    table = _table(path, layout.columns, list(_quoted_records(path, text, separator, quoted)), quoted)
+    if quoted.errors:
+        other = _table(path, layout.columns, list(_plain_records(text, separator)), plain)
+        if len(plain.errors) < len(quoted.errors):
+            table, quoted = other, plain
+    for error in quoted.errors:
+        bad.meet(error)
+    joined = 0 if quoted is plain else sum(1 for _ in numbered_lines(text)) - 1 - len(table) - len(quoted.errors)
     if joined > 0:
         warn(f"`{path}`: quotes join {joined} line(s) to the one before; if they are part of the text, use .jsonl")
     return table
 
 
-def _plain(path: Path, text: str, header: Sequence[str] | None = None, *, skip_ragged: bool = False) -> Table:
-    lines = _lines(text)
-    if header is None:
-        first = next(lines, None)
-        if first is None:
-            return Table(str(path), {})
-        header = first[1].split("\t")
-    whole: list[tuple[int, list[str]]] = []
-    skipped: list[int] = []
-    for line, row in lines:
-        cells = row.split("\t")
-        if len(cells) == len(header):
-            whole.append((line, cells))
-        elif not skip_ragged:
-            raise _ragged(path, line, len(cells), len(header))
-        else:
-            skipped.append(line)
-    if skipped:
-        warn(f"`{path}`: left out {len(skipped)} broken row(s), the first on line {skipped[0]}")
-    return _table(path, header, whole)
+def _separator(text: str, usual: str, columns: Sequence[str] | None) -> str:
+    """What separates cells: it divides the header, and as many of the first rows as possible into as many cells.
+
+    The `usual` one where several do; `columns` says how many cells there should be.
+    """
+    best, best_score = usual if columns and len(columns) > 1 else NOTHING, (0.0, False, 0)
+    for separator in SEPARATORS:
+        reader = csv.reader(io.StringIO(text[:100_000], newline=""), delimiter=separator)
+        with _unlimited_cells():
+            widths = [len(cells) for cells in islice(filter(None, reader), LOOKED_AT + 1)]
+        wanted = len(columns) if columns else next(iter(widths), 0)
+        if wanted < 2 or (columns is None and widths[0] < 2):
+            continue
+        agreeing = sum(width == wanted for width in widths) / len(widths)
+        score = (agreeing, separator == usual, wanted)
+        if score > best_score:
+            best, best_score = separator, score
+    return best
 
 
-def _quoted(path: Path, text: str, delimiter: str) -> Table:
-    rows: list[tuple[int, list[str]]] = []
-    with _unlimited_cells():
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        start = 1
+def _plain_records(text: str, separator: str) -> Iterator[Record]:
+    for line, row in numbered_lines(text):
+        yield line, row.split(separator)
+
+
+def _quoted_records(path: Path, text: str, separator: str, bad: BadRows) -> Iterator[Record]:
+    """The rows of a file whose cells may be quoted. After a row that is broken the next line starts anew."""
+    lines = io.StringIO(text, newline="").readlines()
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), delimiter=separator, strict=True)
+        begin = start
         try:
-            for cells in reader:
-                if cells:  # a blank line is no row
-                    rows.append((start, cells))
-                    if len(cells) != len(rows[0][1]):
-                        raise _ragged(path, start, len(cells), len(rows[0][1]))
-                start = reader.line_num + 1
+            with _unlimited_cells():
+                for cells in reader:
+                    if cells and (len(cells) > 1 or not cells[0].isspace()):  # a blank line is no row
+                        yield begin + 1, cells
+                    begin = start + reader.line_num
+            return
         except csv.Error as error:
-            raise DataError(
-                f"`{path}`, line {start}: {error}",
-                hint='put a cell that holds quotes into quotes and double those inside: "a ""b"" c", or use .jsonl',
-            ) from None
-    return _table(path, rows[0][1] if rows else [], rows[1:])
+            bad.meet(
+                DataError(
+                    f"`{path}`, line {begin + 1}: {error}",
+                    hint='put a cell that holds quotes into quotes and double those inside: "a ""b"" c", or use .jsonl',
+                )
+            )
+            start = begin + 1
 
 
-def _read_jsonl(path: Path) -> Table:
-    parsed: list[tuple[int, dict[str, Any]]] = []
-    for line, text in _lines(_text(path)):
-        try:
-            value = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"`{path}`, line {line}: not JSON: {error}", hint="one JSON object a line") from None
-        if not isinstance(value, dict):
-            raise DataError(f"`{path}`, line {line}: not a JSON object but {shown(value)}", hint='{"text": "…"} a line')
-        parsed.append((line, value))
-    return _of_objects(path, [value for _, value in parsed], [line for line, _ in parsed])
+def _table(path: Path, columns: Sequence[str] | None, records: Sequence[Record], bad: BadRows) -> Table:
+    """Rows under the names of `columns`, or of the first row; columns without a name are passed over.
+
+    Cells behind the last name count only if something stands in them.
+    """
+    header = [name.strip() for name in columns or (records[0][1] if records else [])]
+    if columns is None or (records and [cell.strip() for cell in records[0][1]] == header):
+        records = records[1:]
+    named = max((position + 1 for position, name in enumerate(header) if name), default=0)
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    for line, cells in records:
+        if not (len(cells) >= named and (len(cells) <= len(header) or not any(cells[len(header) :]))):
+            bad.meet(_ragged(path, line, len(cells), len(header), named=columns is not None))
+            continue
+        lines.append(line)
+        rows.append(cells)
+    found: dict[str, Sequence[str]] = {}
+    for position, name in enumerate(header):
+        if name and header.count(name) == 1:
+            found[name] = tuple(cells[position] for cells in rows)
+    doubled = {name for name in header if name and header.count(name) > 1}
+    return Table(str(path), found, lines, doubled=frozenset(doubled))
 
 
-def _read_json(path: Path) -> Table:
-    try:
-        value = json.loads(_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"`{path}`: not JSON: {error}", hint="one object a line is .jsonl") from None
-    if not isinstance(value, list):
-        raise DataError(f"`{path}`: not a list of objects", hint='[{"text": "…", "label": "…"}, …]')
-    for row, item in enumerate(value):
-        if not isinstance(item, dict):
-            raise DataError(f"`{path}`, row {row + 1}: not a JSON object but {shown(item)}")
-    return _of_objects(path, value, None)
-
-
-def _read_parquet(path: Path) -> Table:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise MissingPackageError(
-            f"reading `{path}` needs the package `pyarrow`", hint='pip install "distiller-nlp[data]"'
-        ) from None
-    try:
-        return Table(str(path), parquet.read_table(path).to_pydict())
-    except (ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"`{path}` cannot be read as Parquet: {reason}") from None
-
-
-READERS: dict[str, Callable[[Path], Table]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
-    ".json": _read_json,
-    ".parquet": _read_parquet,
-}
-"""A file's ending to the function that reads it."""
-
-
-def is_file_name(name: str) -> bool:
-    """Whether `name` ends like a file that `read_table` reads, rather than being the name of a split."""
-    return Path(name).suffix.lower() in READERS
-
-
-def _check_there(path: Path) -> None:
-    if path.is_dir():
-        raise DataError(f"`{path}` is a folder, not a file", hint="name a file, or set task.data to the folder")
-    if not path.exists():
-        near = sorted(file.name for file in path.parent.glob("*.*")) if path.parent.is_dir() else []
-        raise DataError(f"there is no file `{path}`", hint=did_you_mean(path.name, near[:20]) if near else None)
-
-
-def _text(path: Path) -> str:
-    """The whole file as text. Raises `DataError` with byte and line of the first byte that is not UTF-8."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"`{path}` cannot be read: {error.strerror}") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # with the signature the codec counts from behind the BOM
-        start = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        line = data.count(b"\n", 0, start) + 1
-        raise DataError(
-            f"`{path}`, line {line}: byte {start} (0x{data[start]:02x}) is not UTF-8 text",
-            hint="save the file as UTF-8, e.g. iconv -f latin1 -t utf-8 OLD > NEW",
-        ) from None
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank; only a line feed ends one, since texts may hold other separators."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip(" \r"):  # tabs alone are a row of empty cells
-            yield number, line.removesuffix("\r")
-
-
-def _table(path: Path, header: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> Table:
-    names = [name.strip() for name in header]
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled is not None:
-        raise DataError(f"`{path}`, line 1: two columns are called `{doubled}`", hint="the first line names columns")
-    columns = zip(*(cells for _, cells in rows), strict=True) if rows else ((),) * len(names)
-    return Table(str(path), dict(zip(names, columns, strict=True)), [line for line, _ in rows])
-
-
-def _of_objects(path: Path, rows: Sequence[dict[str, Any]], lines: Sequence[int] | None) -> Table:
-    names: Iterable[str] = dict.fromkeys(name for row in rows for name in row)
-    return Table(str(path), {name: [row.get(name) for row in rows] for name in names}, lines)
-
-
-def _filled(table: Table) -> Table:
-    if not len(table):
-        has = "only a header" if table.columns else "nothing in it"
-        raise DataError(f"`{table.where}` is empty: there is {has}", hint="a data file needs at least one row")
-    return table
-
-
-def _ragged(path: Path, line: int, found: int, expected: int) -> DataError:
+def _ragged(path: Path, line: int, found: int, expected: int, *, named: bool) -> DataError:
     return DataError(
         f"`{path}`, line {line}: {found} cells, where there should be {expected}",
-        hint="look for an unquoted separator or a line break inside a text",
+        hint="task.columns names every column of the file"
+        if named
+        else "look for an unquoted separator or a line break inside a text",
     )
 
 
@@ -229,3 +231,119 @@ def _unlimited_cells() -> Iterator[None]:
         yield
     finally:
         csv.field_size_limit(before)
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
+    """One object a line, or one value in the whole file; which it is, the file says, whatever its ending."""
+    text = read_text(path, layout.encoding)
+    if text.lstrip().startswith("[") or (ending(path) == ".json" and not _has_object_lines(text)):
+        rows = _objects(path, read_json(path, text))
+        return _of_objects(path, _only_objects(path, rows, bad), None)
+    parsed: list[dict[str, Any]] = []
+    lines: list[int] = []
+    for line, row in numbered_lines(text):
+        try:
+            value = json.loads(row)
+        except (json.JSONDecodeError, RecursionError) as error:
+            bad.meet(DataError(f"`{path}`, line {line}: not JSON: {error}", hint="one JSON object a line"))
+            continue
+        if not isinstance(value, dict):
+            problem = f"`{path}`, line {line}: not a JSON object but {shown(value)}"
+            bad.meet(DataError(problem, hint='{"text": "…"} a line'))
+            continue
+        parsed.append(value)
+        lines.append(line)
+    return _of_objects(path, parsed, lines)
+
+
+def _has_object_lines(text: str) -> bool:
+    """Whether the first two lines are objects of their own, as in many files that are called .json."""
+    for _, line in islice(numbered_lines(text), 2):
+        try:
+            if not isinstance(json.loads(line), dict):
+                return False
+        except (json.JSONDecodeError, RecursionError):
+            return False
+    return text.count("\n", 0, len(text.rstrip())) > 0
+
+
+def _objects(path: Path, value: Any) -> list[Any]:
+    """The rows in a JSON value: a list, or an object in which one name has a list of objects, or every name a column.
+
+    Columns are lists of equal length, or objects from row to cell, as pandas writes them.
+    """
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        lists = [
+            item for item in value.values() if isinstance(item, list) and any(isinstance(one, dict) for one in item)
+        ]
+        if len(lists) == 1:
+            return lists[0]
+        if not lists and value and (columns := _columns(value)) is not None:
+            return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    raise DataError(f"`{path}`: not a list of objects", hint='[{"text": "…", "label": "…"}, …]')
+
+
+def _columns(value: Mapping[str, Any]) -> list[list[Any]] | None:
+    """The cells of each column of an object of columns; `None` for any other object."""
+    columns = list(value.values())
+    if all(isinstance(column, dict) for column in columns) and len({tuple(column) for column in columns}) == 1:
+        columns = [list(column.values()) for column in columns]
+    if all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1:
+        return columns
+    return None
+
+
+def _only_objects(path: Path, rows: Sequence[Any], bad: BadRows) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for row, item in enumerate(rows):
+        if isinstance(item, dict):
+            found.append(item)
+        else:
+            bad.meet(DataError(f"`{path}`, row {row + 1}: not a JSON object but {shown(item)}"))
+    return found
+
+
+def _of_objects(path: Path, rows: Sequence[dict[str, Any]], lines: Sequence[int] | None) -> Table:
+    names: Iterable[str] = dict.fromkeys(name for row in rows for name in row)
+    return Table(str(path), {name: [row.get(name) for row in rows] for name in names}, lines)
+
+
+def _read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
+    try:
+        from pyarrow import ArrowException, BufferReader, parquet
+    except ImportError:
+        raise MissingPackageError(
+            f"reading `{path}` needs the package `pyarrow`", hint='pip install "distiller-nlp[data]"'
+        ) from None
+    source = path if path.suffix.lower() == ".parquet" else BufferReader(read_bytes(path))
+    try:
+        return Table(str(path), parquet.read_table(source).to_pydict())
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"`{path}` cannot be read as Parquet: {reason}") from None
+
+
+Reader = Callable[[Path, Layout, BadRows], Table]
+
+READERS: dict[str, Reader] = {
+    ".csv": _read_delimited,
+    ".tsv": _read_delimited,
+    ".txt": _read_txt,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+}
+"""A file's ending to the function that reads it."""
+
+
+def _filled(table: Table) -> Table:
+    if not len(table):
+        has = "only a header" if table.columns else "nothing in it"
+        raise DataError(f"`{table.where}` is empty: there is {has}", hint="a data file needs at least one row")
+    return table

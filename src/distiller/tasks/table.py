@@ -7,6 +7,7 @@ from typing import Any
 
 from distiller.errors import DataError, did_you_mean, warn
 from distiller.tasks.labels import class_numbers
+from distiller.tasks.text_files import DELIMITED, ending
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,11 @@ class Table:
     columns: Mapping[str, Sequence[Any]]
     lines: Sequence[int] | None = None
     """The line on which each row starts, from 1; `None` where rows have no lines, e.g. in Parquet."""
+    doubled: frozenset[str] = frozenset()
+    """Names that several columns have, of which none is read."""
 
     def __len__(self) -> int:
-        return max(map(len, self.columns.values()), default=0)
+        return max([len(self.lines or ()), *map(len, self.columns.values())])
 
     def place(self, row: int) -> str:
         """Where row `row`, counted from 0, is to be found."""
@@ -28,12 +31,15 @@ class Table:
 
     def column(self, name: str) -> Sequence[Any]:
         """The cells of one column. Raises `DataError` that lists the columns when there is none of that name."""
+        if name in self.doubled:
+            raise DataError(f"`{self.where}`: two columns are called `{name}`", hint="give each a name of its own")
         if name not in self.columns:
             known = list(self.columns)
-            listed = ", ".join(f"`{column}`" for column in known)
-            raise DataError(
-                f"`{self.where}` has no column `{name}`; its columns are {listed}", hint=did_you_mean(name, known)
-            )
+            listed = ", ".join(f"`{shown(column)[1:-1]}`" for column in known[:20]) + (", …" if len(known) > 20 else "")
+            hint = did_you_mean(name, known[:20])
+            if ending(self.where) in DELIMITED:
+                hint += "; or, if its first line is no header, task.columns=[…] names all columns in their order"
+            raise DataError(f"`{self.where}` has no column `{name}`; its columns are {listed}", hint=hint)
         return self.columns[name]
 
     def texts(self, name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from distiller.tasks.data import TaggedSplit
 from distiller.tasks.entities import check_installed, marks_entities
 from distiller.tasks.labels import class_numbers
 from distiller.tasks.table import Table, shown
+from distiller.tasks.text_files import ending
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Sentence:
 
 def with_conllu_columns(task: Task) -> Task:
     """`task` with FORM for the words and UPOS for the tags of .conllu files, where it names no columns itself."""
-    if task.columns is not None or not (task.train or "").lower().endswith(".conllu"):
+    if task.columns is not None or ending(task.train or "") != ".conllu":
         return task
     default = Task.model_fields
     columns = {"text": "form", "label": "upos"}

@@ -1,0 +1,144 @@
+"""The text of a file: whether it is there, how it is compressed, and in which encoding it is written."""
+
+import bz2
+import codecs
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from distiller.errors import ConfigError, DataError, MissingPackageError, did_you_mean
+
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+"""Endings behind that of the format, as in `train.csv.gz`. What is compressed is known by its first bytes."""
+
+DELIMITED = (".csv", ".tsv", ".txt")
+"""Endings of files whose first line names the columns."""
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks and what they say; UTF-32 before UTF-16, whose mark it begins with."""
+
+
+def ending(name: str | Path) -> str:
+    """The ending that says how a file is written, in lower case: `.csv` of `train.CSV` and of `train.csv.gz`."""
+    path = Path(name)
+    if path.suffix.lower() in COMPRESSED:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def stem(name: str | Path) -> str:
+    """The name of a file without folder and endings: `train` of `data/train.csv.gz`."""
+    name = Path(name).name
+    written = ending(name)
+    return name[: name.lower().rindex(written)] if written else name
+
+
+def check_there(path: Path) -> None:
+    """Raise `DataError` for what is absent or a folder."""
+    if path.is_dir():
+        raise DataError(f"`{path}` is a folder, not a file", hint="name a file, or set task.data to the folder")
+    if not path.exists():
+        near = sorted(file.name for file in path.parent.glob("*.*")) if path.parent.is_dir() else []
+        raise DataError(f"there is no file `{path}`", hint=did_you_mean(path.name, near[:20]) if near else None)
+
+
+def read_text(path: str | Path, encoding: str | None = None) -> str:
+    """The whole file as text, without a byte order mark.
+
+    It is decompressed where its first bytes say so (.zst needs `pyarrow`). Without `encoding` it is UTF-8, or what a
+    byte order mark says. Raises `DataError` for a file that is absent, damaged or in another encoding, `ConfigError`
+    for an encoding that Python does not know.
+    """
+    path = Path(path)
+    check_there(path)
+    data = read_bytes(path)
+    wanted = encoding or next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(wanted)
+    except LookupError:
+        known = ["utf-8", "utf-16", "latin-1", "cp1252", "cp1251", "gb18030", "shift_jis", "euc-kr", "big5"]
+        raise ConfigError(
+            f"task.encoding is `{wanted}`, which is no encoding", hint=did_you_mean(wanted, known)
+        ) from None
+    except UnicodeDecodeError as error:
+        raise _undecodable(path, data, error, guessed=encoding is None) from None
+    if encoding is None and wanted == "utf-8" and _is_wide(data):
+        raise DataError(
+            f"`{path}`: every other byte is 0, as in UTF-16", hint=f"task.encoding=utf-16-{_byte_order(data)} reads it"
+        )
+    return text.removeprefix("\ufeff")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file, decompressed where its first bytes say that it is compressed."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"`{path}` cannot be read: {error.strerror}") from None
+    if data.startswith(b"PK\x03\x04"):
+        raise DataError(f"`{path}` is a zip archive or a spreadsheet", hint="unpack it, or save it as .csv")
+    expand = next((expand for magic, expand in DECOMPRESSORS.items() if data.startswith(magic)), None)
+    if expand is None:
+        return data
+    try:
+        return expand(path, data)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"`{path}` cannot be decompressed: {reason}", hint="copy or download it again") from None
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not blank; only a line feed ends one, since texts may hold other separators."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip(" \r"):  # tabs alone are a row of empty cells
+            yield number, line.removesuffix("\r")
+
+
+def _expand_zst(path: Path, data: bytes) -> bytes:
+    try:
+        import pyarrow
+    except ImportError:
+        raise MissingPackageError(
+            f"reading `{path}` needs the package `pyarrow`", hint='pip install "distiller-nlp[data]", or unpack it'
+        ) from None
+    with pyarrow.input_stream(pyarrow.BufferReader(data), compression="zstd") as stream:
+        return stream.read()
+
+
+DECOMPRESSORS: dict[bytes, Callable[[Path, bytes], bytes]] = {
+    b"\x1f\x8b": lambda _, data: gzip.decompress(data),
+    b"BZh": lambda _, data: bz2.decompress(data),
+    b"\xfd7zXZ\x00": lambda _, data: lzma.decompress(data),
+    b"\x28\xb5\x2f\xfd": _expand_zst,
+}
+"""The first bytes of what is compressed, and what undoes it."""
+
+
+def _undecodable(path: Path, data: bytes, error: UnicodeDecodeError, *, guessed: bool) -> DataError:
+    """Byte and line of the first byte that the encoding does not have."""
+    line = data.count(b"\n", 0, error.start) + 1
+    said = error.encoding.upper() if guessed else f"`{error.encoding}`, as task.encoding says"
+    return DataError(
+        f"`{path}`, line {line}: byte {error.start} (0x{data[error.start]:02x}) is not {said}",
+        hint="task.encoding=cp1252 (Western Windows), latin-1 or another name says how the file is written"
+        if guessed
+        else "name another in task.encoding; without it a file is UTF-8, or what its byte order mark says",
+    )
+
+
+def _is_wide(data: bytes) -> bool:
+    """Whether text reads as UTF-8 but for a 0 in every other byte: UTF-16 without a byte order mark."""
+    start = data[:1000]
+    return len(start) > 3 and 3 * start.count(0) >= len(start)
+
+
+def _byte_order(data: bytes) -> str:
+    return "be" if data[0] == 0 else "le"
