@@ -17,18 +17,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from step_time import timed
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import parse
 from distiller.device import describe_machine
+from distiller.models.encoder_decoder import decoder_inputs
 from distiller.training.batching import Batch
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Shape, TranslationObjective, parse_translation
-from distiller.translation.model import END, TranslationModel, build_model
+from distiller.translation.model import TokenIds, build_model
 from distiller.translation.objective import Objective, anatomies
 from distiller.translation.teacher_states import teacher_states
+from distiller.translation.tokenizer import END
 from distiller.translation.trainer import TranslationTrainer
 
 WORDS = {"nll": 1.0, "word_kd": 1.0}
@@ -40,7 +42,7 @@ def text(pairs: int, vocabulary: int) -> Examples:
 
     def side() -> list[list[int]]:
         lengths = np.clip(rng.normal(15, 5, pairs).round(), 3, 40).astype(int)
-        return [[*rng.integers(4, vocabulary, length).tolist(), END] for length in lengths]
+        return [[*rng.integers(4, vocabulary - 1, length).tolist(), END] for length in lengths]
 
     return Examples(side(), side(), gold=pairs)
 
@@ -48,12 +50,13 @@ def text(pairs: int, vocabulary: int) -> Examples:
 class PlainStep:
     """The denominator, as one would write it by hand."""
 
-    def __init__(self, student: TranslationModel, teacher: TranslationModel) -> None:
+    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel) -> None:
         self.student, self.teacher = student.train(), teacher.eval()
         self.optimiser = torch.optim.AdamW(student.parameters(), fused=True)
 
     def __call__(self, batch: Batch) -> None:
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "decoder_input_ids")}
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        inputs["decoder_input_ids"] = decoder_inputs(self.student, batch["labels"])
         with torch.inference_mode():
             theirs = self.teacher(**inputs).logits
         logits = self.student(**inputs).logits.flatten(0, 1)
@@ -70,10 +73,10 @@ class OurStep:
 
     def __init__(
         self,
-        student: TranslationModel,
+        student: PreTrainedModel,
         objective: dict[str, float],
         folder: Path,
-        teacher: TranslationModel | None = None,
+        teacher: PreTrainedModel | None = None,
         cache: TeacherCache | None = None,
     ) -> None:
         wish = parse(TranslationObjective, objective, where="objective")
@@ -115,10 +118,10 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
 
-    def model(layers: list[int], seed: int) -> TranslationModel:
+    def model(layers: list[int], seed: int) -> PreTrainedModel:
         sizes = {"width": given.width, "ffn": 4 * given.width, "heads": 4}
         shape = Shape.model_validate({"encoder_layers": layers[0], "decoder_layers": layers[1], **sizes})
-        return build_model(shape, vocabulary=given.vocabulary, seed=seed)
+        return build_model(shape, tokens=TokenIds.own(given.vocabulary), seed=seed)
 
     pairs = text(60 * given.batches * given.batch_tokens // 1024, given.vocabulary)
     stream = BatchStream(pairs, batch_tokens=given.batch_tokens, seed=0, batches=given.batches)

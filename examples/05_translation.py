@@ -52,7 +52,7 @@ def main() -> None:
         record = distil_translator(run)
         for row in record.efficiency:
             size = f"{row.megabytes:.2f} MB, {row.parameters:,} parameters, {row.sentences_per_second:.0f} sentences/s"
-            print(f"{row.model:8} {row.compute:8} {size}, BLEU {row.bleu:.1f}")
+            print(f"{row.model:8} {row.engine:12} {row.compute:8} {size}, BLEU {row.bleu:.1f}")
         print(f"student chrF {record.student.scores['chrf'] / 100:.3f}")
 
 

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller.translation.batches import BatchStream, Examples, collate
-from distiller.translation.model import END, PAD
+from distiller.translation.tokenizer import END
 
 
 def examples(gold: int, pseudo: int = 0, *, seed: int = 0) -> Examples:
@@ -84,7 +83,7 @@ def test_a_batch_depends_on_seed_and_number_alone() -> None:
 
 def test_source_dropout_leaves_words_out_of_the_source_alone() -> None:
     text = Examples([[5] * 50 + [END]] * 40, [[6] * 50 + [END]] * 40, 40)
-    noisy = list(BatchStream(text, batch_tokens=10_000, seed=0, source_dropout=0.2)[0])
+    noisy = list(BatchStream(text, batch_tokens=10_000, seed=0, source_dropout=0.2, special=frozenset({END}))[0])
     kept = np.array([len(row["source"]) - 1 for row in noisy])
     assert abs(kept.mean() / 50 - 0.8) < 4 * math.sqrt(0.16 / (50 * 40))
     assert all(row["source"][-1] == END and row["target"] == text.target[0] for row in noisy)
@@ -95,10 +94,9 @@ def test_a_batch_as_tensors() -> None:
         {"id": 3, "source": [5, 6, END], "target": [7, END]},
         {"id": 0, "source": [8, END], "target": [9, 10, END]},
     ]
-    batch = collate([pairs])
+    batch = collate([pairs], pad=19)
     assert batch["example_ids"].tolist() == [3, 0]
-    assert batch["input_ids"].tolist() == [[5, 6, END], [8, END, PAD]]
+    assert batch["input_ids"].tolist() == [[5, 6, END], [8, END, 19]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[7, END, -100], [9, 10, END]]
     assert batch["output_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
-    assert torch.equal(batch["decoder_input_ids"][:, 1:], batch["labels"][:, :-1].clamp(min=0))

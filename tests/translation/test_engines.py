@@ -1,38 +1,52 @@
 """Decoding against brute force: all sentences of a language of two words, and greedy search step by step."""
 
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from distiller.translation.config import Decoding
 from distiller.translation.engines import Hypothesis, engine
-from distiller.translation.model import END, START, TranslationModel
+from distiller.translation.tokenizer import END
 from translation.tiny import model
 
 ENGINES = ["ctranslate2", "transformers"]
-SOURCES = [[4, 5, END], [5, END], [5, 5, 4, 4, END]]
+UNKNOWN, A, B, PAD = 1, 2, 3, 4
+SOURCES = [[A, B, END], [B, END], [B, B, A, A, END]]
 LONGEST = 4
 
 
 class TwoWords:
     """A vocabulary of two words; all that an engine asks of one."""
 
-    pieces = ("<pad>", "<unk>", "<s>", "</s>", "a", "b")
+    pad, end, forced = PAD, END, None
+    special = frozenset({END, UNKNOWN, PAD})
+    tokenizer = SimpleNamespace(
+        get_vocab=lambda: {"</s>": END, "<unk>": UNKNOWN, "a": A, "b": B, "<pad>": PAD},
+        unk_token_id=UNKNOWN,
+        unk_token="<unk>",
+        eos_token="</s>",
+        bos_token=None,
+    )
+
+    def encode_targets(self, sentences: list[str]) -> list[list[int]]:
+        return [[A, END] for _ in sentences]
 
 
-def toy(seed: int) -> TranslationModel:
+def toy(seed: int) -> PreTrainedModel:
     """A model that often ends, and never says a special token."""
-    made = model(6, seed=seed, width=16, ffn=16).eval()
+    made = model(5, seed=seed, width=16, ffn=16, network="slides").eval()
     with torch.no_grad():
         for weight in made.parameters():
             weight.mul_(8)  # far from uniform, so that the best sentence is not always the shortest
-        made.final_logits_bias.copy_(torch.tensor([[-40.0, -40, -40, 1, 0, 0]]))
+        made.final_logits_bias.copy_(torch.tensor([[1.0, -40, 0, 0, -40]]))
     return made
 
 
-def translated(made: TranslationModel, name: str, *, n_best: int = 1, seed: int = 0, **decoding: Any) -> Any:
+def translated(made: PreTrainedModel, name: str, *, n_best: int = 1, seed: int = 0, **decoding: Any) -> Any:
     wish = Decoding(engine=name, length_penalty=0.0, threads=1, **decoding)  # type: ignore[arg-type]
     words: Any = TwoWords()
     with engine(made, words, wish, n_best=n_best) as run:
@@ -40,9 +54,9 @@ def translated(made: TranslationModel, name: str, *, n_best: int = 1, seed: int 
 
 
 @torch.no_grad()
-def log_probability(made: TranslationModel, source: list[int], target: tuple[int, ...]) -> float:
+def log_probability(made: PreTrainedModel, source: list[int], target: tuple[int, ...]) -> float:
     """Of the sentence and its end; one that has reached the longest length has none."""
-    inputs = torch.tensor([[START, *target]])
+    inputs = torch.tensor([[PAD, *target]])
     scores = made(input_ids=torch.tensor([source]), decoder_input_ids=inputs).logits[0].log_softmax(-1)
     return float(sum(scores[step, token] for step, token in enumerate((*target, END)[:LONGEST])))
 
@@ -55,7 +69,7 @@ def test_a_beam_of_everything_finds_the_most_probable_sentence(name: str) -> Non
         every = {
             target: log_probability(made, source, target)
             for length in range(LONGEST + 1)
-            for target in product((4, 5), repeat=length)
+            for target in product((A, B), repeat=length)
         }
         mode = max(every, key=every.__getitem__)
         assert tuple(best.tokens) == mode
@@ -68,7 +82,7 @@ def test_a_beam_of_one_is_greedy(name: str) -> None:
     for source, (best, *_) in zip(SOURCES, translated(made, name, beam=1, max_length=6), strict=True):
         tokens: list[int] = []
         while len(tokens) < 6:
-            inputs = torch.tensor([[START, *tokens]])
+            inputs = torch.tensor([[PAD, *tokens]])
             step = int(made(input_ids=torch.tensor([source]), decoder_input_ids=inputs).logits[0, -1].argmax())
             if step == END:
                 break
@@ -86,7 +100,7 @@ def test_hypotheses_come_best_first_and_differ(name: str) -> None:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_samples_follow_their_seed(name: str) -> None:
-    made = model(6, width=16, ffn=16).eval()
+    made = model(5, width=16, ffn=16).eval()
     first, again, other = (
         translated(made, name, beam=1, sampling_top_k=0, max_length=20, seed=seed) for seed in (1, 1, 2)
     )

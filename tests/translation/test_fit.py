@@ -2,12 +2,14 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PreTrainedModel
 
 from distiller.config import parse
 from distiller.errors import RunError
@@ -15,7 +17,7 @@ from distiller.models.load import weights_fingerprint
 from distiller.translation.batches import Examples
 from distiller.translation.config import Optimisation, TranslationObjective
 from distiller.translation.fit import Fit, Lessons, fit
-from distiller.translation.model import END, TranslationModel
+from distiller.translation.tokenizer import END
 from distiller.translation.trainer import inverse_square_root
 from translation.tiny import model
 
@@ -26,13 +28,15 @@ TRAINING = {"batch_tokens": 60, "max_steps": 12, "accumulate": 2, "evaluations":
 
 def lessons(score: Any = None) -> Lessons:
     rng = torch.Generator().manual_seed(0)
-    rows = [torch.randint(4, V, (length,), generator=rng).tolist() for length in range(2, 8) for _ in range(12)]
+    rows = [torch.randint(4, V - 1, (length,), generator=rng).tolist() for length in range(2, 8) for _ in range(12)]
     text = [[*row, END] for row in rows]
     seen = iter(range(100))
-    return Lessons(Examples(text, text, len(text)), 1.0, score or (lambda _: {"bleu": float(next(seen))}), "text")
+    score = score or (lambda _: {"bleu": float(next(seen))})
+    tokenizer: Any = SimpleNamespace(pad=V - 1, special=frozenset({END, V - 1}))
+    return Lessons(Examples(text, text, len(text)), 1.0, score, "text", tokenizer)
 
 
-def train(folder: Path, student: TranslationModel, given: Lessons, *, resume: bool = False, **changes: Any) -> Fit:
+def train(folder: Path, student: PreTrainedModel, given: Lessons, *, resume: bool = False, **changes: Any) -> Fit:
     return fit(
         student,
         given,

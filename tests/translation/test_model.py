@@ -10,8 +10,7 @@ from transformers import AutoModelForSeq2SeqLM
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 
 from distiller.translation.config import Shape
-from distiller.translation.model import PAD, START, TranslationModel, parameter_count, shift_right, sinusoids
-from distiller.translation.model import translation_config as config_of
+from distiller.translation.model import TokenIds, parameter_count, shift_right, sinusoids, without_seed
 from translation.tiny import model
 
 COUNTS = {
@@ -25,13 +24,18 @@ COUNTS = {
 
 def counted(shape: Shape, vocabulary: int) -> int:
     with torch.device("meta"):
-        return parameter_count(TranslationModel(config_of(shape, vocabulary=vocabulary)))
+        return parameter_count(without_seed(shape, TokenIds.own(vocabulary)))
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_named_shapes_have_the_sizes_of_the_slides(name: str) -> None:
-    shape = Shape.model_validate({"architecture": name})
+    shape = Shape.model_validate({"architecture": name, "network": "slides"})
     assert counted(shape, 32_000) == COUNTS[name]
+    sizes = shape.sizes()
+    for embeddings, tables in (("separate", 2), ("shared", 1)):
+        marian = shape.model_copy(update={"network": "marian", "embeddings": embeddings})
+        less = 8 * sizes["width"] + 32_000 + (2 - tables) * 32_000 * sizes["width"]
+        assert counted(marian, 32_000) == COUNTS[name] - less
 
 
 @settings(deadline=None, max_examples=5)
@@ -44,14 +48,14 @@ def test_named_shapes_have_the_sizes_of_the_slides(name: str) -> None:
     v=st.integers(5, 50),
 )
 def test_every_shape_has_the_size_of_the_formula(enc: int, dec: int, heads: int, h: int, f: int, v: int) -> None:
-    shape = Shape(encoder_layers=enc, decoder_layers=dec, width=h, ffn=f, heads=heads)
+    shape = Shape(network="slides", encoder_layers=enc, decoder_layers=dec, width=h, ffn=f, heads=heads)
     encoder = enc * (4 * (h * h + h) + 2 * h * f + f + h + 4 * h)
     decoder = dec * (8 * (h * h + h) + 2 * h * f + f + h + 6 * h)
     assert counted(shape, v) == 2 * v * h + v + 8 * h + encoder + decoder
 
 
 def test_a_saved_model_loads_in_transformers_with_every_weight(tmp_path: Path) -> None:
-    made = model(20).eval()
+    made = model(20, network="slides").eval()
     torch.nn.init.normal_(made.final_logits_bias)
     made.save_pretrained(tmp_path)
     loaded, report = AutoModelForSeq2SeqLM.from_pretrained(tmp_path, output_loading_info=True)
@@ -68,13 +72,13 @@ def test_positions_are_those_of_marian() -> None:
 
 def test_labels_are_shifted_behind_the_start_token() -> None:
     labels = torch.tensor([[7, 8, 3], [9, 3, -100]])
-    assert shift_right(labels).tolist() == [[START, 7, 8], [START, 9, 3]]
-    assert shift_right(torch.tensor([[9, -100, -100]])).tolist() == [[START, 9, PAD]]
+    assert shift_right(labels, start=2, pad=1).tolist() == [[2, 7, 8], [2, 9, 3]]
+    assert shift_right(torch.tensor([[9, -100, -100]]), start=2, pad=1).tolist() == [[2, 9, 1]]
 
 
 def test_norms_come_before_sublayers() -> None:
     """With every sublayer silent, a pre-norm model hands the embeddings through to its last norm unchanged."""
-    made = model(20, encoder_layers=3).eval()
+    made = model(20, network="slides", encoder_layers=3).eval()
     layers = [*made.model.encoder.layers]
     with torch.no_grad():
         for layer in layers:

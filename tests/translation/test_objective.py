@@ -5,17 +5,20 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import PreTrainedModel
 
 from distiller.errors import ConfigError
+from distiller.models.encoder_decoder import decoder_inputs
 from distiller.training.batching import count
 from distiller.training.view import View
 from distiller.translation.batches import collate
 from distiller.translation.config import TranslationObjective
-from distiller.translation.model import END, PAD, START, TranslationModel
 from distiller.translation.objective import Listener, Objective, anatomies
+from distiller.translation.tokenizer import END
 from translation.tiny import model
 
 V = 20
+START = V - 1
 ROWS = [
     {"id": 0, "source": [5, 6, 7, END], "target": [8, END]},
     {"id": 1, "source": [9, END], "target": [10, 11, 12, END]},
@@ -24,7 +27,7 @@ ROWS = [
 
 
 def losses(
-    wish: dict[str, Any], student: TranslationModel, teacher: TranslationModel | None, batch: dict[str, Any]
+    wish: dict[str, Any], student: PreTrainedModel, teacher: PreTrainedModel | None, batch: dict[str, Any]
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     objective = Objective(
         TranslationObjective.model_validate(wish),
@@ -55,14 +58,12 @@ def test_the_loss_of_two_tokens_by_hand() -> None:
 
 
 def test_a_start_token_that_is_padding_hides_no_target() -> None:
-    """Which positions count follows from the labels; what the decoder reads at the start does not matter to it."""
+    """Which positions count follows from the labels: Marian's decoder starts from padding."""
     made = model(V).eval()
-    batch = collate(ROWS)
-    batch["decoder_input_ids"] = torch.where(batch["decoder_input_ids"] == START, PAD, batch["decoder_input_ids"])
-    changed = {**batch, "labels": batch["labels"].clone()}
-    changed["labels"][0, 0] = 17
-    assert losses({}, made, None, batch)[0] != losses({}, made, None, changed)[0]
-    assert batch["output_mask"][:, 0].all()
+    assert made.config.decoder_start_token_id == made.config.pad_token_id
+    _, parts = losses({}, made, None, collate(ROWS))
+    alone = [losses({}, made, None, collate([row]))[1]["nll"] * len(row["target"]) for row in ROWS]
+    torch.testing.assert_close(parts["nll"], sum(alone) / sum(len(row["target"]) for row in ROWS))
 
 
 def test_a_batch_is_the_mean_over_the_tokens_of_its_sentences() -> None:
@@ -81,7 +82,8 @@ def test_the_cosine_is_the_mean_over_tokens_and_matched_layers() -> None:
     student, teacher = model(V).eval(), model(V, seed=1, encoder_layers=2).eval()
     batch = collate(ROWS)
     _, parts = losses({"nll": 1, "cosine": 1}, student, teacher, batch)
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "decoder_input_ids")}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    inputs["decoder_input_ids"] = decoder_inputs(student, batch["labels"])
     s, t = (one(**inputs, decoder_attention_mask=batch["output_mask"], output_hidden_states=True)
             for one in (student, teacher))  # fmt: skip
     pairs = [

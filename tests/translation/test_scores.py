@@ -1,13 +1,14 @@
 """Scores are sacreBLEU's, with its signatures; vocabularies come back as the text they were given."""
 
+from pathlib import Path
+
 import pytest
 import sacrebleu
 
 from distiller.errors import DataError, ModelError
 from distiller.translation.config import Vocabulary
-from distiller.translation.model import END
 from distiller.translation.scores import closest, score, sentence_bleu
-from distiller.translation.vocabulary import SharedVocabulary, check_fit, train_vocabulary
+from distiller.translation.tokenizer import END, check_fit, tokenizer_from_sentencepiece, train_tokenizer
 from translation.tiny import sentences, vocabulary
 
 SAID = ["the cat sat on the mat .", "a dog runs in the park today"]
@@ -51,25 +52,26 @@ def test_the_same_text_gives_the_same_vocabulary() -> None:
 
 def test_a_vocabulary_that_the_text_cannot_fill_is_refused() -> None:
     with pytest.raises(DataError, match="no vocabulary of 5000 pieces"):
-        train_vocabulary(["eins zwei"], Vocabulary(size=5000))
+        train_tokenizer(["eins zwei"], Vocabulary(size=5000))
 
 
 def test_a_model_of_another_size_is_refused() -> None:
-    with pytest.raises(ModelError, match="48 pieces, the teacher has 50"):
-        check_fit(vocabulary(), 50, "the teacher")
+    with pytest.raises(ModelError, match="48 pieces, the teacher has 40"):
+        check_fit(vocabulary(), 40, "the teacher")
 
 
-def test_a_vocabulary_with_other_special_tokens_is_refused() -> None:
-    import io
-
+def test_any_sentencepiece_model_is_a_vocabulary(tmp_path: Path) -> None:
+    """With the special tokens of its own, wherever they stand; padding comes last where there is none."""
     import sentencepiece
 
-    written = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(  # type: ignore[attr-defined]
-        sentence_iterator=iter(side for pair in sentences(200) for side in pair),
-        model_writer=written,
-        vocab_size=30,
-        minloglevel=2,
-    )
-    with pytest.raises(ModelError, match="padding, unknown, start and end"):
-        SharedVocabulary(written.getvalue())
+    text = [side for pair in sentences(200) for side in pair]
+    for name, options in {"usual": {}, "earlier": {"pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3}}.items():
+        file = tmp_path / f"{name}.model"
+        with file.open("wb") as written:
+            sentencepiece.SentencePieceTrainer.train(  # type: ignore[attr-defined]
+                sentence_iterator=iter(text), model_writer=written, vocab_size=30, minloglevel=2, **options
+            )
+        words = tokenizer_from_sentencepiece(file)
+        assert words.pad == (30 if name == "usual" else 0)
+        assert words.decode(words.encode(text[:20])) == text[:20]
+        assert all(ids[-1] == words.end for ids in words.encode(text[:20]))

@@ -8,6 +8,7 @@ import torch
 from distiller.config import parse
 from distiller.errors import ConfigError, ModelError
 from distiller.translation.config import Student
+from distiller.translation.model import TokenIds
 from distiller.translation.students import build_student, load_translator, sampled_layers, save_translator
 from translation.tiny import SHAPE, model, translator, vocabulary
 
@@ -26,7 +27,7 @@ def test_one_of_every_n_layers_is_kept() -> None:
 def test_copied_weights_are_bit_identical(pick: str, encoder: list[int], decoder: list[int]) -> None:
     teacher = model(20, encoder_layers=4, decoder_layers=3)
     wish = parse(Student, {"shape": SHAPE | {"encoder_layers": 2}, "init": "teacher", "pick": pick}, where="test")
-    student = build_student(wish, teacher, vocabulary=20, seed=5)
+    student = build_student(wish, teacher, tokens=TokenIds.own(20), seed=5)
     theirs = teacher.state_dict()
     for name, weight in student.state_dict().items():
         parts = name.split(".")
@@ -38,9 +39,9 @@ def test_copied_weights_are_bit_identical(pick: str, encoder: list[int], decoder
 def test_a_random_student_depends_on_its_seed_alone() -> None:
     wish = parse(Student, {"shape": SHAPE}, where="test")
     torch.manual_seed(1)
-    first = build_student(wish, None, vocabulary=20, seed=0).state_dict()
+    first = build_student(wish, None, tokens=TokenIds.own(20), seed=0).state_dict()
     torch.manual_seed(2)
-    second, other = (build_student(wish, None, vocabulary=20, seed=seed).state_dict() for seed in (0, 1))
+    second, other = (build_student(wish, None, tokens=TokenIds.own(20), seed=seed).state_dict() for seed in (0, 1))
     assert all(torch.equal(weight, second[name]) for name, weight in first.items())
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
 
@@ -48,7 +49,7 @@ def test_a_random_student_depends_on_its_seed_alone() -> None:
 def test_layers_of_another_width_are_refused() -> None:
     wish = parse(Student, {"shape": SHAPE | {"width": 16}, "init": "teacher"}, where="test")
     with pytest.raises(ModelError, match="d_model is 16, the teacher's 32"):
-        build_student(wish, model(20), vocabulary=20, seed=0)
+        build_student(wish, model(20), tokens=TokenIds.own(20), seed=0)
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_folders_that_hold_no_translation_model_are_refused(tmp_path: Path) -> N
     with pytest.raises(ModelError, match=r"no config\.json"):
         load_translator(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ModelError, match="holds a `bert` model"):
+    with pytest.raises(ModelError, match="no encoder–decoder"):
         load_translator(tmp_path)
 
 
@@ -69,5 +70,5 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     translator(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="is truncated"):
         load_translator(tmp_path)

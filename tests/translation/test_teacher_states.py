@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
@@ -13,11 +13,11 @@ from distiller.config import parse
 from distiller.errors import ConfigError
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import TranslationObjective, TranslationRun, parse_translation
-from distiller.translation.model import END, TranslationModel
 from distiller.translation.objective import Listener, Objective, anatomies
 from distiller.translation.run import distil_translator
 from distiller.translation.setup import prepare
 from distiller.translation.teacher_states import teacher_states
+from distiller.translation.tokenizer import END
 from distiller.translation.trainer import TranslationTrainer
 from translation.tiny import model, tiny_run
 
@@ -30,12 +30,12 @@ def examples(*, seed: int = 0) -> Examples:
 
     def text() -> list[list[int]]:
         lengths = torch.randint(1, 9, (50,), generator=rng).tolist()
-        return [[*torch.randint(4, V, (length,), generator=rng).tolist(), END] for length in lengths]
+        return [[*torch.randint(4, V - 1, (length,), generator=rng).tolist(), END] for length in lengths]
 
     return Examples(text(), text(), gold=30)
 
 
-def teacher() -> TranslationModel:
+def teacher() -> PreTrainedModel:
     return model(V, seed=9, encoder_layers=2, width=16)
 
 

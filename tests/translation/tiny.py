@@ -4,10 +4,12 @@ import random
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from distiller.translation.config import Shape, TranslationRun, Vocabulary, parse_translation
-from distiller.translation.model import TranslationModel, build_model
+from distiller.translation.model import TokenIds, build_model
 from distiller.translation.students import save_translator
-from distiller.translation.vocabulary import SharedVocabulary, train_vocabulary
+from distiller.translation.tokenizer import TranslationTokenizer, train_tokenizer
 
 WORDS = {
     "eins": "one",
@@ -41,16 +43,16 @@ def write_pairs(folder: Path, name: str, pairs: list[tuple[str, str]]) -> dict[s
     return {"source": str(folder / f"{name}.de"), "target": str(folder / f"{name}.en")}
 
 
-def vocabulary(size: int = 48) -> SharedVocabulary:
+def vocabulary(size: int = 48) -> TranslationTokenizer:
     text = [side for pair in sentences(200) for side in pair]
-    return train_vocabulary(text, Vocabulary(size=size))
+    return train_tokenizer(text, Vocabulary(size=size))
 
 
-def model(pieces: int, *, seed: int = 0, **shape: Any) -> TranslationModel:
-    return build_model(Shape.model_validate(SHAPE | shape), vocabulary=pieces, seed=seed)
+def model(pieces: int, *, seed: int = 0, **shape: Any) -> PreTrainedModel:
+    return build_model(Shape.model_validate(SHAPE | shape), tokens=TokenIds.own(pieces), seed=seed)
 
 
-def translator(folder: Path, *, seed: int = 0) -> tuple[TranslationModel, SharedVocabulary]:
+def translator(folder: Path, *, seed: int = 0) -> tuple[PreTrainedModel, TranslationTokenizer]:
     """A model folder with random weights."""
     words = vocabulary()
     made = model(len(words), seed=seed).eval()

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pseudo_label(
-    model: Annotated[str, typer.Argument(help="The teacher's model folder.")],
+    model: Annotated[str, typer.Argument(help="The teacher: any encoder–decoder, or with --prompt a causal model.")],
     source: Annotated[str, typer.Argument(help="Sentences, one a line, or a .tsv file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the job.")],
     beam: Annotated[int, typer.Option(help="1 is greedy.", min=1)] = 4,
@@ -32,6 +32,13 @@ def pseudo_label(
     part: Annotated[str, typer.Option(help="I/N: only every N-th shard from the I-th, for N processes.")] = "0/1",
     max_tokens: Annotated[int, typer.Option(help="Longest sentence in tokens.", min=1, max=510)] = 128,
     skip_bad: Annotated[bool, typer.Option(help="Leave out empty and over-long sentences, and count them.")] = False,
+    source_language: Annotated[
+        str | None, typer.Option("--from", help="Language code, for mBART, M2M100, NLLB.")
+    ] = None,
+    target_language: Annotated[str | None, typer.Option("--to", help="Language code.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Text before each sentence, for T5.")] = None,
+    prompt: Annotated[str | None, typer.Option(help='Ask a causal model: "Translate to English: {source}".')] = None,
+    server: Annotated[str | None, typer.Option(help="Address with OpenAI's protocol that is asked instead.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted job where it stopped.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
@@ -39,15 +46,20 @@ def pseudo_label(
 
     Examples:
 
-        distiller pseudo-label outputs/teacher train.de -o labels --beam 5 --n-best 5
-        distiller pseudo-label outputs/teacher web.de -o labels --part 0/4 --int8 --resume
+        distiller pseudo-label outputs/nmt-hybrid/teacher train.de -o labels --beam 5 --n-best 5
+        distiller pseudo-label facebook/nllb-200-distilled-600M web.de -o labels --from deu_Latn --to eng_Latn
+        distiller pseudo-label outputs/nmt-hybrid/teacher web.de -o labels --part 0/4 --int8 --resume
+        distiller pseudo-label my-llm train.de -o labels --server http://127.0.0.1:8000/v1 \\
+            --prompt "Translate to English: {source}"
     """
     from distiller.cli.output import progress
     from distiller.config import parse
+    from distiller.models.encoder_decoder import longest_text
     from distiller.translation import pseudo_labels
-    from distiller.translation.config import Decoding
+    from distiller.translation.config import Decoding, Languages, Teacher
     from distiller.translation.corpus import usable_sentences
     from distiller.translation.students import load_translator
+    from distiller.translation.voices import model_voice, prompted_voice
 
     decoding = parse(
         Decoding,
@@ -64,15 +76,20 @@ def pseudo_label(
     )
     if n_best > decoding.beam and sample is None:
         raise ConfigError(f"{n_best} translations need a beam of at least {n_best}", hint=f"--beam {n_best}")
-    teacher, vocabulary = load_translator(model)
-    pairs = usable_sentences(source, vocabulary, max_tokens=max_tokens, skip_bad=skip_bad)
+    if prompt is not None or server is not None:
+        wish = parse(Teacher, {"model": model, "prompt": prompt, "server": server}, where="pseudo-label")
+        pairs = usable_sentences(source, None, max_tokens=max_tokens, skip_bad=skip_bad)
+        voice = prompted_voice(wish, decoding, n_best=n_best)
+    else:
+        languages = Languages(source=source_language, target=target_language, prefix=prefix)
+        teacher, tokenizer = load_translator(model, languages)
+        longest = min(max_tokens, longest_text(teacher) or max_tokens)
+        pairs = usable_sentences(source, tokenizer, max_tokens=longest, skip_bad=skip_bad)
+        voice = model_voice(teacher, tokenizer, decoding, n_best=n_best)
     summary = pseudo_labels.pseudo_label(
         pairs,
-        teacher,
-        vocabulary,
-        decoding,
+        voice,
         output,
-        n_best=n_best,
         shard_size=shard_size,
         part=_part(part),
         seed=seed,

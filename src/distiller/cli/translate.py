@@ -71,9 +71,17 @@ def check(
     counts = {"training": splits.train, "development": splits.dev, "test": splits.test}
     text = ", ".join(f"{len(pairs):,} {name} pairs" for name, pairs in counts.items() if pairs is not None)
     seen = f"; the student sees {len(splits.seen):,}" if len(splits.seen) < len(splits.train) else ""
-    teacher, student = parameter_count(outline.teacher), parameter_count(outline.student)
     typer.echo(text + seen, err=True)
-    typer.echo(f"teacher {teacher:,} parameters, student {student:,}: {teacher / student:.1f} times fewer", err=True)
+    student = parameter_count(outline.student)
+    if outline.teacher is None:
+        typer.echo(f"student {student:,} parameters", err=True)
+    else:
+        teacher = parameter_count(outline.teacher)
+        fewer = f"{teacher / student:.1f} times fewer"
+        typer.echo(f"teacher {teacher:,} parameters, student {student:,}: {fewer}", err=True)
+    typer.echo(f"this teacher and this student can do: {outline.possible}", err=True)
+    for word in outline.odd:
+        typer.echo(f"warning: {word}", err=True)
 
 
 @commands.command("table")
@@ -102,6 +110,64 @@ def table(
     print_efficiency(rows)
 
 
+@commands.command("text")
+def text(
+    model: Annotated[str, typer.Argument(help="A model folder, a run's output folder, or a hub id.")],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE|TEXT]…", help="A file with one sentence a line, or sentences; `-` is stdin."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")] = None,
+    beam: Annotated[int, typer.Option(help="1 is greedy.", min=1)] = 4,
+    int8: Annotated[bool, typer.Option("--int8", help="Compute with 8-bit weights (CTranslate2).")] = False,
+    engine: Annotated[str, typer.Option(help="auto, ctranslate2 or transformers.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    source_language: Annotated[
+        str | None, typer.Option("--from", help="Language code, for mBART, M2M100, NLLB.")
+    ] = None,
+    target_language: Annotated[str | None, typer.Option("--to", help="Language code.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Text before each sentence, for T5.")] = None,
+) -> None:
+    """Translate sentences, a file or stdin, a line for each line.
+
+    Examples:
+
+        distiller translate text outputs/nmt-hybrid "Ein Hund läuft im Park."
+        distiller translate text outputs/nmt-hybrid news.de -o news.en --int8
+        echo "Ein Hund." | distiller translate text outputs/nmt-hybrid
+    """
+    import sys
+
+    from distiller.config import parse
+    from distiller.record import write_text
+    from distiller.translation.config import Decoding, Languages
+    from distiller.translation.corpus import text_lines
+    from distiller.translation.students import load_translator
+    from distiller.translation.translate import model_folder, translated_lines
+
+    decoding = parse(
+        Decoding,
+        {"beam": beam, "compute": "int8" if int8 else "float32", "engine": engine, "threads": threads},
+        where="translate text",
+    )
+    languages = Languages(source=source_language, target=target_language, prefix=prefix)
+    found, tokenizer = load_translator(model_folder(model), languages)
+    given = texts or ["-"]
+    if given == ["-"]:
+        lines = sys.stdin.read().splitlines()
+    elif len(given) == 1 and Path(given[0]).is_file():
+        lines = text_lines(given[0])
+    else:
+        lines = given
+    said = translated_lines(found, tokenizer, lines, decoding)
+    if output is not None:
+        write_text(output, "".join(line + "\n" for line in said))
+        typer.echo(f"{len(said)} lines · {output}", err=True)
+    else:
+        for line in said:
+            typer.echo(line)
+
+
 @commands.command("evaluate")
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model folder, e.g. outputs/nmt-hybrid/student.")],
@@ -109,6 +175,11 @@ def evaluate(
     target: Annotated[str | None, typer.Argument(help="Their translations, line by line.")] = None,
     beam: Annotated[int, typer.Option(help="1 is greedy.", min=1)] = 4,
     int8: Annotated[bool, typer.Option("--int8", help="Compute with 8-bit weights (CTranslate2).")] = False,
+    source_language: Annotated[
+        str | None, typer.Option("--from", help="Language code, for mBART, M2M100, NLLB.")
+    ] = None,
+    target_language: Annotated[str | None, typer.Option("--to", help="Language code.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Text before each sentence, for T5.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score a translation model: BLEU and chrF by sacreBLEU, with their signatures.
@@ -118,12 +189,14 @@ def evaluate(
         distiller translate evaluate outputs/nmt-hybrid/student test.de test.en
     """
     from distiller.cli.output import console, print_table
-    from distiller.translation.config import Decoding, Parallel
+    from distiller.translation.config import Decoding, Languages, Parallel
     from distiller.translation.corpus import read_pairs
-    from distiller.translation.translate import evaluate_folder
+    from distiller.translation.translate import evaluate_folder, model_folder
 
     decoding = Decoding(beam=beam, compute="int8" if int8 else "float32")
-    scores = evaluate_folder(model, read_pairs(Parallel(source=source, target=target)), decoding)
+    languages = Languages(source=source_language, target=target_language, prefix=prefix)
+    pairs = read_pairs(Parallel(source=source, target=target))
+    scores = evaluate_folder(model_folder(model), pairs, decoding, languages)
     if json:
         console().print_json(data={"scores": scores.values, "signatures": scores.signatures})
     else:
@@ -164,7 +237,7 @@ def print_record(record: "TranslationRecord") -> None:
                 f"{facts.scores[name]:.1f}" + (f" ± {facts.spread[name].std:.1f}" if name in facts.spread else "")
                 for name in names
             ),
-            f"{facts.parameters:,}",
+            f"{facts.parameters:,}" if facts.parameters else "unknown",
         ]
         for label, facts in models
         if facts is not None
@@ -187,7 +260,7 @@ def print_efficiency(rows: "list[EfficiencyRow]") -> None:
     """One line for each model and number format."""
     from distiller.cli.output import print_table
 
-    columns = ["model", "form", "BLEU", "parameters", "compression", "MB", "sentences/s"]
+    columns = ["model", "form", "BLEU", "parameters", "compression", "MB", "sentences/s", "ms p50", "ms p95"]
     print_table(
         columns,
         [
@@ -199,6 +272,7 @@ def print_efficiency(rows: "list[EfficiencyRow]") -> None:
                 f"{row.compression:.1f}",
                 f"{row.megabytes:.1f}",
                 f"{row.sentences_per_second:.1f}",
+                *("—" if value is None else f"{value:.1f}" for value in (row.latency_p50, row.latency_p95)),
             ]
             for row in rows
         ],

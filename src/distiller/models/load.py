@@ -122,7 +122,7 @@ def load_model(
     order = label_permutation(config, labels) if _has_head(config, kind) and kind in NAMED else None
     place = resolve(name)
     if isinstance(place, Path):
-        _check_weights(place, name)
+        check_weights(place, name)
     with explained(name), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model, report = HEADS[kind].from_pretrained(
@@ -255,7 +255,7 @@ def _has_head(config: PretrainedConfig, kind: str) -> bool:
     return any(name.endswith(ARCHITECTURE_ENDINGS[kind]) for name in config.architectures or ())
 
 
-def _check_weights(folder: Path, name: str | Path) -> None:
+def check_weights(folder: Path, name: str | Path) -> None:
     """Names what is wrong with the weight files of a folder before torch sees them."""
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from distiller.objectives.prediction import IGNORED
-from distiller.translation.model import PAD, shift_right
 
 POOL = 100
 """Batches whose examples are sorted together: enough for little padding, few enough for random company."""
@@ -43,7 +42,8 @@ class BatchStream:
     """All batches of one training, in order: item k holds the features of the k-th micro-batch.
 
     An epoch has as many examples as the larger of gold and pseudo-labels. With both, each is drawn from gold with
-    probability `gold_ratio`, independently: the next one of a shuffled round through its side.
+    probability `gold_ratio`, independently: the next one of a shuffled round through its side. `source_dropout` leaves
+    out source tokens, but none that are `special`: ends and languages.
     """
 
     def __init__(
@@ -56,8 +56,10 @@ class BatchStream:
         epochs: float = 1.0,
         batches: int | None = None,
         source_dropout: float = 0.0,
+        special: frozenset[int] = frozenset(),
     ) -> None:
         self.examples = examples
+        self.special = special
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.gold_ratio = gold_ratio
@@ -119,27 +121,25 @@ class BatchStream:
     def _feature(self, row: int, rng: np.random.Generator) -> FEATURE:
         source = self.examples.source[row]
         if self.source_dropout:
-            *words, end = source
-            kept = [word for word in words if rng.random() >= self.source_dropout] or words[:1]
-            source = [*kept, end]
+            kept = [word for word in source if word in self.special or rng.random() >= self.source_dropout]
+            source = kept if any(word not in self.special for word in kept) else source
         return {"id": row, "source": source, "target": self.examples.target[row]}
 
 
-def collate(features: Sequence[Any]) -> dict[str, Tensor]:
+def collate(features: Sequence[Any], *, pad: int = 0) -> dict[str, Tensor]:
     """Tensors of one batch `[B, L]`; a list with one batch, as `Trainer` hands it over, is unpacked.
 
-    `labels` are the target with -100 at padding; `decoder_input_ids` the same, shifted right behind the start token;
-    `output_mask` says which target positions count: all that have a label, the first included. `example_ids` `[B]` are
-    the rows of `Examples`.
+    `labels` are the target with -100 at padding, from which each model makes what its decoder reads; `output_mask`
+    says which target positions count: all that have a label, the first included. `example_ids` `[B]` are the rows of
+    `Examples`.
     """
     rows: Sequence[FEATURE] = features[0] if len(features) == 1 and isinstance(features[0], list) else features
-    source = pad_sequence([torch.tensor(row["source"]) for row in rows], batch_first=True, padding_value=PAD)
+    source = pad_sequence([torch.tensor(row["source"]) for row in rows], batch_first=True, padding_value=pad)
     labels = pad_sequence([torch.tensor(row["target"]) for row in rows], batch_first=True, padding_value=IGNORED)
     lengths = torch.tensor([len(row["source"]) for row in rows])
     return {
         "input_ids": source,
         "attention_mask": (torch.arange(source.shape[1]) < lengths[:, None]).long(),
-        "decoder_input_ids": shift_right(labels),
         "labels": labels,
         "output_mask": (labels != IGNORED).long(),
         "example_ids": torch.tensor([row["id"] for row in rows]),

@@ -20,8 +20,13 @@ SHAPES: dict[str, dict[str, int]] = {
     "slim-3x3": {"encoder_layers": 3, "decoder_layers": 3, "width": 256, "ffn": 1024, "heads": 4},
     "wide-1x1": {"encoder_layers": 1, "decoder_layers": 1, "width": 1024, "ffn": 4096, "heads": 16},
     "wide-3x3": {"encoder_layers": 3, "decoder_layers": 3, "width": 1024, "ffn": 4096, "heads": 16},
+    "6-1": {"encoder_layers": 6, "decoder_layers": 1, "width": 256, "ffn": 1536, "heads": 8},
+    "6-2": {"encoder_layers": 6, "decoder_layers": 2, "width": 256, "ffn": 1536, "heads": 8},
+    "12-1": {"encoder_layers": 12, "decoder_layers": 1, "width": 512, "ffn": 2048, "heads": 8},
 }
-"""The encoder–decoders of "NMT Distillation" (NVIDIA NeMo, 2021), by name."""
+"""Encoder–decoders by name: those of "NMT Distillation" (NVIDIA NeMo, 2021), and deep encoders with a shallow decoder,
+which decode fast (Kasai et al. 2021, arXiv:2006.10369)."""
+ARCHITECTURE = Literal["teacher-24x6", "slim-1x1", "slim-3x3", "wide-1x1", "wide-3x3", "6-1", "6-2", "12-1"]
 
 
 class Parallel(Config):
@@ -52,6 +57,9 @@ class Corpus(Config):
     """Hold out a test set too, when `test` names none."""
     monolingual: list[str] = []
     """Files of source sentences without translations: the teacher translates them for the student."""
+    monolingual_target: list[str] = []
+    """Files of target sentences without sources: `sequence.backward` translates them back, and the student learns to
+    say them (Sennrich et al. 2016, arXiv:1511.06709)."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training pairs that the student may see, chosen by `seed`: the low-data regime."""
     seed: int = 13
@@ -63,10 +71,15 @@ class Corpus(Config):
 
 
 class Vocabulary(Config):
-    """The SentencePiece model that teacher and student share."""
+    """How text becomes tokens for the student; word-level distillation needs the teacher's own vocabulary."""
 
     model: str | None = None
-    """An existing SentencePiece model. `null`: the teacher's own, or one trained on both sides of `corpus.train`."""
+    """An existing SentencePiece model. `null`: what `of` says."""
+    of: Literal["auto", "teacher", "corpus"] = "auto"
+    """`teacher`: its tokenizer. `corpus`: SentencePiece, trained on both sides of `corpus.train`. `auto`: that of
+    `teacher.model` where one is named, else of the corpus."""
+    cut: bool = False
+    """Leave out the pieces of the teacher's tokenizer that the training text does not use, and their embeddings."""
     size: Count = 8000
     """Pieces, special ones included; the slides have 32,000."""
     kind: Literal["bpe", "unigram"] = "bpe"
@@ -79,7 +92,14 @@ class Vocabulary(Config):
 class Shape(Config):
     """The size of an encoder–decoder: a name, and any number that differs from it."""
 
-    architecture: Literal["teacher-24x6", "slim-1x1", "slim-3x3", "wide-1x1", "wide-3x3"] = "slim-3x3"
+    architecture: ARCHITECTURE = "slim-3x3"
+    network: Literal["marian", "slides"] | None = None
+    """`marian`: an ordinary Marian model, which `transformers` and CTranslate2 load. `slides`: pre-norm, with norms on
+    embeddings, a table for each side and a trained bias, which gives the slides' exact sizes; `transformers` loads it
+    after `import distiller.translation.model`. `null`: `slides` from 24 encoder or 12 decoder layers on, as
+    deep as post-norm models hardly learn; else `marian`."""
+    embeddings: Literal["shared", "separate"] = "shared"
+    """Of `marian`: one table for both sides, or one each; the decoder's is tied to the softmax. `slides` has two."""
     encoder_layers: Count | None = None
     decoder_layers: Count | None = None
     width: Count | None = None
@@ -87,6 +107,13 @@ class Shape(Config):
     heads: Count | None = None
     dropout: Probability = 0.1
     """After every sublayer and embedding; attention weights have none, so that fast kernels run."""
+
+    def form(self) -> Literal["marian", "slides"]:
+        """The network that `network` stands for."""
+        if self.network is not None:
+            return self.network
+        sizes = self.sizes()
+        return "slides" if sizes["encoder_layers"] >= 24 or sizes["decoder_layers"] >= 12 else "marian"
 
     def sizes(self) -> dict[str, int]:
         """Every number of the shape, by name."""
@@ -149,15 +176,61 @@ class Training(Optimisation):
     """Room for one run's teacher outputs, in 10^9 bytes."""
 
 
+class Languages(Config):
+    """How a model is told what to translate. A finished student needs none of it."""
+
+    source: str | None = None
+    """Code of the source language, as the model writes it: `de_DE` for mBART, `de` for M2M100, `deu_Latn` for NLLB."""
+    target: str | None = None
+    """Code of the target language."""
+    prefix: str | None = None
+    """Text before each source sentence: `"translate German to English: "` for T5."""
+
+
 class Teacher(Config):
     """The model that is imitated."""
 
     model: str | None = None
-    """A folder with a translation model of this library. `null`: one of `shape` is trained, kept and reused."""
+    """Any encoder–decoder of `transformers` (Marian, mBART, M2M100, NLLB, T5, BART, Pegasus, …, or one of this
+    library): a folder, `package:NAME` or a hub id. `null`: one of `shape` is trained, kept and reused."""
+    languages: Languages = Languages()
+    """For models of several languages."""
+    translations: str | list[str] | None = None
+    """Files of translations that somebody else made (a language model, a service), instead of a model: .jsonl with
+    `source`, `translation` or `translations`, and `score` or `scores` if there are any; .tsv with source, translation
+    and perhaps score; any other file holds line i of the translation of line i of `corpus.train.source`."""
+    prompt: str | None = None
+    """Makes `model` a causal language model that is asked with this text, `{source}` in it: `"Translate to English:
+    {source}"`."""
+    server: str | None = None
+    """Address of a server with OpenAI's protocol (`http://127.0.0.1:8000/v1`) that is asked with `prompt` for `model`;
+    `$OPENAI_API_KEY` is sent where it is set."""
     shape: Shape = Shape(architecture="teacher-24x6")
     training: Optimisation = Optimisation()
     seed: int = 0
     """Seed of the teacher's training, so that all seeds of a run share one teacher."""
+
+    @property
+    def files(self) -> list[str]:
+        """The files of `translations`."""
+        return [self.translations] if isinstance(self.translations, str) else list(self.translations or [])
+
+    @property
+    def says_only(self) -> bool:
+        """Whether nothing is known of it but its translations."""
+        return bool(self.files or self.prompt or self.server)
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> "Teacher":
+        if self.files and (self.model or self.prompt or self.server):
+            raise ValueError("translations stand for a teacher: leave model, prompt and server out")
+        if (self.prompt or self.server) and not self.model:
+            raise ValueError("prompt and server need the name of a model")
+        if self.server and not self.prompt:
+            raise ValueError('a server is asked with a prompt: "Translate to English: {source}"')
+        if self.prompt and "{source}" not in self.prompt:
+            raise ValueError("prompt must hold {source}, where the sentence stands")
+        return self
 
 
 class Student(Config):
@@ -166,6 +239,11 @@ class Student(Config):
     shape: Shape = Shape()
     init: Literal["random", "teacher"] = "random"
     """`teacher`: keep one of every n layers of the teacher, and its embeddings, norms and softmax (DistilBERT)."""
+    encoder_layers: Count | None = None
+    """With `init: teacher`: so many layers of the teacher's encoder, whatever its architecture; `shape` is not read.
+    `null`: all of them, or those of `shape` where `decoder_layers` is `null` too."""
+    decoder_layers: Count | None = None
+    """The same for the decoder."""
     pick: Literal["first", "last"] = "first"
     """Which layer of each block of n is kept: 0, 8, 16 of 24, or 7, 15, 23."""
 
@@ -225,6 +303,20 @@ class Decoding(Config):
         return self
 
 
+class Filter(Config):
+    """Which pseudo-labels are left out; what is left out is counted in the Record."""
+
+    worst: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the sentences, those whose best translation the teacher itself scores lowest."""
+    length_ratio: Annotated[float, Field(gt=1)] | None = None
+    """A translation has at most so many times the characters of its sentence, and at least as small a part. `null`:
+    any length."""
+    copies: bool = False
+    """Leave out translations that are their sentence itself."""
+    duplicates: bool = True
+    """Leave out a pair that was there before."""
+
+
 class SequenceLevel(Config):
     """Sequence-level distillation: the teacher's own translations as targets."""
 
@@ -240,7 +332,10 @@ class SequenceLevel(Config):
     """Hypotheses kept for each sentence; with `data_mixing` each is a training pair."""
     decoding: Decoding = Decoding()
     pseudo_labels: list[str] = []
-    """Outputs of `distiller pseudo-label`, used instead of decoding here."""
+    """Outputs of `distiller pseudo-label`, used instead of decoding here; jobs of several teachers go together."""
+    filter: Filter = Filter()
+    backward: str | None = None
+    """A model from the target to the source language, which translates `corpus.monolingual_target`."""
 
     @model_validator(mode="after")
     def _hypotheses_exist(self) -> "SequenceLevel":
@@ -284,7 +379,24 @@ class TranslationRun(Config):
             raise ValueError(f"seeds must be distinct, got {self.seeds}")
         if self.corpus.monolingual and self.sequence is None:
             raise ValueError("monolingual text needs `sequence`: it has no targets but the teacher's translations")
+        backward = self.sequence.backward if self.sequence else None
+        if bool(self.corpus.monolingual_target) != bool(backward):
+            raise ValueError("corpus.monolingual_target and sequence.backward need each other: text, and what reads it")
+        self._teaches_as_it_can()
         return self
+
+    def _teaches_as_it_can(self) -> None:
+        """A teacher of which nothing is known but its translations teaches by them alone."""
+        if not self.teacher.says_only:
+            return
+        compared = self.objective.word_kd or self.objective.cosine or any(t.weight for t in self.objective.intermediate)
+        if compared or self.student.init == "teacher" or self.vocabulary.of == "teacher":
+            raise ValueError(
+                "this teacher is known by its translations alone: set word_kd, cosine and intermediate weights to 0, "
+                "student.init to random and vocabulary.of to corpus"
+            )
+        if self.sequence is None:
+            raise ValueError("a teacher known by its translations alone needs `sequence`")
 
 
 def parse_translation(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "run") -> TranslationRun:

@@ -65,12 +65,15 @@ class Splits:
     seen: Pairs
     """The training pairs that the student may see."""
     monolingual: list[Pairs]
+    backward: list[Pairs] = field(default_factory=list)
+    """Text in the target language without sources; `source` holds it."""
     skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of every sentence that a run reads."""
-        return text_fingerprint(self.train, self.dev, *([self.test] if self.test else []), self.seen, *self.monolingual)
+        tests = [self.test] if self.test else []
+        return text_fingerprint(self.train, self.dev, *tests, self.seen, *self.monolingual, *self.backward)
 
 
 def read_corpus(corpus: Corpus) -> Splits:
@@ -90,6 +93,7 @@ def read_corpus(corpus: Corpus) -> Splits:
         test=_limited(test, corpus.test.limit if corpus.test else None, corpus.seed) if test else None,
         seen=share(train, corpus.fraction, seed=corpus.seed),
         monolingual=[_usable(read_lines(name), corpus, skipped, name) for name in corpus.monolingual],
+        backward=[_usable(read_lines(name), corpus, skipped, name) for name in corpus.monolingual_target],
         skipped=skipped,
     )
 
@@ -98,7 +102,7 @@ def read_pairs(parallel: Parallel) -> Pairs:
     """The pairs of one or two files, bad ones included. Raises `DataError` when the files are not aligned."""
     if parallel.target is None:
         return _read_tsv(parallel)
-    source, target = _text_lines(parallel.source), _text_lines(parallel.target)
+    source, target = text_lines(parallel.source), text_lines(parallel.target)
     if len(source) != len(target):
         raise DataError(
             f"`{parallel.source}` has {len(source)} lines and `{parallel.target}` has {len(target)}",
@@ -109,7 +113,7 @@ def read_pairs(parallel: Parallel) -> Pairs:
 
 def read_lines(name: str) -> Pairs:
     """Sentences without translations, one a line."""
-    lines = _text_lines(name)
+    lines = text_lines(name)
     return Pairs(name, lines, None, list(range(1, len(lines) + 1)))
 
 
@@ -132,6 +136,38 @@ def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, 
         if source not in sources and target not in targets
     ]
     return pairs.take(rest), Pairs(f"{pairs.name} ({name})", held.source, held.target, held.lines)
+
+
+def oddities(splits: Splits) -> list[str]:
+    """What is odd about the text, in words: held-out sentences among the training pairs, sides that look swapped."""
+    found = []
+    known = set(splits.train.source)
+    words = {"source": _words(splits.train.source), "target": _words(splits.train.translations)}
+    for split, pairs in (("development", splits.dev), ("test", splits.test)):
+        if pairs is None:
+            continue
+        again = sum(source in known for source in pairs.source)
+        if again:
+            found.append(f"{again} of {len(pairs)} {split} sentences are training sentences too: scores flatter")
+        straight = _alike(pairs.source, words["source"]) + _alike(pairs.translations, words["target"])
+        crossed = _alike(pairs.source, words["target"]) + _alike(pairs.translations, words["source"])
+        if crossed > straight:
+            found.append(f"source and target of `{pairs.name}` look swapped: its words are those of the other side")
+    for side, other, texts in (("source", "target", splits.monolingual), ("target", "source", splits.backward)):
+        for pairs in texts:
+            if _alike(pairs.source, words[other]) > _alike(pairs.source, words[side]):
+                found.append(f"`{pairs.name}` looks like {other} text, and is taken for {side} text")
+    return found
+
+
+def _words(sentences: Sequence[str]) -> set[str]:
+    return {word for sentence in sentences for word in sentence.casefold().split()}
+
+
+def _alike(sentences: Sequence[str], known: set[str]) -> float:
+    """Share of the words that are known."""
+    words = [word for sentence in sentences for word in sentence.casefold().split()]
+    return sum(word in known for word in words) / max(1, len(words))
 
 
 def share(pairs: Pairs, fraction: float, *, seed: int) -> Pairs:
@@ -170,7 +206,7 @@ def check_lengths(
     return kept
 
 
-def usable_sentences(name: str, vocabulary: Tokenizer, *, max_tokens: int, skip_bad: bool) -> Pairs:
+def usable_sentences(name: str, vocabulary: Tokenizer | None, *, max_tokens: int, skip_bad: bool) -> Pairs:
     """The sentences of a file (of a .tsv file, its first column), none of them empty or over-long.
 
     Raises `DataError` for the first bad one or, with `skip_bad`, leaves all of them out and says how many.
@@ -179,8 +215,9 @@ def usable_sentences(name: str, vocabulary: Tokenizer, *, max_tokens: int, skip_
     pairs = Pairs(pairs.name, pairs.source, None, pairs.lines)
     bad = BadRows(skip_bad)
     pairs = pairs.take(_with_text(pairs, bad))
-    lengths = [len(ids) for ids in vocabulary.encode(pairs.source)]
-    pairs = pairs.take(check_lengths(lengths, pairs, longest=max_tokens, bad=bad))
+    if vocabulary is not None:
+        lengths = [len(ids) for ids in vocabulary.encode(pairs.source)]
+        pairs = pairs.take(check_lengths(lengths, pairs, longest=max_tokens, bad=bad))
     bad.warn(name)
     return _some(pairs)
 
@@ -227,7 +264,7 @@ def _read_tsv(parallel: Parallel) -> Pairs:
         )
     first, second = parallel.columns
     source, target, lines = [], [], []
-    for number, line in enumerate(_text_lines(parallel.source), 1):
+    for number, line in enumerate(text_lines(parallel.source), 1):
         cells = line.split("\t")
         if len(cells) <= max(first, second):
             raise DataError(
@@ -240,7 +277,7 @@ def _read_tsv(parallel: Parallel) -> Pairs:
     return Pairs(parallel.source, source, target, lines)
 
 
-def _text_lines(name: str) -> list[str]:
+def text_lines(name: str) -> list[str]:
     """The lines of a UTF-8 file; only line feeds end a line, so that both sides of a corpus agree."""
     try:
         data = _place(name).read_bytes()

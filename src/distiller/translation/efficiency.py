@@ -1,69 +1,93 @@
-"""What a translation model costs to use: size and speed in fp32 and int8, beside its BLEU."""
+"""What a translation model costs to use: size, speed and latency in every engine, beside its BLEU."""
 
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from distiller.models.cost import megabytes
+from transformers import PreTrainedModel
+
+from distiller.errors import ModelError
 from distiller.translation.config import Decoding
 from distiller.translation.corpus import Pairs
-from distiller.translation.engines import Engine, choose_engine, convert, generate, loaded
-from distiller.translation.model import TranslationModel, parameter_count
+from distiller.translation.engines import Engine, choose_engine, convert, generate, loaded, longest_translation
+from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.record import EfficiencyRow
 from distiller.translation.scores import score
-from distiller.translation.vocabulary import SharedVocabulary
+from distiller.translation.students import start_of
+from distiller.translation.tokenizer import TranslationTokenizer
 
 WARM_UP = 16
 """Sentences translated before the clock starts."""
+SINGLE = 100
+"""Sentences whose latency is taken one by one."""
+Translator = tuple[PreTrainedModel, TranslationTokenizer]
 
 
-def efficiency(
-    models: Mapping[str, TranslationModel], vocabulary: SharedVocabulary, pairs: Pairs, decoding: Decoding
-) -> list[EfficiencyRow]:
-    """Each of `models` in fp32 and, with CTranslate2, in int8: translating `pairs` on this machine's processor.
+def efficiency(models: Mapping[str, Translator], pairs: Pairs, decoding: Decoding) -> list[EfficiencyRow]:
+    """Each of `models` in every engine: translating `pairs` on this machine's processor.
 
-    The first model is the one that the others are compared with: the teacher.
+    Those are `transformers` in float32 and, where it is wished for or found and knows the architecture, CTranslate2 in
+    float32 and int8. The first model is the one that the others are compared with: the teacher.
     """
-    kinds = ("float32", "int8") if choose_engine(decoding.engine) == "ctranslate2" else ("float32",)
-    teacher = parameter_count(next(iter(models.values())))
+    first = parameter_count(next(iter(models.values()))[0])
     rows = []
-    for name, model in models.items():
-        for compute in kinds:
-            bleu, size, speed = _measure(model, vocabulary, pairs, decoding.model_copy(update={"compute": compute}))
+    for name, (model, tokenizer) in models.items():
+        forms = [("transformers", "float32")]
+        if choose_engine(decoding.engine) == "ctranslate2":
+            forms = [("ctranslate2", "float32"), ("ctranslate2", "int8"), *forms]
+        for engine, compute in forms:
+            wish = decoding.model_copy(update={"engine": engine, "compute": compute})
+            try:
+                measured = _measure(model, tokenizer, pairs, wish)
+            except ModelError:  # an architecture that CTranslate2 does not know
+                continue
+            count = parameter_count(model)
             rows.append(
                 EfficiencyRow(
-                    model=name,
-                    engine=choose_engine(decoding.engine),
-                    compute=compute,
-                    bleu=bleu,
-                    parameters=parameter_count(model),
-                    compression=teacher / parameter_count(model),
-                    megabytes=size,
-                    sentences_per_second=speed,
+                    model=name, engine=engine, compute=compute, parameters=count, compression=first / count, **measured
                 )
             )
     return rows
 
 
 def _measure(
-    model: TranslationModel, vocabulary: SharedVocabulary, pairs: Pairs, decoding: Decoding
-) -> tuple[float, float, float]:
-    """BLEU, megabytes and sentences per second."""
-    if choose_engine(decoding.engine) == "transformers":
-        return _timed(lambda sentences, seed: generate(model, sentences, decoding), vocabulary, pairs, megabytes(model))
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: Pairs, decoding: Decoding
+) -> dict[str, float]:
+    """The fields of a row that the clock and the scores fill."""
+    if decoding.engine == "transformers":
+        few = pairs.take(range(min(len(pairs), SINGLE)))  # the slowest engine is not asked for all
+        return _timed(
+            lambda sentences, seed: generate(model, tokenizer, sentences, decoding),
+            tokenizer,
+            few,
+            stored_megabytes(model),
+        )
     with TemporaryDirectory(prefix="distiller-efficiency-") as temporary:
-        folder = convert(model, vocabulary, Path(temporary) / "model", compute=decoding.compute)
+        folder = convert(model, tokenizer, Path(temporary) / "model", compute=decoding.compute)
         size = sum(file.stat().st_size for file in folder.glob("model.bin")) / 1e6
-        with loaded(folder, vocabulary, decoding) as run:
-            return _timed(run, vocabulary, pairs, size)
+        start, longest = start_of(model, tokenizer), longest_translation(model, decoding)
+        with loaded(folder, tokenizer, decoding, start=start, longest=longest) as run:
+            return _timed(run, tokenizer, pairs, size)
 
 
-def _timed(run: Engine, vocabulary: SharedVocabulary, pairs: Pairs, size: float) -> tuple[float, float, float]:
-    sentences = vocabulary.encode(pairs.source)
+def _timed(run: Engine, tokenizer: TranslationTokenizer, pairs: Pairs, size: float) -> dict[str, float]:
+    sentences = tokenizer.encode(pairs.source)
     run(sentences[:WARM_UP], 0)
     started = time.perf_counter()
     found = run(sentences, 0)
     seconds = time.perf_counter() - started
-    said = vocabulary.decode([hypotheses[0].tokens for hypotheses in found])
-    return score(said, pairs.translations).values["bleu"], size, len(pairs) / seconds
+    said = tokenizer.decode([hypotheses[0].tokens for hypotheses in found])
+    single = []
+    for sentence in sentences[:SINGLE]:
+        began = time.perf_counter()
+        run([sentence], 0)
+        single.append(1000 * (time.perf_counter() - began))
+    return {
+        "bleu": score(said, pairs.translations).values["bleu"],
+        "megabytes": size,
+        "sentences_per_second": len(pairs) / seconds,
+        "latency_p50": statistics.median(single),
+        "latency_p95": sorted(single)[min(len(single) - 1, round(0.95 * len(single)))],
+    }

@@ -1,6 +1,7 @@
 """Two ways to run a translation model: CTranslate2, and `transformers` where it is not installed."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedModel
 
 from distiller.device import accelerator
-from distiller.errors import MissingPackageError
+from distiller.errors import MissingPackageError, ModelError
+from distiller.models.encoder_decoder import longest_text
 from distiller.translation.config import Decoding
-from distiller.translation.model import END, PAD, POSITIONS, START, UNKNOWN, TranslationModel, sinusoids
-from distiller.translation.vocabulary import SharedVocabulary
+from distiller.translation.model import POSITIONS, Sinusoids, TranslationConfig, sinusoids
+from distiller.translation.students import start_of
+from distiller.translation.tokenizer import TranslationTokenizer
 
 
 @dataclass(frozen=True)
@@ -48,58 +52,122 @@ def choose_engine(wish: str) -> str:
 
 @contextmanager
 def engine(
-    model: TranslationModel, vocabulary: SharedVocabulary, decoding: Decoding, *, n_best: int = 1
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, *, n_best: int = 1
 ) -> Iterator[Engine]:
-    """What translates with `model`, as it is now, as `decoding` says. CTranslate2 works with a converted copy."""
+    """What translates with `model`, as it is now, as `decoding` says. CTranslate2 works with a converted copy.
+
+    Where `decoding.engine` is `auto`, a model that CTranslate2 cannot convert is run by `transformers`.
+    """
     if choose_engine(decoding.engine) == "transformers":
-        yield lambda sentences, seed: generate(model, sentences, decoding, n_best=n_best, seed=seed)
+        yield lambda sentences, seed: generate(model, tokenizer, sentences, decoding, n_best=n_best, seed=seed)
         return
     with TemporaryDirectory(prefix="distiller-ctranslate2-") as folder:
-        convert(model, vocabulary, Path(folder) / "model", compute=decoding.compute)
-        with loaded(Path(folder) / "model", vocabulary, decoding, n_best=n_best) as run:
+        try:
+            convert(model, tokenizer, Path(folder) / "model", compute=decoding.compute)
+        except ModelError:
+            if decoding.engine == "ctranslate2" or decoding.compute == "int8":
+                raise
+            yield lambda sentences, seed: generate(model, tokenizer, sentences, decoding, n_best=n_best, seed=seed)
+            return
+        start = start_of(model, tokenizer)
+        longest = longest_translation(model, decoding)
+        with loaded(Path(folder) / "model", tokenizer, decoding, n_best=n_best, start=start, longest=longest) as run:
             yield run
+
+
+def longest_translation(model: PreTrainedModel, decoding: Decoding) -> int:
+    """Tokens of the longest translation: what is asked for, or what the model's positions hold."""
+    held = longest_text(model)
+    return decoding.max_length if held is None else min(decoding.max_length, held - 1)
 
 
 # --- CTranslate2 -----------------------------------------------------------------------------------------------------
 
 
-def convert(model: TranslationModel, vocabulary: SharedVocabulary, folder: Path, *, compute: str) -> Path:
+def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Path, *, compute: str) -> Path:
     """Write `model` in the format of CTranslate2, with weights as `compute` (`float32`, `int8`) says.
 
-    Its own loader of MBart knows all the parts; positions and ids are ours.
+    Its own loader of the architecture knows all the parts. Raises `ModelError` for an architecture that it does not
+    know.
     """
+    from ctranslate2.converters import transformers as converters
     from ctranslate2.converters.converter import Converter
-    from ctranslate2.converters.transformers import MBartLoader
 
-    class Loader(MBartLoader):
+    plain: Any = nn.Module.to(copy.deepcopy(model), "cpu").float().requires_grad_(False)
+    known = {**converters._MODEL_LOADERS, TranslationConfig.__name__: converters.MBartLoader()}
+    loader = known.get(type(plain.config).__name__)
+    if loader is None:
+        raise ModelError(
+            f"CTranslate2 does not know the architecture `{plain.config.model_type}`",
+            hint="decoding.engine=transformers",
+        )
+
+    class Loader(type(loader)):
+        """Every row is kept, padding too, under the ids of the tokenizer; the decoder starts as the model does."""
+
+        def _remove_pad_weights(self, spec: Any) -> None:
+            pass
+
         def set_position_encodings(self, spec: Any, module: Any) -> None:
-            spec.encodings = sinusoids(torch.arange(POSITIONS), module.width)
-
-        def set_config(self, config: Any, model: Any, tokenizer: Any) -> None:
-            pieces = vocabulary.pieces
-            config.bos_token = config.decoder_start_token = pieces[START]
-            config.eos_token, config.unk_token = pieces[END], pieces[UNKNOWN]
+            if isinstance(module, Sinusoids):
+                spec.encodings = sinusoids(torch.arange(POSITIONS), module.width)
+            else:
+                super().set_position_encodings(spec, module)
 
         def get_vocabulary(self, model: Any, tokenizer: Any) -> list[str]:
-            return vocabulary.pieces
+            return pieces_of(tokenizer, model.config.vocab_size)
+
+        def set_config(self, config: Any, model: Any, tokenizer: Any) -> None:
+            config.eos_token, config.unk_token = tokenizer.eos_token, tokenizer.unk_token
+            config.bos_token = tokenizer.bos_token or tokenizer.eos_token
+            config.decoder_start_token = None  # said for each sentence
 
     class FromMemory(Converter):
         def _load(self) -> Any:
-            plain = nn.Module.to(copy.deepcopy(model), "cpu").float().requires_grad_(False)
-            return Loader()(plain, None)
+            return Loader()(plain, tokenizer.tokenizer)
 
-    FromMemory().convert(str(folder), quantization=compute)
+    if not hasattr(plain.config, "normalize_before"):
+        plain.config.normalize_before = False  # BART's loader asks; those of pre-norm models say so themselves
+    try:
+        FromMemory().convert(str(folder), quantization=compute)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"CTranslate2 cannot convert this `{plain.config.model_type}` model: {reason:.160}",
+            hint="decoding.engine=transformers",
+        ) from error
     return folder
 
 
+def pieces_of(tokenizer: Any, size: int) -> list[str]:
+    """Every token by id, each once; rows without a token have made-up ones."""
+    found = {index: token for token, index in tokenizer.get_vocab().items()}
+    pieces, seen = [], set()
+    for index in range(size):
+        token = found.get(index)
+        if token is None or token in seen:
+            token = f"<distiller-unused-{index}>"
+        seen.add(token)
+        pieces.append(token)
+    return pieces
+
+
 @contextmanager
-def loaded(folder: Path, vocabulary: SharedVocabulary, decoding: Decoding, *, n_best: int = 1) -> Iterator[Engine]:
-    """What translates with a converted model."""
+def loaded(
+    folder: Path,
+    tokenizer: TranslationTokenizer,
+    decoding: Decoding,
+    *,
+    start: int,
+    longest: int,
+    n_best: int = 1,
+) -> Iterator[Engine]:
+    """What translates with a converted model: `start` is what its decoder reads first, `longest` its most tokens."""
     import ctranslate2
 
     on_gpu = accelerator() == "cuda" and ctranslate2.get_cuda_device_count() > 0
 
-    def start() -> Any:
+    def begin() -> Any:
         return ctranslate2.Translator(
             str(folder),
             device="cuda" if on_gpu else "cpu",
@@ -108,36 +176,40 @@ def loaded(folder: Path, vocabulary: SharedVocabulary, decoding: Decoding, *, n_
             intra_threads=decoding.threads or torch.get_num_threads(),
         )
 
-    pieces = vocabulary.pieces
-    ids = {piece: index for index, piece in enumerate(pieces)}
     sampled = decoding.sampling_top_k is not None
-    kept = None if sampled else start()
+    kept = None if sampled else begin()
+    pieces = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    ids = {piece: index for index, piece in enumerate(pieces)}
+    prefix = [pieces[start], *([pieces[tokenizer.forced]] if tokenizer.forced is not None else [])]
+    hidden = [[pieces[index]] for index in silent(tokenizer, start)]
 
     def run(sentences: Sequence[list[int]], seed: int) -> list[list[Hypothesis]]:
         ctranslate2.set_random_seed(seed)
-        translator = kept or start()  # a worker takes its seed when it starts, and never again
+        translator = kept or begin()  # a worker takes its seed when it starts, and never again
         results = translator.translate_batch(
             [[pieces[index] for index in sentence] for sentence in sentences],
+            target_prefix=[prefix] * len(sentences),
             beam_size=decoding.beam,
             num_hypotheses=n_best,
             length_penalty=decoding.length_penalty,
             min_decoding_length=0,
-            max_decoding_length=decoding.max_length,
+            max_decoding_length=longest,
             max_batch_size=decoding.batch_tokens,
             batch_type="tokens",
             return_scores=True,
             sampling_topk=decoding.sampling_top_k if sampled else 1,
             sampling_temperature=decoding.sampling_temperature if sampled else 1.0,
             disable_unk=True,
-            suppress_sequences=[[pieces[PAD]], [pieces[START]]],
+            suppress_sequences=hidden,
         )
-        return [
-            [
-                Hypothesis([ids[piece] for piece in found], score)
-                for found, score in zip(result.hypotheses, result.scores, strict=True)
-            ]
-            for result in results
-        ]
+        found = []
+        for result in results:
+            hypotheses = []
+            for said, score in zip(result.hypotheses, result.scores, strict=True):
+                tokens = [ids[piece] for piece in said]
+                hypotheses.append(Hypothesis([one for one in tokens if one not in tokenizer.special], score))
+            found.append(hypotheses)
+        return found
 
     try:
         yield run
@@ -146,15 +218,29 @@ def loaded(folder: Path, vocabulary: SharedVocabulary, decoding: Decoding, *, n_
             kept.unload_model()
 
 
+def silent(tokenizer: TranslationTokenizer, start: int) -> list[int]:
+    """Tokens that no translation has: padding, the start and the unknown; the forced first one is written, not said."""
+    unknown = tokenizer.tokenizer.unk_token_id
+    found = {tokenizer.pad, start, *([] if unknown is None else [unknown])}
+    return sorted(found - {tokenizer.end, tokenizer.forced})
+
+
 # --- transformers ----------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def generate(
-    model: TranslationModel, sentences: Sequence[list[int]], decoding: Decoding, *, n_best: int = 1, seed: int = 0
+    model: PreTrainedModel,
+    tokenizer: TranslationTokenizer,
+    sentences: Sequence[list[int]],
+    decoding: Decoding,
+    *,
+    n_best: int = 1,
+    seed: int = 0,
 ) -> list[list[Hypothesis]]:
     """The same with `generate` of `transformers`, longest sentences first. The model's mode is as before afterwards."""
     mode, device = model.training, next(model.parameters()).device
+    start = start_of(model, tokenizer)
     found: dict[int, list[Hypothesis]] = {}
     model.eval()
     try:
@@ -162,47 +248,57 @@ def generate(
             torch.default_generator.manual_seed(seed)
             for rows in _by_tokens([len(sentence) for sentence in sentences], decoding.batch_tokens):
                 ids = nn.utils.rnn.pad_sequence(
-                    [torch.tensor(sentences[row]) for row in rows], batch_first=True, padding_value=PAD
+                    [torch.tensor(sentences[row]) for row in rows], batch_first=True, padding_value=tokenizer.pad
                 ).to(device)
+                lengths = torch.tensor([len(sentences[row]) for row in rows], device=device)
                 out: Any = model.generate(  # type: ignore[operator]
                     input_ids=ids,
-                    attention_mask=(ids != PAD).long(),
-                    num_beams=decoding.beam,
-                    num_return_sequences=n_best,
-                    max_new_tokens=decoding.max_length,
-                    **_search(decoding),
-                    suppress_tokens=[PAD, UNKNOWN, START],
-                    return_dict_in_generate=True,
-                    output_scores=True,
+                    attention_mask=(torch.arange(ids.shape[1], device=device) < lengths[:, None]).long(),
+                    generation_config=_generation(model, tokenizer, decoding, start, n_best),
                 )
-                found |= dict(zip(rows, _hypotheses(model, out, decoding, n_best), strict=True))
+                found |= dict(zip(rows, _hypotheses(model, tokenizer, out, decoding, n_best), strict=True))
     finally:
         model.train(mode)
     return [found[row] for row in range(len(sentences))]
 
 
-def _search(decoding: Decoding) -> dict[str, Any]:
-    """What `generate` takes for this kind of search; it warns of what another kind would take."""
+def _generation(
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, start: int, n_best: int
+) -> GenerationConfig:
+    """All that decides a search; nothing is taken from what the model's folder says of other searches."""
+    asked: dict[str, Any] = {"do_sample": decoding.sampling_top_k is not None}
     if decoding.sampling_top_k is not None:
-        return {
-            "do_sample": True,
-            "top_k": decoding.sampling_top_k,
-            "temperature": decoding.sampling_temperature,
-        }
-    return {"do_sample": False} | ({"length_penalty": decoding.length_penalty} if decoding.beam > 1 else {})
+        asked |= {"top_k": decoding.sampling_top_k, "temperature": decoding.sampling_temperature}
+    elif decoding.beam > 1:
+        asked["length_penalty"] = decoding.length_penalty
+    return GenerationConfig(
+        num_beams=decoding.beam,
+        num_return_sequences=n_best,
+        max_new_tokens=longest_translation(model, decoding),
+        decoder_start_token_id=start,
+        eos_token_id=tokenizer.end,
+        pad_token_id=tokenizer.pad,
+        forced_bos_token_id=tokenizer.forced,
+        suppress_tokens=silent(tokenizer, start),
+        return_dict_in_generate=True,
+        output_scores=True,
+        **asked,
+    )
 
 
-def _hypotheses(model: Any, out: Any, decoding: Decoding, n_best: int) -> list[list[Hypothesis]]:
+def _hypotheses(
+    model: Any, tokenizer: TranslationTokenizer, out: Any, decoding: Decoding, n_best: int
+) -> list[list[Hypothesis]]:
     """What `generate` returned, by sentence."""
     kept: Tensor = out.sequences[:, 1:]
     scores = getattr(out, "sequences_scores", None)
     if scores is None:  # greedy and sampling have no beam scores: add up those of the tokens
         steps = model.compute_transition_scores(out.sequences, out.scores, normalize_logits=True)
-        valid = kept[:, : steps.shape[1]] != PAD
+        valid = kept[:, : steps.shape[1]] != tokenizer.pad
         total = steps.masked_fill(~valid, 0.0).sum(1)
         scores = total / valid.sum(1).clamp(min=1) ** decoding.length_penalty
     listed = [
-        Hypothesis([index for index in row if index not in (PAD, START, END)], score)
+        Hypothesis([index for index in row if index not in tokenizer.special], score)
         for row, score in zip(kept.tolist(), scores.tolist(), strict=True)
     ]
     return [listed[start : start + n_best] for start in range(0, len(listed), n_best)]

@@ -4,11 +4,13 @@ import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
+from torch import Tensor
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 
 from distiller.cache.teacher_outputs import TeacherCache
@@ -18,9 +20,10 @@ from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressB
 from distiller.training.fit import CHECKPOINTS, development_scores, newest_checkpoint, repeatable
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Optimisation, TranslationObjective
-from distiller.translation.model import TranslationModel
+from distiller.translation.model import keep_padding_silent
 from distiller.translation.objective import Objective, anatomies
 from distiller.translation.record import METRIC
+from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.trainer import TranslationTrainer
 
 
@@ -34,6 +37,10 @@ class Lessons:
     """Development scores of a model, `bleu` among them."""
     fingerprint: str
     """SHA-256 of the training and development text."""
+    tokenizer: TranslationTokenizer
+    """Of the model that learns."""
+    rows: Tensor | None = None
+    """Ids of the teacher's vocabulary that this one keeps; `None`: both are the same."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Fit:
 
 
 def fit(
-    model: TranslationModel,
+    model: PreTrainedModel,
     lessons: Lessons,
     training: Optimisation,
     *,
@@ -59,7 +66,7 @@ def fit(
     folder: Path,
     seed: int,
     title: str,
-    teacher: TranslationModel | None = None,
+    teacher: PreTrainedModel | None = None,
     teacher_cache: TeacherCache | None = None,
     console: Console | None = None,
     resume: bool = False,
@@ -78,7 +85,9 @@ def fit(
         epochs=training.epochs,
         batches=training.max_steps * training.accumulate if training.max_steps else None,
         source_dropout=training.source_dropout,
+        special=lessons.tokenizer.special,
     )
+    keep_padding_silent(model)
     steps = math.ceil(len(stream) / training.accumulate)
     set_seed(seed)  # before projections and critics are drawn
     parts = Objective(
@@ -101,12 +110,13 @@ def fit(
         objective=parts,
         teacher=teacher,
         teacher_cache=teacher_cache,
+        rows=lessons.rows,
         score=lessons.score,
         warmup=training.warmup_steps if training.warmup_steps is not None else math.ceil(steps / 10),
         args=_arguments(training, folder, seed=seed, steps=steps),
         train_dataset=stream,
         eval_dataset=[],
-        data_collator=collate,
+        data_collator=partial(collate, pad=lessons.tokenizer.pad),
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)

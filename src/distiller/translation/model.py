@@ -1,27 +1,52 @@
-"""The encoder–decoder of the slides as a `transformers` model.
+"""The encoder–decoders that are built here: a configuration of Marian, or the network of the slides.
 
-No class of `transformers` is this model: Marian normalises after each sublayer and has no norms on embeddings and
-outputs (8·width + V weights fewer); MBart has the norms, but one table for both sides and learnt positions. So this
-is MBart with sinusoidal positions, a table for each side, and a trained bias of the softmax; everything that computes
-is inherited.
+Marian's is an ordinary model of `transformers`: post-norm, sinusoidal positions, one table for both sides and the
+softmax. The slides' network is no class of `transformers`: Marian normalises after each sublayer and has no norms on
+embeddings and outputs and no trained bias of the softmax (8·width + V weights fewer, and V·width with one table);
+MBart has the norms, but one table for both sides and learnt positions. So it is MBart with sinusoidal positions, a
+table for each side, and a trained bias of the softmax; everything that computes is inherited.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, MBartConfig, MBartForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    MarianConfig,
+    MarianMTModel,
+    MBartConfig,
+    MBartForConditionalGeneration,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.models.mbart.modeling_mbart import MBartScaledWordEmbedding
 
 from distiller.translation.config import Shape
 
-PAD, UNKNOWN, START, END = 0, 1, 2, 3
-"""Token ids that every vocabulary of this library has; the decoder starts with `START`, which is no padding."""
-
-
 POSITIONS = 512
-"""Positions that an exported model knows; inside `transformers` there is no longest input."""
+"""Positions that a model built here knows."""
+
+
+class TokenIds(NamedTuple):
+    """What a model must know of its tokenizer."""
+
+    size: int
+    """Rows of the tables."""
+    pad: int
+    end: int
+    start: int
+    """What the decoder reads first."""
+    forced: int | None = None
+    """What every translation begins with, as the target language of NLLB."""
+
+    @classmethod
+    def own(cls, size: int) -> "TokenIds":
+        """Those of tokenizers that are trained here: the end first, padding last, which also starts the decoder."""
+        return cls(size, pad=size - 1, end=0, start=size - 1)
 
 
 class TranslationConfig(MBartConfig):
@@ -66,12 +91,12 @@ class TranslationModel(MBartForConditionalGeneration):
         "model.shared.weight": "model.encoder.embed_tokens.weight",
     }
 
-    def __init__(self, config: TranslationConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
         body: Any = self.model
         body._tied_weights_keys, body.all_tied_weights_keys = None, {}  # MBart ties both tables to one
         body.decoder.embed_tokens = MBartScaledWordEmbedding(
-            config.vocab_size, config.d_model, PAD, body.encoder.embed_tokens.embed_scale
+            config.vocab_size, config.d_model, config.pad_token_id, body.encoder.embed_tokens.embed_scale
         )
         body.encoder.embed_positions = Sinusoids(config.d_model)
         body.decoder.embed_positions = Sinusoids(config.d_model)
@@ -81,53 +106,108 @@ class TranslationModel(MBartForConditionalGeneration):
 
     def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
         """Labels `[B, L]` shifted right behind the start token; -100 becomes padding."""
-        return shift_right(labels)
+        ids: Any = self.config
+        return shift_right(labels, start=ids.decoder_start_token_id, pad=ids.pad_token_id)
 
 
 AutoConfig.register(TranslationConfig.model_type, TranslationConfig)
 AutoModelForSeq2SeqLM.register(TranslationConfig, TranslationModel)
 
 
-def shift_right(labels: Tensor) -> Tensor:
+def shift_right(labels: Tensor, *, start: int, pad: int) -> Tensor:
     """Decoder inputs `[B, L]` for `labels` `[B, L]`: the start token, then all labels but the last.
 
     -100 becomes padding. The first label is thus predicted from the start token, and counts like any other.
     """
-    shifted = torch.cat([labels.new_full((len(labels), 1), START), labels[:, :-1]], dim=1)
-    return shifted.masked_fill(shifted == -100, PAD)
+    shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
+    return shifted.masked_fill(shifted == -100, pad)
 
 
-def translation_config(shape: Shape, *, vocabulary: int) -> TranslationConfig:
-    """The configuration of a model of this shape for a vocabulary of so many pieces."""
+def translation_config(shape: Shape, tokens: TokenIds) -> PretrainedConfig:
+    """The configuration of a model of this shape for a tokenizer."""
     sizes = shape.sizes()
-    return TranslationConfig(
-        vocab_size=vocabulary,
-        d_model=sizes["width"],
-        encoder_layers=sizes["encoder_layers"],
-        decoder_layers=sizes["decoder_layers"],
-        encoder_ffn_dim=sizes["ffn"],
-        decoder_ffn_dim=sizes["ffn"],
-        encoder_attention_heads=sizes["heads"],
-        decoder_attention_heads=sizes["heads"],
-        dropout=shape.dropout,
-        activation_function="relu",
-        scale_embedding=True,  # NeMo divides positions by √width instead; the norm that follows makes them equal
-        max_position_embeddings=POSITIONS,
-        pad_token_id=PAD,
-        bos_token_id=START,
-        eos_token_id=END,
-        decoder_start_token_id=START,
-        forced_eos_token_id=None,
+    common: dict[str, Any] = {
+        "vocab_size": tokens.size,
+        "d_model": sizes["width"],
+        "encoder_layers": sizes["encoder_layers"],
+        "decoder_layers": sizes["decoder_layers"],
+        "encoder_ffn_dim": sizes["ffn"],
+        "decoder_ffn_dim": sizes["ffn"],
+        "encoder_attention_heads": sizes["heads"],
+        "decoder_attention_heads": sizes["heads"],
+        "dropout": shape.dropout,
+        "activation_function": "relu",
+        "scale_embedding": True,  # NeMo divides positions by √width instead; the norm that follows makes them equal
+        "max_position_embeddings": POSITIONS,
+        "pad_token_id": tokens.pad,
+        "eos_token_id": tokens.end,
+        "decoder_start_token_id": tokens.start,
+        "forced_eos_token_id": None,
+    }
+    if shape.form() == "slides":
+        return TranslationConfig(**common, bos_token_id=tokens.start)
+    return MarianConfig(
+        **common,
+        bos_token_id=None,
+        decoder_vocab_size=tokens.size,
+        share_encoder_decoder_embeddings=shape.embeddings == "shared",
+        tie_word_embeddings=True,
     )
 
 
-def build_model(shape: Shape, *, vocabulary: int, seed: int) -> TranslationModel:
+def build_model(shape: Shape, *, tokens: TokenIds, seed: int) -> PreTrainedModel:
     """A model with weights drawn from `seed`; the global random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return TranslationModel(translation_config(shape, vocabulary=vocabulary))
+        return without_seed(shape, tokens)
+
+
+def without_seed(shape: Shape, tokens: TokenIds) -> PreTrainedModel:
+    """A model with whatever weights the surrounding device and random state give it."""
+    config: Any = translation_config(shape, tokens)
+    model = TranslationModel(config) if isinstance(config, TranslationConfig) else MarianMTModel(config)
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=tokens.start,
+        eos_token_id=tokens.end,
+        pad_token_id=tokens.pad,
+        bad_words_ids=[[tokens.pad]],
+        forced_bos_token_id=tokens.forced,
+        num_beams=4,
+        length_penalty=0.6,
+        max_length=POSITIONS,
+    )
+    return model
+
+
+def keep_padding_silent(model: PreTrainedModel) -> None:
+    """Keep the row of padding at zero while `model` trains.
+
+    Marian's decoder starts from padding, and its converters take that embedding for zero; with a tied softmax,
+    gradients would move it.
+    """
+    if model.config.model_type != "marian":
+        return
+    pad = model.config.pad_token_id
+    rows = {id(table.weight): table.weight for table in model.modules() if isinstance(table, nn.Embedding)}
+    for weight in rows.values():
+        if len(weight) == model.config.vocab_size and not weight[pad].any():
+            weight.register_post_accumulate_grad_hook(_without_row(pad))
+
+
+def _without_row(row: int) -> Any:
+    def silence(weight: Tensor) -> None:
+        assert weight.grad is not None
+        weight.grad[row] = 0.0
+
+    return silence
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Number of weights; tied ones count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Number of weights; tied ones count once, and Marian's table of fixed positions, which is not stored, never."""
+    fixed = set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+    return sum(parameter.numel() for name, parameter in model.named_parameters() if name not in fixed)
+
+
+def stored_megabytes(model: nn.Module) -> float:
+    """10^6 bytes of the weights in float32."""
+    return 4 * parameter_count(model) / 1e6

@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from distiller.config import Component, Share
 from distiller.errors import ConfigError
+from distiller.models import encoder_decoder
+from distiller.models.encoder_decoder import SIDES, layers_of, read, width_of
 from distiller.models.signals import Signals
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
@@ -22,10 +25,7 @@ from distiller.objectives.prediction import IGNORED, PREDICTION
 from distiller.training.objective import Anatomy, IntermediateTerm
 from distiller.training.view import View
 from distiller.translation.config import TranslationObjective, TranslationTerm
-from distiller.translation.model import TranslationModel
 from distiller.translation.vocabulary_loss import Head, Side, vocabulary_losses
-
-SIDES = ("encoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,39 @@ class Heard:
 
 
 class Listener:
-    """Runs a model teacher-forced on a batch, without its vocabulary-sized scores."""
+    """Runs a model teacher-forced on a batch, without its vocabulary-sized scores.
 
-    def __init__(self, model: TranslationModel, *, hidden: bool) -> None:
+    `rows` are the ids that a student with a cut vocabulary keeps of this model's: the batch is in the student's ids,
+    and the scores are those of the tokens that both know.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, hidden: bool, rows: Tensor | None = None) -> None:
         self.model = model
         self.hidden = hidden
+        self.rows = rows
+        self._kept: Head | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> Heard:
         """What the model makes of a batch, with all its layers where they are wanted."""
-        body: Any = self.model.model
-        out = body(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            decoder_input_ids=batch["decoder_input_ids"],
-            decoder_attention_mask=batch["output_mask"],
-            output_hidden_states=self.hidden,
-            use_cache=False,
-        )
-        layers = {"encoder": out.encoder_hidden_states, "decoder": out.decoder_hidden_states} if self.hidden else {}
-        return Heard(out.last_hidden_state, layers, head_of(self.model), batch["attention_mask"])
+        mine = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+        if self.rows is not None:
+            rows = self.rows.to(batch["input_ids"].device)
+            labels = batch["labels"]
+            mine["input_ids"] = rows[batch["input_ids"]]
+            mine["labels"] = torch.where(labels == IGNORED, labels, rows[labels.clamp(min=0)])
+        out = read(self.model, mine, hidden=self.hidden)
+        layers = {"encoder": out.encoder, "decoder": out.decoder} if self.hidden else {}
+        return Heard(out.last, layers, self.head(), batch["attention_mask"])
+
+    def head(self) -> Head:
+        """What makes scores from the last decoder states; of a model that does not train, its kept rows once."""
+        if self.rows is None:
+            return head_of(self.model)
+        if self._kept is None:
+            weight, bias = (part.detach() for part in head_of(self.model))
+            rows = self.rows.to(weight.device)
+            self._kept = Head(weight[rows], bias[rows])
+        return self._kept
 
     def close(self) -> None:
         """Nothing to take off the model: it has no hooks."""
@@ -137,15 +151,14 @@ class Objective(nn.Module):
         return total, components
 
 
-def head_of(model: TranslationModel) -> Head:
+def head_of(model: PreTrainedModel) -> Head:
     """What makes scores from the last decoder states of `model`."""
-    return Head(model.lm_head.weight, model.final_logits_bias[0])
+    return Head(*encoder_decoder.head_of(model))
 
 
-def anatomies(model: TranslationModel) -> dict[str, Anatomy]:
+def anatomies(model: PreTrainedModel) -> dict[str, Anatomy]:
     """Layers and width of encoder and decoder."""
-    shape = model.config
-    return {side: Anatomy(getattr(shape, f"{side}_layers"), shape.d_model) for side in SIDES}
+    return {side: Anatomy(len(layers_of(model, side)), width_of(model)) for side in SIDES}
 
 
 def cosine_terms(student: Mapping[str, Anatomy], teacher: Mapping[str, Anatomy]) -> list[tuple[float, TranslationTerm]]:

@@ -12,37 +12,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from distiller.config import Config
-from distiller.errors import OutputError
-from distiller.models.load import weights_fingerprint
+from distiller.errors import ConfigError, OutputError
 from distiller.record import write_json, write_text
-from distiller.translation.config import Decoding
+from distiller.translation.config import Filter
 from distiller.translation.corpus import Pairs, text_fingerprint
-from distiller.translation.engines import Engine, choose_engine, engine
-from distiller.translation.model import TranslationModel
 from distiller.translation.scores import closest
-from distiller.translation.vocabulary import SharedVocabulary
+from distiller.translation.voices import Labelled, Voice
 
+QUIET_SECONDS = 10.0
+"""Between two lines of progress where there is no terminal."""
 JOB, SUMMARY, RESULT, SHARDS = "job.json", "summary.json", "hypotheses.jsonl", "shards"
-
-
-class Scored(Config):
-    """One translation."""
-
-    text: str
-    score: float
-    """Log-probability over length to the power of the length penalty."""
-    tokens: int
-
-
-class Labelled(Config):
-    """One sentence and its translations, best first: one line of `hypotheses.jsonl`."""
-
-    row: int
-    source: str
-    hypotheses: list[Scored]
 
 
 class Summary(Config):
@@ -59,12 +41,9 @@ class Summary(Config):
 
 def pseudo_label(
     pairs: Pairs,
-    model: TranslationModel,
-    vocabulary: SharedVocabulary,
-    decoding: Decoding,
+    voice: Voice,
     folder: Path,
     *,
-    n_best: int = 1,
     shard_size: int = 1000,
     part: tuple[int, int] = (0, 1),
     seed: int = 0,
@@ -78,50 +57,36 @@ def pseudo_label(
     others return `None`. Samples depend on `seed` and the shard alone. Raises `OutputError` when something else lies
     in `folder`.
     """
-    facts = job_facts(pairs, model, vocabulary, decoding, n_best=n_best, shard_size=shard_size, seed=seed)
+    facts = job_facts(pairs, voice, shard_size=shard_size, seed=seed)
     if (done := _claim(folder, facts, resume=resume or part[1] > 1)) is not None:
         return done
     starts = range(0, len(pairs), shard_size)
-    missing = [
-        shard for shard in range(len(starts)) if shard % part[1] == part[0] and not _shard(folder, shard).is_file()
-    ]
-    with engine(model, vocabulary, decoding, n_best=n_best) as run, _bar(console, len(starts)) as advance:
-        advance(sum(_shard(folder, shard).is_file() for shard in range(len(starts))), 0.0)
+    mine = [shard for shard in range(len(starts)) if shard % part[1] == part[0]]
+    missing = [shard for shard in mine if not _shard(folder, shard).is_file()]
+    with voice.begin() as say, _bar(console, len(mine), len(mine) - len(missing)) as advance:
         for shard in missing:
             first = starts[shard]
             rows = range(first, min(first + shard_size, len(pairs)))
             started = time.perf_counter()
-            found = _decode(run, vocabulary, [(row, pairs.source[row]) for row in rows], seed + shard)
+            said = say([pairs.source[row] for row in rows], seed + shard)
             seconds = time.perf_counter() - started
+            found = [
+                Labelled(row=row, source=pairs.source[row], hypotheses=hypotheses)
+                for row, hypotheses in zip(rows, said, strict=True)
+            ]
             head = json.dumps({"seconds": seconds})
             _shard(folder, shard).parent.mkdir(exist_ok=True)
             write_text(_shard(folder, shard), "\n".join([head, *(line.model_dump_json() for line in found)]) + "\n")
-            advance(1, sum(line.hypotheses[0].tokens for line in found) / max(seconds, 1e-9))
+            advance(sum(line.hypotheses[0].tokens for line in found), seconds)
     if not all(_shard(folder, shard).is_file() for shard in range(len(starts))):
         return None
-    return _finish(folder, len(starts), len(pairs), choose_engine(decoding.engine))
+    return _finish(folder, len(starts), len(pairs), voice.engine)
 
 
-def job_facts(
-    pairs: Pairs,
-    model: TranslationModel,
-    vocabulary: SharedVocabulary,
-    decoding: Decoding,
-    *,
-    n_best: int,
-    shard_size: int,
-    seed: int,
-) -> dict[str, Any]:
+def job_facts(pairs: Pairs, voice: Voice, *, shard_size: int, seed: int) -> dict[str, Any]:
     """Everything that decides the translations: two jobs with equal facts have equal results."""
-    return {
-        "source": text_fingerprint(Pairs(pairs.name, pairs.source, None, pairs.lines)),
-        "model": weights_fingerprint(model),
-        "vocabulary": vocabulary.fingerprint,
-        "decoding": decoding.model_dump(mode="json", exclude={"threads"}) | {"engine": choose_engine(decoding.engine)},
-        "n_best": n_best,
-        "shard_size": shard_size,
-        "seed": seed,
-    }
+    source = text_fingerprint(Pairs(pairs.name, pairs.source, None, pairs.lines))
+    return {"source": source, **voice.facts, "shard_size": shard_size, "seed": seed}
 
 
 def read_labels(folder: str | Path) -> list[Labelled]:
@@ -148,35 +113,70 @@ def training_pairs(
     """Sources and pseudo-labels to train on; a sentence whose translation is empty is left out.
 
     `data_mixing` keeps every hypothesis as a pair; `local_update` the one closest to a translation of the same
-    sentence in `gold` by sentence BLEU or chrF, and the best one where there is none.
-    Source: "NMT Distillation" (NVIDIA NeMo, 2021); Kim and Rush 2016, arXiv:1606.07947, section 3.3.
+    sentence in `gold` by sentence BLEU or chrF, and the best one where there is none. What several teachers say of a
+    sentence is compared together. Source: "NMT Distillation" (NVIDIA NeMo, 2021); Kim and Rush 2016,
+    arXiv:1606.07947, section 3.3.
     """
     known = gold or {}
-    sources, targets = [], []
+    said: dict[str, list[str]] = {}
+    pairs: list[tuple[str, str]] = []
     for label in labels:
         texts = [found.text for found in label.hypotheses if found.text.strip()]
-        if inter == "local_update" and texts:
-            references = known.get(label.source)
-            texts = [texts[closest(texts, references, by=closest_by) if references else 0]]
-        sources += [label.source] * len(texts)
-        targets += texts
-    return sources, targets
+        pairs += [(label.source, text) for text in texts]
+        said.setdefault(label.source, []).extend(texts)
+    if inter == "local_update":
+        pairs = []
+        for source, texts in said.items():
+            references = known.get(source)
+            if texts:
+                pairs.append((source, texts[closest(texts, references, by=closest_by) if references else 0]))
+    return [source for source, _ in pairs], [target for _, target in pairs]
 
 
-def _decode(run: Engine, vocabulary: SharedVocabulary, rows: Sequence[tuple[int, str]], seed: int) -> list[Labelled]:
-    found = run(vocabulary.encode([source for _, source in rows]), seed)
-    texts = [vocabulary.decode([one.tokens for one in hypotheses]) for hypotheses in found]
-    return [
-        Labelled(
-            row=row,
-            source=source,
-            hypotheses=[
-                Scored(text=text, score=one.score, tokens=len(one.tokens))
-                for text, one in zip(said, hypotheses, strict=True)
-            ],
-        )
-        for (row, source), said, hypotheses in zip(rows, texts, found, strict=True)
-    ]
+def filtered(labels: Sequence[Labelled], wish: Filter) -> tuple[list[Labelled], dict[str, int]]:
+    """`labels` without what `wish` leaves out, and how many translations each rule left out.
+
+    Raises `ConfigError` where the teacher's scores are asked for and it gave none.
+    """
+    kept = list(labels)
+    counts: dict[str, int] = {}
+    if wish.worst:
+        scores = [label.hypotheses[0].score for label in kept if label.hypotheses]
+        if len(set(scores)) < 2:
+            raise ConfigError(
+                "the filter `worst` asks for the teacher's scores, and these translations have none",
+                hint="set sequence.filter.worst=0",
+            )
+        ranked = sorted(kept, key=lambda label: label.hypotheses[0].score if label.hypotheses else float("-inf"))
+        worst = {id(label) for label in ranked[: round(wish.worst * len(ranked))]}
+        counts["of the lowest scores"] = len(worst)
+        kept = [label for label in kept if id(label) not in worst]
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for label in kept:
+        hypotheses = []
+        for one in label.hypotheses:
+            reason = _reason(label.source, one.text, wish, seen)
+            seen.add((label.source, one.text))
+            if reason is None:
+                hypotheses.append(one)
+            else:
+                counts[reason] = counts.get(reason, 0) + 1
+        found.append(label.model_copy(update={"hypotheses": hypotheses}))
+    return [label for label in found if label.hypotheses], counts
+
+
+def _reason(source: str, text: str, wish: Filter, seen: set[tuple[str, str]]) -> str | None:
+    """Why a translation is left out."""
+    if wish.duplicates and (source, text) in seen:
+        return "seen before"
+    if wish.copies and text.strip() == source.strip():
+        return "copies of their sentence"
+    if wish.length_ratio is not None:
+        ratio = max(1, len(text)) / max(1, len(source))
+        if not 1 / wish.length_ratio <= ratio <= wish.length_ratio:
+            return "of another length"
+    return None
 
 
 def _claim(folder: Path, facts: dict[str, Any], *, resume: bool) -> Summary | None:
@@ -229,14 +229,30 @@ def _shard(folder: Path, shard: int) -> Path:
 
 
 @contextmanager
-def _bar(console: Console | None, shards: int) -> Iterator[Callable[[int, float], None]]:
-    """Progress on stderr: shards, time left, tokens a second."""
-    if console is None:
-        yield lambda done, speed: None
+def _bar(console: Console | None, shards: int, before: int) -> Iterator[Callable[[int, float], None]]:
+    """Progress on stderr: shards, tokens a second, what is left. Where there is no terminal, a line now and then."""
+    done, tokens, seconds, last = before, 0, 0.0, time.perf_counter()
+
+    def advance(more: int, took: float) -> None:
+        nonlocal done, tokens, seconds, last
+        done, tokens, seconds = done + 1, tokens + more, seconds + took
+        left = seconds / (done - before) * (shards - done)
+        speed = f"{tokens / max(seconds, 1e-9):.0f} tokens/s"
+        if bar is not None:
+            bar.update(task, completed=done, speed=speed)
+        elif console is not None and (time.perf_counter() - last > QUIET_SECONDS or done == shards):
+            last = time.perf_counter()
+            console.print(f"pseudo-labels: {done} of {shards} shards, {speed}, {left / 60:.1f} minutes left")
+
+    bar: Progress | None = None
+    task = TaskID(0)
+    if console is None or not console.is_terminal:
+        yield advance
         return
     columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    with Progress(
+    bar = Progress(
         TextColumn("pseudo-labels"), *columns, TextColumn("{task.fields[speed]}"), console=console, transient=True
-    ) as bar:
-        task = bar.add_task("", total=shards, speed="")
-        yield lambda done, speed: bar.update(task, advance=done, speed=f"{speed:.0f} tokens/s" if speed else "")
+    )
+    with bar:
+        task = bar.add_task("", total=shards, completed=before, speed="")
+        yield advance

@@ -38,10 +38,15 @@ class EfficiencyRow(Config):
     bleu: float
     parameters: int
     compression: float
-    """How many times fewer weights than the teacher has."""
+    """How many times fewer weights than the first model of the table has: the teacher."""
     megabytes: float
     """10^6 bytes of the stored model."""
     sentences_per_second: float
+    """All of the measured text, in batches."""
+    latency_p50: float | None = None
+    """Milliseconds of a single sentence: the median."""
+    latency_p95: float | None = None
+    """Milliseconds that 95 of 100 single sentences stay below."""
 
 
 class TranslationRecord(Config):
@@ -57,7 +62,8 @@ class TranslationRecord(Config):
     data: TextFacts
     signatures: dict[str, str]
     """How sacreBLEU computed each score."""
-    teacher: ModelFacts
+    teacher: ModelFacts | None
+    """`None`: a file or a service whose development translations are not known."""
     baseline: ModelFacts | None
     """The same student trained on gold pairs alone."""
     student: ModelFacts
@@ -66,7 +72,7 @@ class TranslationRecord(Config):
     score: float
     """Mean development BLEU of the distilled student."""
     distillation_ratio: float | None
-    compression: float
+    compression: float | None
     """How many times fewer weights the student has."""
     efficiency: list[EfficiencyRow] = []
     cost: Cost

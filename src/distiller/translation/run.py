@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute, describe_machine, peak_memory_megabytes
 from distiller.errors import ConfigError
-from distiller.models.cost import megabytes
 from distiller.models.load import weights_fingerprint
 from distiller.record import Cost, ModelFacts, SeedResult, git_revision, now, ratio, spreads, write_json
 from distiller.training.callbacks import OnEvaluation
@@ -27,14 +27,17 @@ from distiller.training.shared_work import folder_megabytes
 from distiller.translation.config import TranslationRun, load_translation
 from distiller.translation.efficiency import efficiency
 from distiller.translation.fit import Fit, fit
-from distiller.translation.model import TranslationModel, parameter_count
+from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.record import METRIC, TextFacts, TranslationRecord, all_versions, load_translation_record
 from distiller.translation.scores import Scores
-from distiller.translation.setup import Setup, gold_training, prepare
-from distiller.translation.students import build_student, load_translator, save_translator
+from distiller.translation.setup import SHAPED, Setup, gold_training, prepare
+from distiller.translation.students import load_translator, save_translator
+from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.translate import evaluate
 
 RESULT = "result.json"
+TEACHER = "teacher"
+"""Where a teacher stands that the run trained."""
 
 
 def distil_translator(
@@ -87,18 +90,19 @@ class Trained:
 def _baseline(setup: Setup, seed: int) -> Trained:
     """The same student from the same start, trained on gold pairs alone; made once for all runs that ask for it."""
     wish = setup.run.student
-    origin = f"{wish.pick} layers of {weights_fingerprint(setup.teacher)}" if wish.init == "teacher" else "random"
+    if wish.init == "teacher" and setup.teacher is not None:
+        model = wish.model_dump(mode="json") | {"teacher": weights_fingerprint(setup.teacher)}
+    else:
+        model = {"shape": wish.shape.sizes(), "form": wish.shape.form(), **wish.shape.model_dump(include=SHAPED)}
     folder, done = gold_training(
         setup.store,
-        wish.shape,
+        model,
         setup.run.training,
         setup.gold_lessons(),
-        setup.vocabulary,
         seed=seed,
         title=f"train the student without a teacher, seed {seed}",
         console=setup.console,
-        start=lambda: build_student(wish, setup.teacher, vocabulary=len(setup.vocabulary), seed=seed),
-        origin=origin,
+        start=lambda: setup.student(seed),
     )
     return _scored(setup, load_translator(folder)[0], folder, done)
 
@@ -109,7 +113,7 @@ def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool, on_evaluati
         stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         return Trained(**{**stored, "folder": folder / STUDENT, "fit": Fit(**stored["fit"])})
     run = setup.run
-    student = build_student(run.student, setup.teacher, vocabulary=len(setup.vocabulary), seed=seed)
+    student = setup.student(seed)
     done = fit(
         student,
         setup.lessons,
@@ -124,21 +128,23 @@ def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool, on_evaluati
         resume=resume,
         on_evaluation=on_evaluation,
     )
-    save_translator(student, setup.vocabulary, folder / STUDENT)
+    save_translator(student, setup.tokenizer, folder / STUDENT)
     trained = _scored(setup, student, folder / STUDENT, done)
     write_json(folder / RESULT, {**asdict(trained), "folder": STUDENT})
     return trained
 
 
-def _scored(setup: Setup, model: TranslationModel, folder: Path, done: Fit) -> Trained:
-    values, signatures = _scores(setup, model)
+def _scored(setup: Setup, model: PreTrainedModel, folder: Path, done: Fit) -> Trained:
+    values, signatures = _scores(setup, model, setup.tokenizer)
     return Trained(folder, done, values, signatures, weights_fingerprint(model))
 
 
-def _scores(setup: Setup, model: TranslationModel) -> tuple[dict[str, float], dict[str, str]]:
+def _scores(
+    setup: Setup, model: PreTrainedModel, tokenizer: TranslationTokenizer
+) -> tuple[dict[str, float], dict[str, str]]:
     """Scores of the search that the run asks for on the development and, with the prefix `test_`, the test text."""
     found: dict[str, Scores] = {
-        prefix: evaluate(model, setup.vocabulary, pairs, setup.run.evaluation)
+        prefix: evaluate(model, tokenizer, pairs, setup.run.evaluation)
         for prefix, pairs in (("", setup.splits.dev), ("test_", setup.splits.test))
         if pairs is not None
     }
@@ -153,11 +159,20 @@ def _finish(
     run, splits = setup.run, setup.splits
     best = max(trained, key=lambda one: one.scores[METRIC])
     publish(best.folder, folder / STUDENT)
+    if setup.teacher_folder is not None:
+        publish(setup.teacher_folder, folder / TEACHER)
     student = load_translator(folder / STUDENT)[0]
-    teacher_scores, _ = _scores(setup, setup.teacher)
+    teacher, teacher_scores, models = None, setup.teacher_scores, {"student": (student, setup.tokenizer)}
+    name = run.teacher.model or run.teacher.shape.architecture
+    if setup.teacher is not None and setup.teacher_tokenizer is not None:
+        teacher_scores, _ = _scores(setup, setup.teacher, setup.teacher_tokenizer)
+        teacher = _facts(name, setup.teacher, [teacher_scores])
+        models = {"teacher": (setup.teacher, setup.teacher_tokenizer), **models}
+    elif teacher_scores:  # a service, or a file: what it weighs is not known
+        name = run.teacher.model or ", ".join(run.teacher.files)
+        teacher = ModelFacts(name=name, parameters=0, parameters_with_head=0, megabytes=0.0, scores=teacher_scores)
     score = statistics.fmean(one.scores[METRIC] for one in trained)
     measured = splits.test or splits.dev
-    models = {"teacher": setup.teacher, "student": student}
     record = TranslationRecord(
         created=now(),
         run=run,
@@ -166,14 +181,14 @@ def _finish(
         machine=describe_machine() | compute(run.training.precision, "sdpa").facts(),
         data=_text_facts(setup),
         signatures=best.signatures,
-        teacher=_facts(run.teacher.model or run.teacher.shape.architecture, setup.teacher, [teacher_scores]),
+        teacher=teacher,
         baseline=_facts("student without a teacher", student, [one.scores for one in baseline]) if baseline else None,
         student=_facts("student", student, [one.scores for one in trained]),
         seeds=[_seed_result(seed, one) for seed, one in zip(run.seeds, trained, strict=True)],
         score=score,
-        distillation_ratio=ratio(score, teacher_scores[METRIC]),
-        compression=parameter_count(setup.teacher) / parameter_count(student),
-        efficiency=efficiency(models, setup.vocabulary, measured, run.evaluation) if run.efficiency else [],
+        distillation_ratio=ratio(score, teacher_scores[METRIC]) if teacher_scores else None,
+        compression=parameter_count(setup.teacher) / parameter_count(student) if setup.teacher is not None else None,
+        efficiency=efficiency(models, measured, run.evaluation) if run.efficiency else [],
         cost=_cost(setup, trained, started),
         notes=setup.notes,
     )
@@ -186,23 +201,24 @@ def _text_facts(setup: Setup) -> TextFacts:
     counts = {"train": len(splits.train), "seen": len(splits.seen), "dev": len(splits.dev)}
     counts |= {"test": len(splits.test)} if splits.test else {}
     counts |= {"monolingual": sum(map(len, splits.monolingual))} if splits.monolingual else {}
+    counts |= {"monolingual_target": sum(map(len, splits.backward))} if splits.backward else {}
     counts |= {"pseudo": setup.pseudo} if setup.pseudo else {}
     return TextFacts(
         pairs=counts,
         skipped=splits.skipped,
         fingerprint=splits.fingerprint,
-        vocabulary=setup.vocabulary.fingerprint,
-        vocabulary_size=len(setup.vocabulary),
+        vocabulary=setup.tokenizer.fingerprint,
+        vocabulary_size=len(setup.tokenizer),
     )
 
 
-def _facts(name: str, model: TranslationModel, scores: list[dict[str, float]]) -> ModelFacts:
+def _facts(name: str, model: PreTrainedModel, scores: list[dict[str, float]]) -> ModelFacts:
     by_name = spreads(scores)
     return ModelFacts(
         name=name,
         parameters=parameter_count(model),
         parameters_with_head=parameter_count(model),
-        megabytes=megabytes(model),
+        megabytes=stored_megabytes(model),
         scores={metric: value.mean for metric, value in by_name.items()},
         spread=by_name if len(scores) > 1 else {},
     )

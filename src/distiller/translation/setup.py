@@ -1,36 +1,84 @@
 """What all seeds of a translation run share: text, vocabulary, teacher, pseudo-labels. Each is made once and kept."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from filelock import FileLock
 from rich.console import Console
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from distiller.cache.folders import FolderCache
-from distiller.errors import DataError, ModelError
+from distiller.errors import ConfigError, DataError
+from distiller.models.encoder_decoder import check_reading, decoder_inputs, longest_text
 from distiller.record import write_json
 from distiller.tasks.bad_rows import BadRows
-from distiller.translation.batches import Examples
-from distiller.translation.config import Optimisation, SequenceLevel, Shape, TranslationObjective, TranslationRun
-from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, text_fingerprint
+from distiller.translation.batches import Examples, collate
+from distiller.translation.config import Optimisation, SequenceLevel, TranslationObjective, TranslationRun
+from distiller.translation.corpus import (
+    Pairs,
+    Splits,
+    check_lengths,
+    oddities,
+    read_corpus,
+    read_pairs,
+    text_fingerprint,
+)
+from distiller.translation.cut import cut_vocabulary
 from distiller.translation.fit import Fit, Lessons, fit
-from distiller.translation.model import TranslationModel, build_model, translation_config
+from distiller.translation.model import POSITIONS, TokenIds, build_model, without_seed
 from distiller.translation.objective import Objective, anatomies
-from distiller.translation.pseudo_labels import Labelled, job_facts, pseudo_label, read_labels, training_pairs
-from distiller.translation.students import copy_layers, load_translator, save_translator
+from distiller.translation.pseudo_labels import filtered, job_facts, pseudo_label, read_labels, training_pairs
+from distiller.translation.scores import score
+from distiller.translation.students import build_student, load_translator, save_translator, token_ids
 from distiller.translation.teacher_states import teacher_states
+from distiller.translation.tokenizer import (
+    TranslationTokenizer,
+    load_translation_tokenizer,
+    tokenizer_from_sentencepiece,
+    train_tokenizer,
+)
 from distiller.translation.translate import evaluate
-from distiller.translation.vocabulary import SharedVocabulary, check_fit, load_vocabulary, train_vocabulary
+from distiller.translation.voices import Labelled, Voice, model_voice, prompted_voice, read_translations
 
 FIT = "fit.json"
 NO_MATTER = {"log_every", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
 """What does not change the weights that a training ends with."""
 SHARD = 1000
 """Sentences decoded between two savings."""
+SHAPED = {"dropout", "embeddings"}
+"""What of a shape decides a training beside its sizes and network."""
+PROBED = 16
+"""Pairs that a teacher is asked about to see which way it translates."""
+WRONG_WAY = 0.5
+"""Nats a token by which the other way must be more probable before anything is said of it."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """How the student reads and writes."""
+
+    tokenizer: TranslationTokenizer
+    teachers: TranslationTokenizer | None
+    """The teacher's, of which `tokenizer` is all or a part; `None`: they have nothing in common."""
+    rows: Tensor | None = None
+    """Ids that the pieces have in the teacher's vocabulary; `None`: the same."""
+
+    def token_ids(self, teacher: PreTrainedModel | None) -> TokenIds:
+        """What a student must know of its tokenizer; where it is the teacher's, as the teacher uses it."""
+        if self.teachers is None or teacher is None:
+            return token_ids(self.tokenizer)
+        ids = token_ids(self.teachers, teacher)
+        if self.rows is None:
+            return ids
+        new = {int(old): index for index, old in enumerate(self.rows)}
+        forced = None if ids.forced is None else new[ids.forced]
+        return TokenIds(len(self.rows), new[ids.pad], new[ids.end], new[ids.start], forced)
 
 
 @dataclass(frozen=True)
@@ -40,8 +88,13 @@ class Setup:
     run: TranslationRun
     store: FolderCache
     splits: Splits
-    vocabulary: SharedVocabulary
-    teacher: TranslationModel
+    words: Words
+    teacher: PreTrainedModel | None
+    """`None`: nothing is known of it but its translations."""
+    teacher_tokenizer: TranslationTokenizer | None
+    teacher_folder: Path | None
+    """Where a teacher lies that was trained for this run."""
+    teacher_scores: dict[str, float]
     lessons: Lessons
     """Of the student."""
     pseudo: int
@@ -52,35 +105,80 @@ class Setup:
     """What the Record should say of all this."""
     console: Console | None
 
+    @property
+    def tokenizer(self) -> TranslationTokenizer:
+        """The student's."""
+        return self.words.tokenizer
+
     def gold_lessons(self) -> Lessons:
         """The gold pairs that the student may see, alone."""
-        return lessons_of(self.vocabulary, self.splits.seen, self.splits.dev, self.run)
+        return lessons_of(self.tokenizer, self.splits.seen, self.splits.dev, self.run)
+
+    def student(self, seed: int) -> PreTrainedModel:
+        """A student before its training."""
+        tokens = self.words.token_ids(self.teacher)
+        return build_student(self.run.student, self.teacher, tokens=tokens, seed=seed, rows=self.words.rows)
 
 
 def prepare(run: TranslationRun, console: Console | None) -> Setup:
     """Read the text, and make or find the vocabulary, the teacher and its translations. Raises `DistillerError`."""
     store = FolderCache(Path(run.cache).expanduser() if run.cache else None)
-    loaded = load_translator(run.teacher.model) if run.teacher.model else None
+    loaded = loaded_teacher(run)
     splits = read_corpus(run.corpus)
-    vocabulary = shared_vocabulary(run, splits, loaded[1] if loaded else None, store)
-    splits = within_length(splits, vocabulary, run)
-    teacher = loaded[0] if loaded else trained_teacher(run, splits, vocabulary, store, console)
-    check_fit(vocabulary, teacher.config.vocab_size, "the teacher")
-    pseudo = pseudo_pairs(run, splits, vocabulary, teacher, store, console)
-    lessons = lessons_of(vocabulary, splits.seen, splits.dev, run)
+    odd = oddities(splits)
+    words = words_of(run, splits, loaded[1] if loaded else None, store)
+    splits = within_length(splits, words.tokenizer, run, loaded[0] if loaded else None)
+    folder = None
+    if loaded:
+        teacher, tokenizer = loaded
+        odd += wrong_way(teacher, tokenizer, splits.train)
+    elif run.teacher.says_only:
+        teacher, tokenizer = None, None
+    else:
+        folder = trained_teacher(run, splits, words.tokenizer, store, console)
+        teacher, tokenizer = load_translator(folder)
+        words = replace(words, teachers=words.tokenizer)
+    _check_reading(run, words, teacher)
+    pseudo = pseudo_pairs(run, splits, tokenizer, teacher, store, console)
+    lessons = lessons_of(words.tokenizer, splits.seen, splits.dev, run)
+    lessons = replace(lessons, rows=words.rows)
     if run.sequence is not None:
         drawn = run.sequence.gold_ratio > 0 or not pseudo.source
         gold = lessons.examples if drawn else Examples([], [], gold=0)
         examples = Examples(
-            gold.source + vocabulary.encode(pseudo.source),
-            gold.target + vocabulary.encode(pseudo.target),
+            gold.source + words.tokenizer.encode(pseudo.source),
+            gold.target + words.tokenizer.encode_targets(pseudo.target),
             gold=len(gold),
         )
+        examples, overlong = _within(examples, run, teacher)
+        if overlong:
+            odd.append(f"{overlong} pseudo-labels are longer than a model takes: left out")
         lessons = replace(lessons, examples=examples, gold_ratio=run.sequence.gold_ratio)
-    kept, why_not = teacher_states(store, teacher, lessons.examples, run, console)
+    kept, why_not = teacher_states(store, teacher, lessons.examples, run, console, rows=words.rows)
     notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
-    notes += [*pseudo.notes, *([why_not] if why_not else [])]
-    return Setup(run, store, splits, vocabulary, teacher, lessons, len(pseudo.source), kept, notes, console)
+    notes += [*odd, *pseudo.notes, *([why_not] if why_not else [])]
+    return Setup(
+        run=run,
+        store=store,
+        splits=splits,
+        words=words,
+        teacher=teacher,
+        teacher_tokenizer=tokenizer,
+        teacher_folder=folder,
+        teacher_scores=pseudo.scores,
+        lessons=lessons,
+        pseudo=len(pseudo.source),
+        teacher_cache=kept,
+        notes=notes,
+        console=console,
+    )
+
+
+def loaded_teacher(run: TranslationRun) -> tuple[PreTrainedModel, TranslationTokenizer] | None:
+    """The encoder–decoder that the run names as its teacher."""
+    if run.teacher.model is None or run.teacher.says_only:
+        return None
+    return load_translator(run.teacher.model, run.teacher.languages)
 
 
 @dataclass(frozen=True)
@@ -88,8 +186,12 @@ class Outline:
     """A run before it starts: its text, and models of its sizes, perhaps without weights."""
 
     splits: Splits
-    teacher: TranslationModel
-    student: TranslationModel
+    teacher: PreTrainedModel | None
+    student: PreTrainedModel
+    odd: list[str]
+    """What is odd about the text."""
+    possible: str
+    """Which ways of teaching this teacher and this student have."""
 
 
 def check(run: TranslationRun) -> Outline:
@@ -98,51 +200,150 @@ def check(run: TranslationRun) -> Outline:
     Raises the `DistillerError` that the run would end with. The vocabulary is kept for the run.
     """
     store = FolderCache(Path(run.cache).expanduser() if run.cache else None)
-    loaded = load_translator(run.teacher.model) if run.teacher.model else None
+    loaded = loaded_teacher(run)
     splits = read_corpus(run.corpus)
-    vocabulary = shared_vocabulary(run, splits, loaded[1] if loaded else None, store)
-    splits = within_length(splits, vocabulary, run)
-    pieces = len(vocabulary)
-    teacher = loaded[0] if loaded else _without_weights(run.teacher.shape, pieces)
-    check_fit(vocabulary, teacher.config.vocab_size, "the teacher")
-    student = _without_weights(run.student.shape, pieces)
+    odd = oddities(splits)
+    words = words_of(run, splits, loaded[1] if loaded else None, store)
+    splits = within_length(splits, words.tokenizer, run, loaded[0] if loaded else None)
+    teacher = None
+    if loaded:
+        teacher = loaded[0]
+        odd += wrong_way(*loaded, splits.train)
+    elif not run.teacher.says_only:
+        with torch.device("meta"):
+            teacher = without_seed(run.teacher.shape, words.token_ids(None))
+        words = replace(words, teachers=words.tokenizer)
+    _check_reading(run, words, teacher)
+    for name in run.teacher.files:
+        read_translations(name, read_pairs(run.corpus.train))
+    if run.sequence is not None:
+        for name in run.sequence.pseudo_labels:
+            read_labels(name)
+    tokens = words.token_ids(teacher)
     if run.student.init == "teacher":
-        copy_layers(student, teacher, pick=run.student.pick)
-    Objective(run.objective, student=anatomies(student), teacher=anatomies(teacher))
-    return Outline(splits, teacher, student)
+        student = build_student(run.student, teacher, tokens=tokens, seed=0, rows=words.rows)
+    else:
+        with torch.device("meta"):
+            student = without_seed(run.student.shape, tokens)
+    Objective(run.objective, student=anatomies(student), teacher=anatomies(teacher) if teacher is not None else None)
+    return Outline(splits, teacher, student, odd, what_is_possible(words, teacher))
 
 
-def _without_weights(shape: Shape, pieces: int) -> TranslationModel:
-    with torch.device("meta"):
-        return TranslationModel(translation_config(shape, vocabulary=pieces))
+def what_is_possible(words: Words, teacher: PreTrainedModel | None) -> str:
+    """Which ways of teaching there are, in words."""
+    if teacher is None:
+        return "sequence-level (the teacher is known by its translations alone)"
+    if words.teachers is None:
+        return "sequence-level (word-level and hidden states need the teacher's vocabulary: vocabulary.of=teacher)"
+    part = "" if words.rows is None else f", over the {len(words.rows)} pieces that are kept"
+    return f"sequence-level, word-level and hidden states{part}"
 
 
-def shared_vocabulary(
-    run: TranslationRun, splits: Splits, teachers: SharedVocabulary | None, store: FolderCache
-) -> SharedVocabulary:
-    """The teacher's vocabulary, the one that the run names, or one trained on both sides of the training pairs.
+def _check_reading(run: TranslationRun, words: Words, teacher: PreTrainedModel | None) -> None:
+    """Raises `ConfigError` where the objective compares what cannot be compared, `ModelError` for unknown innards."""
+    objective = run.objective
+    compares = objective.word_kd or objective.cosine or any(term.weight for term in objective.intermediate)
+    copies = run.student.init == "teacher"
+    if not compares and not copies:
+        return
+    if words.teachers is None:
+        raise ConfigError(
+            "word-level distillation, hidden states and layers of the teacher need its vocabulary, and the student has "
+            "another",
+            hint="vocabulary.of=teacher, with vocabulary.cut=true for a small one; or sequence-level alone",
+        )
+    if teacher is not None and next(teacher.parameters()).device.type != "meta":
+        check_reading(teacher, run.teacher.model or "the teacher")
 
-    Raises `ModelError` when the run names another one than the teacher's.
+
+def words_of(run: TranslationRun, splits: Splits, teachers: TranslationTokenizer | None, store: FolderCache) -> Words:
+    """The tokenizer of the student: the teacher's or a part of it, the one that the run names, or one trained here.
+
+    Raises `ModelError` when the run names another one than that of a teacher which it compares with.
     """
-    if run.vocabulary.model is not None:
-        named = load_vocabulary(run.vocabulary.model)
-        if teachers is not None and named != teachers:
-            check_fit(named, len(teachers), "the teacher")
-            raise ModelError(
-                f"`{run.vocabulary.model}` is not the vocabulary of the teacher `{run.teacher.model}`",
-                hint="teacher and student share one: leave vocabulary.model out to take the teacher's",
-            )
-        return named
-    if teachers is not None:
-        return teachers
+    wish = run.vocabulary
+    if wish.of == "teacher" and teachers is None and run.teacher.model is None:
+        raise ConfigError(
+            "vocabulary.of=teacher needs teacher.model", hint="leave it out: a teacher trained here shares it"
+        )
+    if wish.model is not None:
+        named = tokenizer_from_sentencepiece(wish.model)
+        same = teachers is not None and named.tokenizer.get_vocab() == teachers.tokenizer.get_vocab()
+        return Words(named, named if same else None)
+    sources = [*splits.train.source, *(text for pairs in splits.monolingual for text in pairs.source)]
+    targets = [*splits.train.translations, *(text for pairs in splits.backward for text in pairs.source)]
+    if teachers is not None and wish.of != "corpus":
+        if not wish.cut:
+            return Words(teachers, teachers)
+        smaller, rows = cut_vocabulary(teachers, sources, targets)
+        return Words(smaller, teachers, rows)
+    if wish.cut:
+        raise ConfigError(
+            "vocabulary.cut cuts the tokenizer of teacher.model, and the student has one of its own",
+            hint="set vocabulary.size instead",
+        )
+    facts = {"text": text_fingerprint(splits.train), "wish": wish.model_dump(mode="json"), "form": "marian"}
     text = [*splits.train.source, *splits.train.translations]
-    facts = {"text": text_fingerprint(splits.train), "wish": run.vocabulary.model_dump(mode="json")}
-    folder = store.get("vocabularies", facts, lambda folder: train_vocabulary(text, run.vocabulary).save(folder))
-    return load_vocabulary(folder)
+    folder = store.get("vocabularies", facts, lambda folder: train_tokenizer(text, wish).save(folder))
+    return Words(load_translation_tokenizer(folder), None)
 
 
-def within_length(splits: Splits, vocabulary: SharedVocabulary, run: TranslationRun) -> Splits:
-    """`splits` without the sentences of more than `corpus.max_tokens` tokens, which are refused or counted."""
+def wrong_way(teacher: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: Pairs) -> list[str]:
+    """A word of warning where the teacher finds the sources more probable as translations than the translations."""
+    few = range(min(PROBED, len(pairs)))
+    sources, targets = [pairs.source[row] for row in few], [pairs.translations[row] for row in few]
+    if surprise(teacher, tokenizer, targets, sources) < surprise(teacher, tokenizer, sources, targets) - WRONG_WAY:
+        return [f"source and target of `{pairs.name}` look swapped: the teacher translates the other way more readily"]
+    return []
+
+
+@torch.no_grad()
+def surprise(
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, sources: Sequence[str], targets: Sequence[str]
+) -> float:
+    """Nats a token of `targets` as translations of `sources`."""
+    rows = zip(tokenizer.encode(sources), tokenizer.encode_targets(targets), strict=True)
+    features = [{"id": n, "source": source, "target": target} for n, (source, target) in enumerate(rows)]
+    held = longest_text(model)
+    features = [one for one in features if held is None or max(len(one["source"]), len(one["target"])) <= held]
+    if not features:
+        return 0.0
+    batch = collate(features, pad=tokenizer.pad)
+    whole: Any = model
+    logits = whole(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=decoder_inputs(model, batch["labels"]),
+    ).logits
+    return float(F.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten()))
+
+
+def _within(examples: Examples, run: TranslationRun, teacher: PreTrainedModel | None) -> tuple[Examples, int]:
+    """`examples` without pseudo-labels that are longer than models take, and how many those are."""
+    longest = longest_here(run, teacher)
+    rows = range(len(examples))
+    kept = [n for n in rows if n < examples.gold or max(len(examples.source[n]), len(examples.target[n])) <= longest]
+    if len(kept) == len(examples):
+        return examples, 0
+    shorter = Examples([examples.source[n] for n in kept], [examples.target[n] for n in kept], gold=examples.gold)
+    return shorter, len(examples) - len(kept)
+
+
+def longest_here(run: TranslationRun, teacher: PreTrainedModel | None) -> int:
+    """Tokens that student and teacher take."""
+    held = longest_text(teacher) if teacher is not None else None
+    return min(POSITIONS if run.student.init == "random" or held is None else held, held or POSITIONS)
+
+
+def within_length(
+    splits: Splits, tokenizer: TranslationTokenizer, run: TranslationRun, teacher: PreTrainedModel | None
+) -> Splits:
+    """`splits` without sentences of more tokens than `corpus.max_tokens`, or than a model has positions for.
+
+    They are refused or counted.
+    """
+    longest = min(run.corpus.max_tokens, longest_here(run, teacher))
+    encode = {"source": tokenizer.encode, "target": tokenizer.encode_targets}
     skipped = dict(splits.skipped)
 
     def short(pairs: Pairs, split: str) -> Pairs:
@@ -150,8 +351,8 @@ def within_length(splits: Splits, vocabulary: SharedVocabulary, run: Translation
         sides = {"source": pairs.source} | ({"target": pairs.target} if pairs.target is not None else {})
         kept = set(range(len(pairs)))
         for side, text in sides.items():
-            lengths = [len(ids) for ids in vocabulary.encode(text)]
-            kept &= set(check_lengths(lengths, pairs, longest=run.corpus.max_tokens, bad=bad, side=side))
+            lengths = [len(ids) for ids in encode[side](text)]
+            kept &= set(check_lengths(lengths, pairs, longest=longest, bad=bad, side=side))
         bad.warn(pairs.name)
         if len(kept) < len(pairs):
             skipped[split] = skipped.get(split, 0) + len(pairs) - len(kept)
@@ -166,69 +367,73 @@ def within_length(splits: Splits, vocabulary: SharedVocabulary, run: Translation
     seen = train if splits.seen is splits.train else short(splits.seen, "seen")
     dev = short(splits.dev, "dev")
     test = short(splits.test, "test") if splits.test else None
-    return Splits(train, dev, test, seen, [short(one, one.name) for one in splits.monolingual], skipped)
+    monolingual = [short(one, one.name) for one in splits.monolingual]
+    return Splits(train, dev, test, seen, monolingual, splits.backward, skipped)
 
 
-def lessons_of(vocabulary: SharedVocabulary, train: Pairs, dev: Pairs, run: TranslationRun) -> Lessons:
+def lessons_of(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun) -> Lessons:
     """Gold pairs as tokens, and greedy development scores.
 
     A model that has not learnt to end would fill every sentence up to the longest length: while it trains, it stops a
     little behind the longest reference.
     """
-    examples = Examples(vocabulary.encode(train.source), vocabulary.encode(train.translations), gold=len(train))
-    longest = min(run.evaluation.max_length, max(map(len, vocabulary.encode(dev.translations))) + 5)
+    examples = Examples(tokenizer.encode(train.source), tokenizer.encode_targets(train.translations), gold=len(train))
+    longest = min(run.evaluation.max_length, max(map(len, tokenizer.encode_targets(dev.translations))) + 5)
     greedy = run.evaluation.model_copy(update={"beam": 1, "sampling_top_k": None, "max_length": longest})
     return Lessons(
-        examples, 1.0, lambda model: evaluate(model, vocabulary, dev, greedy).values, text_fingerprint(train, dev)
+        examples,
+        1.0,
+        lambda model: evaluate(model, tokenizer, dev, greedy).values,
+        text_fingerprint(train, dev),
+        tokenizer,
     )
 
 
 def trained_teacher(
-    run: TranslationRun, splits: Splits, vocabulary: SharedVocabulary, store: FolderCache, console: Console | None
-) -> TranslationModel:
-    """The teacher that the run describes, trained on all training pairs, or found."""
+    run: TranslationRun, splits: Splits, tokenizer: TranslationTokenizer, store: FolderCache, console: Console | None
+) -> Path:
+    """The folder of the teacher that the run describes, trained on all training pairs, or found."""
     wish = run.teacher
-    lessons = lessons_of(vocabulary, splits.train, splits.dev, run)
     folder, _ = gold_training(
         store,
-        wish.shape,
+        {"shape": wish.shape.sizes(), "form": wish.shape.form(), **wish.shape.model_dump(include=SHAPED)},
         wish.training,
-        lessons,
-        vocabulary,
+        lessons_of(tokenizer, splits.train, splits.dev, run),
         seed=wish.seed,
         console=console,
         title="train the teacher",
+        start=lambda: build_model(wish.shape, tokens=token_ids(tokenizer), seed=wish.seed),
     )
-    return load_translator(folder)[0]
+    return folder
 
 
 def gold_training(
     store: FolderCache,
-    shape: Shape,
+    model: dict[str, Any],
     training: Optimisation,
     lessons: Lessons,
-    vocabulary: SharedVocabulary,
     *,
     seed: int,
     title: str,
     console: Console | None,
-    start: Callable[[], TranslationModel] | None = None,
-    origin: str = "random",
+    start: Callable[[], PreTrainedModel],
 ) -> tuple[Path, Fit]:
-    """A model trained on pairs alone, made once for all runs with the same facts: its folder, and how it went."""
+    """A model trained on pairs alone, made once for all runs with the same facts: its folder, and how it went.
+
+    `model` are the facts that decide what `start` makes.
+    """
     facts = {
-        "shape": shape.sizes() | {"dropout": shape.dropout},
+        "model": model,
         "training": training.model_dump(mode="json", exclude=NO_MATTER),
         "seed": seed,
-        "origin": origin,
-        "vocabulary": vocabulary.fingerprint,
+        "vocabulary": lessons.tokenizer.fingerprint,
         "text": lessons.fingerprint,
     }
 
     def make(folder: Path) -> None:
-        model = start() if start else build_model(shape, vocabulary=len(vocabulary), seed=seed)
+        beginner = start()
         done = fit(
-            model,
+            beginner,
             lessons,
             training,
             objective=TranslationObjective(),
@@ -237,7 +442,7 @@ def gold_training(
             title=title,
             console=console,
         )
-        save_translator(model, vocabulary, folder)
+        save_translator(beginner, lessons.tokenizer, folder)
         write_json(folder / FIT, asdict(done))
 
     folder = store.get("translators", facts, make)
@@ -252,19 +457,21 @@ class PseudoPairs:
     target: list[str]
     notes: list[str] = field(default_factory=list)
     """What the Record should say of them."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Development scores of a teacher that is no model here, where it translated that text too."""
 
 
 def pseudo_pairs(
     run: TranslationRun,
     splits: Splits,
-    vocabulary: SharedVocabulary,
-    teacher: TranslationModel,
+    tokenizer: TranslationTokenizer | None,
+    teacher: PreTrainedModel | None,
     store: FolderCache,
     console: Console | None,
 ) -> PseudoPairs:
     """What the teacher makes of the sentences that the student may see and of monolingual text, as pairs.
 
-    Raises `DataError` for finished jobs that the run cannot use as it asks.
+    Raises `DataError` for translations that the run cannot use as it asks.
     """
     wish = run.sequence
     if wish is None:
@@ -274,14 +481,48 @@ def pseudo_pairs(
         gold.setdefault(source, []).append(target)
     notes: list[str] = []
     labels: list[Labelled] = []
-    if wish.pseudo_labels:
-        for folder in wish.pseudo_labels:
-            labels += _usable_labels(folder, read_labels(folder), splits, gold, wish, notes)
+    scores: dict[str, float] = {}
+    if wish.pseudo_labels or run.teacher.files:
+        made = {name: read_labels(name) for name in wish.pseudo_labels}
+        made |= {name: read_translations(name, read_pairs(run.corpus.train)) for name in run.teacher.files}
+        for name, found in made.items():
+            scores = scores or _scores_of(found, splits.dev)
+            labels += _usable_labels(name, found, splits, gold, wish, notes)
     else:
+        voice = _voice(run, tokenizer, teacher)
         for pairs in (splits.seen, *splits.monolingual):
-            labels += _labels(run, pairs, vocabulary, teacher, store, console)
+            labels += _labels(voice, pairs, store, console, seed=run.teacher.seed)
+        if teacher is None:
+            scores = _scores_of(_labels(voice, splits.dev, store, console, seed=run.teacher.seed), splits.dev)
+    labels, dropped = filtered(labels, wish.filter)
+    notes += [f"{count} pseudo-labels left out: {reason}" for reason, count in dropped.items()]
     known = gold if wish.seq_inter == "local_update" else None
-    return PseudoPairs(*training_pairs(labels, inter=wish.seq_inter, gold=known, closest_by=wish.closest_by), notes)
+    sources, targets = training_pairs(labels, inter=wish.seq_inter, gold=known, closest_by=wish.closest_by)
+    if splits.backward and wish.backward:
+        voice = model_voice(*load_translator(wish.backward), wish.decoding)
+        for pairs in splits.backward:
+            for label in _labels(voice, pairs, store, console, seed=run.teacher.seed):
+                if label.hypotheses[0].text.strip():
+                    sources.append(label.hypotheses[0].text)
+                    targets.append(label.source)
+    return PseudoPairs(sources, targets, notes, scores)
+
+
+def _scores_of(labels: Sequence[Labelled], dev: Pairs) -> dict[str, float]:
+    """Development scores of translations, if there is one of each development sentence."""
+    said = {label.source: label.hypotheses[0].text for label in labels if label.hypotheses}
+    if not all(source in said for source in dev.source):
+        return {}
+    return score([said[source] for source in dev.source], dev.translations).values
+
+
+def _voice(run: TranslationRun, tokenizer: TranslationTokenizer | None, teacher: PreTrainedModel | None) -> Voice:
+    """What translates for the student."""
+    wish = run.sequence
+    assert wish is not None
+    if teacher is None or tokenizer is None:
+        return prompted_voice(run.teacher, wish.decoding, n_best=wish.n_best)
+    return model_voice(teacher, tokenizer, wish.decoding, n_best=wish.n_best)
 
 
 def _usable_labels(
@@ -316,20 +557,11 @@ def _usable_labels(
     return kept
 
 
-def _labels(
-    run: TranslationRun,
-    pairs: Pairs,
-    vocabulary: SharedVocabulary,
-    teacher: TranslationModel,
-    store: FolderCache,
-    console: Console | None,
-) -> list[Labelled]:
-    """The teacher's translations of a text: a job that other runs find, and that is continued when it was stopped."""
-    wish = run.sequence
-    assert wish is not None
-    job: dict[str, Any] = {"n_best": wish.n_best, "shard_size": SHARD, "seed": run.teacher.seed}
-    folder = store.path("pseudo-labels", job_facts(pairs, teacher, vocabulary, wish.decoding, **job))
+def _labels(voice: Voice, pairs: Pairs, store: FolderCache, console: Console | None, *, seed: int) -> list[Labelled]:
+    """Translations of a text: a job that other runs find, and that is continued when it was stopped."""
+    job: dict[str, Any] = {"shard_size": SHARD, "seed": seed}
+    folder = store.path("pseudo-labels", job_facts(pairs, voice, **job))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        pseudo_label(pairs, teacher, vocabulary, wish.decoding, folder, resume=True, console=console, **job)
+        pseudo_label(pairs, voice, folder, resume=True, console=console, **job)
     return read_labels(folder)

@@ -1,66 +1,80 @@
 """Translation models in folders, and students: drawn at random, or from every n-th layer of the teacher."""
 
-import json
+import copy
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from transformers.utils import logging
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from distiller.errors import ConfigError, ModelError
-from distiller.translation.config import Student
-from distiller.translation.model import TranslationConfig, TranslationModel, build_model
-from distiller.translation.vocabulary import SharedVocabulary, check_fit, load_vocabulary
+from distiller.models.encoder_decoder import SIDES, Side, decoder_inputs, layers_of, load_encoder_decoder
+from distiller.translation.config import Languages, Student
+from distiller.translation.model import TokenIds, build_model
+from distiller.translation.tokenizer import PLAIN, TranslationTokenizer, check_fit, load_translation_tokenizer
+
+SIZES = ("d_model", "encoder_ffn_dim", "encoder_attention_heads")
 
 
-def load_translator(folder: str | Path) -> tuple[TranslationModel, SharedVocabulary]:
-    """A model in float32 and eval mode, and its vocabulary, from a folder that this library wrote.
+def load_translator(name: str | Path, languages: Languages = PLAIN) -> tuple[PreTrainedModel, TranslationTokenizer]:
+    """An encoder–decoder in float32 and eval mode, and its tokenizer, from a folder, package or hub id.
 
-    Raises `ModelError` when there is none, when it is of another kind, or when its vocabulary does not fit.
+    Raises `ModelError` when there is none, when it is of another kind, or when its tokenizer does not fit;
+    `ConfigError` for languages that it does not know.
     """
-    place = Path(folder).expanduser()
-    try:
-        kind = json.loads((place / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        raise ModelError(
-            f"`{folder}` is no model folder: it holds no config.json", hint="e.g. outputs/translation/student"
-        ) from None
-    if kind != TranslationConfig.model_type:
-        raise ModelError(
-            f"`{folder}` holds a `{kind}` model, not a translation model of this library",
-            hint="train one with `distiller translate run`",
-        )
-    vocabulary = load_vocabulary(place)
-    logging.disable_progress_bar()
-    try:
-        model = TranslationModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise ModelError(f"`{folder}` cannot be loaded: {first}", hint="copy it again: it may be truncated") from None
-    check_fit(vocabulary, model.config.vocab_size, f"the model in `{folder}`")
-    return model.eval(), vocabulary
+    model = load_encoder_decoder(name)
+    tokenizer = load_translation_tokenizer(name, languages, prefix=getattr(model.config, "prefix", None))
+    check_fit(tokenizer, model.config.vocab_size, f"the model in `{name}`")
+    return model, tokenizer
 
 
-def save_translator(model: TranslationModel, vocabulary: SharedVocabulary, folder: Path) -> None:
-    """Write a folder that `load_translator` reads; the weights come last."""
+def save_translator(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Path) -> None:
+    """Write a folder that `load_translator` and the Auto classes of `transformers` read; the weights come last.
+
+    What the model must be told at each sentence (languages, prefix) stands in it, so that nobody has to say it again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary.save(folder)
+    tokenizer.save(folder)
+    if tokenizer.prefix:
+        model.config.prefix = tokenizer.prefix
+    generation: Any = model.generation_config
+    if tokenizer.forced is not None:
+        generation.forced_bos_token_id = tokenizer.forced
+    generation.decoder_start_token_id = start_of(model, tokenizer)
+    if not generation.do_sample:  # what only samples read may not be saved without them
+        generation.temperature = generation.top_k = generation.top_p = None
     model.save_pretrained(folder)
 
 
-def build_student(wish: Student, teacher: TranslationModel | None, *, vocabulary: int, seed: int) -> TranslationModel:
+def start_of(model: PreTrainedModel, tokenizer: TranslationTokenizer) -> int:
+    """What the decoder reads first: a start token, or the target language of mBART-25."""
+    return int(decoder_inputs(model, torch.tensor(tokenizer.encode_targets(["a", "a"])))[0, 0])
+
+
+def token_ids(tokenizer: TranslationTokenizer, teacher: PreTrainedModel | None = None) -> TokenIds:
+    """What a student must know of `tokenizer`; of the teacher's own, as the teacher uses it."""
+    if teacher is None:
+        return TokenIds(len(tokenizer), tokenizer.pad, tokenizer.end, start=tokenizer.pad)
+    return TokenIds(
+        teacher.config.vocab_size, tokenizer.pad, tokenizer.end, start_of(teacher, tokenizer), tokenizer.forced
+    )
+
+
+def build_student(
+    wish: Student, teacher: PreTrainedModel | None, *, tokens: TokenIds, seed: int, rows: Tensor | None = None
+) -> PreTrainedModel:
     """The student that `wish` describes, in training mode.
 
-    Copied weights are bit-identical to the teacher's; the rest is drawn from `seed`. Raises `ConfigError` where the
-    student's layers do not divide the teacher's, `ModelError` where sizes differ.
+    Copied weights are bit-identical to the teacher's; the rest is drawn from `seed`. `rows` are the ids of the
+    teacher's vocabulary that the student keeps, all by default. Raises `ConfigError` where the student's layers do
+    not divide the teacher's, `ModelError` where sizes differ.
     """
-    model = build_model(wish.shape, vocabulary=vocabulary, seed=seed)
-    if wish.init == "teacher":
-        if teacher is None:
-            raise ConfigError("student.init=teacher needs a teacher")
-        copy_layers(model, teacher, pick=wish.pick)
-    return model.train()
+    if wish.init == "random":
+        return build_model(wish.shape, tokens=tokens, seed=seed).train()
+    if teacher is None:
+        raise ConfigError("student.init=teacher needs a teacher", hint="name teacher.model, or student.init=random")
+    return sampled_student(wish, teacher, rows=rows).train()
 
 
 def sampled_layers(teacher: int, student: int, *, pick: Literal["first", "last"] = "first") -> list[int]:
@@ -79,21 +93,106 @@ def sampled_layers(teacher: int, student: int, *, pick: Literal["first", "last"]
 
 
 @torch.no_grad()
-def copy_layers(model: TranslationModel, teacher: TranslationModel, *, pick: Literal["first", "last"]) -> None:
-    """Copy embeddings, norms, softmax and the sampled layers of encoder and decoder. Raises as `build_student`."""
-    ours, theirs = model.config, teacher.config
-    for name in ("d_model", "encoder_ffn_dim", "encoder_attention_heads"):
-        if getattr(ours, name) != getattr(theirs, name):
+def sampled_student(wish: Student, teacher: PreTrainedModel, *, rows: Tensor | None = None) -> PreTrainedModel:
+    """The teacher with a part of its layers and, with `rows`, of its vocabulary. Raises as `build_student`."""
+    wanted = _layers(wish, teacher)
+    picked: dict[Side, list[int]] = {}
+    for side, count in wanted.items():
+        picked[side] = sampled_layers(len(layers_of(teacher, side)), count, pick=wish.pick)
+    config = copy.deepcopy(teacher.config)
+    for side, name in zip(SIDES, _layer_fields(config), strict=True):
+        setattr(config, name, len(picked[side]))
+    if rows is not None:
+        _cut_ids(config, rows)
+    student: PreTrainedModel = type(teacher)(config)
+    student.generation_config = copy.deepcopy(teacher.generation_config)
+    if rows is not None:
+        _cut_ids(student.generation_config, rows)
+    for side in SIDES:
+        if len(layers_of(student, side)) != len(picked[side]):
             raise ModelError(
-                f"the student's {name} is {getattr(ours, name)}, the teacher's {getattr(theirs, name)}: "
-                "its layers cannot be copied",
-                hint="student.init=random, or the teacher's width, ffn and heads",
+                f"a `{config.model_type}` model with other layers cannot be made", hint="student.init=random"
             )
+    origin = _origin(student, teacher, picked)
     stored = teacher.state_dict()
-    origin = {}
-    for side in ("encoder", "decoder"):
-        picked = sampled_layers(getattr(theirs, f"{side}_layers"), getattr(ours, f"{side}_layers"), pick=pick)
-        origin |= {f"model.{side}.layers.{j}.": f"model.{side}.layers.{i}." for j, i in enumerate(picked)}
-    for name, weight in model.state_dict().items():
+    for name, weight in student.state_dict().items():
         prefix = next((prefix for prefix in origin if name.startswith(prefix)), "")
-        weight.copy_(stored[origin.get(prefix, "") + name.removeprefix(prefix)])
+        source = stored.get(origin.get(prefix, "") + name.removeprefix(prefix))
+        if source is None:  # T5's first layer alone holds the positions of all
+            source = stored[name]
+        weight.copy_(_rows_of(source, weight, rows))
+    return student
+
+
+def _layers(wish: Student, teacher: PreTrainedModel) -> dict[Side, int]:
+    """How many layers of each side are kept. Raises `ModelError` for a shape of other sizes than the teacher's."""
+    if wish.encoder_layers is not None or wish.decoder_layers is not None:
+        return {
+            "encoder": wish.encoder_layers or len(layers_of(teacher, "encoder")),
+            "decoder": wish.decoder_layers or len(layers_of(teacher, "decoder")),
+        }
+    sizes = wish.shape.sizes()
+    ours = dict(zip(SIZES, (sizes["width"], sizes["ffn"], sizes["heads"]), strict=True))
+    for name, number in ours.items():
+        theirs = getattr(teacher.config, name, number if name != "d_model" else None)
+        if number != theirs:
+            raise ModelError(
+                f"the student's {name} is {number}, the teacher's {theirs}: its layers cannot be copied",
+                hint="student.encoder_layers and .decoder_layers take the teacher's sizes; or student.init=random",
+            )
+    return {"encoder": sizes["encoder_layers"], "decoder": sizes["decoder_layers"]}
+
+
+def _layer_fields(config: Any) -> tuple[str, str]:
+    """The fields of a configuration that count the layers of encoder and decoder."""
+    if hasattr(config, "num_decoder_layers"):
+        return "num_layers", "num_decoder_layers"
+    return "encoder_layers", "decoder_layers"
+
+
+def _origin(student: PreTrainedModel, teacher: PreTrainedModel, picked: dict[Side, list[int]]) -> dict[str, str]:
+    """Where the weights of each layer of the student come from: beginnings of names, ours to theirs."""
+    names = {id(module): name for name, module in student.named_modules()}
+    theirs = {id(module): name for name, module in teacher.named_modules()}
+    found: dict[str, str] = {}
+    for side in SIDES:
+        ours_list, theirs_list = layers_of(student, side), layers_of(teacher, side)
+        for position, origin in enumerate(picked[side]):
+            found[names[id(ours_list[position])] + "."] = theirs[id(theirs_list[origin])] + "."
+    return found
+
+
+def _rows_of(source: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
+    """`source`, or the rows (of a bias, the columns) of it that a smaller vocabulary keeps."""
+    if source.shape == weight.shape or rows is None:
+        return source
+    return source[rows] if source.shape[0] != weight.shape[0] else source[..., rows]
+
+
+IDS = (
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "unk_token_id",
+)
+
+
+def _cut_ids(config: Any, rows: Tensor) -> None:
+    """Sizes and ids of a configuration in the smaller vocabulary."""
+    new = {int(old): position for position, old in enumerate(rows)}
+    for name in IDS:
+        held = getattr(config, name, None)
+        if isinstance(held, int):
+            setattr(config, name, new.get(held))
+        elif isinstance(held, list):
+            setattr(config, name, [new[one] for one in held if one in new])
+    if getattr(config, "bad_words_ids", None):
+        config.bad_words_ids = [[new[one] for one in word] for word in config.bad_words_ids if set(word) <= set(new)]
+    if getattr(config, "suppress_tokens", None):
+        config.suppress_tokens = [new[one] for one in config.suppress_tokens if one in new]
+    for name in ("vocab_size", "decoder_vocab_size"):
+        if getattr(config, name, None) is not None:
+            setattr(config, name, len(rows))

@@ -13,31 +13,34 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import build_teacher_cache
 from distiller.device import compute
+from distiller.models.encoder_decoder import width_of
 from distiller.models.signals import Signals, frozen_teacher
 from distiller.training.shared_work import no_room, what_decides_outputs
 from distiller.translation.batches import Examples, by_length, collate
 from distiller.translation.config import TranslationRun
-from distiller.translation.model import TranslationModel
 from distiller.translation.objective import Listener
 
 
 def teacher_states(
     store: FolderCache,
-    teacher: TranslationModel,
+    teacher: PreTrainedModel | None,
     examples: Examples,
     run: TranslationRun,
     console: Console | None = None,
+    *,
+    rows: Tensor | None = None,
 ) -> tuple[Path | None, str | None]:
     """The folder of the teacher's states on `examples`, computed if it is not there yet.
 
     Where there is none, the second result says why, in words.
     """
     training, objective = run.training, run.objective
-    if training.cache_teacher == "never" or not objective.word_kd:
+    if training.cache_teacher == "never" or not objective.word_kd or teacher is None:
         return None, None
     if objective.cosine or any(term.active for term in objective.intermediate):
         return None, "teacher outputs were not cached: hidden layers are compared in every step"
@@ -46,16 +49,16 @@ def teacher_states(
     if training.cache_teacher == "auto":
         if _readings(examples, run) <= 1:
             return None, None
-        size = 4 * sum(map(len, examples.target)) * teacher.config.d_model
+        size = 4 * sum(map(len, examples.target)) * width_of(teacher)
         if why_not := no_room(store, size, training.cache_gb):
             return None, why_not
     machine = compute(training.precision)
     device = machine.device
-    facts = what_decides_outputs(teacher, machine.precision, device) | {"examples": _fingerprint(examples)}
+    facts = what_decides_outputs(teacher, machine.precision, device) | {"examples": _fingerprint(examples, rows)}
 
     def make(folder: Path) -> None:
         nn.Module.to(frozen_teacher(teacher), torch.device(device))
-        listen = Listener(teacher, hidden=False)
+        listen = Listener(teacher, hidden=False, rows=rows)
 
         def states(batch: dict[str, Tensor]) -> Signals:
             with torch.inference_mode(), machine.autocast():
@@ -84,9 +87,11 @@ def _batches(examples: Examples, groups: Iterable[np.ndarray], device: torch.dev
         yield {name: value.to(device) for name, value in collate(features).items()}
 
 
-def _fingerprint(examples: Examples) -> str:
-    """SHA-256 of all tokens and of where each sentence ends."""
+def _fingerprint(examples: Examples, rows: Tensor | None) -> str:
+    """SHA-256 of all tokens, of where each sentence ends, and of what they are to the teacher."""
     digest = hashlib.sha256()
+    if rows is not None:
+        digest.update(rows.numpy().tobytes())
     for side in (examples.source, examples.target):
         digest.update(np.array([len(ids) for ids in side]).tobytes())
         digest.update(np.array([token for ids in side for token in ids]).tobytes())

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel
@@ -15,8 +15,7 @@ from distiller.errors import ConfigError
 from distiller.models.signals import frozen_teacher
 from distiller.training.batching import Batch
 from distiller.training.trainer import DistillationTrainer
-from distiller.translation.model import TranslationModel
-from distiller.translation.objective import Heard, Listener, Objective, head_of
+from distiller.translation.objective import Heard, Listener, Objective
 
 GOLD_ONLY = {"beta1": 0.0, "gamma1": 1.0}
 """An objective without a teacher, which `DistillationTrainer` is started with before translation's own replaces it."""
@@ -30,19 +29,21 @@ class TranslationTrainer(DistillationTrainer):
         objective: The losses, and what is trained beside the student.
         teacher: The model to imitate: kept in eval mode, never trained.
         teacher_cache: Its last decoder states on the training pairs (see `distiller.translation.teacher_states`).
+        rows: Ids of the teacher's vocabulary that the student's keeps; `None`: both are the same.
         score: Development scores of the student as it is, by name.
         warmup: Steps of linear warm-up; afterwards the rate falls as √((W+1)/(t+1)).
     """
 
     def __init__(
         self,
-        model: TranslationModel,
+        model: PreTrainedModel,
         *,
         objective: Objective,
         score: Callable[[PreTrainedModel], dict[str, float]],
         warmup: int,
-        teacher: TranslationModel | None = None,
+        teacher: PreTrainedModel | None = None,
         teacher_cache: TeacherCache | None = None,
+        rows: Tensor | None = None,
         **kwargs: Any,
     ) -> None:
         if objective.needs_teacher and teacher is None:
@@ -56,6 +57,7 @@ class TranslationTrainer(DistillationTrainer):
         self.teacher: Any = None
         if teacher is not None and objective.needs_teacher:
             self.teacher = nn.Module.to(frozen_teacher(teacher), self.args.device)
+            self.listener = Listener(self.teacher, hidden=bool(objective.terms), rows=rows)
         self.score = score
         self.warmup = warmup
 
@@ -67,10 +69,10 @@ class TranslationTrainer(DistillationTrainer):
         """What the teacher makes of a batch, teacher-forced on the same target: read from the cache if there is one."""
         if self.teacher_cache is not None:
             kept = self.teacher_cache.read(view["example_ids"], view["output_mask"])
-            return Heard(kept.logits, {}, head_of(self.teacher), view["attention_mask"])
+            return Heard(kept.logits, {}, self.listener.head(), view["attention_mask"])
         dtype, device = self._autocast, self.args.device.type
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-            return Listener(self.teacher, hidden=bool(self.distillation.objective.terms))(view)
+            return self.listener(view)
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
         """The inverse-square-root rate after a linear warm-up (Vaswani et al. 2017, arXiv:1706.03762)."""

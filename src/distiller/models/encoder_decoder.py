@@ -1,0 +1,154 @@
+"""Encoder–decoders of any architecture of `transformers`: load them, find their layers, read what they compute.
+
+Nothing is known here by the name of an architecture. What is assumed of a model is compared with its own forward pass
+once (`check_reading`), so that a model which is built otherwise is refused in one line instead of being read wrongly.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
+
+from distiller.errors import ModelError
+from distiller.models.load import check_weights, explained, load_config, resolve
+
+Side = Literal["encoder", "decoder"]
+SIDES: tuple[Side, Side] = ("encoder", "decoder")
+STACKS = ("layers", "block", "layer")
+"""What architectures call the list of their layers."""
+
+
+class Reading(NamedTuple):
+    """What one forward pass gave, teacher-forced."""
+
+    last: Tensor
+    """What the head multiplies, `[B, L_target, width]`."""
+    encoder: tuple[Tensor, ...]
+    """Layers of the encoder, 0 the embeddings, each `[B, L_source, width]`; empty unless asked for."""
+    decoder: tuple[Tensor, ...]
+
+
+def load_encoder_decoder(name: str | Path) -> PreTrainedModel:
+    """The encoder–decoder in a folder, package or hub id, in float32 and eval mode. Raises `ModelError`."""
+    config = load_config(name)
+    if not config.is_encoder_decoder:
+        raise ModelError(
+            f"`{name}` holds a `{config.model_type}` model, which is no encoder–decoder",
+            hint="name a Marian, mBART, M2M100, NLLB, T5, BART or Pegasus model; a causal one needs teacher.prompt",
+        )
+    place = resolve(name)
+    if isinstance(place, Path):
+        check_weights(place, name)
+    with explained(name):
+        model, report = AutoModelForSeq2SeqLM.from_pretrained(
+            place, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"`{name}` lacks {len(missing)} weights, the first is `{missing[0]}`",
+            hint="the weights belong to another architecture, or to a model without a head for text",
+        )
+    return model.eval()
+
+
+def layers_of(model: PreTrainedModel, side: Side) -> nn.ModuleList:
+    """The layers of the encoder or decoder. Raises `ModelError` where they are not found."""
+    stack = stack_of(model, side)
+    for name in STACKS:
+        if isinstance(found := getattr(stack, name, None), nn.ModuleList):
+            return found
+    raise ModelError(
+        f"the layers of the {side} of `{model.config.model_type}` are not found",
+        hint="this architecture can teach by its translations: set word_kd, cosine and intermediate objectives to 0",
+    )
+
+
+def stack_of(model: PreTrainedModel, side: Side) -> nn.Module:
+    """The encoder or decoder itself."""
+    whole: Any = model
+    return whole.get_encoder() if side == "encoder" else whole.get_decoder()
+
+
+def width_of(model: PreTrainedModel) -> int:
+    """Numbers in a hidden state."""
+    return int(model.config.hidden_size)
+
+
+def head_of(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """Weight `[V, width]` and bias `[V]` that make the scores of all tokens from `Reading.last`."""
+    linear: Any = model.get_output_embeddings()
+    bias: Any = getattr(model, "final_logits_bias", None)
+    if bias is None:
+        bias = getattr(linear, "bias", None)
+    if bias is None:
+        bias = linear.weight.new_zeros(len(linear.weight))
+    return linear.weight, bias.reshape(-1)
+
+
+def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor:
+    """What the decoder reads for `labels` `[B, L]`, padded with -100: the labels, shifted as the architecture does."""
+    whole: Any = model
+    if hasattr(whole, "prepare_decoder_input_ids_from_labels"):
+        return whole.prepare_decoder_input_ids_from_labels(labels)
+    start = labels.new_full((len(labels), 1), whole.config.decoder_start_token_id)
+    shifted = torch.cat([start, labels[:, :-1]], dim=1)
+    return shifted.masked_fill(shifted == -100, whole.config.pad_token_id)
+
+
+def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = False) -> Reading:
+    """What `model` computes for `input_ids`, `attention_mask` and `labels` before its head, `hidden` layers too."""
+    encoder: Any = stack_of(model, "encoder")
+    decoder: Any = stack_of(model, "decoder")
+    encoded = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=hidden)
+    decoded = decoder(
+        input_ids=decoder_inputs(model, batch["labels"]),
+        attention_mask=(batch["labels"] != -100).long(),
+        encoder_hidden_states=encoded.last_hidden_state,
+        encoder_attention_mask=batch["attention_mask"],
+        output_hidden_states=hidden,
+        use_cache=False,
+    )
+    last = decoded.last_hidden_state
+    if getattr(model.config, "scale_decoder_outputs", False):  # T5 with tied tables
+        last = last * model.config.d_model**-0.5
+    if not hidden:
+        return Reading(last, (), ())
+    return Reading(last, tuple(encoded.hidden_states), tuple(decoded.hidden_states))
+
+
+@torch.no_grad()
+def check_reading(model: PreTrainedModel, name: str) -> None:
+    """Raises `ModelError` unless states, head and shift found here give the scores that the model itself gives."""
+    device = next(model.parameters()).device
+    ids = torch.tensor([[5, 6, model.config.eos_token_id]], device=device)
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    mode = model.training
+    model.eval()
+    try:
+        whole: Any = model
+        wanted = whole(
+            input_ids=ids, attention_mask=batch["attention_mask"], decoder_input_ids=decoder_inputs(model, ids)
+        ).logits
+        weight, bias = head_of(model)
+        found = read(model, batch).last @ weight.T + bias
+        same = found.shape == wanted.shape and torch.allclose(found, wanted, atol=1e-3, rtol=1e-3)
+    except (AttributeError, TypeError, RuntimeError):
+        same = False
+    finally:
+        model.train(mode)
+    if not same:
+        raise ModelError(
+            f"the inner layers of `{name}`, a `{model.config.model_type}` model, are built in a way not known here",
+            hint="it can teach by its translations: `distiller pseudo-label`, then sequence.pseudo_labels",
+        )
+
+
+def longest_text(model: PreTrainedModel) -> int | None:
+    """Tokens that the model's tables of positions hold; `None` where there is no limit (T5)."""
+    held: int | None = getattr(model.config, "max_position_embeddings", None)
+    if model.config.model_type in ("t5", "mt5", "umt5"):  # relative positions, whatever the number says
+        return None
+    return held

@@ -1,0 +1,201 @@
+"""A smaller vocabulary: the pieces of a tokenizer that a text uses, and the tokenizer that has no others.
+
+Most of a small student of a multilingual teacher is embeddings of languages that it never meets. What a segmentation
+goes through on its way (merges of BPE) stays too, so the text is cut into the same pieces as before; a text that uses
+others falls back to shorter ones.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from distiller.errors import MissingPackageError, ModelError
+from distiller.models.load import explained
+from distiller.translation.tokenizer import TranslationTokenizer, quiet
+
+SAMPLE = 200
+"""Sentences whose pieces are compared before and after."""
+SPM_FILES = ("source.spm", "target.spm", "sentencepiece.bpe.model")
+
+
+def cut_vocabulary(
+    tokenizer: TranslationTokenizer, sources: Sequence[str], targets: Sequence[str]
+) -> tuple[TranslationTokenizer, Tensor]:
+    """A tokenizer of the pieces that `sources` and `targets` use, and the id that each of them had.
+
+    Raises `ModelError` for a tokenizer whose files cannot be cut.
+    """
+    whole: Any = tokenizer.tokenizer
+    kept = set(whole.all_special_ids) | set(whole.added_tokens_decoder)
+    for ids in (*tokenizer.encode(sources), *tokenizer.encode_targets(targets)):
+        kept.update(ids)
+    known: dict[str, int] = whole.get_vocab()
+    letters = {letter for text in (*sources, *targets) for letter in text}
+    kept.update(known[letter] for letter in letters if letter in known)
+    kept.update(index for piece, index in known.items() if _is_byte(piece))
+    with tempfile.TemporaryDirectory(prefix="distiller-cut-") as name:
+        folder = Path(name)
+        whole.save_pretrained(folder)
+        if (folder / "tokenizer.json").is_file():
+            rows = _cut_fast(folder, kept)
+        elif (folder / "vocab.json").is_file() and any((folder / spm).is_file() for spm in SPM_FILES):
+            rows = _cut_sentencepiece(folder, kept, known)
+        else:
+            raise _impossible(whole)
+        with explained(folder), quiet():
+            smaller = TranslationTokenizer(AutoTokenizer.from_pretrained(folder), prefix=tokenizer.prefix)
+    for side in ("src_lang", "tgt_lang"):
+        if getattr(whole, side, None) is not None:
+            setattr(smaller.tokenizer, side, getattr(whole, side))
+            smaller.tokenizer.init_kwargs[side] = getattr(whole, side)
+    _check_same(tokenizer, smaller, rows, sources[:SAMPLE], targets[:SAMPLE])
+    return smaller, torch.tensor(rows)
+
+
+def _cut_fast(folder: Path, kept: set[int]) -> list[int]:
+    """Cut `tokenizer.json` to `kept` and what leads there; the old id of each new one."""
+    file = folder / "tokenizer.json"
+    state = json.loads(file.read_text(encoding="utf-8"))
+    model = state["model"]
+    kept |= {token["id"] for token in state["added_tokens"]}
+    if isinstance(model["vocab"], dict):
+        pieces = dict(model["vocab"])
+        merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
+        wanted = _with_parts({piece for piece, index in pieces.items() if index in kept}, merges)
+        kept |= {pieces[piece] for piece in wanted if piece in pieces}
+        rows = sorted(kept)
+        new = {old: index for index, old in enumerate(rows)}
+        model["vocab"] = {piece: new[index] for piece, index in pieces.items() if index in new}
+        model["merges"] = [list(merge) for merge in merges if "".join(merge) in wanted and set(merge) <= wanted]
+    else:
+        rows = sorted(kept)
+        new = {old: index for index, old in enumerate(rows)}
+        model["vocab"] = [entry for index, entry in enumerate(model["vocab"]) if index in new]
+        model["unk_id"] = new[model["unk_id"]]
+    for token in state["added_tokens"]:
+        token["id"] = new[token["id"]]
+    _renumber_processor(state.get("post_processor"), new)
+    file.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+    _renumber_config(folder, new)
+    for spare in ("vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"):
+        (folder / spare).unlink(missing_ok=True)
+    return rows
+
+
+def _with_parts(wanted: set[str], merges: Iterable[tuple[str, ...]]) -> set[str]:
+    """`wanted` pieces, and all that BPE merges on the way to them."""
+    parts: dict[str, list[tuple[str, ...]]] = {}
+    for merge in merges:
+        parts.setdefault("".join(merge), []).append(merge)
+    found, waiting = set(wanted), list(wanted)
+    while waiting:
+        for merge in parts.get(waiting.pop(), []):
+            fresh = set(merge) - found
+            found |= fresh
+            waiting += fresh
+    return found
+
+
+def _renumber_processor(processor: Any, new: dict[int, int]) -> None:
+    """The ids of special tokens that a fast tokenizer puts around a text."""
+    if not isinstance(processor, dict):
+        return
+    for part in processor.get("processors", []):
+        _renumber_processor(part, new)
+    for token in (processor.get("special_tokens") or {}).values():
+        token["ids"] = [new[index] for index in token["ids"]]
+    for side in ("sep", "cls"):  # those of RoBERTa
+        if isinstance(processor.get(side), list):
+            word, index = processor[side]
+            processor[side] = [word, new[index]]
+
+
+def _renumber_config(folder: Path, new: dict[int, int]) -> None:
+    file = folder / "tokenizer_config.json"
+    held = json.loads(file.read_text(encoding="utf-8"))
+    if "added_tokens_decoder" in held:
+        held["added_tokens_decoder"] = {
+            str(new[int(index)]): token for index, token in held["added_tokens_decoder"].items() if int(index) in new
+        }
+    file.write_text(json.dumps(held, ensure_ascii=False), encoding="utf-8")
+
+
+def _cut_sentencepiece(folder: Path, kept: set[int], known: dict[str, int]) -> list[int]:
+    """Cut `vocab.json` and the SentencePiece models that stand beside it (Marian, M2M100)."""
+    file = folder / "vocab.json"
+    pieces: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
+    words = {piece for piece, index in known.items() if index in kept}
+    for name in SPM_FILES:
+        if (folder / name).is_file():
+            words |= _cut_model(folder / name, words)
+    kept = kept | {index for piece, index in pieces.items() if piece in words}
+    rows = sorted(kept)
+    new = {old: index for index, old in enumerate(rows)}
+    smaller = {piece: new[index] for piece, index in pieces.items() if index in new}
+    file.write_text(json.dumps(smaller, ensure_ascii=False), encoding="utf-8")
+    _renumber_config(folder, new)
+    return rows
+
+
+def _cut_model(file: Path, words: set[str]) -> set[str]:
+    """Cut one SentencePiece model to `words` and what leads to them, which is returned."""
+    try:
+        from sentencepiece import sentencepiece_model_pb2 as formats
+    except ImportError:
+        raise MissingPackageError(
+            "vocabulary.cut of this tokenizer needs the package `protobuf`", hint="pip install protobuf"
+        ) from None
+    protocol: Any = formats  # its classes are made when it is imported
+    model: Any = protocol.ModelProto()
+    model.ParseFromString(file.read_bytes())
+    usual = 1  # a piece of text; all other kinds (unknown, control, bytes) stay
+    held = {piece.piece for piece in model.pieces}
+    wanted = {word for word in words if word in held}
+    if model.trainer_spec.model_type == model.trainer_spec.BPE:
+        waiting = list(wanted)
+        while waiting:
+            word = waiting.pop()
+            for middle in range(1, len(word)):
+                parts = {word[:middle], word[middle:]}
+                if parts <= held:
+                    waiting += parts - wanted
+                    wanted |= parts
+    pieces = [piece for piece in model.pieces if piece.type != usual or piece.piece in wanted]
+    del model.pieces[:]
+    model.pieces.extend(pieces)
+    file.write_bytes(model.SerializeToString())
+    return wanted
+
+
+def _is_byte(piece: str) -> bool:
+    """Whether a piece stands for one byte, of SentencePiece or of RoBERTa's alphabet."""
+    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+
+
+def _check_same(
+    before: TranslationTokenizer,
+    after: TranslationTokenizer,
+    rows: list[int],
+    sources: Sequence[str],
+    targets: Sequence[str],
+) -> None:
+    """Raises `ModelError` unless both cut the text into the same pieces."""
+    for one, other in ((before.encode, after.encode), (before.encode_targets, after.encode_targets)):
+        texts = sources if one == before.encode else targets
+        for wanted, found in zip(one(texts), other(texts), strict=True):
+            if any(index >= len(rows) for index in found) or [rows[index] for index in found] != wanted:
+                raise _impossible(before.tokenizer)
+    if len(after) > len(rows):
+        raise _impossible(before.tokenizer)
+
+
+def _impossible(tokenizer: Any) -> ModelError:
+    return ModelError(
+        f"the vocabulary of a {type(tokenizer).__name__} cannot be cut here", hint="leave vocabulary.cut out"
+    )
