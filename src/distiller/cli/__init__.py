@@ -11,6 +11,7 @@ from distiller.cli import (
     check,
     components,
     evaluate,
+    export,
     importance,
     mlm,
     predict,
@@ -34,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    run, recipes, check, evaluate, predict, show, components, study, importance, advise, mlm, translate, pseudo_label,
+    run, recipes, check, evaluate, predict, export, show, components, study, importance, advise, mlm, translate, pseudo_label,
 ):  # fmt: skip
     module.register(app)
 

@@ -1,0 +1,1 @@
+"""What a finished run becomes: forms that run anywhere, measurements of them, a card and a page that explain it."""

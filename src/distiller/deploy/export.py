@@ -1,0 +1,223 @@
+"""`export(model, form)`: a finished student in another form, compared with the model, whole or not there at all."""
+
+import hashlib
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from distiller.config import Config
+from distiller.deploy.finished import Finished
+from distiller.deploy.forms import FORMS, runtime
+from distiller.deploy.parity import Parity, compare
+from distiller.deploy.script import TRIED, try_script, write_script
+from distiller.errors import ConfigError, OutputError, RunError
+from distiller.record import now, write_json
+
+EXPORTS = "exports"
+"""Folder of a run's output in which its exports lie, by form."""
+FACTS = "export.json"
+EXACT = 1e-3
+"""What a float32 form may differ by, times the largest logit where that is above 1."""
+DOUBTFUL = 0.005
+"""Loss of score above which a lossy form is warned of."""
+LEAST_EQUAL = 0.95
+"""Share of equal predictions below which a lossy form is refused where no score can be taken."""
+
+
+class Export(Config):
+    """What an exported form is, and how it compares with the model: `export.json`, written last."""
+
+    format: int = 1
+    form: str
+    created: str
+    kind: str
+    labels: list[str] | None
+    inputs: list[str]
+    """Names of the arrays that the model reads."""
+    max_length: int
+    """Longest input in tokens."""
+    stride: int | None = None
+    max_question_length: int | None = None
+    max_answer_length: int | None = None
+    """Question answering: how a long context is cut into windows, and how long an answer is."""
+    opset: int | None = None
+    """Version of the ONNX operators."""
+    calibration: int | None = None
+    """Training texts whose activations set the 8-bit ranges."""
+    megabytes: float
+    """10^6 bytes of all its files."""
+    source: str
+    """The model it was made from."""
+    fingerprint: str
+    """SHA-256 of that model's weight files."""
+    parity: Parity
+    script_agrees: float | None
+    """Share of development texts on which `use.py` answers as the library does with this form."""
+    versions: dict[str, str]
+    files: dict[str, str]
+    """SHA-256 of each file."""
+    notes: list[str] = []
+
+
+def export(
+    source: Finished,
+    form: str,
+    *,
+    folder: Path | None = None,
+    options: dict[str, Any] | None = None,
+    max_loss: float = 0.02,
+    overwrite: bool = False,
+) -> tuple[Path, Export]:
+    """Write `source` as a row of `FORMS` to `folder` (by default `exports/FORM` in the run's output).
+
+    It is built beside `folder`, compared with the model on the development set (or on made-up texts, with a note) and
+    renamed there when it is whole. Raises `ConfigError` for a form that this task has not, `OutputError` where
+    something is in the way, `RunError` where a float32 form is not equal or a lossy one loses more than `max_loss` of
+    the score.
+    """
+    entry = FORMS[form]
+    if source.kind not in entry.traits["kinds"]:
+        fitting = [name for name in FORMS if source.kind in FORMS[name].traits["kinds"]]
+        raise ConfigError(
+            f"a {source.kind.replace('_', '-')} model has no form `{form}`", hint="one of " + ", ".join(fitting)
+        )
+    given = FORMS.options(form, options or {})
+    target = folder or default_folder(source, form)
+    make_way(target, overwrite=overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent, ignore_cleanup_errors=True) as temp:
+        place = Path(temp) / "it"
+        place.mkdir()
+        facts = entry.function(source, place, **given)
+        facts |= write_script(source, form, place)
+        made = _finish(source, form, place, facts, max_loss)
+        if overwrite and target.exists():
+            shutil.rmtree(target)
+        place.rename(target)
+    return target, made
+
+
+def _finish(source: Finished, form: str, place: Path, facts: dict[str, Any], max_loss: float) -> Export:
+    run = runtime(form, place, source=source)
+    parity = compare(source, run)
+    notes = [*judge(form, parity, max_loss=max_loss), *source.notes]
+    sizes = [file.stat().st_size for file in place.rglob("*") if file.is_file()]
+    made = Export(
+        form=form,
+        created=now(),
+        kind=source.kind,
+        megabytes=sum(sizes) / 1e6,
+        source=str(source.output or source.folder),
+        fingerprint=source.fingerprint,
+        parity=parity,
+        script_agrees=None,
+        versions=_versions(),
+        files={},
+        notes=notes,
+        **facts,
+    )
+    write_json(place / FACTS, made.model_dump(mode="json"))  # the script reads it
+    agrees = try_script(source, place, run)
+    if agrees is not None and agrees < 1:
+        notes.append(f"use.py of `{form}` answers as the library does on only {agrees:.0%} of {TRIED} texts")
+    made = made.model_copy(update={"script_agrees": agrees, "files": _hashes(place), "notes": notes})
+    write_json(place / FACTS, made.model_dump(mode="json"))
+    return made
+
+
+def judge(form: str, parity: Parity, *, max_loss: float) -> list[str]:
+    """What to say of a form's parity; raises `RunError` where it is not kept."""
+    if not FORMS[form].traits["lossy"]:
+        allowed = EXACT * max(1.0, parity.largest_logit or 0.0)
+        if parity.largest_difference is not None and not parity.largest_difference <= allowed:
+            raise RunError(
+                f"the `{form}` form is not the model: its logits differ by up to {parity.largest_difference:.3g}, "
+                f"and {1 - parity.equal_predictions:.1%} of its predictions",
+                hint="nothing was written; this is a bug of the exporter for this architecture: use --to folder",
+            )
+        return []
+    if parity.score is None:
+        if parity.equal_predictions < LEAST_EQUAL:
+            raise RunError(
+                f"the `{form}` form says something else for {1 - parity.equal_predictions:.1%} of {parity.rows} "
+                "made-up texts",
+                hint="nothing was written; name the run with --run to measure the loss on real texts",
+            )
+        return []
+    words = f"{parity.metric} {parity.score:.4f} instead of {parity.torch_score:.4f} on {parity.rows} rows"
+    if not parity.loss <= max_loss:  # NaN is no score either
+        raise RunError(
+            f"the `{form}` form loses too much: {words}",
+            hint=f"nothing was written; --max-loss {parity.loss:.3f} accepts it, --to onnx is exact",
+        )
+    return [f"the `{form}` form loses something: {words}"] if parity.loss > DOUBTFUL else []
+
+
+def default_folder(source: Finished, form: str) -> Path:
+    """`exports/FORM` in the run's output. Raises `ConfigError` for a model that no run made."""
+    if source.output is None:
+        raise ConfigError(f"`{source.name}` is not a run's output", hint="say where to write with -o FOLDER")
+    return source.output / EXPORTS / form
+
+
+def make_way(target: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is in the way, unless it is an export (or nothing) and may be replaced."""
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not (target / FACTS).is_file():
+        raise OutputError(f"`{target}` is not empty and not an export", hint="choose another folder with -o")
+    if not overwrite:
+        raise OutputError(f"`{target}` holds an export", hint="replace it: --overwrite")
+
+
+def load_export(folder: Path, *, check: bool = True) -> Export:
+    """What an export's folder says of itself; with `check` its files are what they were. Raises `OutputError`."""
+    try:
+        found = Export.model_validate_json((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise OutputError(f"`{folder}` holds no export", hint="distiller export OUT --to onnx") from None
+    except ValidationError as error:
+        raise OutputError(f"`{folder / FACTS}` is damaged: {error.errors()[0]['msg']}", hint="export again") from None
+    if check:
+        for name, expected in found.files.items():
+            path = folder / name
+            if not path.is_file() or _hash(path) != expected:
+                state = "is not what was exported" if path.is_file() else "is missing"
+                raise OutputError(f"`{path}` {state}", hint="export again: --overwrite")
+    return found
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder says that it is an export."""
+    return (folder / FACTS).is_file()
+
+
+def exports_of(output: Path) -> dict[str, Path]:
+    """The exports of a run's output, by the names of their folders."""
+    found = (path for path in sorted((output / EXPORTS).glob("*")) if is_export(path))
+    return {path.name: path for path in found}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != FACTS)
+    return {str(file.relative_to(folder)): _hash(file) for file in files}
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {"torch": torch.__version__}
+    for name in ("transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "ctranslate2"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,155 @@
+"""A finished student, and what is known about its task: what every export, measurement and page starts from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from distiller.config import Run, load_run
+from distiller.errors import DistillerError, ModelError, OutputError
+from distiller.models.load import (
+    ARCHITECTURE_ENDINGS,
+    NAMED,
+    load_config,
+    load_model,
+    load_tokenizer,
+    longest_input,
+    resolve,
+    weights_fingerprint,
+)
+from distiller.record import FILE, Record, load_record
+from distiller.tasks import load_task
+from distiller.tasks.data import AnySplit, TaskData
+from distiller.tasks.encode import Collator, EncodedSplit
+from distiller.tasks.tokens import encode_split
+from distiller.training.output_folder import RUN_FILE, STUDENT
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A fine-tuned model and, where it is known, the run that made it or that describes its task."""
+
+    name: str
+    """As the user wrote it."""
+    folder: Path
+    """The model folder."""
+    kind: str
+    labels: list[str] | None
+    """Names of the outputs; `None` where an output is none of a set."""
+    output: Path | None = None
+    """The output folder of the run that made it."""
+    run: Run | None = None
+    record: Record | None = None
+    rows: int | None = None
+    """At most so many rows of each split are read."""
+    notes: list[str] = field(default_factory=list)
+    """What was not as it should be, in words; grows while the data are read."""
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The model in float32 on the processor, its outputs in the order of `labels`."""
+        return load_model(self.folder, kind=self.kind, labels=self.labels).eval()
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's own tokenizer."""
+        return load_tokenizer(self.folder)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model's weight files."""
+        return weights_fingerprint(self.folder)
+
+    @cached_property
+    def max_length(self) -> int:
+        """Longest input in tokens: what it was trained with, else what the model takes, 512 at most."""
+        if self.run is not None:
+            return self.run.task.max_length or (self.data.default_max_length if self.data else 512)
+        return min(self.tokenizer.model_max_length, 512, longest_input(self.model))
+
+    @cached_property
+    def data(self) -> TaskData | None:
+        """The task's rows; `None`, with a note, where no run names them or they are not there any more."""
+        if self.run is None:
+            self.notes.append("no run says what the task is (--run), so there are no texts to compare on")
+            return None
+        limits = {"train_limit": self.rows, "dev_limit": self.rows} if self.rows else {}
+        fewer = {name: min(limit, getattr(self.run.task, name) or limit) for name, limit in limits.items()}
+        try:
+            return load_task(self.run.task.model_copy(update=fewer))
+        except DistillerError as error:
+            self.notes.append(f"the data of the run cannot be read: {error.message}")
+            return None
+
+    @property
+    def pairs(self) -> bool:
+        """Whether an input is two texts."""
+        if self.kind == "qa":
+            return True
+        return self.data.pairs if self.data else bool(self.run and self.run.task.text_pair)
+
+    def tokens(self, name: str) -> tuple[AnySplit, EncodedSplit] | None:
+        """The split `name` as rows and in tokens; `None` where there is none."""
+        if self.data is None or self.run is None or name not in self.data.splits:
+            return None
+        split = self.data.splits[name]
+        task = self.run.task.model_copy(update={"truncate": True})
+        return split, encode_split(split, self.tokenizer, task, self.max_length)
+
+    @property
+    def collate(self) -> Collator:
+        """Pads rows of tokens to batches, and no further: an exported form sees what its `use.py` would give it."""
+        return Collator(self.tokenizer, pad_to_multiple_of=1)
+
+
+def open_finished(
+    name: str, *, run: Path | None = None, overrides: Sequence[str] = (), rows: int | None = None
+) -> Finished:
+    """The student of the output folder `name`, or any fine-tuned model, with the task of the file `run`.
+
+    Raises `OutputError` for a run that is not finished, `ModelError` for a model that is not fine-tuned.
+    """
+    transformers_logging.disable_progress_bar()
+    output = Path(name)
+    if (output / RUN_FILE).is_file() or (output / FILE).is_file():
+        return _of_run(output, run, overrides, rows)
+    described = load_run(run, overrides) if run else None
+    place = resolve(name)
+    if not isinstance(place, Path):
+        raise ModelError(f"there is no folder `{name}`", hint="name a run's output, or a model folder")
+    kind, labels = _task_of(place, name)
+    return Finished(name, place, kind, labels, run=described, rows=rows)
+
+
+def _of_run(output: Path, run: Path | None, overrides: Sequence[str], rows: int | None) -> Finished:
+    if not (output / FILE).is_file():
+        raise OutputError(f"`{output}` holds no finished run", hint="continue it: distiller run … --resume")
+    if not (output / STUDENT).is_dir():
+        raise OutputError(f"`{output}` has a {FILE}, but no {STUDENT} folder", hint="copy it again, or run it again")
+    record = load_record(output)
+    described = load_run(run or output / RUN_FILE, overrides)
+    labels = record.data.labels if record.data.kind in NAMED else None
+    return Finished(
+        str(output), output / STUDENT, record.data.kind, labels, output=output, run=described, record=record, rows=rows
+    )
+
+
+def _task_of(folder: Path, name: str) -> tuple[str, list[str] | None]:
+    """What a model folder without a run says of its task: the kind, and the names of its outputs."""
+    shape: Any = load_config(folder)
+    architecture = str((shape.architectures or [""])[0])
+    kind = next((kind for kind, ending in ARCHITECTURE_ENDINGS.items() if architecture.endswith(ending)), None)
+    if kind is None:
+        raise ModelError(
+            f"`{name}` is not fine-tuned for a task: it is a `{architecture or shape.model_type}`",
+            hint="name a run's output, or a fine-tuned model",
+        )
+    if kind == "classification" and shape.num_labels == 1:
+        kind = "regression"
+    labels = [shape.id2label[index] for index in range(shape.num_labels)] if kind in NAMED else None
+    return kind, labels
+

@@ -1,0 +1,164 @@
+"""The forms a finished model can take: each function writes one into a folder, each row knows what runs it."""
+
+import inspect
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distiller.deploy.finished import Finished
+from distiller.deploy.graph import Outputs, quantise, quantise_static, quiet, write_graph
+from distiller.deploy.runtimes import EXTRA, Arrays, Runtime, onnx_runtime, openvino_runtime, side_by_side
+from distiller.errors import ConfigError, MissingPackageError
+from distiller.models.load import load_model
+from distiller.registry import Count, Entry, Family
+from distiller.tasks.data import sample
+from distiller.tasks.encode import EncodedSplit
+
+Writer = Callable[..., dict[str, Any]]
+"""(finished model, folder) → facts about the form; the folder then holds it."""
+
+ENCODERS = ("classification", "multi_label", "regression", "tagging", "qa")
+CALIBRATION_BATCH = 8
+
+
+def folder(source: Finished, target: Path) -> dict[str, Any]:
+    """A `transformers` folder with the weights as safetensors."""
+    for file in sorted(source.folder.iterdir()):
+        if file.is_file():
+            shutil.copy2(file, target / file.name)
+    return {}
+
+
+def onnx(source: Finished, target: Path, *, opset: Count | None = None) -> dict[str, Any]:
+    """An ONNX graph in float32, for ONNX Runtime and everything else that reads ONNX."""
+    return {"opset": write_graph(source.model, example(source), target / "model.onnx", opset=opset)}
+
+
+def onnx_int8(
+    source: Finished, target: Path, *, opset: Count | None = None, calibration: Count | None = None
+) -> dict[str, Any]:
+    """An ONNX graph with 8-bit weights, a quarter of the size. Activations are scaled while it runs, or with
+    `calibration` by their ranges on so many training texts."""
+    plain = target / "float32.onnx"
+    written = write_graph(source.model, example(source), plain, opset=opset)
+    if calibration is None:
+        quantise(plain, target / "model.onnx")
+    else:
+        quantise_static(plain, target / "model.onnx", calibration_batches(source, calibration))
+    for file in target.glob("float32.onnx*"):
+        file.unlink()
+    return {"opset": written, "calibration": calibration}
+
+
+def openvino_int8(source: Finished, target: Path, *, calibration: Count = 300) -> dict[str, Any]:
+    """OpenVINO's own format with 8-bit weights and activations, whose ranges are those of `calibration` training
+    texts (NNCF's scheme for transformers)."""
+    try:
+        import nncf
+        import openvino
+    except ImportError as error:
+        raise MissingPackageError(
+            f"this form needs the package `{error.name}`", hint=EXTRA.format("openvino")
+        ) from None
+    plain = target / "float32.onnx"
+    written = write_graph(source.model, example(source), plain)
+    ranges = list(calibration_batches(source, calibration))
+    nncf.set_log_level(40)  # no warnings about its own choices: what they cost is measured after
+    with quiet():
+        smaller = nncf.quantize(
+            openvino.Core().read_model(plain),
+            nncf.Dataset(ranges),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(ranges),
+        )
+    openvino.save_model(smaller, target / "model.xml", compress_to_fp16=False)
+    for file in target.glob("float32.onnx*"):
+        file.unlink()
+    return {"opset": written, "calibration": calibration}
+
+
+def folder_runtime(place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
+    """`transformers` itself on the processor; torch's number of threads is the process's own."""
+    return torch_runtime(load_model(place, kind=source.kind, labels=source.labels).eval(), input_names(source))
+
+
+def torch_runtime(model: Any, names: Iterable[str]) -> Runtime:
+    """A loaded model as a function of arrays."""
+    outputs = Outputs(model, names)
+
+    def run(arrays: Arrays) -> np.ndarray:
+        with torch.inference_mode():
+            found = outputs(*(torch.from_numpy(arrays[name]) for name in outputs.names))
+        return side_by_side([one.numpy() for one in ((found,) if isinstance(found, Tensor) else found)])
+
+    return run
+
+
+FORMS: Family[Writer] = Family(
+    "export form",
+    {
+        "folder": Entry(folder, "transformers", {"kinds": ENCODERS, "lossy": False, "engine": "transformers"}),
+        "onnx": Entry(onnx, "torch.onnx", {"kinds": ENCODERS, "lossy": False, "engine": "onnxruntime"}),
+        "onnx-int8": Entry(onnx_int8, "onnxruntime", {"kinds": ENCODERS, "lossy": True, "engine": "onnxruntime"}),
+        "openvino-int8": Entry(openvino_int8, "NNCF", {"kinds": ENCODERS, "lossy": True, "engine": "openvino"}),
+    },
+)
+"""`kinds` of task that have the form; `lossy` where it is not meant to be equal; `engine` is what runs it."""
+
+
+def runtime(form: str, place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
+    """What runs the export of `source` in the folder `place`. Raises `OutputError` where it cannot be loaded."""
+    match FORMS[form].traits["engine"]:
+        case "onnxruntime":
+            return onnx_runtime(place, threads=threads)
+        case "openvino":
+            return openvino_runtime(place, threads=threads)
+        case _:
+            return folder_runtime(place, source=source, threads=threads)
+
+
+def input_names(source: Finished) -> list[str]:
+    """What the model reads of a batch."""
+    return list(example(source))
+
+
+def example(source: Finished) -> dict[str, Tensor]:
+    """Two made-up inputs of different lengths as a batch that the model takes: the second one is padded."""
+    words = ["one two three four five six", "one"]
+    found = source.tokenizer(words, words if source.pairs else None, padding=True, return_tensors="pt")
+    accepted = inspect.signature(source.model.forward).parameters
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return {name: found[name] for name in names if name in found and name in accepted}
+
+
+def calibration_batches(source: Finished, texts: int) -> Iterator[dict[str, np.ndarray]]:
+    """So many training texts in small batches of similar length. Raises `ConfigError` where there are none."""
+    train = source.tokens("train")
+    if train is None:
+        raise ConfigError(
+            "static 8-bit ranges come from the run's training texts, which are not there",
+            hint="name a run whose data are here with --run, or use --to onnx-int8 without --calibration",
+        )
+    chosen = sample(len(train[1]), texts, seed=0)
+    names = input_names(source)
+    for _, arrays in batches(source, train[1], chosen, sizes=(CALIBRATION_BATCH,)):
+        yield {name: arrays[name] for name in names}
+
+
+def batches(
+    source: Finished, encoded: EncodedSplit, rows: Iterable[int], *, sizes: tuple[int, ...]
+) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """`rows` of a split, shortest first, in batches of `sizes` in turn: (rows, int64 arrays by name)."""
+    ordered = sorted(rows, key=lambda row: encoded.lengths[row])
+    start = turn = 0
+    while start < len(ordered):
+        size = sizes[turn % len(sizes)]
+        chosen = ordered[start : start + size]
+        batch = source.collate([encoded[row] for row in chosen])
+        yield chosen, {name: value.numpy() for name, value in batch.items() if isinstance(value, Tensor)}
+        start, turn = start + size, turn + 1

@@ -1,0 +1,152 @@
+"""A model as an ONNX graph with free batch size and length, and the same graph with 8-bit weights."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from distiller.errors import MissingPackageError, RunError
+
+LARGEST_FILE = 1_900_000_000
+"""Bytes of weights above which they lie in a file beside the graph: protobuf ends at 2 GiB."""
+
+
+class Outputs(nn.Module):
+    """A model as a plain function of tensors, in the order of `names`, to its logits (or start and end logits)."""
+
+    def __init__(self, model: PreTrainedModel, names: Iterable[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = tuple(names)
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits; for question answering start and end logits."""
+        found: Any = self.model(**dict(zip(self.names, inputs, strict=True)))
+        return (found.start_logits, found.end_logits) if "start_logits" in found else found.logits
+
+
+def write_graph(model: PreTrainedModel, example: Mapping[str, Tensor], path: Path, *, opset: int | None = None) -> int:
+    """Write `model` to `path` as an ONNX graph whose inputs are those of `example`; returns its opset.
+
+    `example` is a batch of two or more texts of two or more tokens, one of them padded; neither number is kept in the
+    graph. Raises `MissingPackageError`, and `RunError` where torch's exporter does not get through the model.
+    """
+    _need("onnx", "onnxscript")
+    names = list(example)
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    outputs = ["start_logits", "end_logits"] if _answers(model) else ["logits"]
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                Outputs(model, names).eval(),
+                tuple(example.values()),
+                dynamo=True,
+                dynamic_shapes=(tuple(free for _ in names),),
+                input_names=names,
+                output_names=outputs,
+                opset_version=opset,
+                verbose=False,
+            )
+    except Exception as error:  # torch raises whatever the model's own code does under tracing
+        raise RunError(
+            f"torch cannot write a `{model.config.model_type}` model as an ONNX graph: {_reason(error)}",
+            hint="--to folder keeps it a transformers model",
+        ) from error
+    assert program is not None
+    program.save(path, external_data=4 * sum(one.numel() for one in model.parameters()) > LARGEST_FILE)
+    return program.model.opset_imports[""]
+
+
+def quantise(source: Path, target: Path) -> None:
+    """8-bit weights, a scale for each output channel; activations get theirs while the model runs.
+
+    Weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits, which overflow with more.
+    """
+    _need("onnx", "onnxruntime")
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = onnx.load(source)
+    # the exporter's notes on shapes contradict those that quantisation infers for the split operations
+    del graph.graph.value_info[:]
+    with quiet():
+        quantize_dynamic(
+            graph,
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            use_external_data_format=graph.ByteSize() > LARGEST_FILE,
+        )
+
+
+def quantise_static(source: Path, target: Path, batches: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """8-bit weights and activations whose ranges are those of `batches`."""
+    _need("onnx", "onnxruntime")
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = iter(batches)
+
+        def get_next(self) -> Any:
+            return next(self.left, None)
+
+    graph = onnx.load(source)
+    del graph.graph.value_info[:]
+    with quiet():
+        quantize_static(
+            graph,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            per_channel=True,
+            reduce_range=True,
+        )
+
+
+def _answers(model: PreTrainedModel) -> bool:
+    return type(model).__name__.endswith("ForQuestionAnswering")
+
+
+def _need(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingPackageError(
+                f"an ONNX graph needs the package `{package}`", hint='pip install "distiller-nlp[onnx]"'
+            )
+
+
+def _reason(error: BaseException) -> str:
+    """The first line that says what happened, of the innermost cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Exporter and quantiser talk to stdout, stderr and the root logger; what matters is raised or measured after."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

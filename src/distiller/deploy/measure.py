@@ -1,0 +1,129 @@
+"""One model measured in a process of its own: its time, its memory and its logits. Imports torch only to run torch.
+
+`python -m distiller.deploy.measure JOB RESULT` is how `bench` starts it; both are files.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distiller.deploy.runtimes import Arrays, Runtime, onnx_runtime, openvino_runtime
+
+WARM_UP = 3
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Times and memory of the model that `job` names, on its token arrays; logits are written beside them.
+
+    `job`: `engine`, `folder`, `kind`, `labels`, `attention`, `threads`, `inputs`, `singles` and `batches` (file of
+    arrays, by name), `repeats`. A time is that of a forward pass over token ids: every form reads the same ones.
+    """
+    before = peak_megabytes()
+    started = time.perf_counter()
+    run = _load(job)
+    loading = time.perf_counter() - started
+    singles, throughput, scored = (read_arrays(Path(job[name])) for name in ("singles", "throughput", "scored"))
+    for arrays in singles[:WARM_UP]:
+        run(arrays)
+    milliseconds = [1000 * _timed(run, arrays) for _ in range(job["repeats"]) for arrays in singles]
+    rates = []
+    for arrays in throughput:
+        batch, length = arrays["input_ids"].shape
+        run(arrays)
+        seconds = statistics.median(_timed(run, arrays) for _ in range(3))
+        rates.append({"batch": batch, "length": length, "texts_per_second": batch / seconds})
+    write_logits(Path(job["logits"]), [run(arrays) for arrays in scored])
+    return {
+        "milliseconds_p50": float(np.percentile(milliseconds, 50)),
+        "milliseconds_p95": float(np.percentile(milliseconds, 95)),
+        "singles": len(milliseconds),
+        "throughput": rates,
+        "seconds_to_load": loading,
+        "peak_megabytes": peak_megabytes(),
+        "megabytes_before": before,
+    }
+
+
+def peak_megabytes() -> float:
+    """Highest memory use of this process so far, 10^6 bytes; NaN where the system does not say."""
+    try:  # what `getrusage` says on Linux includes the process that started this one
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def write_arrays(path: Path, batches: list[Arrays]) -> Path:
+    """Batches of arrays in one file."""
+    np.savez(path, **{f"{number}/{name}": array for number, one in enumerate(batches) for name, array in one.items()})
+    return path
+
+
+def read_arrays(path: Path) -> list[dict[str, np.ndarray]]:
+    """What `write_arrays` wrote."""
+    found: dict[int, dict[str, np.ndarray]] = {}
+    with np.load(path) as stored:
+        for key in stored.files:
+            number, _, name = key.partition("/")
+            found.setdefault(int(number), {})[name] = stored[key]
+    return [found[number] for number in sorted(found)]
+
+
+def write_logits(path: Path, logits: list[np.ndarray]) -> None:
+    """Logits of each batch in one file."""
+    np.savez(path, **{str(number): one for number, one in enumerate(logits)})
+
+
+def read_logits(path: Path) -> list[np.ndarray]:
+    """What `write_logits` wrote."""
+    with np.load(path) as stored:
+        return [stored[str(number)] for number in range(len(stored.files))]
+
+
+def _timed(run: Runtime, arrays: Arrays) -> float:
+    start = time.perf_counter()
+    run(arrays)
+    return time.perf_counter() - start
+
+
+def _load(job: dict[str, Any]) -> Runtime:
+    folder, threads = Path(job["folder"]), job["threads"]
+    match job["engine"]:
+        case "onnxruntime":
+            return onnx_runtime(folder, threads=threads)
+        case "openvino":
+            return openvino_runtime(folder, threads=threads)
+        case _:
+            import torch
+
+            from distiller.deploy.forms import torch_runtime
+            from distiller.models.load import load_model
+
+            torch.set_num_threads(threads)
+            model = load_model(folder, kind=job["kind"], labels=job["labels"])
+            return torch_runtime(model.eval(), job["inputs"])
+
+
+def main() -> None:
+    """Read a job, write its result."""
+    job, result = map(Path, sys.argv[1:3])
+    found = measure(json.loads(job.read_text(encoding="utf-8")))
+    temporary = result.with_name(result.name + ".part")
+    temporary.write_text(json.dumps(found), encoding="utf-8")
+    os.replace(temporary, result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Whether an exported form says what the model says, on real batches of several lengths."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from distiller.config import Config
+from distiller.deploy.finished import Finished
+from distiller.deploy.forms import batches, input_names, torch_runtime
+from distiller.deploy.runtimes import Arrays, Runtime
+from distiller.tasks.tokens import scorer
+
+SIZES = (1, 2, 7, 32)
+"""Batch sizes, in turn."""
+MADE_UP = (2, 3, 8, 16, 33, 64)
+"""Lengths of made-up batches, beside the longest input, where there are no texts."""
+NEAR = 0.1
+"""A number counts as equal within this share of the standard deviation of the model's own numbers."""
+
+
+class Parity(Config):
+    """What an exported form says, compared with the model in torch, float32, on the processor."""
+
+    rows: int
+    """Development texts (windows of them for question answering), or made-up ones where there are no texts."""
+    made_up: bool
+    lengths: list[int]
+    """Different padded lengths among the batches."""
+    largest_difference: float | None
+    """Of any logit that counts; `null` for translations, which are compared as texts."""
+    largest_logit: float | None
+    """By absolute value, to judge the difference by."""
+    equal_predictions: float
+    """Share of equal classes, tags, answers (start and end), translations, or numbers within a tenth of their standard
+    deviation."""
+    metric: str | None = None
+    score: float | None = None
+    """Of the exported form on the development set."""
+    torch_score: float | None = None
+    """Of the model on the same rows."""
+
+    @property
+    def loss(self) -> float:
+        """By how much the score falls; 0 where it is not known or rises."""
+        return 0.0 if self.score is None or self.torch_score is None else max(0.0, self.torch_score - self.score)
+
+
+def compare(source: Finished, run: Runtime) -> Parity:
+    """Run the model and its exported form `run` side by side."""
+    reference = torch_runtime(source.model, input_names(source))
+    dev = source.tokens("dev")
+    found: list[tuple[list[int], np.ndarray, np.ndarray, np.ndarray]] = []
+    lengths = set()
+    pairs = batches(source, dev[1], range(len(dev[1])), sizes=SIZES) if dev else _made_up(source)
+    for rows, arrays in pairs:
+        lengths.add(arrays["input_ids"].shape[1])
+        found.append((rows, reference(arrays), run(arrays), _counting(source.kind, arrays)))
+    ours = np.concatenate([expected[mask] for _, expected, _, mask in found])
+    theirs = np.concatenate([given[mask] for _, _, given, mask in found])
+    measured = Parity(
+        rows=sum(len(rows) for rows, *_ in found),
+        made_up=dev is None,
+        lengths=sorted(lengths),
+        largest_difference=_finite(np.abs(ours - theirs).max()),
+        largest_logit=_finite(np.abs(ours).max()),
+        equal_predictions=_equal(source.kind, found),
+    )
+    if dev is None or source.data is None or source.run is None:
+        return measured
+    split, encoded = dev
+    metric = source.data.metric
+    score = scorer(source.data, source.run.task, split, encoded)
+    torch_score, own_score = (
+        score(_whole(len(encoded), [(rows, part[which]) for rows, *part in found]), encoded.gold)[metric]
+        for which in (0, 1)
+    )
+    return measured.model_copy(update={"metric": metric, "score": own_score, "torch_score": torch_score})
+
+
+def _made_up(source: Finished) -> Iterator[tuple[list[int], Arrays]]:
+    """Batches of tokens drawn at random, of several lengths; the first row of each is padded."""
+    rng = np.random.default_rng(0)
+    tokenizer: Any = source.tokenizer
+    row = 0
+    for length in sorted({min(length, source.max_length) for length in (*MADE_UP, source.max_length)}):
+        for size in (1, 5):
+            ids = rng.integers(0, len(tokenizer), (size, length))
+            mask = np.ones_like(ids)
+            if size > 1 and length > 2:
+                ids[0, length // 2 :], mask[0, length // 2 :] = tokenizer.pad_token_id, 0
+            arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+            yield list(range(row, row + size)), arrays
+            row += size
+
+
+def _counting(kind: str, arrays: Arrays) -> np.ndarray:
+    """Which logits count: all of an example `[b]`; of tokens those that are real or may be answers `[b, l]`."""
+    if kind not in ("tagging", "qa"):
+        return np.ones(len(arrays["input_ids"]), dtype=bool)
+    return arrays.get("output_mask", arrays["attention_mask"]).astype(bool)
+
+
+def _classes(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return logits.argmax(-1)
+
+
+def _signs(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return logits > 0
+
+
+def _tags(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return logits.argmax(-1)[mask]
+
+
+def _spans(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return np.where(mask[..., None], logits, -np.inf).argmax(1)
+
+
+PREDICTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "classification": _classes,
+    "multi_label": _signs,
+    "tagging": _tags,
+    "qa": _spans,
+}
+"""Kind of task to what its logits `[b, …]` predict, `[n]` or `[n, k]`, whose rows are equal or not."""
+
+
+def _equal(kind: str, found: list[tuple[list[int], np.ndarray, np.ndarray, np.ndarray]]) -> float:
+    if kind == "regression":
+        ours, theirs = (np.concatenate([part[which].reshape(-1) for part in found]) for which in (1, 2))
+        return float(np.mean(np.abs(ours - theirs) <= NEAR * max(float(ours.std()), 1e-6)))
+    predict = PREDICTIONS[kind]
+    same = []
+    for _, expected, given, mask in found:
+        agree = predict(expected, mask) == predict(given, mask)
+        same.append(agree.all(-1) if agree.ndim > 1 else agree)
+    return float(np.concatenate(same).mean())
+
+
+def _whole(rows: int, parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
+    """Logits of all rows in the split's order, zeros behind the end of a shorter row."""
+    width = max(logits.shape[1] for _, logits in parts)
+    whole = np.zeros((rows, width, *parts[0][1].shape[2:]), dtype=np.float32)
+    for chosen, logits in parts:
+        whole[chosen, : logits.shape[1]] = logits
+    return whole
+
+
+def _finite(value: Any) -> float:
+    return float(value) if math.isfinite(value) else math.inf

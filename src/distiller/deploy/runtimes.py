@@ -1,0 +1,75 @@
+"""Exported forms at work: each turns padded token arrays into logits. No torch here, so what it costs is its own."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from distiller.errors import MissingPackageError, OutputError
+
+Arrays = Mapping[str, np.ndarray]
+Runtime = Callable[[Arrays], np.ndarray]
+"""int64 arrays `[b, l]` by name (`input_ids`, `attention_mask`, …) → float32 logits `[b, c]`, `[b, l, c]` for tagging,
+`[b, l, 2]` for question answering."""
+
+EXTRA = 'pip install "distiller-nlp[{}]"'
+
+
+def onnx_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
+    """ONNX Runtime on the processor, with `threads` threads (`None`: all)."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise _missing("onnxruntime", "onnx") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            os.fspath(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # each of its exceptions is a class of its own, all below Exception
+        raise _damaged(folder, error) from None
+    names = [one.name for one in session.get_inputs()]
+
+    def run(arrays: Arrays) -> np.ndarray:
+        return side_by_side(session.run(None, {name: arrays[name] for name in names}))
+
+    return run
+
+
+def openvino_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
+    """OpenVINO on the processor, with `threads` threads (`None`: all), computing in float32 what is not int8."""
+    try:
+        import openvino
+    except ImportError:
+        raise _missing("openvino", "openvino") from None
+    settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = openvino.Core().compile_model(os.fspath(folder / "model.xml"), "CPU", settings)
+    except RuntimeError as error:
+        raise _damaged(folder, error) from None
+    names = [one.any_name for one in compiled.inputs]
+
+    def run(arrays: Arrays) -> np.ndarray:
+        found = compiled({name: arrays[name] for name in names})
+        return side_by_side([found[output] for output in compiled.outputs])
+
+    return run
+
+
+def side_by_side(outputs: list[np.ndarray]) -> np.ndarray:
+    """The one output of a model, or start and end scores of question answering as `[b, l, 2]`."""
+    return np.array(outputs[0]) if len(outputs) == 1 else np.stack(outputs, axis=-1)
+
+
+def _missing(package: str, extra: str) -> MissingPackageError:
+    return MissingPackageError(f"this form needs the package `{package}`", hint=EXTRA.format(extra))
+
+
+def _damaged(folder: Path, error: Exception) -> OutputError:
+    first = (str(error).strip() or type(error).__name__).partition("\n")[0]
+    return OutputError(f"the model in `{folder}` cannot be loaded: {first:.200}", hint="export it again: --overwrite")

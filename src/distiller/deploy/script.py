@@ -1,0 +1,282 @@
+"""The `use.py` of an export: a short program that answers with the exported model and needs nothing of this library.
+
+It is put together from what reads text, what runs the model and what makes answers of logits, then tried out.
+"""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distiller.deploy.finished import Finished
+from distiller.deploy.forms import FORMS, input_names
+from distiller.deploy.runtimes import Runtime
+from distiller.models.load import HEADS
+from distiller.tasks.answers import answers
+from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, sample
+from distiller.tasks.encode import IGNORED
+from distiller.tasks.windows import EncodedQuestions
+
+TRIED = 16
+"""Development texts on which a script must say what the library says."""
+
+USAGE = {
+    "classification": 'the class of each text and its probability: python use.py "some text" "another text"',
+    "multi_label": 'the labels of each text: python use.py "some text" "another text"',
+    "regression": 'a number for each text: python use.py "some text" "another text"',
+    "tagging": 'a tag for each word: python use.py "some words with spaces"',
+    "qa": 'the answer to a question about a text: python use.py "the question" "the text"',
+}
+PAIRS = "; texts go in pairs, first and second in turn"
+ENGINES = {
+    "onnxruntime": (
+        "numpy tokenizers onnxruntime",
+        "import onnxruntime\n",
+        """session = onnxruntime.InferenceSession(str(HERE / "model.onnx"))
+
+
+def run(arrays):
+    return session.run(None, arrays)
+""",
+    ),
+    "openvino": (
+        "numpy tokenizers openvino",
+        "import openvino\n",
+        """model = openvino.Core().compile_model(str(HERE / "model.xml"), "CPU")
+
+
+def run(arrays):
+    found = model(arrays)
+    return [found[output] for output in model.outputs]
+""",
+    ),
+    "transformers": (
+        "torch transformers",
+        "import torch\nfrom transformers import {model_class}\n",
+        """model = {model_class}.from_pretrained(HERE).eval()
+
+
+def run(arrays):
+    with torch.inference_mode():
+        found = model(**{{name: torch.from_numpy(array) for name, array in arrays.items()}})
+    return [value.numpy() for value in found.to_tuple()]
+""",
+    ),
+}
+"""Engine → what to install, its imports, and a function from arrays to outputs."""
+HEAD = '''"""Prints {usage}.
+
+Needs only: pip install {packages}. Written by Distiller beside an exported model.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+{imports}{tokenizer_import}
+HERE = Path(__file__).resolve().parent
+FACTS = json.loads((HERE / "export.json").read_text("utf-8"))
+LABELS = FACTS["labels"]
+{tokenizer}
+{engine}
+
+def arrays(rows):
+    found = {{"input_ids": [row.ids for row in rows], "attention_mask": [row.attention_mask for row in rows]}}
+    found["token_type_ids"] = [row.type_ids for row in rows]
+    return {{name: np.array(found[name], dtype=np.int64) for name in FACTS["inputs"]}}
+
+'''
+FAST = """tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))  # pads, and cuts at the model's longest input
+"""
+SLOW = """tokenizer = AutoTokenizer.from_pretrained(HERE)  # has no tokenizer.json, which would need less
+"""
+ENCODE_FAST = """    return arrays(tokenizer.encode_batch(list(texts)))
+"""
+ENCODE_SLOW = """    rows = [(text, None) if isinstance(text, str) else text for text in texts]
+    first, second = [row[0] for row in rows], None if rows[0][1] is None else [row[1] for row in rows]
+    found = tokenizer(first, second, padding=True, truncation=True, max_length=FACTS["max_length"])
+    return {{name: np.array(found[name], dtype=np.int64) for name in FACTS["inputs"]}}
+"""
+TEXTS = '''
+def encode(texts):
+    """`texts` has a text, or a pair of texts, for each row."""
+{encode}
+
+
+def predict(texts):
+    logits = run(encode(texts))[0]
+{answer}
+
+
+if __name__ == "__main__":
+    given = sys.argv[1:]
+    for text, found in zip(given{every}, predict({given}), strict=True):
+        print(*found, text, sep="\\t")
+'''
+ANSWERS = {
+    "classification": """    shares = np.exp(logits - logits.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    return [(LABELS[row.argmax()], round(float(row.max()), 4)) for row in shares]
+""",
+    "multi_label": """    return [(" ".join(name for name, one in zip(LABELS, row, strict=True) if one > 0),) for row in logits]
+""",
+    "regression": """    return [(round(float(value), 4),) for value in logits.reshape(-1)]
+""",
+}
+TAGGING = '''
+def predict(sentences):
+    """The tag of each word; a sentence is a list of words, or a text with spaces. `_`: behind the longest input."""
+    words = [one.split() if isinstance(one, str) else one for one in sentences]
+    rows = tokenizer.encode_batch([[{space}word for word in row] for row in words], is_pretokenized=True)
+    logits = run(arrays(rows))[0]
+    found = []
+    for tags, row, given in zip(logits.argmax(-1), rows, words, strict=True):
+        first = {{}}
+        for position, word in enumerate(row.word_ids):
+            first.setdefault(word, position)
+        found.append([LABELS[tags[first[n]]] if n in first else "_" for n in range(len(given))])
+    return found
+
+
+if __name__ == "__main__":
+    for text, tags in zip(sys.argv[1:], predict(sys.argv[1:]), strict=True):
+        print(*(f"{{word}}/{{tag}}" for word, tag in zip(text.split(), tags, strict=True)))
+'''
+QA = '''
+def answer(question, context):
+    """The part of `context` that answers `question`; long contexts are read in overlapping windows."""
+    tokenizer.no_truncation()
+    asked = tokenizer.encode(question, add_special_tokens=False).offsets[: FACTS["max_question_length"]]
+    tokenizer.enable_truncation(FACTS["max_length"], stride=FACTS["stride"], strategy="only_second")
+    whole = tokenizer.encode(question[: asked[-1][1]] if asked else question, context)
+    best = (-np.inf, 0, 0)
+    for window in (whole, *whole.overflowing):
+        start, end = (np.array(scores[0]) for scores in run(arrays([window])))
+        inside = np.array([n == 1 for n in window.sequence_ids]) & np.array(window.attention_mask, dtype=bool)
+        sums = np.where(inside, start, -np.inf)[:, None] + np.where(inside, end, -np.inf)[None, :]
+        sums = np.where(np.tri(len(start), k=-1) + np.tri(len(start), k=-FACTS["max_answer_length"]).T, -np.inf, sums)
+        first, last = divmod(int(sums.argmax()), len(start))
+        best = max(best, (sums[first, last], window.offsets[first][0], window.offsets[last][1]))
+    return context[best[1] : best[2]]
+
+
+if __name__ == "__main__":
+    print(answer(sys.argv[1], sys.argv[2]))
+'''
+
+
+def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
+    """Write tokenizer and `use.py` into the folder of an export; returns what the script reads of `export.json`."""
+    packages, imports, engine = ENGINES[FORMS[form].traits["engine"]]
+    names = {"model_class": HEADS[source.kind].__name__}
+    fast = _save_tokenizer(source, folder)
+    space = ""
+    if fast and "ByteLevel" in repr(source.tokenizer.backend_tokenizer.pre_tokenizer):
+        space = '" " + '  # such a tokenizer knows most words with the space before them
+    if source.kind == "tagging":
+        body = TAGGING.format(space=space)
+    elif source.kind == "qa":
+        body = QA
+    else:
+        body = TEXTS.format(
+            encode=(ENCODE_FAST if fast else ENCODE_SLOW).rstrip(),
+            answer=ANSWERS[source.kind].rstrip(),
+            every="[::2]" if source.pairs else "",
+            given="list(zip(given[::2], given[1::2], strict=True))" if source.pairs else "given",
+        )
+    if not fast and "transformers" not in packages:
+        packages += " transformers"
+    head = HEAD.format(
+        usage=USAGE[source.kind] + (PAIRS if source.pairs and source.kind != "qa" else ""),
+        packages=packages,
+        imports=imports.format(**names),
+        tokenizer_import="from tokenizers import Tokenizer\n" if fast else "from transformers import AutoTokenizer\n",
+        tokenizer=(FAST if fast else SLOW).rstrip(),
+        engine=engine.format(**names) if "{model_class}" in engine else engine,
+    )
+    (folder / "use.py").write_text(head + body, encoding="utf-8")
+    facts: dict[str, Any] = {"inputs": input_names(source), "labels": source.labels, "max_length": source.max_length}
+    if source.kind == "qa":
+        task = source.run.task if source.run else None
+        for name, default in (("stride", 128), ("max_question_length", 64), ("max_answer_length", 30)):
+            facts[name] = getattr(task, name, default)
+    return facts
+
+
+def _save_tokenizer(source: Finished, folder: Path) -> bool:
+    """The tokenizer's own files and, where it has one, a `tokenizer.json` that pads and cuts by itself."""
+    tokenizer: Any = source.tokenizer
+    tokenizer.model_max_length = source.max_length
+    tokenizer.save_pretrained(folder)
+    if not tokenizer.is_fast:
+        return False
+    from tokenizers import Tokenizer
+
+    alone = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    alone.enable_truncation(source.max_length, strategy="only_second" if source.kind == "qa" else "longest_first")
+    alone.enable_padding(
+        pad_id=tokenizer.pad_token_id,
+        pad_token=tokenizer.pad_token,
+        pad_type_id=tokenizer.pad_token_type_id,
+        direction=tokenizer.padding_side,
+    )
+    alone.save(str(folder / "tokenizer.json"))
+    return True
+
+
+def try_script(source: Finished, folder: Path, run: Runtime) -> float | None:
+    """Share of some development texts on which `use.py` answers as the library does with the same exported model.
+
+    `None` where there are no texts. What the script raises is raised.
+    """
+    dev = source.tokens("dev")
+    if dev is None:
+        return None
+    split, encoded = dev
+    script = _imported(folder / "use.py")
+    rows = sample(len(split), TRIED, seed=0)
+    if isinstance(split, QuestionSplit) and isinstance(encoded, EncodedQuestions):
+        return _answers_agree(source, split.take(rows), script, run)
+    names, same = input_names(source), 0
+    for row in rows:
+        batch = source.collate([encoded[row]])
+        logits = run({name: batch[name].numpy() for name in names})
+        if isinstance(split, TaggedSplit):
+            assert source.labels is not None and encoded.gold is not None
+            read = encoded.gold[row][: logits.shape[1]] != IGNORED
+            ours: Sequence[Any] = [source.labels[tag] for tag in logits[0].argmax(-1)[read]]
+            theirs = [tag for tag in script.predict([list(split.words[row])])[0] if tag != "_"]
+            same += ours == theirs
+        elif isinstance(split, Split):
+            text = split.texts[row] if split.pairs is None else (split.texts[row], split.pairs[row])
+            same += bool(np.allclose(script.run(script.encode([text]))[0], logits, atol=1e-3))
+    return same / len(rows)
+
+
+def _answers_agree(source: Finished, split: QuestionSplit, script: Any, run: Runtime) -> float:
+    from distiller.tasks.tokens import encode_split
+
+    assert source.run is not None
+    task, names = source.run.task, input_names(source)
+    encoded = encode_split(split, source.tokenizer, task, source.max_length)
+    assert isinstance(encoded, EncodedQuestions)
+    logits = np.zeros((len(encoded), max(encoded.lengths), 2), dtype=np.float32)
+    for row in range(len(encoded)):
+        batch = source.collate([encoded[row]])
+        logits[row, : encoded.lengths[row]] = run({name: batch[name].numpy() for name in names})[0]
+    found = answers(
+        encoded, split, logits[..., 0], logits[..., 1], n_best=task.n_best, max_answer_length=task.max_answer_length
+    )
+    said = [script.answer(question, context) for question, context in zip(split.questions, split.contexts, strict=True)]
+    return sum(one == found[key].text for one, key in zip(said, split.question_ids, strict=True)) / len(split)
+
+
+def _imported(file: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("use", file)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(file.read_text(encoding="utf-8"), file, "exec"), module.__dict__)  # leaves no __pycache__ there
+    return module

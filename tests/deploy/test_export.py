@@ -1,0 +1,202 @@
+"""Exported forms: equal to the model for every kind of task and architecture, runnable alone, whole or not there."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cli.conftest import Command
+from deploy.conftest import KINDS, Models
+from distiller.deploy.export import exports_of, judge, load_export
+from distiller.deploy.finished import open_finished
+from distiller.deploy.forms import FORMS, batches, runtime, torch_runtime
+from distiller.deploy.graph import write_graph
+from distiller.deploy.parity import Parity, compare
+from distiller.deploy.runtimes import onnx_runtime
+from distiller.errors import OutputError, RunError
+from models.tiny import FAMILIES, tiny_inputs, tiny_model
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_task_is_equal_in_onnx_and_in_its_own_script(
+    models: Models, kind: str, distiller: Command, tmp_path: Path
+) -> None:
+    answer = distiller(
+        "export", models.model(kind), "--run", models.run(kind), "--to", "onnx", "-o", tmp_path / "it", "--json"
+    )
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)[0]
+    parity = found["parity"]
+    assert parity["largest_difference"] < 1e-4
+    assert parity["equal_predictions"] == 1
+    assert len(parity["lengths"]) > 2
+    assert parity["score"] == pytest.approx(parity["torch_score"], abs=1e-6)
+    assert found["script_agrees"] == 1
+    assert not found["notes"]
+    assert load_export(tmp_path / "it").kind == found["kind"]
+
+
+def test_the_script_needs_nothing_of_this_library(output: Path, distiller: Command, tmp_path: Path) -> None:
+    assert distiller("export", output, "--to", "onnx", "-o", tmp_path / "it").code == 0
+    program = f"""
+import runpy, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("distiller", "torch", "transformers"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+sys.argv = ["use.py", "the film was lovely", "a dull plot", {" ".join(["music"] * 60)!r}]
+runpy.run_path({str(tmp_path / "it" / "use.py")!r}, run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines[:2]] == ["good", "bad"]
+    assert len(lines) == 3  # the long one is cut, not refused
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_graphs_take_any_batch_and_length(family: str, tmp_path: Path) -> None:
+    model = tiny_model(family, layers=2, attention="sdpa" if family != "mpnet" else "eager")
+    names = ["input_ids", "attention_mask"]
+    example = {name: tiny_inputs()[name] for name in names}
+    write_graph(model, example, tmp_path / "model.onnx")
+    run, reference = onnx_runtime(tmp_path, threads=1), torch_runtime(model, names)
+    for batch, length in ((1, 3), (2, 30), (5, 11)):
+        arrays = {name: tiny_inputs(batch=batch, length=length, seed=length)[name].numpy() for name in names}
+        np.testing.assert_allclose(run(arrays), reference(arrays), atol=1e-4)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if FORMS[form].traits["lossy"]])
+def test_eight_bits_keep_the_score_and_are_said_to_differ(
+    output: Path, form: str, distiller: Command, tmp_path: Path
+) -> None:
+    pytest.importorskip(FORMS[form].traits["engine"])
+    answer = distiller("export", output, "--to", form, "-o", tmp_path / "it", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)[0]
+    assert 0 < found["parity"]["largest_difference"] < 1
+    assert found["parity"]["score"] == pytest.approx(found["parity"]["torch_score"], abs=0.02)
+    assert found["script_agrees"] == 1
+    assert not list((tmp_path / "it").glob("float32*"))
+
+
+def test_static_ranges_come_from_training_texts(output: Path, distiller: Command, tmp_path: Path) -> None:
+    wanted = ("export", output, "--to", "onnx-int8", "--calibration", "40", "-o", tmp_path / "it", "--json")
+    answer = distiller(*wanted)
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)[0]["calibration"] == 40
+    alone = distiller("export", output / "student", *wanted[2:], "--overwrite")
+    assert alone.code == 2
+    assert "training texts" in alone.err
+
+
+def test_a_form_that_is_not_the_model_is_refused(models: Models) -> None:
+    source = open_finished(models.model("classification"), run=models.run("classification"))
+    right = torch_runtime(source.model, ["input_ids", "attention_mask", "token_type_ids"])
+    assert judge("onnx", compare(source, right), max_loss=0) == []
+    wrong = compare(source, lambda arrays: right(arrays)[:, ::-1])
+    assert wrong.equal_predictions == 0
+    assert wrong.torch_score is not None
+    assert wrong.score == pytest.approx(1 - wrong.torch_score)
+    for form in ("onnx", "onnx-int8"):
+        with pytest.raises(RunError, match="is not the model|loses too much"):
+            judge(form, wrong, max_loss=0.02)
+    assert judge("onnx-int8", wrong, max_loss=1.0)[0].startswith("the `onnx-int8` form loses something")
+    slightly = compare(source, lambda arrays: right(arrays) + 0.01)
+    with pytest.raises(RunError, match="is not the model"):
+        judge("onnx", slightly, max_loss=1)
+    broken = compare(source, lambda arrays: right(arrays) * np.nan)
+    with pytest.raises(RunError):
+        judge("onnx", broken, max_loss=1)
+
+
+def test_nothing_half_written_is_an_export(
+    output: Path, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "there" / "it"
+    monkeypatch.setattr("distiller.deploy.export.compare", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        distiller("export", output, "--to", "folder", "-o", target)
+    assert list(target.parent.iterdir()) == []
+    monkeypatch.undo()
+    assert distiller("export", output, "--to", "folder", "-o", target).code == 0
+    again = distiller("export", output, "--to", "folder", "-o", target)
+    assert (again.code, "--overwrite" in again.err) == (2, True)
+    assert distiller("export", output, "--to", "folder", "-o", target, "--overwrite").code == 0
+
+    weights = target / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(OutputError, match="is not what was exported"):
+        load_export(target)
+    weights.unlink()
+    with pytest.raises(OutputError, match="is missing"):
+        load_export(target)
+    (target / "export.json").unlink()
+    with pytest.raises(OutputError, match="holds no export"):
+        load_export(target)
+    refused = distiller("export", output, "--to", "folder", "-o", target, "--overwrite")
+    assert (refused.code, "not an export" in refused.err) == (2, True)
+    assert exports_of(tmp_path) == {}
+
+
+def test_mistakes_are_one_line(output: Path, distiller: Command, tmp_path: Path, shop: object) -> None:
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(output, unfinished)
+    (unfinished / "record.json").unlink()
+    other = tmp_path / "other"
+    shutil.copytree(output, other)
+    (other / "student" / "model.safetensors").write_bytes(b"no weights")
+    for arguments, said in (
+        ((output,), "--to folder, --to onnx"),
+        ((output, "--to", "onxx"), "did you mean `onnx`?"),
+        ((unfinished, "--to", "onnx"), "holds no finished run"),
+        ((other, "--to", "folder", "-o", tmp_path / "x"), "model.safetensors"),
+        ((tmp_path / "absent", "--to", "onnx"), "there is no model folder"),
+        ((getattr(shop, "base"), "--to", "onnx"), "is not fine-tuned for a task"),
+        ((output, "--to", "onnx", "--to", "folder", "-o", tmp_path / "x"), "one folder holds one form"),
+        ((output, "--to", "folder", "--calibration", "3"), "--calibration has no meaning for folder"),
+        ((output / "student", "--to", "folder"), "say where to write with -o"),
+    ):
+        answer = distiller("export", *arguments)
+        assert answer.code == 2
+        assert said in answer.err, answer.err
+        assert "Traceback" not in answer.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_model_without_texts_is_compared_on_made_up_ones(output: Path, distiller: Command, tmp_path: Path) -> None:
+    answer = distiller("export", output / "student", "--to", "onnx", "-o", tmp_path / "it", "--json")
+    assert answer.code == 0, answer.err
+    parity = Parity.model_validate(json.loads(answer.out)[0]["parity"])
+    assert parity.made_up
+    assert parity.score is None
+    assert len(parity.lengths) > 3
+    assert "no run says what the task is" in answer.err
+
+
+def test_batches_have_every_row_once(models: Models) -> None:
+    source = open_finished(models.model("classification"), run=models.run("classification"))
+    dev = source.tokens("dev")
+    assert dev is not None
+    rows = [row for chosen, _ in batches(source, dev[1], range(len(dev[1])), sizes=(1, 4)) for row in chosen]
+    assert sorted(rows) == list(range(len(dev[1])))
+
+
+def test_an_export_of_a_folder_runs_as_the_model(output: Path, distiller: Command, tmp_path: Path) -> None:
+    assert distiller("export", output, "--to", "folder", "-o", tmp_path / "it").code == 0
+    source = open_finished(str(output))
+    arrays = {name: tiny_inputs()[name].numpy() % 20 for name in ("input_ids", "attention_mask", "token_type_ids")}
+    run = runtime("folder", tmp_path / "it", source=source)
+    with torch.inference_mode():
+        expected = source.model(**{name: torch.from_numpy(array) for name, array in arrays.items()}).logits
+    np.testing.assert_array_equal(run(arrays), expected.numpy())
