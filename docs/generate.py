@@ -42,6 +42,7 @@ TABLES = {
     "Student architectures": ("distiller.models.architectures", "ARCHITECTURES", "`student.architecture`"),
     "Tasks": ("distiller.tasks", "TASKS", "`task.name`"),
     "Metrics": ("distiller.tasks.metrics", "METRICS", "`task.metric`"),
+    "Export forms": ("distiller.deploy.forms", "FORMS", "nothing: `distiller export --to` names it"),
 }
 """Heading → module, table, and the field of a run that names one of its rows."""
 
@@ -54,6 +55,7 @@ REFERENCE = {
     "cache": ("Caches", ["cache/**/*.py"]),
     "training": ("Training", ["training/**/*.py"]),
     "translation": ("Translation", ["translation/**/*.py"]),
+    "deploy": ("Exports and measurements", ["deploy/**/*.py"]),
     "study": ("Studies and their analysis", ["study/**/*.py", "analysis/**/*.py", "report/**/*.py"]),
     "autodistiller": ("Advice", ["autodistiller/**/*.py"]),
     "errors": ("Errors and tables", ["errors.py", "registry.py"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from cli.conftest import Command, distiller, shop  # noqa: F401
@@ -59,9 +60,10 @@ def models(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Models: 
         (folder / "run.yaml").write_text(yaml.safe_dump(run), encoding="utf-8")
         source = shop.tuned if kind == "classification" else shop.base
         model = load_model(source, kind="classification" if kind == "pairs" else kind, labels=labels.get(kind))
-        for parameter in model.parameters():  # outputs that differ clearly, so that no tie is broken by rounding
-            if kind != "classification":
-                parameter.data.mul_(3)
+        if kind != "classification":
+            torch.manual_seed(0)
+            for parameter in model.parameters():  # outputs that differ clearly, so that rounding breaks no tie
+                torch.nn.init.normal_(parameter, std=0.3)
         model.save_pretrained(folder / "model")
         load_tokenizer(source).save_pretrained(folder / "model")
     return Models(root)

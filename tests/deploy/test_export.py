@@ -76,6 +76,7 @@ def test_graphs_take_any_batch_and_length(family: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(run(arrays), reference(arrays), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [form for form in FORMS if FORMS[form].traits["lossy"]])
 def test_eight_bits_keep_the_score_and_are_said_to_differ(
     output: Path, form: str, distiller: Command, tmp_path: Path
@@ -90,6 +91,7 @@ def test_eight_bits_keep_the_score_and_are_said_to_differ(
     assert not list((tmp_path / "it").glob("float32*"))
 
 
+@pytest.mark.slow
 def test_static_ranges_come_from_training_texts(output: Path, distiller: Command, tmp_path: Path) -> None:
     wanted = ("export", output, "--to", "onnx-int8", "--calibration", "40", "-o", tmp_path / "it", "--json")
     answer = distiller(*wanted)
@@ -109,7 +111,7 @@ def test_a_form_that_is_not_the_model_is_refused(models: Models) -> None:
     assert wrong.torch_score is not None
     assert wrong.score == pytest.approx(1 - wrong.torch_score)
     for form in ("onnx", "onnx-int8"):
-        with pytest.raises(RunError, match="is not the model|loses too much"):
+        with pytest.raises(RunError, match=r"is not the model|loses too much"):
             judge(form, wrong, max_loss=0.02)
     assert judge("onnx-int8", wrong, max_loss=1.0)[0].startswith("the `onnx-int8` form loses something")
     slightly = compare(source, lambda arrays: right(arrays) + 0.01)
@@ -162,7 +164,7 @@ def test_mistakes_are_one_line(output: Path, distiller: Command, tmp_path: Path,
         ((unfinished, "--to", "onnx"), "holds no finished run"),
         ((other, "--to", "folder", "-o", tmp_path / "x"), "model.safetensors"),
         ((tmp_path / "absent", "--to", "onnx"), "there is no model folder"),
-        ((getattr(shop, "base"), "--to", "onnx"), "is not fine-tuned for a task"),
+        ((shop.base, "--to", "onnx"), "is not fine-tuned for a task"),
         ((output, "--to", "onnx", "--to", "folder", "-o", tmp_path / "x"), "one folder holds one form"),
         ((output, "--to", "folder", "--calibration", "3"), "--calibration has no meaning for folder"),
         ((output / "student", "--to", "folder"), "say where to write with -o"),

@@ -8,6 +8,7 @@ import typer
 
 from distiller.cli import (
     advise,
+    bench,
     check,
     components,
     evaluate,
@@ -35,7 +36,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    run, recipes, check, evaluate, predict, export, show, components, study, importance, advise, mlm, translate, pseudo_label,
+    run, recipes, check, evaluate, predict, export, bench, show, components, study, importance, advise,
+    mlm, translate, pseudo_label,
 ):  # fmt: skip
     module.register(app)
 

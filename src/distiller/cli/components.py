@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 def components(
     kind: Annotated[str | None, typer.Argument(help="Only one family, e.g. `mapping`.")] = None,
 ) -> None:
-    """List objectives, mappings, critics, augmentation operators, tasks, metrics and students by name.
+    """List objectives, mappings, critics, augmentation operators, tasks, metrics, export forms and students by name.
 
     Example:
 
@@ -21,6 +21,7 @@ def components(
     """
     from distiller.augment import AUGMENTERS
     from distiller.cli.output import print_table
+    from distiller.deploy.forms import FORMS
     from distiller.errors import ConfigError, did_you_mean
     from distiller.models.students import ARCHITECTURES
     from distiller.objectives.critics import CRITICS
@@ -38,6 +39,7 @@ def components(
         "augmentation": AUGMENTERS,
         "task": TASKS,
         "metric": METRICS,
+        "export": FORMS,
     }
     known = [*families, "student"]
     if kind is not None and kind not in known:

@@ -23,7 +23,9 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; `exports/FORM` in the run's output.")
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="The run file whose task the model has, for any other model.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run file whose task the model has, for any other model.")
+    ] = None,
     calibration: Annotated[
         int | None, typer.Option(min=1, help="Training texts for static 8-bit ranges; onnx-int8 is dynamic without.")
     ] = None,
@@ -67,9 +69,7 @@ def export(
     try:
         for form in forms:
             options = {name: value for name, value in given.items() if name in FORMS[form].schema.model_fields}
-            folder, found = write(
-                source, form, folder=output, options=options, max_loss=max_loss, overwrite=overwrite
-            )
+            folder, found = write(source, form, folder=output, options=options, max_loss=max_loss, overwrite=overwrite)
             made.append((folder, found))
             for note in found.notes:
                 typer.echo(f"warning: {note}", err=True)

@@ -17,9 +17,8 @@ from distiller.deploy.parity import Parity, compare
 from distiller.deploy.script import TRIED, try_script, write_script
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.record import now, write_json
+from distiller.training.output_folder import EXPORTS
 
-EXPORTS = "exports"
-"""Folder of a run's output in which its exports lie, by form."""
 FACTS = "export.json"
 EXACT = 1e-3
 """What a float32 form may differ by, times the largest logit where that is above 1."""
@@ -214,7 +213,7 @@ def _hash(file: Path) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"torch": torch.__version__}
+    found: dict[str, str] = {"torch": str(torch.__version__)}
     for name in ("transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "ctranslate2"):
         try:
             found[name] = metadata.version(name)

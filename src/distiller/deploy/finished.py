@@ -152,4 +152,3 @@ def _task_of(folder: Path, name: str) -> tuple[str, list[str] | None]:
         kind = "regression"
     labels = [shape.id2label[index] for index in range(shape.num_labels)] if kind in NAMED else None
     return kind, labels
-

@@ -8,6 +8,7 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,12 @@ def peak_megabytes() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
-def write_arrays(path: Path, batches: list[Arrays]) -> Path:
+def write_arrays(path: Path, batches: Sequence[Arrays]) -> Path:
     """Batches of arrays in one file."""
-    np.savez(path, **{f"{number}/{name}": array for number, one in enumerate(batches) for name, array in one.items()})
+    stored: dict[str, Any] = {}
+    for number, arrays in enumerate(batches):
+        stored |= {f"{number}/{name}": array for name, array in arrays.items()}
+    np.savez(path, **stored)
     return path
 
 
@@ -83,7 +87,8 @@ def read_arrays(path: Path) -> list[dict[str, np.ndarray]]:
 
 def write_logits(path: Path, logits: list[np.ndarray]) -> None:
     """Logits of each batch in one file."""
-    np.savez(path, **{str(number): one for number, one in enumerate(logits)})
+    stored: dict[str, Any] = {str(number): one for number, one in enumerate(logits)}
+    np.savez(path, **stored)
 
 
 def read_logits(path: Path) -> list[np.ndarray]:

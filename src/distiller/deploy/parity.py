@@ -129,7 +129,8 @@ PREDICTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 def _equal(kind: str, found: list[tuple[list[int], np.ndarray, np.ndarray, np.ndarray]]) -> float:
     if kind == "regression":
-        ours, theirs = (np.concatenate([part[which].reshape(-1) for part in found]) for which in (1, 2))
+        ours = np.concatenate([expected.reshape(-1) for _, expected, _, _ in found])
+        theirs = np.concatenate([given.reshape(-1) for _, _, given, _ in found])
         return float(np.mean(np.abs(ours - theirs) <= NEAR * max(float(ours.std()), 1e-6)))
     predict = PREDICTIONS[kind]
     same = []

@@ -1,8 +1,9 @@
 """Exported forms at work: each turns padded token arrays into logits. No torch here, so what it costs is its own."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def openvino_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
     return run
 
 
-def side_by_side(outputs: list[np.ndarray]) -> np.ndarray:
+def side_by_side(outputs: Sequence[Any]) -> np.ndarray:
     """The one output of a model, or start and end scores of question answering as `[b, l, 2]`."""
     return np.array(outputs[0]) if len(outputs) == 1 else np.stack(outputs, axis=-1)
 

@@ -44,7 +44,7 @@ def run(arrays):
     "openvino": (
         "numpy tokenizers openvino",
         "import openvino\n",
-        """model = openvino.Core().compile_model(str(HERE / "model.xml"), "CPU")
+        """model = openvino.Core().compile_model(HERE / "model.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 
 
 def run(arrays):
@@ -121,7 +121,7 @@ ANSWERS = {
     shares /= shares.sum(-1, keepdims=True)
     return [(LABELS[row.argmax()], round(float(row.max()), 4)) for row in shares]
 """,
-    "multi_label": """    return [(" ".join(name for name, one in zip(LABELS, row, strict=True) if one > 0),) for row in logits]
+    "multi_label": """    return [(" ".join(LABELS[n] for n in np.flatnonzero(row > 0)),) for row in logits]
 """,
     "regression": """    return [(round(float(value), 4),) for value in logits.reshape(-1)]
 """,
@@ -152,11 +152,19 @@ def answer(question, context):
     asked = tokenizer.encode(question, add_special_tokens=False).offsets[: FACTS["max_question_length"]]
     tokenizer.enable_truncation(FACTS["max_length"], stride=FACTS["stride"], strategy="only_second")
     whole = tokenizer.encode(question[: asked[-1][1]] if asked else question, context)
+    windows = [whole, *whole.overflowing]
+    most = {}  # the window in which a token has most context around it: an answer starts only there
+    for number, window in enumerate(windows):
+        inside = [position for position, sequence in enumerate(window.sequence_ids) if sequence == 1]
+        for place, position in enumerate(inside):
+            around = min(place, len(inside) - 1 - place) + 0.01 * len(inside)
+            most[window.offsets[position]] = max(most.get(window.offsets[position], (-1, 0)), (around, -number))
     best = (-np.inf, 0, 0)
-    for window in (whole, *whole.overflowing):
+    for number, window in enumerate(windows):
         start, end = (np.array(scores[0]) for scores in run(arrays([window])))
-        inside = np.array([n == 1 for n in window.sequence_ids]) & np.array(window.attention_mask, dtype=bool)
-        sums = np.where(inside, start, -np.inf)[:, None] + np.where(inside, end, -np.inf)[None, :]
+        inside = np.array([sequence == 1 for sequence in window.sequence_ids])
+        own = inside & np.array([most.get(span, (0, 1))[1] == -number for span in window.offsets])
+        sums = np.where(own, start, -np.inf)[:, None] + np.where(inside, end, -np.inf)[None, :]
         sums = np.where(np.tri(len(start), k=-1) + np.tri(len(start), k=-FACTS["max_answer_length"]).T, -np.inf, sums)
         first, last = divmod(int(sums.argmax()), len(start))
         best = max(best, (sums[first, last], window.offsets[first][0], window.offsets[last][1]))
@@ -174,7 +182,8 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
     names = {"model_class": HEADS[source.kind].__name__}
     fast = _save_tokenizer(source, folder)
     space = ""
-    if fast and "ByteLevel" in repr(source.tokenizer.backend_tokenizer.pre_tokenizer):
+    tokenizer: Any = source.tokenizer
+    if fast and "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer):
         space = '" " + '  # such a tokenizer knows most words with the space before them
     if source.kind == "tagging":
         body = TAGGING.format(space=space)
@@ -195,7 +204,7 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         imports=imports.format(**names),
         tokenizer_import="from tokenizers import Tokenizer\n" if fast else "from transformers import AutoTokenizer\n",
         tokenizer=(FAST if fast else SLOW).rstrip(),
-        engine=engine.format(**names) if "{model_class}" in engine else engine,
+        engine=engine.format(**names),
     )
     (folder / "use.py").write_text(head + body, encoding="utf-8")
     facts: dict[str, Any] = {"inputs": input_names(source), "labels": source.labels, "max_length": source.max_length}
@@ -209,8 +218,9 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
 def _save_tokenizer(source: Finished, folder: Path) -> bool:
     """The tokenizer's own files and, where it has one, a `tokenizer.json` that pads and cuts by itself."""
     tokenizer: Any = source.tokenizer
-    tokenizer.model_max_length = source.max_length
+    before, tokenizer.model_max_length = tokenizer.model_max_length, source.max_length
     tokenizer.save_pretrained(folder)
+    tokenizer.model_max_length = before
     if not tokenizer.is_fast:
         return False
     from tokenizers import Tokenizer
@@ -245,7 +255,8 @@ def try_script(source: Finished, folder: Path, run: Runtime) -> float | None:
         batch = source.collate([encoded[row]])
         logits = run({name: batch[name].numpy() for name in names})
         if isinstance(split, TaggedSplit):
-            assert source.labels is not None and encoded.gold is not None
+            assert source.labels is not None
+            assert encoded.gold is not None
             read = encoded.gold[row][: logits.shape[1]] != IGNORED
             ours: Sequence[Any] = [source.labels[tag] for tag in logits[0].argmax(-1)[read]]
             theirs = [tag for tag in script.predict([list(split.words[row])])[0] if tag != "_"]

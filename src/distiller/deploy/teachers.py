@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from distiller.cache.store import Store
+from distiller.cache.folders import FolderCache
 from distiller.deploy.finished import Finished
 from distiller.errors import DistillerError
 from distiller.models.load import has_head_for, load_config, load_model, weights_fingerprint
@@ -19,7 +19,7 @@ def find_teacher(source: Finished) -> Path | str | None:
     candidates: list[Path | str] = []
     if has_head_for(run.teacher.model, kind=source.kind, labels=source.labels):
         candidates.append(run.teacher.model)
-    store = Store(Path(run.cache).expanduser() if run.cache else None)
+    store = FolderCache(Path(run.cache).expanduser() if run.cache else None)
     shape = _shape(run.teacher.model)
     for folder in sorted((store.root / "teachers").glob("*"), key=lambda path: -path.stat().st_mtime):
         if (folder / "config.json").is_file() and _shape(folder) == shape:

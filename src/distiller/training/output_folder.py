@@ -15,7 +15,7 @@ from distiller.record import FILE, write_text
 
 R = TypeVar("R", bound=Config)
 
-SEEDS, STUDENT = "seeds", "student"
+SEEDS, STUDENT, EXPORTS = "seeds", "student", "exports"
 RUN_FILE = "run.yaml"
 MARK = "# The run in full, as Distiller carries it out; student, seeds and record.json beside it are its results.\n"
 """First line of an output folder's run file: tells it from a run file that someone wrote, which is never replaced."""
@@ -50,7 +50,7 @@ def _make_way(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, 
         stored.is_file() and stored.read_text(encoding="utf-8", errors="replace").startswith(MARK)
     ):
         raise OutputError(f"`{folder}` is not empty and not a run's output", hint="choose another `output`")
-    results = [path for path in (folder / FILE, folder / STUDENT, folder / SEEDS) if path.exists()]
+    results = [path for path in (folder / name for name in (FILE, STUDENT, SEEDS, EXPORTS)) if path.exists()]
     if resume and results:
         _refuse_other(folder, load(stored), run)
     elif results and not overwrite:

@@ -1,0 +1,110 @@
+"""`distiller bench`: time, memory, size and score of teacher, student and exports, side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from distiller.deploy.table import Bench
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("bench")(bench)
+
+
+def bench(
+    models: Annotated[list[str], typer.Argument(metavar="OUT…", help="Outputs of runs, exports, or model folders.")],
+    run: Annotated[Path | None, typer.Option(help="The run file whose task a plain model folder has.")] = None,
+    teacher: Annotated[bool, typer.Option(help="Measure the teacher too, where it is in the cache.")] = True,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; as many as torch takes by default.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Development rows that are scored.")] = 1000,
+    repeats: Annotated[int, typer.Option(min=1, help="Times that each single text is timed.")] = 2,
+    length: Annotated[list[int] | None, typer.Option(min=1, help="Tokens a text, for the throughput.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write JSON there; `bench.json` in the output of one run.")
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw score against latency: a .png, .svg or .pdf file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Measure teacher, student and each export of runs on this processor, with ratios to the teacher.
+
+    Examples:
+
+        distiller bench outputs/rte
+        distiller bench outputs/rte outputs/rte-tiny --threads 1 --picture rte.svg
+        distiller bench outputs/rte/exports/onnx-int8 ./other-model --run run.yaml
+    """
+    from distiller.cli.output import console, progress
+    from distiller.deploy.bench import bench as measure
+    from distiller.deploy.table import BENCH
+    from distiller.record import FILE
+
+    if picture is not None:
+        from distiller.report.picture import check_picture
+
+        check_picture(picture)
+    told = None if quiet else lambda name: progress().print(f"measuring {name}", markup=False)
+    found = measure(
+        models, run=run, teacher=teacher, threads=threads, rows=rows, repeats=repeats, lengths=length, on_start=told
+    )
+    for note in found.notes:
+        typer.echo(f"warning: {note}", err=True)
+    if output is None and len(models) == 1 and (Path(models[0]) / FILE).is_file():
+        output = Path(models[0]) / BENCH
+    if output is not None:
+        found.save(output)
+    if picture is not None:
+        from distiller.report.picture import draw
+
+        draw(found, picture)
+    if json:
+        console().print_json(found.model_dump_json())
+    else:
+        print_bench(found)
+    for path in (output, picture):
+        if path is not None:
+            typer.echo(f"wrote {path}", err=True)
+
+
+def print_bench(found: "Bench") -> None:
+    """A line for each model, with its ratio to the reference, and the throughput by batch size and length."""
+    from distiller.cli.output import console, print_table
+
+    reference = found.reference
+    rows = []
+    for one in found.models:
+        rows.append(
+            [
+                one.name,
+                one.engine,
+                f"{one.score:.4f}",
+                f"{one.megabytes:.1f}",
+                f"{reference.megabytes / one.megabytes:.1f}×",
+                f"{one.milliseconds_p50:.2f}",
+                f"{one.milliseconds_p95:.2f}",
+                f"{reference.milliseconds_p50 / one.milliseconds_p50:.1f}×",
+                f"{one.fastest:.0f}",
+                f"{one.fastest / reference.fastest:.1f}×",
+                f"{one.peak_megabytes:.0f}",
+            ]
+        )
+    columns = [
+        "model", "engine", found.metric or "score", "MB", "smaller", "p50 ms", "p95 ms", "faster", "texts/s", "more",
+        "peak MB",
+    ]  # fmt: skip
+    machine = found.machine
+    print_table(
+        columns,
+        rows,
+        title=f"{found.task}: {found.rows} development rows; {machine['threads']} threads of {machine['processor']}",
+    )
+    shapes = [(rate.batch, rate.length) for rate in reference.throughput]
+    print_table(
+        ["texts/s", *(f"{batch} × {length}" for batch, length in shapes)],
+        [[one.name, *(f"{rate.texts_per_second:.0f}" for rate in one.throughput)] for one in found.models],
+        title="batch size × tokens a text",
+    )
+    console().print(f"smaller, faster, more: compared with {reference.name}. Times are of forward passes over tokens.")

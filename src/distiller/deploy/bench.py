@@ -1,0 +1,222 @@
+"""`bench(outputs)`: time, memory, size and score of teacher, student and exported forms, side by side in one run."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distiller.deploy.export import exports_of, is_export, load_export
+from distiller.deploy.finished import Finished, open_finished
+from distiller.deploy.forms import FORMS, batches, input_names
+from distiller.deploy.measure import read_logits, write_arrays
+from distiller.deploy.table import Bench, Measured, Throughput
+from distiller.deploy.teachers import find_teacher
+from distiller.errors import ConfigError, OutputError, RunError
+from distiller.models.load import load_tokenizer, resolve
+from distiller.models.students import same_vocabulary
+from distiller.record import now
+from distiller.tasks.data import sample
+from distiller.tasks.encode import EncodedSplit
+from distiller.tasks.tokens import scorer
+from distiller.device import describe_machine
+
+BATCHES = (1, 8, 32)
+SINGLES = 50
+"""Development texts whose single latency is taken."""
+WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".xml")
+SCORED = 32
+"""Batch size in which the development set is scored."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One model in one form that takes part."""
+
+    name: str
+    engine: str
+    folder: Path
+    source: Finished
+    """The finished student whose task it has."""
+    role: str
+
+
+def bench(
+    names: Sequence[str],
+    *,
+    run: Path | None = None,
+    teacher: bool = True,
+    threads: int | None = None,
+    rows: int = 1000,
+    repeats: int = 2,
+    lengths: Sequence[int] | None = None,
+    on_start: Callable[[str], None] | None = None,
+) -> Bench:
+    """Measure the student, the teacher and the exports of each run's output folder (or single models and exports).
+
+    Everything runs on the processor with `threads` threads (`None`: as many as torch takes), one model after the
+    other, each in a process of its own. Scores are those on at most `rows` development rows. Raises `DistillerError`.
+    """
+    threads = threads or torch.get_num_threads()
+    notes: list[str] = []
+    entrants = [one for name in names for one in _entrants(name, run, teacher, rows, notes)]
+    if not entrants:
+        raise OutputError("there is nothing to measure", hint="name a run's output folder")
+    measured = []
+    with tempfile.TemporaryDirectory(prefix="distiller-bench-") as temp:
+        for number, one in enumerate(entrants):
+            if on_start is not None:
+                on_start(f"{one.name} ({number + 1} of {len(entrants)})")
+            folder = Path(temp) / str(number)
+            folder.mkdir()
+            measured.append(_measured(one, folder, threads=threads, repeats=repeats, lengths=lengths))
+    for one in entrants:
+        notes += one.source.notes
+    first = entrants[0].source
+    return Bench(
+        created=now(),
+        machine=describe_machine() | {"threads": threads},
+        task=first.data.name if first.data else "",
+        metric=first.data.metric if first.data else None,
+        rows=len(first.data.splits["dev"]) if first.data else 0,
+        models=measured,
+        notes=list(dict.fromkeys(notes)),
+    )
+
+
+def _entrants(name: str, run: Path | None, teacher: bool, rows: int, notes: list[str]) -> list[Entrant]:
+    folder = Path(name)
+    if is_export(folder):
+        return [_of_export(folder.name, folder, open_finished(load_export(folder).source, run=run, rows=rows))]
+    source = open_finished(name, run=run, rows=rows)
+    if source.output is None:
+        return [Entrant(folder.name, "transformers", source.folder, source, "model")]
+    found = []
+    if teacher and (place := find_teacher(source)) is not None:
+        found.append(Entrant(f"{folder.name}: teacher", "transformers", Path(resolve(place)), source, "teacher"))
+    found.append(Entrant(f"{folder.name}: student", "transformers", source.folder, source, "student"))
+    for form, place in exports_of(source.output).items():
+        try:
+            found.append(_of_export(f"{folder.name}: {form}", place, source))
+        except OutputError as error:
+            notes.append(f"left out: {error.message}")
+    return found
+
+
+def _of_export(name: str, folder: Path, source: Finished) -> Entrant:
+    facts = load_export(folder)
+    if facts.fingerprint != source.fingerprint:
+        raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
+    return Entrant(name, FORMS[facts.form].traits["engine"], folder, source, facts.form)
+
+
+def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths: Sequence[int] | None) -> Measured:
+    source = _reading(one)
+    dev = source.tokens("dev")
+    if dev is None:
+        raise ConfigError(
+            f"there are no development texts to measure `{one.name}` on: {'; '.join(source.notes)}",
+            hint="name the task with --run run.yaml",
+        )
+    split, encoded = dev
+    names = input_names(source)
+    singles = [_arrays(source, encoded, [row], names) for row in sample(len(encoded), SINGLES, seed=0)]
+    scored = list(batches(source, encoded, range(len(encoded)), sizes=(SCORED,)))
+    job = {
+        "engine": one.engine,
+        "folder": str(one.folder),
+        "kind": source.kind,
+        "labels": source.labels,
+        "inputs": names,
+        "threads": threads,
+        "repeats": repeats,
+        "singles": str(write_arrays(folder / "singles.npz", singles)),
+        "throughput": str(write_arrays(folder / "throughput.npz", _filled(source, encoded, names, lengths))),
+        "scored": str(write_arrays(folder / "scored.npz", [{n: a[n] for n in names} for _, a in scored])),
+        "logits": str(folder / "logits.npz"),
+    }
+    result = _in_a_process(job, folder, one.name, threads)
+    assert source.data is not None
+    assert source.run is not None
+    logits = _in_order(len(encoded), [rows for rows, _ in scored], read_logits(folder / "logits.npz"))
+    scores = scorer(source.data, source.run.task, split, encoded)(logits, encoded.gold)
+    return Measured(
+        name=one.name,
+        role=one.role,
+        engine=one.engine,
+        folder=str(one.folder),
+        megabytes=sum(file.stat().st_size for file in one.folder.iterdir() if file.suffix in WEIGHTS) / 1e6,
+        score=scores[source.data.metric],
+        milliseconds_p50=result["milliseconds_p50"],
+        milliseconds_p95=result["milliseconds_p95"],
+        timed=result["singles"],
+        throughput=[Throughput(**rate) for rate in result["throughput"]],
+        seconds_to_load=result["seconds_to_load"],
+        peak_megabytes=result["peak_megabytes"],
+    )
+
+
+def _reading(one: Entrant) -> Finished:
+    """The model's own way of reading the task: a teacher may have another tokenizer than the student."""
+    if one.role != "teacher" or same_vocabulary(load_tokenizer(one.folder), one.source.tokenizer):
+        return one.source
+    source = one.source
+    return Finished(source.name, one.folder, source.kind, source.labels, run=source.run, rows=source.rows)
+
+
+def _filled(
+    source: Finished, encoded: EncodedSplit, names: list[str], lengths: Sequence[int] | None
+) -> list[dict[str, np.ndarray]]:
+    """Batches of each size and length, without padding: development tokens end to end."""
+    wanted = lengths or sorted({min(length, source.max_length) for length in (16, 64, source.max_length)})
+    if too_long := [length for length in wanted if length > source.max_length]:
+        raise ConfigError(
+            f"--length {too_long[0]} is more than the longest input, {source.max_length} tokens",
+            hint=f"--length {source.max_length}",
+        )
+    tokens = encoded.tokens.astype(np.int64)
+    found = []
+    for batch in BATCHES:
+        for length in wanted:
+            ids = np.resize(tokens, (batch, length))
+            arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+            found.append({name: arrays[name] for name in names})
+    return found
+
+
+def _arrays(source: Finished, encoded: EncodedSplit, rows: list[int], names: list[str]) -> dict[str, np.ndarray]:
+    batch = source.collate([encoded[row] for row in rows])
+    return {name: batch[name].numpy() for name in names}
+
+
+def _in_order(rows: int, chosen: list[list[int]], logits: list[np.ndarray]) -> np.ndarray:
+    """Logits of all rows in the split's order, zeros behind the end of a shorter row."""
+    width = max(one.shape[1] for one in logits)
+    whole = np.zeros((rows, width, *logits[0].shape[2:]), dtype=np.float32)
+    for some, values in zip(chosen, logits, strict=True):
+        whole[some, : values.shape[1]] = values
+    return whole
+
+
+def _in_a_process(job: dict[str, Any], folder: Path, name: str, threads: int) -> dict[str, Any]:
+    """What `measure` says of a job, from a process that does nothing else."""
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    result = folder / "result.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "distiller.deploy.measure", str(folder / "job.json"), str(result)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+    )
+    if done.returncode or not result.is_file():
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise RunError(f"`{name}` could not be measured: {last:.200}", hint="does `use.py` beside it work?")
+    return json.loads(result.read_text(encoding="utf-8"))
