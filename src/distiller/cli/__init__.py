@@ -18,6 +18,7 @@ from distiller.cli import (
     predict,
     pseudo_label,
     recipes,
+    report,
     run,
     show,
     study,
@@ -36,8 +37,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
-    run, recipes, check, evaluate, predict, export, bench, show, components, study, importance, advise,
-    mlm, translate, pseudo_label,
+    run, recipes, check, evaluate, predict, export, bench, report, show, components, study, importance,
+    advise, mlm, translate, pseudo_label,
 ):  # fmt: skip
     module.register(app)
 

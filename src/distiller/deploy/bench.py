@@ -19,6 +19,7 @@ from distiller.deploy.forms import FORMS, batches, input_names
 from distiller.deploy.measure import read_logits, write_arrays
 from distiller.deploy.table import Bench, Measured, Throughput
 from distiller.deploy.teachers import find_teacher
+from distiller.device import describe_machine
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.models.load import load_tokenizer, resolve
 from distiller.models.students import same_vocabulary
@@ -26,7 +27,6 @@ from distiller.record import now
 from distiller.tasks.data import sample
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.tokens import scorer
-from distiller.device import describe_machine
 
 BATCHES = (1, 8, 32)
 SINGLES = 50

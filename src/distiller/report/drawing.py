@@ -1,0 +1,130 @@
+"""Small charts as SVG: no script, colours from the style sheet, every text escaped."""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 560, 300
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 42
+COLOURS = ("var(--accent)", "var(--second)", "var(--third)", "var(--muted)", "var(--fourth)", "var(--fifth)")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that belong together."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    line: bool = True
+    dashed: bool = False
+
+
+def chart(series: Sequence[Series], *, x: str, y: str, logarithmic: bool = False, labels: Sequence[str] = ()) -> str:
+    """Lines or points over two axes, with a legend where there are several; `labels` name the points of the first.
+
+    Points that are not finite are left out. An empty text where none is left.
+    """
+    kept = []
+    for one in series:
+        points = [(a, b) for a, b in one.points if math.isfinite(a) and math.isfinite(b) and not (logarithmic and a <= 0)]
+        if points:
+            kept.append((one, points))
+    if not kept:
+        return ""
+    xs, ys = ([point[axis] for _, points in kept for point in points] for axis in (0, 1))
+    if logarithmic:
+        xs = [math.log10(value) for value in xs]
+    left, right = _room(min(xs), max(xs), 0.12 if labels else 0.02)
+    low, high = _room(min(ys), max(ys), 0.12)
+
+    def place(a: float, b: float) -> tuple[float, float]:
+        across = (math.log10(a) if logarithmic else a) - left
+        return (
+            LEFT + across / (right - left) * (WIDTH - LEFT - RIGHT),
+            TOP + (high - b) / (high - low) * (HEIGHT - TOP - BOTTOM),
+        )
+
+    parts = [_axes(left, right, low, high, x, y, logarithmic)]
+    for number, (one, points) in enumerate(kept):
+        colour = COLOURS[number % len(COLOURS)]
+        spots = [place(a, b) for a, b in points]
+        if one.line and len(spots) > 1:
+            path = " ".join(f"{a:.1f},{b:.1f}" for a, b in spots)
+            dash = ' stroke-dasharray="5 4"' if one.dashed else ""
+            parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
+        if not one.line or len(spots) == 1:
+            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="5" fill="{colour}"/>' for a, b in spots]
+        if number == 0:
+            parts += [
+                f'<text x="{a + 8:.1f}" y="{b - 7:.1f}" class="small">{html.escape(label)}</text>'
+                for label, (a, b) in zip(labels, spots, strict=False)
+            ]
+    names = [(one.name, COLOURS[number % len(COLOURS)]) for number, (one, _) in enumerate(kept) if one.name]
+    legend = "".join(
+        f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in names
+    )
+    drawn = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(y)} by {html.escape(x)}">'
+    return f'<figure>{drawn}{"".join(parts)}</svg><figcaption class="legend">{legend}</figcaption></figure>'
+
+
+def layers(student: int, teacher: int, terms: Sequence[tuple[str, Sequence[tuple[int, int]]]]) -> str:
+    """Two towers of layers and a line for each pair that a term compared; layer 0 is the embeddings."""
+    gap, height, width = 34, 22, 116
+    tall = (max(student, teacher) + 1) * gap + 40
+    across = 420
+
+    def middle(layer: int) -> float:
+        return tall - 30 - layer * gap
+
+    parts = []
+    for number, (_, pairs) in enumerate(terms):
+        colour = COLOURS[number % len(COLOURS)]
+        faint = 0.9 if len(pairs) <= 2 * (student + 1) else 0.35
+        for ours, theirs in pairs:
+            shift = 4 * number
+            a, b = middle(theirs) + shift, middle(ours) + shift
+            line = f'x1="{width + 8}" y1="{a:.0f}" x2="{across - width - 8}" y2="{b:.0f}"'
+            parts.append(f'<line {line} stroke="{colour}" stroke-width="2" opacity="{faint}"/>')
+    for name, count, x in (("teacher", teacher, 4), ("student", student, across - width - 4)):
+        parts.append(f'<text x="{x + width / 2}" y="14" text-anchor="middle" class="strong">{name}</text>')
+        for layer in range(count + 1):
+            y = middle(layer) - height / 2
+            label = "embeddings" if layer == 0 else f"layer {layer}"
+            parts.append(f'<rect x="{x}" y="{y:.0f}" width="{width}" height="{height}" rx="5" class="box"/>')
+            parts.append(
+                f'<text x="{x + width / 2}" y="{y + 15:.0f}" text-anchor="middle" class="small">{label}</text>'
+            )
+    legend = "".join(
+        f'<span><i style="background:{COLOURS[number % len(COLOURS)]}"></i>{html.escape(name)}</span>'
+        for number, (name, _) in enumerate(terms)
+    )
+    drawn = f'<svg viewBox="0 0 {across} {tall:.0f}" role="img" aria-label="layers matched" class="towers">'
+    return f'<figure>{drawn}{"".join(parts)}</svg><figcaption class="legend">{legend}</figcaption></figure>'
+
+
+def _room(low: float, high: float, share: float) -> tuple[float, float]:
+    extra = (high - low) * share or abs(high) * 0.1 or 0.5
+    return low - extra, high + extra
+
+
+def _axes(left: float, right: float, low: float, high: float, x: str, y: str, logarithmic: bool) -> str:
+    parts = []
+    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    for step in range(5):
+        share = step / 4
+        value = low + (high - low) * share
+        down = TOP + tall * (1 - share)
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}" class="grid"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{down + 4:.1f}" text-anchor="end" class="small">{value:.3g}</text>')
+        value = left + (right - left) * share
+        told = 10**value if logarithmic else value
+        parts.append(
+            f'<text x="{LEFT + wide * share:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" '
+            f'class="small">{told:.3g}</text>'
+        )
+    parts.append(
+        f'<text x="{LEFT + wide / 2}" y="{HEIGHT - 6}" text-anchor="middle" class="small">{html.escape(x)}</text>'
+    )
+    parts.append(f'<text x="6" y="{TOP - 3}" class="small">{html.escape(y)}</text>')
+    return "".join(parts)

@@ -1,0 +1,325 @@
+"""A finished run as one HTML page of a few dozen kilobytes: no script, nothing from the network."""
+
+import html
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from distiller.analysis.pareto import pareto_front
+from distiller.config import to_yaml
+from distiller.deploy.examination import Calibration, Disagreement, Examination, Look
+from distiller.deploy.table import Bench
+from distiller.errors import OutputError
+from distiller.record import ModelFacts, Record, now, write_text
+from distiller.report.drawing import Series, chart, layers
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<header><div class="wide"><h1>{title}</h1><p class="muted">{summary}</p><div id="tiles">{tiles}</div></div></header>
+<main class="wide">
+{sections}
+<footer class="muted">Written by Distiller, {created}. This page loads nothing from the network.</footer>
+</main>
+</body>
+</html>
+"""
+LOAD = {
+    "classification": 'pipeline("text-classification", model="{folder}", truncation=True, max_length={length})',
+    "regression": 'pipeline("text-classification", model="{folder}", truncation=True, max_length={length})',
+    "tagging": 'pipeline("token-classification", model="{folder}")',
+    "qa": 'pipeline("question-answering", model="{folder}")',
+}
+CURVES = ("loss", "loss/", "eval_")
+
+
+def write_run_report(
+    record: Record, examination: Examination | None, bench: Bench | None, path: Path, *, notes: Sequence[str] = ()
+) -> Path:
+    """Write the page of a run to `path` in one step; what was not examined or measured is left out, and said so.
+
+    Raises `OutputError` where there is no such folder.
+    """
+    if not path.resolve().parent.is_dir():
+        raise OutputError(f"there is no folder `{path.parent}`", hint="make it, or name another file")
+    return write_text(path, render(record, examination, bench, notes=notes))
+
+
+def render(
+    record: Record, examination: Examination | None, bench: Bench | None, *, notes: Sequence[str] = ()
+) -> str:
+    """The page as text."""
+    sections = [
+        _comparison(record, examination),
+        _matched(record, examination),
+        _curves(record),
+        _trade_off(record, bench),
+        *([_classes(examination), _calibration(examination), _disagreements(examination)] if examination else []),
+        _loading(record),
+        _facts(record, [*record.notes, *notes]),
+    ]
+    assets = resources.files("distiller.report") / "assets"
+    style = "\n".join((assets / name).read_text(encoding="utf-8") for name in ("page.css", "run.css"))
+    examples = ", ".join(f"{count:,} {name}" for name, count in record.data.examples.items())
+    return PAGE.format(
+        title=_text(f"{record.data.task}: a student of {Path(record.run.teacher.model).name}"),
+        summary=_text(f"{record.data.kind.replace('_', '-')} · {examples} examples"),
+        style=style,
+        tiles="".join(f"<div><b>{_text(big)}</b><span>{_text(small)}</span></div>" for big, small in _tiles(record)),
+        sections="\n".join(section for section in sections if section),
+        created=_text(now()),
+    )
+
+
+def _tiles(record: Record) -> list[tuple[str, str]]:
+    student, teacher = record.student, record.teacher
+    found = [(_score(student, record.metric), f"{record.metric} of the student, {len(record.seeds)} seed(s)")]
+    if teacher is not None:
+        found.append((_score(teacher, record.metric), f"{record.metric} of the teacher"))
+        smaller = teacher.parameters_with_head / max(1, student.parameters_with_head)
+        found.append((f"{smaller:.1f}×", f"smaller: {student.parameters_with_head / 1e6:.2f} M parameters"))
+    times = record.cost.milliseconds_per_example
+    if times.get("student") and times.get("teacher"):
+        found.append((f"{times['teacher'] / times['student']:.1f}×", f"faster: {times['student']:.2f} ms a text"))
+    return found
+
+
+def _comparison(record: Record, examination: Examination | None) -> str:
+    rows = []
+    models = (
+        ("teacher", record.teacher),
+        ("student, fine-tuned alone", record.baseline),
+        ("student, distilled", record.student),
+    )
+    names = list(record.student.scores)
+    times = record.cost.milliseconds_per_example
+    for label, facts in models:
+        if facts is None:
+            continue
+        which = "teacher" if facts is record.teacher else "student"
+        rows.append(
+            [
+                label,
+                *(_score(facts, name) for name in names),
+                f"{facts.parameters_with_head:,}",
+                f"{facts.megabytes:.1f}",
+                f"{times[which]:.2f}" if which in times else "–",
+            ]
+        )
+    words = []
+    baseline = record.baseline
+    if baseline is not None:
+        words.append(_gain(record, baseline))
+    if examination is not None and examination.difference is not None:
+        one = examination.difference
+        words.append(
+            f"On the same {examination.rows:,} development rows the student's {examination.metric} minus that of "
+            f"{one.than} is {one.d:+.4f} ± {one.se:.4f} (standard error over rows)."
+        )
+    table = _table(["", *names, "parameters", "MB", "ms/text"], rows)
+    return _section("How it compares", " ".join(words), table)
+
+
+def _gain(record: Record, baseline: ModelFacts) -> str:
+    """What distillation added to the same student trained alone, with the noise of the seeds."""
+    metric = record.metric
+    d = record.student.scores[metric] - baseline.scores[metric]
+    seeds = len(record.seeds)
+    if seeds < 2 or metric not in record.student.spread or metric not in baseline.spread:
+        return f"Distillation changed {metric} by {d:+.4f} against the same student without a teacher (one seed: no error known)."
+    pairs = zip(record.student.spread[metric].values, baseline.spread[metric].values, strict=True)
+    gains = [ours - theirs for ours, theirs in pairs]
+    mean = sum(gains) / seeds
+    se = (sum((gain - mean) ** 2 for gain in gains) / (seeds - 1) / seeds) ** 0.5
+    return (
+        f"Distillation changed {metric} by {mean:+.4f} ± {se:.4f} against the same student without a teacher "
+        f"(standard error over {seeds} seeds)."
+    )
+
+
+def _matched(record: Record, examination: Examination | None) -> str:
+    objective = record.run.objective
+    prediction = objective.prediction.name if objective.prediction else "its default"
+    words = f"Outputs were compared by {prediction}, weight {objective.beta1:g}; gold labels weigh {objective.gamma1 or 0:g}."
+    if examination is None or examination.teacher_layers is None:
+        return _section("What was distilled from what", words, "")
+    if not examination.matched:
+        return _section("What was distilled from what", words + " No layers were compared.", "")
+    terms = [(one.term, one.pairs) for one in examination.matched]
+    drawn = layers(examination.student_layers, examination.teacher_layers, terms)
+    return _section("What was distilled from what", words, drawn)
+
+
+def _curves(record: Record) -> str:
+    """One chart for each loss term and one for the score; a line for each seed."""
+    names: dict[str, list[Series]] = {}
+    for seed in record.seeds:
+        points: dict[str, list[tuple[float, float]]] = {}
+        for entry in seed.history:
+            for name, value in entry.items():
+                if name == "loss" or name.startswith("loss/") or name == f"eval_{record.metric}":
+                    points.setdefault(name, []).append((entry.get("step", 0.0), value))
+        for name, listed in points.items():
+            label = f"seed {seed.seed}" if len(record.seeds) > 1 else ""
+            names.setdefault(name, []).append(Series(label, listed))
+    drawn = []
+    for name, series in sorted(names.items(), key=lambda item: (not item[0].startswith("eval_"), item[0])):
+        steps = [point[0] for one in series for point in one.points]
+        if name.startswith("eval_"):
+            for label, facts in (("teacher", record.teacher), ("fine-tuned alone", record.baseline)):
+                if facts is not None and len(steps) > 0:
+                    value = facts.scores[record.metric]
+                    span = [(min(steps) * 0.9, value), (max(steps), value)]
+                    series = [*series, Series(label, span, dashed=True)]
+            if len(record.seeds) == 1:
+                series = [Series("student", series[0].points), *series[1:]]
+        title = f"development {record.metric}" if name.startswith("eval_") else name.replace("loss/", "loss: ")
+        picture = chart(series, x="optimisation step", y=title)
+        drawn.append(f"<div><h3>{_text(title)}</h3>{picture}</div>")
+    return _section("Learning curves", "Training losses are means between two log lines.", f'<div class="grid">{"".join(drawn)}</div>')
+
+
+def _trade_off(record: Record, bench: Bench | None) -> str:
+    if bench is None:
+        words = "Not measured side by side yet: `distiller bench` adds exports, latency, memory and this picture."
+        return _section("Score against size and latency", words, "")
+    scores = [one.score for one in bench.models]
+    labels = [one.name.rpartition(": ")[2] for one in bench.models]
+    drawn = []
+    for title, values, unit in (
+        ("latency", [one.milliseconds_p50 for one in bench.models], "milliseconds for one text, median"),
+        ("size on disk", [one.megabytes for one in bench.models], "megabytes"),
+    ):
+        front = pareto_front(values, scores)
+        best = sorted((value, score) for value, score, on in zip(values, scores, front, strict=True) if on)
+        series = [
+            Series("models", list(zip(values, scores, strict=True)), line=False),
+            Series("no other is better in both", best, dashed=True),
+        ]
+        picture = chart(series, x=unit, y=f"{bench.metric}", logarithmic=True, labels=labels)
+        drawn.append(f"<div><h3>{_text(title)}</h3>{picture}</div>")
+    rows = [
+        [
+            label, one.engine, f"{one.score:.4f}", f"{one.megabytes:.1f}", f"{one.milliseconds_p50:.2f}",
+            f"{one.milliseconds_p95:.2f}", f"{one.fastest:.0f}", f"{one.peak_megabytes:.0f}",
+        ]
+        for label, one in zip(labels, bench.models, strict=True)
+    ]  # fmt: skip
+    columns = ["", "engine", bench.metric or "score", "MB", "p50 ms", "p95 ms", "texts/s", "peak MB"]
+    machine = f"{bench.rows:,} development rows; {bench.machine.get('threads')} threads of {bench.machine.get('processor')}."
+    return _section("Score against size and latency", machine, f'<div class="two">{"".join(drawn)}</div>' + _table(columns, rows))
+
+
+def _classes(examination: Examination) -> str:
+    if not examination.student.classes:
+        return ""
+    theirs = {one.name: one for one in examination.teacher.classes} if examination.teacher else {}
+    rows = []
+    for one in examination.student.classes:
+        row = [one.name, f"{one.support:,}", f"{one.precision:.3f}", f"{one.recall:.3f}", f"{one.f1:.3f}"]
+        rows.append([*row, f"{theirs[one.name].f1:.3f}" if one.name in theirs else "–"])
+    columns = ["", "support", "precision", "recall", "F1", "F1 of the teacher"]
+    return _section("Class by class", "Of the student, on the development set.", _table(columns, rows))
+
+
+def _calibration(examination: Examination) -> str:
+    series: list[Series] = []
+    words = []
+    looks: list[tuple[str, Look | None]] = [("student", examination.student), ("teacher", examination.teacher)]
+    for name, look in looks:
+        found: Calibration | None = look.calibration if look else None
+        if found is not None:
+            series.append(Series(name, [(one.confidence, one.right) for one in found.bins]))
+            words.append(f"expected calibration error of the {name}: {found.error:.3f}")
+    if not series:
+        return ""
+    series.append(Series("as sure as right", [(0.0, 0.0), (1.0, 1.0)], dashed=True))
+    picture = chart(series, x="confidence", y="share that is right")
+    told = "; ".join(words)
+    return _section("Calibration", told[:1].upper() + told[1:] + ".", f'<div class="half">{picture}</div>')
+
+
+def _disagreements(examination: Examination) -> str:
+    if examination.teacher is None:
+        return ""
+    if not examination.disagreements:
+        words = "None was found." if examination.share_disagreeing == 0 else "They are not listed for this kind of task."
+        return _section("Where teacher and student disagree", words, "")
+    rows = [_disagreement(one) for one in examination.disagreements]
+    words = f"The {len(rows)} farthest apart"
+    if examination.share_disagreeing is not None and examination.student.classes:
+        words += f"; they say something else on {100 * examination.share_disagreeing:.1f} % of the development texts"
+    table = _table(["text", "gold", "teacher", "student"], rows, wrap=True)
+    return _section("Where teacher and student disagree", words + ".", table)
+
+
+def _disagreement(one: Disagreement) -> list[str]:
+    return [one.text, one.gold, one.teacher, one.student]
+
+
+def _loading(record: Record) -> str:
+    folder = f"{record.run.output}/student"
+    length = record.run.task.max_length or 512
+    call = LOAD.get(record.data.kind, 'pipeline(model="{folder}")').format(folder=folder, length=length)
+    code = f"from transformers import pipeline\n\nstudent = {call}"
+    shell = f"distiller predict {record.run.output} new.csv\ndistiller export {record.run.output} --to onnx"
+    return _section("How to load it", "", f"<pre>{_text(code)}</pre><pre>{_text(shell)}</pre>")
+
+
+def _facts(record: Record, notes: Sequence[str]) -> str:
+    told = "".join(f"<li>{_text(note)}</li>" for note in notes)
+    facts = {
+        "machine": json.dumps(record.machine, ensure_ascii=False),
+        "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
+        "revision": record.revision or "–",
+        "time": f"{record.cost.wall_seconds:.0f} s in all, {record.cost.step_milliseconds:.0f} ms a step",
+        "data": record.data.fingerprint,
+        "weights": record.student.fingerprint or "–",
+    }
+    rows = [[name, value] for name, value in facts.items()]
+    yaml = to_yaml(record.run, exclude_defaults=True)
+    body = (f"<ul>{told}</ul>" if told else "") + _table(["", ""], rows, wrap=True)
+    return _section("What it was", "", body + f"<details><summary>The run</summary><pre>{_text(yaml)}</pre></details>")
+
+
+def _section(title: str, words: str, body: str) -> str:
+    told = f'<p class="muted">{_text(words)}</p>' if words else ""
+    return f"<section><h2>{_text(title)}</h2>{told}{body}</section>"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, wrap: bool = False) -> str:
+    """A table; columns whose cells are numbers are on the right."""
+    numeric = [not wrap and all(_is_number(str(row[n])) for row in rows) for n in range(len(columns))]
+    sides = [' class="number"' if one else "" for one in numeric]
+    head = "".join(f"<th{side}>{_text(name)}</th>" for name, side in zip(columns, sides, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{side}>{_text(cell)}</td>" for cell, side in zip(row, sides, strict=True)) + "</tr>"
+        for row in rows
+    )
+    kind = ' class="wrap"' if wrap else ""
+    return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _is_number(cell: str) -> bool:
+    return cell[:1].isdigit() or cell in ("–", "")
+
+
+def _score(facts: ModelFacts, metric: str) -> str:
+    if metric not in facts.scores:
+        return "–"
+    value = f"{facts.scores[metric]:.4f}"
+    return f"{value} ± {facts.spread[metric].std:.4f}" if metric in facts.spread else value
+
+
+def _text(value: Any) -> str:
+    """Any text as HTML shows it: whatever a data set holds, it stays text."""
+    return html.escape(str(value))
