@@ -84,7 +84,9 @@ def _look(source: Finished, encoded: EncodedSplit, logits: np.ndarray, score: fl
     if source.kind == "tagging":
         scored = gold != IGNORED
         logits, gold = logits[:, : gold.shape[1]][scored], gold[scored]
-    return Look(score=score, classes=_classes(source.labels, logits.argmax(-1), gold), calibration=calibration(logits, gold))
+    return Look(
+        score=score, classes=_classes(source.labels, logits.argmax(-1), gold), calibration=calibration(logits, gold)
+    )
 
 
 def _classes(labels: list[str], predicted: np.ndarray, gold: np.ndarray) -> list[ClassResult]:
@@ -117,9 +119,7 @@ def calibration(logits: np.ndarray, gold: np.ndarray) -> Calibration:
     for number in range(BINS):
         inside = place == number
         if inside.any():
-            bins.append(
-                Bin(confidence=confidence[inside].mean(), right=right[inside].mean(), rows=int(inside.sum()))
-            )
+            bins.append(Bin(confidence=confidence[inside].mean(), right=right[inside].mean(), rows=int(inside.sum())))
     return Calibration(bins=bins, error=sum(abs(one.confidence - one.right) * one.rows for one in bins) / len(gold))
 
 
@@ -164,7 +164,7 @@ def _by_class(labels: list[str], split: AnySplit, student: np.ndarray, teacher: 
     assert isinstance(split, Split)
     ours, theirs = (_shares(logits) for logits in (student, teacher))
     found = []
-    for row in np.flatnonzero(ours.argmax(-1) != theirs.argmax(-1)):
+    for row in np.flatnonzero(ours.argmax(-1) != theirs.argmax(-1)).tolist():
         said = [f"{labels[shares[row].argmax()]} ({100 * shares[row].max():.0f} %)" for shares in (theirs, ours)]
         gold = labels[int(split.labels[row])] if split.labels is not None else ""
         distance = float(np.abs(ours[row] - theirs[row]).sum() / 2)

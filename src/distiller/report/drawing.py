@@ -27,7 +27,9 @@ def chart(series: Sequence[Series], *, x: str, y: str, logarithmic: bool = False
     """
     kept = []
     for one in series:
-        points = [(a, b) for a, b in one.points if math.isfinite(a) and math.isfinite(b) and not (logarithmic and a <= 0)]
+        points = [
+            (a, b) for a, b in one.points if math.isfinite(a) and math.isfinite(b) and not (logarithmic and a <= 0)
+        ]
         if points:
             kept.append((one, points))
     if not kept:
@@ -61,9 +63,7 @@ def chart(series: Sequence[Series], *, x: str, y: str, logarithmic: bool = False
                 for label, (a, b) in zip(labels, spots, strict=False)
             ]
     names = [(one.name, COLOURS[number % len(COLOURS)]) for number, (one, _) in enumerate(kept) if one.name]
-    legend = "".join(
-        f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in names
-    )
+    legend = "".join(f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in names)
     drawn = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(y)} by {html.escape(x)}">'
     return f'<figure>{drawn}{"".join(parts)}</svg><figcaption class="legend">{legend}</figcaption></figure>'
 

@@ -54,9 +54,7 @@ def write_run_report(
     return write_text(path, render(record, examination, bench, notes=notes))
 
 
-def render(
-    record: Record, examination: Examination | None, bench: Bench | None, *, notes: Sequence[str] = ()
-) -> str:
+def render(record: Record, examination: Examination | None, bench: Bench | None, *, notes: Sequence[str] = ()) -> str:
     """The page as text."""
     sections = [
         _comparison(record, examination),
@@ -135,7 +133,10 @@ def _gain(record: Record, baseline: ModelFacts) -> str:
     d = record.student.scores[metric] - baseline.scores[metric]
     seeds = len(record.seeds)
     if seeds < 2 or metric not in record.student.spread or metric not in baseline.spread:
-        return f"Distillation changed {metric} by {d:+.4f} against the same student without a teacher (one seed: no error known)."
+        return (
+            f"Distillation changed {metric} by {d:+.4f} against the same student without a teacher "
+            "(one seed: no error known)."
+        )
     pairs = zip(record.student.spread[metric].values, baseline.spread[metric].values, strict=True)
     gains = [ours - theirs for ours, theirs in pairs]
     mean = sum(gains) / seeds
@@ -149,7 +150,8 @@ def _gain(record: Record, baseline: ModelFacts) -> str:
 def _matched(record: Record, examination: Examination | None) -> str:
     objective = record.run.objective
     prediction = objective.prediction.name if objective.prediction else "its default"
-    words = f"Outputs were compared by {prediction}, weight {objective.beta1:g}; gold labels weigh {objective.gamma1 or 0:g}."
+    words = f"Outputs were compared by {prediction}, weight {objective.beta1:g}; "
+    words += f"gold labels weigh {objective.gamma1 or 0:g}."
     if examination is None or examination.teacher_layers is None:
         return _section("What was distilled from what", words, "")
     if not examination.matched:
@@ -185,7 +187,11 @@ def _curves(record: Record) -> str:
         title = f"development {record.metric}" if name.startswith("eval_") else name.replace("loss/", "loss: ")
         picture = chart(series, x="optimisation step", y=title)
         drawn.append(f"<div><h3>{_text(title)}</h3>{picture}</div>")
-    return _section("Learning curves", "Training losses are means between two log lines.", f'<div class="grid">{"".join(drawn)}</div>')
+    return _section(
+        "Learning curves",
+        "Training losses are means between two log lines.",
+        f'<div class="grid">{"".join(drawn)}</div>',
+    )
 
 
 def _trade_off(record: Record, bench: Bench | None) -> str:
@@ -215,8 +221,12 @@ def _trade_off(record: Record, bench: Bench | None) -> str:
         for label, one in zip(labels, bench.models, strict=True)
     ]  # fmt: skip
     columns = ["", "engine", bench.metric or "score", "MB", "p50 ms", "p95 ms", "texts/s", "peak MB"]
-    machine = f"{bench.rows:,} development rows; {bench.machine.get('threads')} threads of {bench.machine.get('processor')}."
-    return _section("Score against size and latency", machine, f'<div class="two">{"".join(drawn)}</div>' + _table(columns, rows))
+    machine = (
+        f"{bench.rows:,} development rows; {bench.machine.get('threads')} threads of {bench.machine.get('processor')}."
+    )
+    return _section(
+        "Score against size and latency", machine, f'<div class="two">{"".join(drawn)}</div>' + _table(columns, rows)
+    )
 
 
 def _classes(examination: Examination) -> str:
@@ -252,7 +262,9 @@ def _disagreements(examination: Examination) -> str:
     if examination.teacher is None:
         return ""
     if not examination.disagreements:
-        words = "None was found." if examination.share_disagreeing == 0 else "They are not listed for this kind of task."
+        words = (
+            "None was found." if examination.share_disagreeing == 0 else "They are not listed for this kind of task."
+        )
         return _section("Where teacher and student disagree", words, "")
     rows = [_disagreement(one) for one in examination.disagreements]
     words = f"The {len(rows)} farthest apart"
