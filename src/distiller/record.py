@@ -33,6 +33,23 @@ class Spread(Config):
     values: list[float]
 
 
+class Comparison(Config):
+    """The distilled student against the same student fine-tuned without a teacher, on the task's metric.
+
+    Errors are standard errors of paired differences over the development examples, and with several seeds also over
+    the trainings.
+    """
+
+    difference: float
+    """Distilled minus fine-tuned."""
+    error: float
+    teacher_lead: float | None = None
+    """Teacher minus fine-tuned student."""
+    teacher_lead_error: float | None = None
+    gap_closed: float | None = None
+    """`difference` over `teacher_lead`, where that is more than two standard errors above 0."""
+
+
 class ModelFacts(Config):
     """One model of a run and how well it does on the development set."""
 
@@ -47,6 +64,12 @@ class ModelFacts(Config):
     spread: dict[str, Spread] = {}
     fingerprint: str | None = None
     """SHA-256 of the weights, where there is one set of them."""
+    steps: list[int] = []
+    """Optimisation steps of its training, by seed; none for a model that came fine-tuned."""
+    best_steps: list[int] = []
+    """After how many of them the weights that were kept were reached."""
+    start: str | None = None
+    """Where the weights of its layers came from."""
 
 
 class DataFacts(Config):
@@ -62,6 +85,8 @@ class DataFacts(Config):
     """Rows cut at `max_length`, by split."""
     skipped: dict[str, int] = {}
     """Rows that could not be used and were left out (`task.skip_bad`), by split."""
+    classes: dict[str, float] = {}
+    """The share of every class among the development labels."""
     fingerprint: str
 
 
@@ -75,6 +100,8 @@ class SeedResult(Config):
     steps: int
     history: list[dict[str, float]]
     """Training losses (each component of Eq. (1)) and development scores, by step."""
+    shares: dict[str, float] = {}
+    """Of every term of Eq. (1), its mean share of the norms of the gradients that reached the student."""
     fingerprint: str
     """SHA-256 of the student's weights."""
 
@@ -123,6 +150,10 @@ class Record(Config):
     distillation_ratio: float | None
     """`score` over the teacher's; `null` where the teacher's is not positive."""
     cost: Cost
+    comparison: Comparison | None = None
+    """Whether distilling paid; `null` without a baseline."""
+    verdict: list[str] = []
+    """The result in words."""
     notes: list[str] = []
     """What a reader should know: truncated rows, a cache that did not fit, a term that was left out."""
 

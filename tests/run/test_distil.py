@@ -38,7 +38,13 @@ def made(cache: Path, kind: str) -> dict[str, int]:
 def test_the_record_and_the_folder(shop: Workshop, tmp_path: Path) -> None:
     record = distil(shop, tmp_path)
     out = tmp_path / "out"
-    assert {path.name for path in out.iterdir()} == {"record.json", "run.yaml", "seeds", "student"}
+    assert {path.name for path in out.iterdir()} == {
+        "record.json",
+        "development.safetensors",
+        "run.yaml",
+        "seeds",
+        "student",
+    }
     assert load_record(out) == record
     assert distiller.load_run(out / "run.yaml") == record.run
     assert not list(out.rglob("checkpoint-*"))

@@ -46,12 +46,13 @@ def print_record(record: "Record") -> None:
         if facts is not None:
             rows.append(_row(label, facts, record))
     others = [name for name in record.student.scores if name != record.metric]
-    print_table(
-        ["", record.metric, *others, "ratio", "parameters", "MB", "ms/example"],
-        rows,
-        title=f"{record.data.task}: {record.data.examples['dev']} development examples"
-        + (f", mean ± sd of {len(record.seeds)} seeds" if len(record.seeds) > 1 else f", seed {record.seeds[0].seed}"),
-    )
+    against = ["against fine-tuned"] if record.comparison else []
+    columns = ["", record.metric, *others, *against, "ratio", "parameters", "MB", "ms/example", "steps"]
+    print_table(columns, rows, title=_title(record))
+    for line in record.verdict:
+        console().print(line)
+    if record.baseline is not None and record.baseline.start:
+        console().print(f"Both students start from {record.baseline.start}.")
     cost = record.cost
     console().print(
         f"{cost.wall_seconds:.0f} s in all, {cost.step_milliseconds:.0f} ms a step, "
@@ -69,11 +70,34 @@ def _row(label: str, facts: "ModelFacts", record: "Record") -> list[str]:
     return [
         label,
         *(_score(facts, name) for name in metrics),
+        *([_against(label, record)] if record.comparison else []),
         f"{facts.scores[record.metric] / teacher:.3f}" if teacher > 0 else "–",
         f"{facts.parameters:,}",
         f"{facts.megabytes:.1f}",
         f"{record.cost.milliseconds_per_example[which]:.2f}",
+        f"{sum(facts.steps) / len(facts.steps):,.0f}" if facts.steps else "–",
     ]
+
+
+def _title(record: "Record") -> str:
+    """What was scored: the development set, its classes where there are few, and how often it was trained."""
+    classes = sorted(record.data.classes.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{name} {100 * share:.0f} %" for name, share in classes[:4])
+    more = f", {len(classes) - 4} more" if len(classes) > 4 else ""
+    seeds = f"mean ± sd of {len(record.seeds)} seeds" if len(record.seeds) > 1 else f"seed {record.seeds[0].seed}"
+    counted = f"{record.data.task}: {record.data.examples['dev']:,} development examples"
+    return f"{counted}{f' ({shown}{more})' if shown else ''}, {seeds}"
+
+
+def _against(label: str, record: "Record") -> str:
+    """The difference to the fine-tuned student and its standard error, in points."""
+    comparison = record.comparison
+    assert comparison is not None
+    if label == "student, distilled":
+        return f"{100 * comparison.difference:+.1f} ± {100 * comparison.error:.1f}"
+    if label == "teacher" and comparison.teacher_lead is not None:
+        return f"{100 * comparison.teacher_lead:+.1f} ± {100 * (comparison.teacher_lead_error or 0):.1f}"
+    return ""
 
 
 def _score(facts: "ModelFacts", metric: str) -> str:

@@ -16,7 +16,7 @@ from distiller.errors import ConfigError
 from distiller.record import Record, load_record
 from distiller.run.output import finish
 from distiller.run.plan import blueprint
-from distiller.run.seeds import baseline_scores, train_seed
+from distiller.run.seeds import baselines, train_seed
 from distiller.run.setup import encode_splits, prepare
 from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
@@ -54,7 +54,7 @@ def distil(
     claim(folder, written, _load_written, resume=resume, overwrite=overwrite)
     with writing(folder):
         setup = prepare(plan, tokens, console)
-        baseline = baseline_scores(setup) if run.baseline else None
+        baseline = baselines(setup) if run.baseline else None
         results = [
             train_seed(setup, seed, folder / SEEDS / str(seed), resume, on_evaluation if position == 0 else None)
             for position, seed in enumerate(run.seeds)

@@ -1,16 +1,20 @@
 """The end of a run: its student is published and its Record written."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from distiller.config import Run
 from distiller.device import accelerator, describe_machine, peak_memory_megabytes
 from distiller.models.cost import latency, megabytes, parameter_count
 from distiller.models.load import load_model, weights_fingerprint
+from distiller.models.students import initialisation
 from distiller.record import (
     Cost,
     DataFacts,
@@ -25,14 +29,19 @@ from distiller.record import (
 )
 from distiller.run.seeds import Trained, total
 from distiller.run.setup import Setup, machine
+from distiller.run.verdict import Outcomes, compare, shares, words
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.training.output_folder import SEEDS, STUDENT, publish
+from distiller.training.shared_work import FineTuned
+
+OUTCOMES = "development.safetensors"
+"""What teacher, baseline and student of every seed said of the development set, and the gold labels."""
 
 
 def finish(
     setup: Setup,
     folder: Path,
-    baseline: list[dict[str, float]] | None,
+    baseline: list[FineTuned] | None,
     trained: list[Trained],
     started: float,
 ) -> Record:
@@ -50,6 +59,15 @@ def finish(
     )
     example = _example(setup.splits["dev"], Collator(setup.plan.student_tokenizer))
     teacher_example = _example(setup.teacher_splits["dev"], Collator(setup.plan.teacher_tokenizer))
+    found = Outcomes(
+        teacher=setup.teacher_outcome,
+        baseline=[one.outcome for one in baseline or ()],
+        student=[one.outcome for one in trained],
+        gold=setup.splits["dev"].gold,
+    )
+    comparison = compare(data, found)
+    _keep(found, setup, folder)
+    start = starting_point(setup.run)
     score = spread(result.scores[metric] for result in by_seed)
     record = Record(
         created=now(),
@@ -65,11 +83,29 @@ def finish(
             examples={name: len(split) for name, split in setup.splits.items()},
             truncated={name: split.truncated for name, split in setup.splits.items()},
             skipped=_skipped(setup),
+            classes=shares(data, found.gold),
             fingerprint=data.fingerprint,
         ),
-        teacher=_facts(setup.run.teacher.model, setup.teacher, [setup.teacher_scores]),
-        baseline=_facts("student without a teacher", student, baseline, hashed=False) if baseline else None,
-        student=_facts("student", student, [result.scores for result in by_seed]),
+        teacher=_facts(
+            setup.run.teacher.model, setup.teacher, [setup.teacher_scores], [setup.teacher_steps or ()], "pretrained"
+        ),
+        baseline=_facts(
+            "student without a teacher",
+            student,
+            [one.scores for one in baseline],
+            [(one.steps, one.best_step) for one in baseline],
+            start,
+            hashed=False,
+        )
+        if baseline
+        else None,
+        student=_facts(
+            "student",
+            student,
+            [result.scores for result in by_seed],
+            [(result.steps, result.best_step) for result in by_seed],
+            start,
+        ),
         seeds=by_seed,
         metric=metric,
         score=score.mean,
@@ -88,6 +124,8 @@ def finish(
                 "student": latency(nn.Module.to(student, accelerator()), example).milliseconds,
             },
         ),
+        comparison=comparison,
+        verdict=words(data, found, comparison),
         notes=[
             *_data_notes(setup, total(one.augmentation for one in trained)),
             *sorted({note for one in trained for note in one.notes}),
@@ -125,7 +163,37 @@ def _example(split: EncodedSplit, collate: Collator) -> dict[str, Any]:
     return {name: batch[name].to(accelerator()) for name in names if name in batch}
 
 
-def _facts(name: str, model: PreTrainedModel, scores: list[dict[str, float]], *, hashed: bool = True) -> ModelFacts:
+def starting_point(run: Run) -> str:
+    """Where the student's weights come from, in words."""
+    return {
+        "pretrained": "pretrained weights",
+        "teacher": "layers of the fine-tuned teacher",
+        "random": "random weights",
+    }[initialisation(run.student)]
+
+
+def _keep(found: Outcomes, setup: Setup, folder: Path) -> None:
+    """Write what every model said of the development set, so that any two can be compared again."""
+    said: dict[str, np.ndarray] = {}
+    if found.teacher is not None:
+        said["teacher"] = found.teacher
+    for role, by_seed in (("baseline", found.baseline), ("student", found.student)):
+        for seed, outcome in zip(setup.run.seeds, by_seed, strict=False):
+            said[f"{role}-{seed}"] = outcome
+    if setup.data.kind != "qa":
+        said["gold"] = np.asarray(found.gold)
+    save_file({name: np.ascontiguousarray(outcome) for name, outcome in said.items()}, folder / OUTCOMES)
+
+
+def _facts(
+    name: str,
+    model: PreTrainedModel,
+    scores: list[dict[str, float]],
+    took: Sequence[tuple[int, int] | tuple[()]],
+    start: str,
+    *,
+    hashed: bool = True,
+) -> ModelFacts:
     by_name = spreads(scores)
     return ModelFacts(
         name=name,
@@ -135,4 +203,7 @@ def _facts(name: str, model: PreTrainedModel, scores: list[dict[str, float]], *,
         scores={metric: value.mean for metric, value in by_name.items()},
         spread=by_name if len(scores) > 1 else {},
         fingerprint=weights_fingerprint(model) if hashed else None,
+        steps=[one[0] for one in took if one],
+        best_steps=[one[1] for one in took if one],
+        start=start,
     )

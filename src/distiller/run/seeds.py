@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import fmean
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, set_seed
 
@@ -24,7 +25,16 @@ from distiller.training.callbacks import OnEvaluation
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
 from distiller.training.output_folder import STUDENT
-from distiller.training.shared_work import augmented_outputs, fine_tune, folder_megabytes, teacher_outputs
+from distiller.training.shared_work import (
+    OUTCOME,
+    FineTuned,
+    augmented_outputs,
+    fine_tune,
+    folder_megabytes,
+    read_outcome,
+    teacher_outputs,
+    write_outcome,
+)
 from distiller.training.teacher import FrozenTeacher
 
 RESULT = "result.json"
@@ -35,8 +45,8 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sum(map(Counter, counts), Counter()))
 
 
-def baseline_scores(setup: Setup) -> list[dict[str, float]]:
-    """Development scores, by seed, of the same student trained on the gold labels alone."""
+def baselines(setup: Setup) -> list[FineTuned]:
+    """The same student trained on the gold labels alone, by seed."""
     run = setup.run
     return [
         fine_tune(
@@ -48,9 +58,19 @@ def baseline_scores(setup: Setup) -> list[dict[str, float]]:
             seed=seed,
             title=f"fine-tune the student without a teacher, seed {seed}",
             console=setup.console,
-        ).scores
+        )
         for seed in run.seeds
     ]
+
+
+def mean_shares(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every term's share of the gradient, by its name, over the log lines that have one."""
+    found: dict[str, list[float]] = {}
+    for entry in history:
+        for name, value in entry.items():
+            if name.startswith("share/"):
+                found.setdefault(name.removeprefix("share/"), []).append(value)
+    return {name: fmean(values) for name, values in found.items()}
 
 
 @dataclass(frozen=True)
@@ -58,6 +78,8 @@ class Trained:
     """One finished seed: its result, and what its training took here."""
 
     result: SeedResult
+    outcome: np.ndarray
+    """What the student says of the development set."""
     seconds: float
     examples_per_second: float
     seconds_waited: float
@@ -71,7 +93,7 @@ def train_seed(
 ) -> Trained:
     """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome."""
     if resume and (folder / RESULT).exists():
-        return _trained_from(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        return _trained_from(folder)
     fits: list[Fit] = []
     notes: list[str] = []
     cached = 0.0
@@ -112,9 +134,14 @@ def train_seed(
         steps=sum(one.steps for one in fits),
         history=[entry for one in fits for entry in one.history],
         fingerprint=weights_fingerprint(student),
+        shares=mean_shares(one for stage in fits for one in stage.history),
+    )
+    logits = predict_logits(
+        student, setup.splits["dev"], setup.label_job.collate, precision=machine(setup.run).precision
     )
     trained = Trained(
         result,
+        setup.label_job.outcome(logits.numpy()),
         seconds=sum(one.seconds for one in fits),
         examples_per_second=last.examples_per_second,
         seconds_waited=sum(one.seconds_waited for one in fits),
@@ -122,7 +149,9 @@ def train_seed(
         cache_megabytes=cached,
         notes=notes,
     )
-    write_json(folder / RESULT, {**trained.__dict__, "result": result.model_dump(mode="json")})
+    write_outcome(folder / OUTCOME, trained.outcome)
+    kept = {name: value for name, value in trained.__dict__.items() if name != "outcome"}
+    write_json(folder / RESULT, {**kept, "result": result.model_dump(mode="json")})
     return trained
 
 
@@ -144,8 +173,10 @@ def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
     return found
 
 
-def _trained_from(data: dict[str, Any]) -> Trained:
-    return Trained(**{**data, "result": SeedResult.model_validate(data["result"])})
+def _trained_from(folder: Path) -> Trained:
+    data = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    outcome = read_outcome(folder / OUTCOME)
+    return Trained(**{**data, "result": SeedResult.model_validate(data["result"]), "outcome": outcome})
 
 
 def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, AugmentedOutputs | None, str | None]:

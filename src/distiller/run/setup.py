@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from transformers import PreTrainedModel
 
@@ -19,6 +20,7 @@ from distiller.models.students import build_student
 from distiller.run.plan import Blueprint
 from distiller.tasks.data import AnySplit, TaskData
 from distiller.tasks.encode import Collator, EncodedSplit
+from distiller.tasks.outcomes import outcomes
 from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import PairedSplit, ViewCollator
@@ -34,6 +36,10 @@ class Setup:
     store: FolderCache
     teacher: PreTrainedModel
     teacher_scores: dict[str, float]
+    teacher_outcome: np.ndarray
+    """What the teacher says of the development set."""
+    teacher_steps: tuple[int, int] | None
+    """Optimisation steps of its fine-tuning, and which of them was the best; `None` for one that came fine-tuned."""
     splits: Mapping[str, EncodedSplit]
     """In the student's tokens."""
     teacher_splits: Mapping[str, EncodedSplit]
@@ -113,12 +119,14 @@ def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | N
     policy = build_policy(run.augmentation, refresh=run.augmentation_refresh, cache=store.root / "augmentation.sqlite")
     policy.prepare()  # what is missing is said before the teacher is trained
     splits, teacher_splits = tokens
-    teacher, teacher_scores = _teacher(plan, store, teacher_splits, console)
+    teacher, scores, outcome, steps = _teacher(plan, store, teacher_splits, console)
     return Setup(
         plan=plan,
         store=store,
         teacher=teacher,
-        teacher_scores=teacher_scores,
+        teacher_scores=scores,
+        teacher_outcome=outcome,
+        teacher_steps=steps,
         splits=splits,
         teacher_splits=teacher_splits,
         policy=policy,
@@ -128,8 +136,8 @@ def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | N
 
 def _teacher(
     plan: Blueprint, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
-) -> tuple[PreTrainedModel, dict[str, float]]:
-    """The teacher with a head for the task and its development scores, fine-tuned here if it has none."""
+) -> tuple[PreTrainedModel, dict[str, float], np.ndarray, tuple[int, int] | None]:
+    """The teacher with a head for the task, fine-tuned here if it has none; its scores, outcome and steps."""
     run, data, spec = plan.run, plan.data, plan.run.teacher
     labels = plan.labels
     here = machine(run)
@@ -158,11 +166,12 @@ def _teacher(
             title="fine-tune the teacher",
             console=console,
         )
-        return load(tuned.folder), tuned.scores
+        return load(tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
     teacher = load(spec.model)
     decoding = {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
     collate = Collator(plan.teacher_tokenizer)
-    return teacher, teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
+    scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
+    return teacher, scores, outcome, None
 
 
 def machine(run: Run) -> Compute:
@@ -180,7 +189,8 @@ def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSp
 
 
 def _job(plan: Blueprint, splits: Tokens, tokenizer: Any) -> Job:
-    data = plan.data
+    data, task = plan.data, plan.run.task
+    limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
     return Job(
         train=splits["train"],
         dev=splits["dev"],
@@ -188,4 +198,5 @@ def _job(plan: Blueprint, splits: Tokens, tokenizer: Any) -> Job:
         score=scorer(data, plan.run.task, data.splits["dev"], splits["dev"]),
         metric=data.metric,
         tokenizer=tokenizer,
+        outcome=partial(outcomes, data, splits["dev"], limits=limits),
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from distiller.errors import OutputError, ShapeError, warn
 from distiller.tasks.data import QuestionSplit
-from distiller.tasks.overlap import squad_scores
+from distiller.tasks.overlap import squad_scores, squad_values
 from distiller.tasks.windows import EncodedQuestions
 
 CHUNK = 512
@@ -99,6 +99,26 @@ def question_scores(
 
     Raises `ShapeError` if the shapes do not fit. Logits that are not finite are warned of.
     """
+    return squad_scores(_texts(encoded, split, logits, n_best, max_answer_length), split)
+
+
+def question_values(
+    encoded: EncodedQuestions,
+    split: QuestionSplit,
+    logits: Any,
+    metric: str,
+    *,
+    n_best: int = 20,
+    max_answer_length: int = 30,
+) -> np.ndarray:
+    """What each question `[q]` adds to `metric`, `exact_match` or `answer_f1`: 0 to 1. Else as `question_scores`."""
+    return squad_values(_texts(encoded, split, logits, n_best, max_answer_length), split, metric)
+
+
+def _texts(
+    encoded: EncodedQuestions, split: QuestionSplit, logits: Any, n_best: int, max_answer_length: int
+) -> dict[str, str]:
+    """The answer of every question that has one."""
     raw = np.asarray(logits)
     if raw.ndim != 3 or raw.shape[2] != 2:
         raise ShapeError(
@@ -107,7 +127,7 @@ def question_scores(
     if not np.isfinite(raw).all():
         warn("some logits are not finite: the training diverged")
     found = answers(encoded, split, raw[..., 0], raw[..., 1], n_best=n_best, max_answer_length=max_answer_length)
-    return squad_scores({key: prediction.text for key, prediction in found.items() if prediction.candidates}, split)
+    return {key: prediction.text for key, prediction in found.items() if prediction.candidates}
 
 
 def write_predictions(path: str | Path, predictions: Mapping[str, Prediction], *, n_best: bool = False) -> None:

@@ -5,6 +5,8 @@ import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from distiller.errors import DataError
 from distiller.tasks.data import QuestionSplit
 
@@ -52,11 +54,25 @@ def squad_scores(predictions: Mapping[str, str], split: QuestionSplit) -> dict[s
     return {"exact_match": exact_match(found, golds), "answer_f1": answer_f1(found, golds)}
 
 
+def squad_values(predictions: Mapping[str, str], split: QuestionSplit, metric: str) -> np.ndarray:
+    """What each question of `split` `[q]` adds to `metric`, `exact_match` or `answer_f1`."""
+    assert split.answers is not None
+    found = [predictions.get(key) for key in split.question_ids]
+    golds = [[answer.text for answer in right] for right in split.answers]
+    return np.asarray(_best({"exact_match": matches, "answer_f1": token_f1}[metric], found, golds))
+
+
 def _mean_of_best(
     measure: Callable[[str, str], float], predictions: Sequence[str | None], golds: Sequence[Sequence[str]]
 ) -> float:
-    values = [
+    values = _best(measure, predictions, golds)
+    return sum(values) / len(values)
+
+
+def _best(
+    measure: Callable[[str, str], float], predictions: Sequence[str | None], golds: Sequence[Sequence[str]]
+) -> list[float]:
+    return [
         0.0 if prediction is None else max(measure(prediction, one) for one in set(right))
         for prediction, right in zip(predictions, golds, strict=True)
     ]
-    return sum(values) / len(values)

@@ -40,6 +40,8 @@ class Job:
     metric: str
     """The score that chooses the best checkpoint; higher is better."""
     tokenizer: Any = None
+    outcome: Callable[[Any], Any] = lambda logits: logits
+    """What of development logits decides the score, by example."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
+from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedModel
 
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import build_teacher_cache
-from distiller.device import Precision
+from distiller.device import Precision, compute
 from distiller.models.load import weights_fingerprint
 from distiller.record import write_json
 from distiller.training.evaluate import predict_logits
@@ -24,7 +26,7 @@ from distiller.training.teacher import FrozenTeacher
 
 FINE_TUNING = config.Objective(beta1=0.0, gamma1=1.0)
 """Eq. (1) with nothing but the gold labels."""
-SCORES = "scores.json"
+SCORES, TOOK, OUTCOME = "scores.json", "took.json", "outcome.safetensors"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class FineTuned:
 
     folder: Path
     scores: dict[str, float]
+    outcome: np.ndarray
+    """What it says of the development set, example by example."""
+    steps: int
+    best_step: int
 
 
 def fine_tune(
@@ -56,6 +62,7 @@ def fine_tune(
         "metric": job.metric,
         "training": _what_decides(training),
         "seed": seed,
+        "format": 2,
     }
 
     def make(folder: Path) -> None:
@@ -64,10 +71,14 @@ def fine_tune(
         )
         model.save_pretrained(folder)
         job.tokenizer.save_pretrained(folder)
+        logits = predict_logits(model, job.dev, job.collate, precision=compute(training.precision).precision)
+        write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
+        write_json(folder / TOOK, {"steps": result.steps, "best_step": result.best_step})
         write_json(folder / SCORES, result.scores)
 
     folder = store.get(kind, facts, make)
-    return FineTuned(folder, json.loads((folder / SCORES).read_text(encoding="utf-8")))
+    scores, took = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (SCORES, TOOK))
+    return FineTuned(folder, scores, read_outcome(folder / OUTCOME), **took)
 
 
 def teacher_scores(
@@ -78,8 +89,9 @@ def teacher_scores(
     *,
     precision: Precision,
     decoding: Mapping[str, Any],
-) -> dict[str, float]:
-    """Development scores of a teacher that came fine-tuned; computed once for all runs on the same data.
+) -> tuple[dict[str, float], np.ndarray]:
+    """Development scores of a teacher that came fine-tuned, and its outcome on each example; computed once for all runs
+    on the same data.
 
     `decoding` is what else turns logits into scores.
     """
@@ -90,13 +102,26 @@ def teacher_scores(
         "precision": precision,
         "decoding": decoding,
         "torch": torch.__version__,
+        "format": 2,
     }
 
     def make(folder: Path) -> None:
         logits = predict_logits(teacher, job.dev, collate, precision=precision)
+        write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
         write_json(folder / SCORES, job.score(logits.numpy(), job.dev.gold))
 
-    return json.loads((store.get("teacher-scores", facts, make) / SCORES).read_text(encoding="utf-8"))
+    folder = store.get("teacher-scores", facts, make)
+    return json.loads((folder / SCORES).read_text(encoding="utf-8")), read_outcome(folder / OUTCOME)
+
+
+def write_outcome(path: Path, outcome: np.ndarray) -> None:
+    """Keep what a model said of the development set."""
+    save_file({"dev": np.ascontiguousarray(outcome)}, path)
+
+
+def read_outcome(path: Path) -> np.ndarray:
+    """What `write_outcome` kept."""
+    return load_file(path)["dev"]
 
 
 def teacher_outputs(

@@ -1,0 +1,122 @@
+"""What a colleague would say of a result: whether it pays, whether there was anything to hand over, what to try."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distiller.record import Comparison
+from distiller.tasks.data import TaskData
+from distiller.tasks.encode import IGNORED
+from distiller.tasks.outcomes import Difference, constant, difference, score_of
+
+
+class Outcomes(NamedTuple):
+    """What every model said of the development set; students and baselines by seed."""
+
+    teacher: np.ndarray | None
+    baseline: Sequence[np.ndarray]
+    student: Sequence[np.ndarray]
+    gold: Any
+
+
+def compare(data: TaskData, found: Outcomes) -> Comparison | None:
+    """The distilled student against the fine-tuned one, and how much of the teacher's lead it makes up for."""
+    if not found.baseline:
+        return None
+    gain = difference(data, found.student, found.baseline, found.gold)
+    lead = difference(data, [found.teacher], found.baseline, found.gold) if found.teacher is not None else None
+    closed = gain.value / lead.value if lead is not None and lead.clear and lead.value > 0 else None
+    return Comparison(
+        difference=gain.value,
+        error=gain.error,
+        teacher_lead=lead.value if lead else None,
+        teacher_lead_error=lead.error if lead else None,
+        gap_closed=closed,
+    )
+
+
+def words(
+    data: TaskData, found: Outcomes, comparison: Comparison | None, *, unlabelled: int = 0, scale: float = 100.0
+) -> list[str]:
+    """A line or two about the result, the most important one first."""
+    said: list[str] = []
+    fixed, name = constant(data, found.gold)
+    always = f"always `{name}`" if name is not None else "the same number for every text"
+    if found.teacher is not None and _no_better(data, found.teacher, fixed, found.gold):
+        said.append(
+            f"The teacher has learnt nothing: {scale * score_of(data, found.teacher, found.gold):.1f}, and who says "
+            f"{always} has {scale * fixed:.1f}. Its students cannot learn it from it: train it longer or at another "
+            "rate (`teacher.training`), or take another model."
+        )
+    said += _one_class(data, found)
+    if comparison is None:
+        return said
+    gain = Difference(comparison.difference, comparison.error)
+    size = f"{scale * abs(gain.value):.1f} ± {scale * gain.error:.1f} points"
+    if gain.clear:
+        better = "better" if gain.value > 0 else "worse"
+        said.append(f"The distilled student is {size} {better} than the same student fine-tuned without a teacher.")
+    else:
+        said.append(
+            f"The distilled student and the same student fine-tuned without a teacher cannot be told apart: {size} "
+            f"{'more' if gain.value >= 0 else 'less'} on {len(found.student[0]):,} development examples."
+        )
+    if comparison.gap_closed is not None and gain.value > 0:
+        said[-1] += f" It makes up for {100 * comparison.gap_closed:.0f} % of the teacher's lead."
+    if found.teacher is not None and comparison.teacher_lead is not None and not (gain.clear and gain.value > 0):
+        lead = Difference(comparison.teacher_lead, comparison.teacher_lead_error or 0.0)
+        said.append(_advice(lead, scale, unlabelled))
+    return said
+
+
+def _advice(lead: Difference, scale: float, unlabelled: int) -> str:
+    more = "more text without labels (`task.unlabelled`)" if not unlabelled else "more text of the task's own kind"
+    if lead.value <= 0 or not lead.clear:
+        behind = "behind" if lead.value < 0 and lead.clear else "no better than"
+        return (
+            f"The teacher is {behind} the student it teaches ({scale * lead.value:+.1f} ± {scale * lead.error:.1f} "
+            f"points), so it has little to hand over: a stronger teacher, a smaller student or {more} is needed."
+        )
+    return (
+        f"The teacher leads by {scale * lead.value:.1f} ± {scale * lead.error:.1f} points, and little of that arrives: "
+        f"try {more}, `augmentation`, a longer training (`training.min_steps`), or several seeds."
+    )
+
+
+def _no_better(data: TaskData, outcome: np.ndarray, fixed: float, gold: Any) -> bool:
+    """Whether `outcome` is within one standard error of a constant answer, or below it."""
+    if data.kind == "qa":
+        return False
+    if data.kind == "regression":
+        return score_of(data, outcome, gold) <= 1 / len(outcome) ** 0.5
+    most = outcome.copy()
+    labels = np.asarray(gold)
+    most[labels != IGNORED] = np.bincount(labels[labels != IGNORED]).argmax()
+    apart = difference(data, [outcome], [most], gold)
+    return apart.value <= apart.error or score_of(data, outcome, gold) <= fixed
+
+
+def _one_class(data: TaskData, found: Outcomes) -> list[str]:
+    said = []
+    models: Mapping[str, Sequence[np.ndarray]] = {
+        "The distilled student": found.student,
+        "The fine-tuned student": found.baseline,
+    }
+    for name, by_seed in models.items():
+        for outcome in by_seed:
+            kinds = np.unique(outcome[outcome != IGNORED]) if data.kind in ("classification", "tagging") else ()
+            if len(kinds) == 1:
+                said.append(f"{name} says `{data.labels[int(kinds[0])]}` of every development example.")
+                break
+    return said
+
+
+def shares(data: TaskData, gold: Any) -> dict[str, float]:
+    """The share of every class among the development labels; empty for numbers and questions."""
+    if data.kind not in ("classification", "tagging"):
+        return {}
+    labels = np.asarray(gold)
+    labels = labels[labels != IGNORED]
+    counts = np.bincount(labels, minlength=len(data.labels))
+    return {name: float(count / max(1, len(labels))) for name, count in zip(data.labels, counts, strict=True)}

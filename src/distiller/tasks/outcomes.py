@@ -1,0 +1,102 @@
+"""What a model said of the development set, example by example, and how far two models lie apart on it.
+
+Two students that were scored on the same examples differ less by chance than their scores' own errors suggest: where
+both are right or both are wrong there is nothing to tell them apart. The error of a difference is therefore that of
+the paired difference, from resampled examples (Efron & Tibshirani 1993, chapter 6), which holds for every metric.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distiller.tasks.answers import question_values
+from distiller.tasks.data import QuestionSplit, TaskData
+from distiller.tasks.encode import IGNORED, EncodedSplit
+from distiller.tasks.metrics import METRICS
+from distiller.tasks.windows import EncodedQuestions
+
+RESAMPLES = 200
+
+
+class Difference(NamedTuple):
+    """A difference of scores and its standard error."""
+
+    value: float
+    error: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is more than two standard errors from 0."""
+        return abs(self.value) > 2 * self.error
+
+
+def outcomes(data: TaskData, encoded: EncodedSplit, logits: np.ndarray, *, limits: dict[str, int]) -> np.ndarray:
+    """What of `logits` decides the task's score, by example.
+
+    Class ids `[n]`, numbers `[n]`, tag ids `[n, length]` with -100 where nothing is scored, or for question answering
+    the value of the task's metric for each question `[q]`; `limits` are `n_best` and `max_answer_length`.
+    """
+    if data.kind == "qa":
+        split = data.splits["dev"]
+        assert isinstance(split, QuestionSplit)
+        assert isinstance(encoded, EncodedQuestions)
+        return question_values(encoded, split, logits, data.metric, **limits)
+    if data.kind == "regression":
+        return logits.reshape(-1)
+    chosen = logits.argmax(-1)
+    if data.kind == "tagging":
+        gold: Any = encoded.gold
+        return np.where(gold == IGNORED, IGNORED, chosen[:, : gold.shape[1]])
+    return chosen
+
+
+def score_of(data: TaskData, outcome: np.ndarray, gold: Any, rows: np.ndarray | slice = slice(None)) -> float:
+    """The task's metric of `outcome` on some `rows`."""
+    entry = METRICS[data.metric]
+    if data.kind == "qa":
+        return float(outcome[rows].mean())
+    said, right = outcome[rows], np.asarray(gold)[rows]
+    if data.kind != "tagging":
+        return entry.function(said, right)
+    scored = right != IGNORED
+    if not entry.traits.get("entities"):
+        return entry.function(said[scored], right[scored])
+    names = np.asarray(data.labels)
+    sides = [[names[ids[words]].tolist() for ids, words in zip(side, scored, strict=True)] for side in (said, right)]
+    return entry.function(*sides)
+
+
+def difference(
+    data: TaskData, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], gold: Any, *, seed: int = 0
+) -> Difference:
+    """How much better `ours` is than `theirs` on the task's metric: outcomes by training seed, in the same order.
+
+    One outcome on a side stands for all seeds of the other. The error is that of the development examples, resampled
+    in pairs, and with several seeds also that of the trainings.
+    """
+    count = max(len(ours), len(theirs))
+    pairs = [(ours[n % len(ours)], theirs[n % len(theirs)]) for n in range(count)]
+
+    def apart(rows: np.ndarray | slice) -> list[float]:
+        return [score_of(data, a, gold, rows) - score_of(data, b, gold, rows) for a, b in pairs]
+
+    by_seed = apart(slice(None))
+    if all(np.array_equal(a, b) for a, b in pairs):
+        return Difference(0.0, 0.0)
+    examples = len(pairs[0][0])
+    rng = np.random.default_rng(seed)
+    resampled = [float(np.mean(apart(rng.integers(0, examples, examples)))) for _ in range(RESAMPLES)]
+    variance = float(np.var(resampled, ddof=1))
+    if count > 1:
+        variance += float(np.var(by_seed, ddof=1)) / count
+    return Difference(float(np.mean(by_seed)), variance**0.5)
+
+
+def constant(data: TaskData, gold: Any) -> tuple[float, str | None]:
+    """The score of whoever always says the same, and what that is: the most frequent class."""
+    if data.kind in ("regression", "qa"):
+        return 0.0, None
+    labels = np.asarray(gold)
+    most = int(np.bincount(labels[labels != IGNORED]).argmax())
+    return score_of(data, np.where(labels == IGNORED, IGNORED, most), labels), data.labels[most]

@@ -1,0 +1,66 @@
+"""The words about a result say what the figures say."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distiller.run.verdict import Outcomes, compare, shares, words
+from tasks.test_outcomes import guesses, task
+
+N = 600
+GOLD = np.random.default_rng(0).integers(0, 3, N)
+
+
+def said(teacher: float | None, baseline: float, student: float, gold: np.ndarray = GOLD) -> tuple[Any, list[str]]:
+    found = Outcomes(
+        teacher=guesses(gold, teacher, 1) if teacher is not None else None,
+        baseline=[guesses(gold, baseline, 2)], student=[guesses(gold, student, 3)], gold=gold,
+    )  # fmt: skip
+    comparison = compare(task(), found)
+    return comparison, words(task(), found, comparison)
+
+
+def test_a_gain_is_named_with_its_error_and_the_part_of_the_gap() -> None:
+    comparison, lines = said(0.9, 0.7, 0.85)
+    assert comparison.difference > 0.1
+    assert 0.5 < comparison.gap_closed < 1
+    assert "better than the same student fine-tuned" in lines[0]
+    assert "of the teacher's lead" in lines[0]
+    assert f"{100 * comparison.difference:.1f} ± {100 * comparison.error:.1f}" in lines[0]
+    assert len(lines) == 1
+
+
+def test_harm_is_said() -> None:
+    _, lines = said(0.9, 0.8, 0.7)
+    assert "worse than the same student fine-tuned" in lines[0]
+    assert "task.unlabelled" in lines[1]
+
+
+def test_a_teacher_that_is_no_better_than_its_student_is_said() -> None:
+    _, lines = said(0.7, 0.8, 0.8)
+    assert any("The teacher is behind the student it teaches" in line for line in lines)
+    _, lines = said(0.8, 0.8, 0.8)
+    assert any("cannot be told apart" in line for line in lines)
+    assert any("a stronger teacher, a smaller student" in line for line in lines)
+
+
+def test_a_teacher_at_the_majority_class_is_said() -> None:
+    gold = np.where(np.random.default_rng(1).random(N) < 0.7, 0, 1)
+    found = Outcomes(np.zeros(N, dtype=int), [guesses(gold, 0.9, 1)], [np.zeros(N, dtype=int)], gold)
+    lines = words(task(), found, compare(task(), found))
+    assert lines[0].startswith("The teacher has learnt nothing")
+    assert "always `class 0`" in lines[0]
+    assert any("says `class 0` of every development example" in line for line in lines)
+
+
+def test_without_a_baseline_there_is_nothing_to_compare() -> None:
+    found = Outcomes(guesses(GOLD, 0.9, 1), [], [guesses(GOLD, 0.8, 2)], GOLD)
+    assert compare(task(), found) is None
+    assert words(task(), found, None) == []
+
+
+def test_shares_of_classes_add_up() -> None:
+    found = shares(task(), GOLD)
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["class 1"] == pytest.approx((GOLD == 1).mean())
