@@ -135,3 +135,27 @@ def test_what_translation_does_not_have_is_refused_in_words() -> None:
     both = {"loss": "mi_alpha", "critic": {"name": "mlp", "concat_views": True}}
     with pytest.raises(ConfigError, match="needs an augmented view"):
         losses({"intermediate": [both]}, model(V), model(V), collate(ROWS))
+
+
+def test_a_weight_may_be_a_share_of_the_gradient_and_change() -> None:
+    student, teacher = model(V), model(V, seed=1, encoder_layers=2)
+    terms = [{"loss": "mse", "weight": {"share": 0.3}}, {"loss": "cos", "side": "decoder", "warmup": 0.5}]
+    wish = TranslationObjective.model_validate({"nll": 1.0, "intermediate": terms})
+    objective = Objective(wish, student=anatomies(student), teacher=anatomies(teacher))
+    batch = collate(ROWS)
+    view: Any = View(
+        student=Listener(student, hidden=True)(batch),  # type: ignore[arg-type]
+        teacher=Listener(teacher, hidden=True)(batch),  # type: ignore[arg-type]
+        labels=batch["labels"],
+        totals=count([batch])["original"],
+        output_mask=batch["output_mask"],
+    )
+    assert objective.measures(0)
+    trained = [weight for weight in student.parameters() if weight.requires_grad]
+    objective.progress = 0.25
+    total, parts = objective({"original": view}, trained)
+    assert float(objective.balance.latest["encoder_mse"]) == pytest.approx(0.3, abs=0.01)
+    weight = objective.balance.weights[0]
+    torch.testing.assert_close(
+        total.detach(), parts["nll"] + weight * parts["encoder_mse"] + 0.5 * parts["decoder_cos"]
+    )

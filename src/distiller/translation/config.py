@@ -389,7 +389,9 @@ class TranslationRun(Config):
         """A teacher of which nothing is known but its translations teaches by them alone."""
         if not self.teacher.says_only:
             return
-        compared = self.objective.word_kd or self.objective.cosine or any(t.weight for t in self.objective.intermediate)
+        compared = (
+            self.objective.word_kd or self.objective.cosine or any(term.active for term in self.objective.intermediate)
+        )
         if compared or self.student.init == "teacher" or self.vocabulary.of == "teacher":
             raise ValueError(
                 "this teacher is known by its translations alone: set word_kd, cosine and intermediate weights to 0, "

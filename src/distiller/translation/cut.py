@@ -32,7 +32,7 @@ def cut_vocabulary(
     Raises `ModelError` for a tokenizer whose files cannot be cut.
     """
     whole: Any = tokenizer.tokenizer
-    kept = set(whole.all_special_ids) | set(whole.added_tokens_decoder)
+    kept = set(tokenizer.special) | set(whole.added_tokens_decoder)
     for ids in (*tokenizer.encode(sources), *tokenizer.encode_targets(targets)):
         kept.update(ids)
     known: dict[str, int] = whole.get_vocab()
@@ -64,6 +64,8 @@ def _cut_fast(folder: Path, kept: set[int]) -> list[int]:
     state = json.loads(file.read_text(encoding="utf-8"))
     model = state["model"]
     kept |= {token["id"] for token in state["added_tokens"]}
+    if "ByteLevel" in json.dumps([state.get("pre_tokenizer"), state.get("decoder")]):  # any text is cut into bytes
+        kept |= {index for piece, index in model["vocab"].items() if len(piece) == 1}
     if isinstance(model["vocab"], dict):
         pieces = dict(model["vocab"])
         merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
@@ -174,7 +176,7 @@ def _cut_model(file: Path, words: set[str]) -> set[str]:
 
 
 def _is_byte(piece: str) -> bool:
-    """Whether a piece stands for one byte, of SentencePiece or of RoBERTa's alphabet."""
+    """Whether a piece stands for one byte, as SentencePiece writes it."""
     return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
 
 

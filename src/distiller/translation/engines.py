@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel
@@ -92,6 +93,7 @@ def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Pat
     """
     from ctranslate2.converters import transformers as converters
     from ctranslate2.converters.converter import Converter
+    from ctranslate2.specs.model_spec import OPTIONAL
 
     plain: Any = nn.Module.to(copy.deepcopy(model), "cpu").float().requires_grad_(False)
     known = {**converters._MODEL_LOADERS, TranslationConfig.__name__: converters.MBartLoader()}
@@ -107,6 +109,19 @@ def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Pat
 
         def _remove_pad_weights(self, spec: Any) -> None:
             pass
+
+        def get_model_spec(self, model: Any) -> Any:
+            spec = super().get_model_spec(model)
+            if hasattr(self, "set_stack"):  # T5 says itself whether it scales; its loader goes by the tied tables
+                scaled = getattr(model.config, "scale_decoder_outputs", False)
+                factor = np.dtype("float32").type(model.config.d_model**-0.5)
+                spec.decoder.scale_outputs = factor if scaled else OPTIONAL
+            return spec
+
+        def set_decoder(self, spec: Any, decoder: Any) -> None:
+            super().set_decoder(spec, decoder)
+            if getattr(spec, "start_from_zero_embedding", False):  # Marian's: it has a row for the start, perhaps zero
+                spec.start_from_zero_embedding = False
 
         def set_position_encodings(self, spec: Any, module: Any) -> None:
             if isinstance(module, Sinusoids):
@@ -126,8 +141,9 @@ def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Pat
         def _load(self) -> Any:
             return Loader()(plain, tokenizer.tokenizer)
 
-    if not hasattr(plain.config, "normalize_before"):
-        plain.config.normalize_before = False  # BART's loader asks; those of pre-norm models say so themselves
+    encoder = plain.get_encoder()
+    plain.config.normalize_before = hasattr(encoder, "layer_norm")  # what BART's loader asks, and few say
+    plain.config.normalize_embedding = hasattr(encoder, "layernorm_embedding")
     try:
         FromMemory().convert(str(folder), quantization=compute)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
@@ -193,7 +209,7 @@ def loaded(
             num_hypotheses=n_best,
             length_penalty=decoding.length_penalty,
             min_decoding_length=0,
-            max_decoding_length=longest,
+            max_decoding_length=longest + (tokenizer.forced is not None),
             max_batch_size=decoding.batch_tokens,
             batch_type="tokens",
             return_scores=True,
@@ -240,7 +256,9 @@ def generate(
 ) -> list[list[Hypothesis]]:
     """The same with `generate` of `transformers`, longest sentences first. The model's mode is as before afterwards."""
     mode, device = model.training, next(model.parameters()).device
-    start = start_of(model, tokenizer)
+    kept: Any = model.generation_config
+    asked = _generation(model, tokenizer, decoding, n_best)
+    model.generation_config = asked  # `generate` fills what is not asked for from here: a forced end, n-gram rules
     found: dict[int, list[Hypothesis]] = {}
     model.eval()
     try:
@@ -254,18 +272,20 @@ def generate(
                 out: Any = model.generate(  # type: ignore[operator]
                     input_ids=ids,
                     attention_mask=(torch.arange(ids.shape[1], device=device) < lengths[:, None]).long(),
-                    generation_config=_generation(model, tokenizer, decoding, start, n_best),
+                    generation_config=asked,
                 )
                 found |= dict(zip(rows, _hypotheses(model, tokenizer, out, decoding, n_best), strict=True))
     finally:
         model.train(mode)
+        model.generation_config = kept
     return [found[row] for row in range(len(sentences))]
 
 
 def _generation(
-    model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, start: int, n_best: int
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, n_best: int
 ) -> GenerationConfig:
     """All that decides a search; nothing is taken from what the model's folder says of other searches."""
+    start = start_of(model, tokenizer)
     asked: dict[str, Any] = {"do_sample": decoding.sampling_top_k is not None}
     if decoding.sampling_top_k is not None:
         asked |= {"top_k": decoding.sampling_top_k, "temperature": decoding.sampling_temperature}
@@ -274,7 +294,7 @@ def _generation(
     return GenerationConfig(
         num_beams=decoding.beam,
         num_return_sequences=n_best,
-        max_new_tokens=longest_translation(model, decoding),
+        max_new_tokens=longest_translation(model, decoding) + (tokenizer.forced is not None),
         decoder_start_token_id=start,
         eos_token_id=tokenizer.end,
         pad_token_id=tokenizer.pad,

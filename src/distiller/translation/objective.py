@@ -6,7 +6,7 @@ L_NLL and L_WORD are means over target tokens, L_cos over tokens and matched lay
 of every other run, over the layers of the encoder or of the decoder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distiller.config import Component, Share
+from distiller.config import Component
 from distiller.errors import ConfigError
 from distiller.models import encoder_decoder
 from distiller.models.encoder_decoder import SIDES, layers_of, read, width_of
@@ -22,6 +22,7 @@ from distiller.models.signals import Signals
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
 from distiller.objectives.prediction import IGNORED, PREDICTION
+from distiller.training.balance import Balance, Part
 from distiller.training.objective import Anatomy, IntermediateTerm
 from distiller.training.view import View
 from distiller.translation.config import TranslationObjective, TranslationTerm
@@ -101,27 +102,49 @@ class Objective(nn.Module):
         self.chunk_megabytes = chunk_megabytes
         self.weights = {"original": (objective.word_kd, objective.nll), "augmented": (0.0, 0.0)}
         wanted = [term for term in objective.intermediate if term.active]
-        named = [(f"{term.side}_{term.loss}", _number(term), 1.0, term) for term in wanted]
+        named = [(f"{term.side}_{term.loss}", 1.0, 1.0, term) for term in wanted]
         if teacher is not None:
             shared = cosine_terms(student, teacher) if objective.cosine else []
             named += [("cosine", objective.cosine, share, term) for share, term in shared]
         elif wanted or objective.cosine or objective.word_kd:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="set its weights to 0")
         _check_terms(wanted)
-        self.parts = [(name, weight, share, term.side) for name, weight, share, term in named]
+        self.parts = [(name, factor, share, term.side) for name, factor, share, term in named]
         self.terms = nn.ModuleList(
             IntermediateTerm(term, student=student[term.side], teacher=teacher[term.side])
             for *_, term in named
             if teacher is not None
         )
+        self.step, self.progress = 0, 0.0
+        """Where the training is: optimisation steps, and the share of all of them."""
+        try:
+            self.balance = Balance([term.share for term in self._intermediate() if term.share is not None])
+        except ValueError as error:
+            raise ConfigError(str(error), hint="lower `weight.share` of the intermediate terms") from None
+
+    def _intermediate(self) -> Iterator[IntermediateTerm]:
+        for term in self.terms:
+            assert isinstance(term, IntermediateTerm)
+            yield term
 
     @property
     def needs_teacher(self) -> bool:
         """Whether anything is compared with the teacher at each step."""
         return bool(self.terms) or self.word_kd > 0
 
-    def forward(self, views: Mapping[str, View]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum, and each unweighted component by name: `nll`, `word`, `cosine`, `encoder_mi_alpha`, …"""
+    def measures(self, step: int) -> bool:
+        """Whether shares of the gradient are measured in this optimisation step."""
+        several = len(self.terms) + (self.nll > 0) + (self.word_kd > 0) > 1
+        begins = any(term.head_start == step for term in self._intermediate() if term.head_start)
+        return several and (begins or self.balance.due(step))
+
+    def forward(
+        self, views: Mapping[str, View], measured: Sequence[nn.Parameter] = ()
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and each unweighted component by name: `nll`, `word`, `cosine`, `encoder_mi_alpha`, …
+
+        With parameters that are `measured`, the share of each part in their gradient is noted in `balance`.
+        """
         view: Any = views["original"]
         valid = view.labels != IGNORED
         student, teacher = (
@@ -138,16 +161,26 @@ class Objective(nn.Module):
             label_smoothing=self.label_smoothing,
             chunk_megabytes=self.chunk_megabytes,
         )
-        parts = [("nll", self.nll, both.nll / view.totals.labels)]
+        parts = [Part("nll", both.nll / view.totals.labels, self.nll)]
         if self.word_kd:
-            parts.append(("word", self.word_kd, both.word / view.totals.labels))
-        for (name, weight, share, side), term in zip(self.parts, self.terms, strict=True):
-            parts.append((name, weight, share * term(_one_side(side, view))))
+            parts.append(Part("word", both.word / view.totals.labels, self.word_kd))
+        shares = 0
+        for (name, factor, share, side), term in zip(self.parts, self._intermediate(), strict=True):
+            by_share = None
+            if term.share is not None:
+                by_share, shares = shares, shares + 1
+            read = _one_side(side, view)
+            if self.step < term.head_start:
+                read = read.without_gradient()
+            parts.append(Part(name, share * term(read), factor * term.weight_at(self.progress), by_share))
+        if measured:
+            self.balance.measure(parts, measured)
         total = torch.zeros((), device=valid.device)
         components: dict[str, Tensor] = {}
-        for name, weight, value in parts:
-            total = total + weight * value if weight else total
-            components[name] = components.get(name, 0) + value.detach()
+        for part in parts:
+            weight = self.balance.weight_of(part)
+            total = total + weight * part.value if part.term is not None or weight else total
+            components[part.name] = components.get(part.name, 0) + part.value.detach()
         return total, components
 
 
@@ -170,26 +203,12 @@ def cosine_terms(student: Mapping[str, Anatomy], teacher: Mapping[str, Anatomy])
     return [(1 / matched, TranslationTerm(loss="cos", side=side, mapping=mapping)) for side in SIDES]
 
 
-def _number(term: TranslationTerm) -> float:
-    if isinstance(term.weight, Share):
-        raise ConfigError(
-            f"`{term.loss}`: weights by share of the gradient are not offered for translation",
-            hint="give `weight` a number",
-        )
-    return term.weight
-
-
 def _check_terms(terms: list[TranslationTerm]) -> None:
     for term in terms:
         if INTERMEDIATE[term.loss].traits["reads"] != "hidden_states":
             raise ConfigError(
                 f"intermediate objective `{term.loss}` reads attention scores, which translation does not offer",
                 hint="choose one on hidden states: mse, cos, ce, mi_alpha, …",
-            )
-        if {"pairs", "warmup", "fade", "head_start"} & term.model_fields_set:
-            raise ConfigError(
-                f"`{term.loss}`: means over pairs and weights that change are not offered for translation",
-                hint="leave out `pairs`, `warmup`, `fade` and `head_start`",
             )
         if term.critic is not None and term.critic.concat_views:
             raise ConfigError(

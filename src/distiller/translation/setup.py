@@ -242,7 +242,7 @@ def what_is_possible(words: Words, teacher: PreTrainedModel | None) -> str:
 def _check_reading(run: TranslationRun, words: Words, teacher: PreTrainedModel | None) -> None:
     """Raises `ConfigError` where the objective compares what cannot be compared, `ModelError` for unknown innards."""
     objective = run.objective
-    compares = objective.word_kd or objective.cosine or any(term.weight for term in objective.intermediate)
+    compares = objective.word_kd or objective.cosine or any(term.active for term in objective.intermediate)
     copies = run.student.init == "teacher"
     if not compares and not copies:
         return

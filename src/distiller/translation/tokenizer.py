@@ -64,7 +64,10 @@ class TranslationTokenizer:
     @cached_property
     def special(self) -> frozenset[int]:
         """Ids that say nothing: start, end, padding, unknown, languages."""
-        return frozenset(self.tokenizer.all_special_ids)
+        languages = (
+            getattr(self.tokenizer, "lang_code_to_id", None) or {}
+        )  # of M2M100, which does not call them special
+        return frozenset(self.tokenizer.all_special_ids) | frozenset(languages.values())
 
     @cached_property
     def forced(self) -> int | None:
@@ -98,7 +101,7 @@ class TranslationTokenizer:
 
     def decode(self, tokens: Iterable[Sequence[int]]) -> list[str]:
         """Text without special tokens."""
-        rows = [list(ids) for ids in tokens]
+        rows = [[index for index in ids if index not in self.special] for ids in tokens]
         return self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def save(self, folder: Path) -> None:
