@@ -141,13 +141,14 @@ def gradients_of(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 class Gradients(TrainerCallback):
-    """Keeps the gradients of the first optimisation step, before it is taken."""
+    """Keeps the gradients of the first optimisation step, before it is taken; of `module`, which `trainer` sets."""
 
     def __init__(self) -> None:
         self.first: dict[str, Tensor] = {}
+        self.module = torch.nn.Module()
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        self.first = self.first or gradients_of(model)
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        self.first = self.first or gradients_of(self.module)
 
 
 def arguments(folder: Path, **given: Any) -> TrainingArguments:
@@ -172,7 +173,7 @@ def trainer(
     cache: Any = None,
     **given: Any,
 ) -> DistillationTrainer:
-    return DistillationTrainer(
+    made = DistillationTrainer(
         small if small is not None else student(),
         teacher=large if large is not None else teacher(),
         objective=objective,
@@ -182,6 +183,10 @@ def trainer(
         data_collator=collate,
         callbacks=callbacks,
     )
+    for callback in callbacks or []:
+        if isinstance(callback, Gradients):
+            callback.module = made.distillation
+    return made
 
 
 def job(size: int = 40, dev: int = 20) -> Job:

@@ -56,6 +56,7 @@ def measure(folder: Path, objective: config.Objective, **given: int) -> dict:
         compute_metrics=scores,
         callbacks=[seen],
     )
+    seen.module = made.distillation
     with torch.no_grad():  # a critic's baseline starts at zero, which would hide its gradients
         for parameter in made.distillation.objective.parameters():
             parameter += 0.05 * torch.randn_like(parameter)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
@@ -18,7 +19,7 @@ from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute
 from distiller.errors import MissingPackageError, RunError
 from distiller.training.augmented import AugmentedSplit
-from distiller.training.batching import SortedByLength
+from distiller.training.batching import Batch, SortedByLength, views_of
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
 from distiller.training.trainer import DistillationTrainer
@@ -42,6 +43,19 @@ class Job:
     tokenizer: Any = None
     outcome: Callable[[Any], Any] = lambda logits: logits
     """What of development logits decides the score, by example."""
+
+
+class ScoredTrainer(DistillationTrainer):
+    """A training whose development scores decide: its evaluation computes no loss."""
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Batch, prediction_loss_only: bool, *_: Any, **__: Any
+    ) -> tuple[None, Tensor, Tensor | None]:
+        """The student's logits in one tensor, and the labels."""
+        prepared: Batch = self._prepare_inputs(views_of(inputs)["original"])
+        with torch.inference_mode(), self.accelerator.autocast():
+            signals = self.distillation.reader(prepared)
+        return None, signals.logits.float(), prepared.get("labels")
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ def fit(
     if on_evaluation is not None:
         callbacks.append(Reporter(job.metric, on_evaluation))
     dev = SortedByLength(job.dev, job.dev.lengths)
-    trainer = DistillationTrainer(
+    trainer = ScoredTrainer(
         model,
         teacher=teacher,
         objective=objective,
@@ -177,6 +191,7 @@ def training_arguments(
         metric_for_best_model=f"eval_{job.metric}",
         greater_is_better=True,
         logging_steps=training.log_every,
+        remove_unused_columns=False,
         report_to=[],
         disable_tqdm=True,
     )

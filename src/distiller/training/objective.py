@@ -6,7 +6,7 @@ Every loss gives one number per example; this module weights them and divides by
 over the whole optimisation step, so gradient accumulation and data parallelism do not change the result.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -221,6 +221,8 @@ class DistillationObjective(nn.Module):
         self.prediction = prediction_choice(objective, regression=kind == "regression")
         self.prediction_options = PREDICTION.options(self.prediction.name, self.prediction.options)
         self.readout = READOUTS[kind]
+        self.gold: Callable[[View], Tensor] = self.readout.gold
+        """The loss of gold labels; a script may have one of its own."""
         self.augmented_label = objective.augmented_label or "teacher_soft"
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)
@@ -260,8 +262,13 @@ class DistillationObjective(nn.Module):
     @property
     def needs_teacher(self) -> bool:
         """Whether any term compares with the teacher, or takes its labels from it."""
+        return bool(self.terms) or self.reads_outputs
+
+    @property
+    def reads_outputs(self) -> bool:
+        """Whether the outputs of the teacher's head are compared, or are labels."""
         labels = self.augmented_label != "gold" and self.weights["augmented"][1] > 0
-        return bool(self.terms) or labels or any(beta > 0 for beta, _ in self.weights.values())
+        return labels or any(beta > 0 for beta, _ in self.weights.values())
 
     def forward(
         self, views: Mapping[str, View], measured: Sequence[nn.Parameter] = ()
@@ -315,7 +322,7 @@ class DistillationObjective(nn.Module):
                 f"the {name} view has a label term but its examples have no label",
                 hint="set gamma1 and gamma2 to 0, or give labels",
             )
-        return self.readout.gold(view)
+        return self.gold(view)
 
 
 def view_weights(objective: config.Objective) -> dict[str, tuple[float, float]]:

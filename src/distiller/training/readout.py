@@ -15,7 +15,8 @@ from distiller.models.signals import Signals
 from distiller.objectives.prediction import LABEL, mask_positions
 from distiller.training.view import View
 
-Kind = Literal["classification", "regression", "tagging", "qa"]
+Kind = Literal["classification", "regression", "tagging", "qa", "generation"]
+"""`generation`: a token out of the vocabulary at each place that has a label (language models)."""
 Loss = Callable[..., Tensor]
 
 
@@ -72,6 +73,22 @@ def _token_imitated(view: View, hard: bool) -> Tensor:
     labels = _teacher_classes(_teacher(view).logits, hard)
     values = LABEL["cross_entropy"].function(view.student.logits, labels)
     return (values * _mask(view)).sum() / view.totals.outputs
+
+
+# --- a token of the vocabulary at each output ------------------------------------------------------------------------
+
+
+def _piece_soft(loss: Loss, view: View) -> Tensor:
+    chosen = _mask(view).bool()  # vocabularies are large: only what counts is kept
+    student, teacher = view.student.logits[chosen], _teacher(view).logits[chosen]
+    size = min(student.shape[-1], teacher.shape[-1])  # behind it stands what pads the larger table
+    return loss(student[:, :size], teacher[:, :size]).sum() / view.totals.outputs
+
+
+def _piece_gold(view: View) -> Tensor:
+    chosen = _mask(view).bool()
+    losses = LABEL["cross_entropy"].function(view.student.logits[chosen], _labels(view)[chosen])
+    return losses.sum() / view.totals.labels
 
 
 # --- two distributions over positions --------------------------------------------------------------------------------
@@ -141,4 +158,5 @@ READOUTS: dict[Kind, Readout] = {
     "regression": Readout(_example_soft, _number_gold, _number_imitated),
     "tagging": Readout(_token_soft, _token_gold, _token_imitated),
     "qa": Readout(_span_soft, _span_gold, _span_imitated),
+    "generation": Readout(_piece_soft, _piece_gold, _token_imitated),
 }

@@ -13,7 +13,10 @@ from distiller.training.mixing import embedded
 
 
 class FrozenTeacher:
-    """A teacher in eval mode without gradients, and the layers that are read from it."""
+    """A teacher in eval mode without gradients, and the layers that are read from it.
+
+    `order` names, for each output of the student, the teacher's own; `None` where both have one order.
+    """
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class FrozenTeacher:
         *,
         device: torch.device,
         precision: Precision = "fp32",
+        order: list[int] | None = None,
     ) -> None:
         self.model = frozen_teacher(model)
         nn.Module.to(self.model, device)
@@ -30,6 +34,7 @@ class FrozenTeacher:
         self.attention_layers = sorted(attention_layers)
         self.device = device
         self.precision: Precision = precision
+        self.order = None if order is None else torch.tensor(order, device=device)
         self._reader = SignalReader(self.model, hidden_layers=hidden_layers, attention_layers=attention_layers)
 
     def __call__(self, inputs: Mapping[str, Any]) -> Signals:
@@ -38,7 +43,7 @@ class FrozenTeacher:
             signals = self._reader(embedded(self.model, inputs))
         # A clone made outside inference mode may be saved for the student's backward pass.
         return Signals(
-            signals.logits.clone(),
+            signals.logits.clone() if self.order is None else signals.logits.index_select(-1, self.order),
             {layer: state.clone() for layer, state in signals.hidden_states.items()},
             {layer: scores.clone() for layer, scores in signals.attention_scores.items()},
             signals.mask.clone(),

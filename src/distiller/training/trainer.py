@@ -9,14 +9,26 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import convert_to_fp32
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PretrainedConfig, PreTrainedModel, Trainer, set_seed
+from transformers import (
+    PretrainedConfig,
+    PreTrainedModel,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.trainer_utils import PredictionOutput, get_last_checkpoint
+from transformers.utils import ModelOutput
 
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
@@ -25,10 +37,20 @@ from distiller.errors import ConfigError, RunError
 from distiller.models.signals import SignalReader, Signals
 from distiller.record import write_json
 from distiller.training.augmented import AugmentedSplit
-from distiller.training.batching import COUNTS, Batch, LengthBucketSampler, count, views_of
+from distiller.training.batching import COUNTS, NESTED, Batch, LengthBucketSampler, count, views_of
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import Anatomy, DistillationObjective
+from distiller.training.pairing import check_vocabularies, class_order
 from distiller.training.readout import Kind
+from distiller.training.script_batch import (
+    accepted,
+    is_causal,
+    kind_of,
+    labels_as_given,
+    objective_batch,
+    plain_model,
+    with_decoder_inputs,
+)
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.view import Totals, View
 
@@ -38,19 +60,27 @@ COUNTED = "augmentation.json"
 """What the augmentation policy had counted by then."""
 
 
+OWN = ("example_id", "example_ids", "output_mask")
+"""Columns of an example that the objective reads, and no model."""
+TRAINING_ARGS_NAME = "training_args.bin"
+
+
 class DistillationModel(nn.Module):
     """Student and every trained part of the objective in one module.
 
     Multi-process training, checkpointing and compiling therefore see every trained weight.
     """
 
-    def __init__(self, student: PreTrainedModel, objective: DistillationObjective) -> None:
+    def __init__(
+        self, student: PreTrainedModel, objective: DistillationObjective, kind: Kind = "classification"
+    ) -> None:
         super().__init__()
         self.student = student
         self.objective = objective
+        self.kind: Kind = kind
         self.config = student.config
         self.reader = SignalReader(
-            student,
+            plain_model(student),
             hidden_layers=objective.layers("student"),
             attention_layers=objective.layers("student", "attention_scores"),
         )
@@ -71,7 +101,7 @@ class DistillationModel(nn.Module):
             return self.student(**inputs)
         compared = {
             name: View(
-                student=self.reader(embedded(self.student, view)),
+                student=self.reader(embedded(self.student, self._readable(view))),
                 teacher=teacher[name] if teacher else None,
                 labels=view.get("labels"),
                 totals=totals[name],
@@ -83,12 +113,18 @@ class DistillationModel(nn.Module):
         measured = [parameter for parameter in self.student.parameters() if parameter.requires_grad] if measure else []
         return self.objective(compared, measured)
 
+    def _readable(self, view: Batch) -> Batch:
+        return with_decoder_inputs(self.student, view) if self.kind == "generation" else view
 
-class DistillationTrainer(Trainer):
-    """Distils `teacher` into `model`. Every other argument is that of `transformers.Trainer`.
+
+class DistillationTrainer(Seq2SeqTrainer):
+    """A `transformers.Trainer` (or `Seq2SeqTrainer`, by its `args`) that distils `teacher` into `model`.
 
     Args:
-        model: The student, with the head of its task.
+        model: The student, with the head of its task; it may be a PEFT model (LoRA and its like).
+        args: All arguments up to `preprocess_logits_for_metrics` are those of `Trainer`, in its order. The caller's
+            `args` stay as they are.
+        compute_loss_func: Takes the place of the label loss, e.g. for class weights.
         teacher: The model to imitate: kept in eval mode, never trained. `None` is allowed where the objective
             compares with no teacher (plain fine-tuning).
         objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields.
@@ -97,12 +133,31 @@ class DistillationTrainer(Trainer):
         head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
         rate: The factor of the learning rate by step (from 0); `None` is what `args` say.
 
-    Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view).
+    Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view). `trainer.model`
+    is the student. The evaluation loss is `Trainer`'s: that of the labels.
+
+    Raises `ConfigError` where teacher and student have different classes or vocabularies, where the objective lacks
+    what it compares with, and for what would otherwise be ignored.
     """
+
+    loss_is_scaled_for_ga = True
+    """The loss is normalised over all micro-batches of a step; `Trainer` shall not divide it again."""
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        model_init: Callable[..., PreTrainedModel] | None = None,
+        compute_loss_func: Callable[..., Tensor] | None = None,
+        compute_metrics: Callable[..., dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        optimizer_cls_and_kwargs: tuple[type[torch.optim.Optimizer], dict[str, Any]] | None = None,
+        preprocess_logits_for_metrics: Callable[[Any, Tensor], Any] | None = None,
         *,
         teacher: PreTrainedModel | None = None,
         objective: config.Objective | Mapping[str, Any] | None = None,
@@ -110,57 +165,146 @@ class DistillationTrainer(Trainer):
         augmented_cache: AugmentedOutputs | None = None,
         head_learning_rate: float | None = None,
         rate: Callable[[int], float] | None = None,
-        **kwargs: Any,
     ) -> None:
-        wish = (
+        self.wish = (
             objective
             if isinstance(objective, config.Objective)
             else config.parse(config.Objective, objective or {}, where="objective")
         )
-        set_seed(kwargs["args"].seed)  # as `Trainer` does, but before projections and critics are drawn
-        parts = DistillationObjective(
-            wish,
-            student=anatomy(model.config),
-            teacher=anatomy(teacher.config) if teacher is not None else None,
-            kind=kind_of(model),
+        self.generates = isinstance(args, Seq2SeqTrainingArguments)
+        self._distillation: DistillationModel | None = None
+        self._given_teacher = teacher
+        self._resumed: str | bool | None = None
+        # past `Seq2SeqTrainer`, whose own constructor takes no `optimizer_cls_and_kwargs`
+        Trainer.__init__(
+            self,
+            model,
+            args,
+            data_collator,
+            train_dataset,
+            eval_dataset,
+            processing_class,
+            model_init,
+            compute_loss_func,
+            compute_metrics,
+            callbacks,
+            optimizers,
+            optimizer_cls_and_kwargs,
+            preprocess_logits_for_metrics,
         )
-        if parts.needs_teacher and teacher is None:
-            raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
-        if any(term.loss.startswith("mi_") for term in wish.intermediate) and kwargs["args"].train_batch_size < 3:
-            raise ConfigError(
-                "mutual information compares at least three examples, and a batch has fewer",
-                hint="raise training.batch_size; training.accumulate does not help",
-            )
-        kwargs["args"].remove_unused_columns = False
-        kwargs["args"].logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
-        kwargs["args"].label_names = ["labels"]
-        super().__init__(model=DistillationModel(model, parts), **kwargs)
-        if self.args.n_gpu > 1:
-            raise ConfigError(
-                "several GPUs in one process are not supported", hint="start one process for each: torchrun …"
-            )
-        self.model_accepts_loss_kwargs = True  # the loss is normalised over all micro-batches: do not divide again
-        self.loss_is_scaled_for_ga = True
+        if self.generates and self.args.generation_config is not None:
+            self.model.generation_config = self.load_generation_config(self.args.generation_config)
         self.head_learning_rate = head_learning_rate
         self.rate = rate
         self.teacher_cache = teacher_cache
         self.augmented_cache = augmented_cache
-        self.teacher = self._freeze(teacher) if teacher is not None and parts.needs_teacher else None
+        self.teacher: FrozenTeacher | None = None
         self.augmentation: Counter[str] = Counter()
         self.seconds_waited = 0.0
         self._components: dict[str, Tensor] = {}
         self._component_steps = 0
         self._arrived = -1
+        self._refuse_what_would_be_ignored()
+        self._assemble(self.model)
 
     @property
     def distillation(self) -> DistillationModel:
-        """The trained module without any wrapper."""
-        return self.accelerator.unwrap_model(self.model)
+        """The trained module without any wrapper: the student and every trained part of the objective."""
+        assert self._distillation is not None
+        return self._distillation
 
     @property
     def student(self) -> PreTrainedModel:
         """The student without any wrapper."""
         return self.distillation.student
+
+    def call_model_init(self, trial: Any = None) -> nn.Module:
+        """A fresh student, and fresh parts of the objective around it."""
+        model = super().call_model_init(trial)
+        if self._distillation is not None:
+            self._assemble(model)
+        return model
+
+    def _assemble(self, model: Any) -> None:
+        """Put the student and the trained parts of the objective into one module, and freeze the teacher."""
+        teacher, kind = self._given_teacher, kind_of(model)
+        with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
+            torch.manual_seed(self.args.seed)
+            parts = DistillationObjective(
+                self.wish,
+                student=anatomy(model.config),
+                teacher=anatomy(teacher.config) if teacher is not None else None,
+                kind=kind,
+            )
+        self._check(parts, kind)
+        if self.compute_loss_func is not None or self.label_smoother is not None:
+            parts.gold = partial(self._own_label_loss, model)
+        nn.Module.to(parts, self.args.device)
+        for old in (self._distillation and self._distillation.reader, self.teacher):
+            if old is not None:
+                old.close()
+        self._distillation = DistillationModel(model, parts, kind)
+        self._trained: nn.Module | None = None
+        self._causal = is_causal(model)
+        self._accepted = accepted(model)
+        self._weights: int | None = None
+        self._tokens_checked = False
+        self.teacher = None
+        if teacher is not None and parts.needs_teacher:
+            order = class_order(model.config, teacher.config, kind) if parts.reads_outputs else None
+            self.teacher = FrozenTeacher(
+                teacher,
+                parts.layers("teacher"),
+                parts.layers("teacher", "attention_scores"),
+                device=self.args.device,
+                precision="bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32",
+                order=order,
+            )
+
+    def _check(self, parts: DistillationObjective, kind: Kind) -> None:
+        """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
+        if parts.needs_teacher and self._given_teacher is None:
+            raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
+        if any(term.loss.startswith("mi_") for term in self.wish.intermediate) and self.args.train_batch_size < 3:
+            raise ConfigError(
+                "mutual information compares at least three examples, and a batch has fewer",
+                hint="raise training.batch_size; training.accumulate does not help",
+            )
+        if self.label_smoother is not None and kind in ("regression", "qa"):
+            raise ConfigError(
+                f"label_smoothing_factor does nothing for {'question answering' if kind == 'qa' else kind}",
+                hint="set it to 0",
+            )
+        if self.compute_loss_func is not None and kind == "qa":
+            raise ConfigError(
+                "compute_loss_func is given no start and end positions", hint="leave it out: the label loss has them"
+            )
+        if parts.terms and _recomputes_without_graph(self.args):
+            raise ConfigError(
+                "use_reentrant=True gives no gradient to hidden states", hint="leave it out of the checkpointing kwargs"
+            )
+        scheduled = isinstance(self.lr_scheduler, torch.optim.lr_scheduler.LRScheduler)
+        if scheduled and any(True for _ in parts.parameters()):
+            raise ConfigError(
+                "the scheduler in `optimizers` knows nothing of the projections and critics of this objective",
+                hint="pass (optimizer, None), and say lr_scheduler_type in `args`",
+            )
+
+    def _refuse_what_would_be_ignored(self) -> None:
+        if self.args.n_gpu > 1:
+            raise ConfigError(
+                "several GPUs in one process are not supported", hint="start one process for each: torchrun …"
+            )
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            raise ConfigError(
+                "DeepSpeed and FSDP would divide the student alone, without the parts of the objective",
+                hint="torchrun trains with one whole copy in each process",
+            )
+        adapters: Mapping[str, Any] = getattr(self.model, "peft_config", None) or {}
+        if any(getattr(one, "is_prompt_learning", False) for one in adapters.values()):
+            raise ConfigError(
+                "prompt tuning adds tokens that the teacher has not", hint="use LoRA or another adapter of the weights"
+            )
 
     # --- one step ---------------------------------------------------------------------------------------------
 
@@ -175,15 +319,28 @@ class DistillationTrainer(Trainer):
             if batch is None:
                 break
             self.augmentation.update(batch.pop(COUNTS, {}))
-            batches.append(batch)
+            batches.append(objective_batch(batch, self.distillation.kind, causal=self._causal))
         self.seconds_waited += time.perf_counter() - started
         return batches, self._totals(batches)
+
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward pass of one micro-batch."""
+        self.current_gradient_accumulation_steps = 1  # before `loss_is_scaled_for_ga`, some models' loss was divided
+        return super().training_step(model, inputs, num_items_in_batch)
 
     def compute_loss(
         self, model: nn.Module, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Eq. (1) on one micro-batch: its share of the optimisation step's loss."""
-        totals = num_items_in_batch if isinstance(num_items_in_batch, dict) else self._totals([inputs])
+        """Eq. (1) on one micro-batch of a training: its share of the optimisation step's loss.
+
+        With the student itself as `model`, as in an evaluation, it is `Trainer`'s loss.
+        """
+        if model is not self._trained:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        totals = num_items_in_batch
+        if not isinstance(totals, dict):
+            inputs = objective_batch(inputs, self.distillation.kind, causal=self._causal)
+            totals = self._totals([inputs])
         views = views_of(inputs)
         objective = self.distillation.objective
         if any(objective.weights["augmented"]) and "augmented" not in views:
@@ -205,7 +362,7 @@ class DistillationTrainer(Trainer):
         step = self.state.global_step
         first, self._arrived = step != self._arrived, step
         objective.step, objective.progress = step, step / max(1, self.state.max_steps)
-        return first and objective.measures(step)
+        return first and objective.measures(step) and not _recomputes_without_graph(self.args)
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Signals:
         """What the teacher says of a view `[b, l]`; it is read from the cache of this view when there is one."""
@@ -213,19 +370,27 @@ class DistillationTrainer(Trainer):
         if self.teacher_cache is not None and "example_ids" in view and name == "original":
             return self.teacher_cache.read(view["example_ids"], inputs["attention_mask"])
         assert self.teacher is not None
+        if inputs is view and not self._tokens_checked:
+            check_vocabularies(self.student.config, self.teacher.model.config, self.processing_class)
+            self._tokens_checked = True
         if self.augmented_cache is not None and name == "augmented" and mix_of(inputs) is None:
             return self.augmented_cache.outputs(inputs, self.teacher)
+        if self.distillation.kind == "generation":
+            inputs = with_decoder_inputs(self.teacher.model, inputs)
         return self.teacher(inputs)
 
-    def _freeze(self, teacher: PreTrainedModel) -> FrozenTeacher:
-        objective = self.distillation.objective
-        return FrozenTeacher(
-            teacher,
-            objective.layers("teacher"),
-            objective.layers("teacher", "attention_scores"),
-            device=self.args.device,
-            precision="bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32",
-        )
+    def _own_label_loss(self, model: Any, view: View) -> Tensor:
+        """The label loss of `compute_loss_func` or `label_smoothing_factor`, on the outputs of `model`."""
+        if view.labels is None or view.mix is not None:
+            raise ConfigError("mixed examples have no label for this loss", hint="use mixup without it")
+        labels = labels_as_given(view.labels, causal=self._causal)
+        outputs = ModelOutput(logits=view.student.logits)
+        if self.compute_loss_func is not None:
+            return self.compute_loss_func(outputs, labels, num_items_in_batch=view.totals.labels)
+        scores = view.student.logits.flatten(0, -2).float()
+        smoothing = self.args.label_smoothing_factor
+        losses = F.cross_entropy(scores, view.labels.flatten(), reduction="sum", label_smoothing=smoothing)
+        return losses / view.totals.labels
 
     def _totals(self, batches: list[Batch]) -> dict[str, Totals]:
         def whole(number: Tensor) -> Tensor:
@@ -265,7 +430,7 @@ class DistillationTrainer(Trainer):
             )
         super().log(logs, start_time)
 
-    # --- data, optimiser, checkpoints -------------------------------------------------------------------------
+    # --- data, optimiser -------------------------------------------------------------------------
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Batches of every development example: `dataloader_drop_last` is for training alone."""
@@ -285,29 +450,23 @@ class DistillationTrainer(Trainer):
         return LengthBucketSampler(lengths, batch_size, seed, epochs=isinstance(dataset, AugmentedSplit))
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW over four groups: student and parts of the objective, each with and without weight decay."""
-        if self.optimizer is None:
-            trained: Any = model if model is not None else self.model
-            decayed = set(self.get_decay_parameter_names(trained))
-            groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-            for name, parameter in trained.named_parameters():
-                if parameter.requires_grad:
-                    is_head = name.removeprefix("module.").startswith("objective.")
-                    groups.setdefault((is_head, name in decayed), []).append(parameter)
-            cls, options = self.get_optimizer_cls_and_kwargs(self.args, self.student)
-            head_rate = self.head_learning_rate or self.args.learning_rate
-            self.optimizer = cls(
-                [
-                    {
-                        "params": parameters,
-                        "weight_decay": self.args.weight_decay if decay else 0.0,
-                        "lr": head_rate if is_head else self.args.learning_rate,
-                    }
-                    for (is_head, decay), parameters in groups.items()
-                ],
-                **options,
-            )
-        return self.optimizer
+        """`Trainer`'s optimizer of the student, and two groups more: parts of the objective with and without decay."""
+        optimizer: torch.optim.Optimizer = super().create_optimizer()
+        objective = self.distillation.objective
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        decayed = set(self.get_decay_parameter_names(objective))
+        rate = self.head_learning_rate or self.args.learning_rate
+        for decay in (True, False):
+            parameters = [
+                parameter
+                for name, parameter in objective.named_parameters()
+                if parameter.requires_grad and id(parameter) not in held and (name in decayed) is decay
+            ]
+            if parameters:
+                optimizer.add_param_group(
+                    {"params": parameters, "lr": rate, "weight_decay": self.args.weight_decay if decay else 0.0}
+                )
+        return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The schedule of `args`, or that of `rate`."""
@@ -319,54 +478,112 @@ class DistillationTrainer(Trainer):
             self.lr_scheduler = LambdaLR(optimizer or self.optimizer, lambda step: factor(step))  # type: ignore[arg-type]
         return self.lr_scheduler
 
+    def floating_point_ops(self, inputs: Batch) -> int:
+        """`Trainer`'s estimate for the student; its weights are counted once."""
+        if self._weights is None:
+            self._weights = self.student.num_parameters(exclude_embeddings=True)
+        return 6 * inputs["input_ids"].numel() * self._weights if "input_ids" in inputs else 0
+
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         return grad_norm  # without clipping nobody asked for the norm, and it is a pass over all weights
 
-    def prediction_step(
-        self, model: nn.Module, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
-    ) -> tuple[None, Tensor | None, Tensor | None]:
-        """The student's logits; development scores decide, so no development loss is computed."""
-        inputs = self._prepare_inputs(views_of(inputs)["original"])
-        with torch.inference_mode(), self.accelerator.autocast():
-            signals = self.distillation.reader(inputs)
-        return None, signals.logits.float(), inputs.get("labels")
+    # --- training, evaluation, checkpoints ---------------------------------------------------------------------
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def train(self, resume_from_checkpoint: str | bool | None = None, trial: Any = None, **options: Any) -> Any:
+        """`Trainer.train`; a checkpoint, and the best one at the end, also gives the parts of the objective."""
+        folder = get_last_checkpoint(str(self.args.output_dir)) if resume_from_checkpoint is True else None
+        self._resumed = folder or (resume_from_checkpoint or None)
+        filtered = self.args.logging_nan_inf_filter
+        self.args.logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
+        try:
+            outcome = super().train(resume_from_checkpoint, trial, **options)
+        finally:
+            self.args.logging_nan_inf_filter = filtered
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self._load_parts(Path(self.state.best_model_checkpoint))
+        return outcome
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
+        """For a training, the student together with the parts of the objective; else the student."""
+        if not training:
+            return super()._wrap_model(model, training=False, dataloader=dataloader)
+        if self._trained is None:
+            self._trained = self.accelerator.prepare_model(self.distillation)
+        if isinstance(self._resumed, str):
+            self._load_parts(Path(self._resumed), counts=True)
+        return self._trained
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Columns of the examples that somebody reads: the student, the teacher, or the objective."""
+        super()._set_signature_columns_if_needed()
+        teacher = accepted(self.teacher.model) if self.teacher is not None else frozenset()
+        ours = [*sorted(teacher), *NESTED, *OWN]
+        columns = self._signature_columns or []
+        self._signature_columns = [*columns, *(name for name in ours if name not in columns)]
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: Batch,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+        **generation: Any,
+    ) -> tuple[Tensor | None, Any, Any]:
+        """Loss, outputs and labels of the student, as `Trainer` has them."""
+        read = {name: value for name, value in inputs.items() if name in self._accepted or name in self.label_names}
+        parent = super() if self.generates else super(Seq2SeqTrainer, self)
+        with self.accelerator.autocast():
+            loss, outputs, labels = parent.prediction_step(model, read, prediction_loss_only, ignore_keys, **generation)
+        return loss, convert_to_fp32(outputs), labels
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+        **generation: Any,
+    ) -> dict[str, float]:
+        """`Trainer.evaluate`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
+        parent = super() if self.generates else super(Seq2SeqTrainer, self)
+        return parent.evaluate(eval_dataset, ignore_keys, metric_key_prefix, **generation)
+
+    def predict(
+        self,
+        test_dataset: Any,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "test",
+        **generation: Any,
+    ) -> PredictionOutput:
+        """`Trainer.predict`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
+        parent = super() if self.generates else super(Seq2SeqTrainer, self)
+        return parent.predict(test_dataset, ignore_keys, metric_key_prefix, **generation)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The student as a plain model folder, and the parts of the objective beside it."""
+        super().save_model(output_dir, _internal_call)
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or str(self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        self.student.save_pretrained(folder)
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle, which nobody reads
         if self.distillation.objective.state_dict():
             save_model(self.distillation.objective, str(folder / PARTS))
         if self.augmentation:
             write_json(folder / COUNTED, self.augmentation)
-        if self.processing_class is not None:
-            self.processing_class.save_pretrained(folder)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        self._load_folder(folder)
-        if (folder / COUNTED).is_file():
+    def _load_parts(self, folder: Path, *, counts: bool = False) -> None:
+        if (folder / PARTS).is_file():
+            load_model(self.distillation.objective, str(folder / PARTS), device=str(self.args.device))
+        if counts and (folder / COUNTED).is_file():
             self.augmentation.update(json.loads((folder / COUNTED).read_text(encoding="utf-8")))
 
-    def _load_best_model(self) -> None:
-        if self.state.best_model_checkpoint is not None:
-            self._load_folder(Path(self.state.best_model_checkpoint))
 
-    def _load_folder(self, folder: Path) -> None:
-        saved = type(self.student).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-        self.student.load_state_dict(saved.state_dict())
-        if (folder / PARTS).is_file():
-            load_model(self.distillation.objective, str(folder / PARTS))
-
-
-def kind_of(model: PreTrainedModel) -> Kind:
-    """The kind of task that the head of `model` is for."""
-    name = type(model).__name__
-    if name.endswith("ForTokenClassification"):
-        return "tagging"
-    if name.endswith("ForQuestionAnswering"):
-        return "qa"
-    return "regression" if model.config.num_labels == 1 else "classification"
+def _recomputes_without_graph(args: TrainingArguments) -> bool:
+    """Whether layers are checkpointed in the way that keeps no graph of what is inside; the option has two names."""
+    for name in ("activation_checkpointing", "gradient_checkpointing"):
+        options = getattr(args, f"{name}_kwargs", None) or {}
+        if getattr(args, name, False) and options.get("use_reentrant", False):
+            return True
+    return False
 
 
 def anatomy(shape: PretrainedConfig) -> Anatomy:

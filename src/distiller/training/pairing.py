@@ -1,0 +1,82 @@
+"""Whether a teacher and a student of an ordinary script belong together: their classes, and the tokens they read."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+
+from distiller.errors import ConfigError
+from distiller.models.load import LIBRARY_ERRORS, label_permutation
+from distiller.training.readout import Kind
+
+NAMED: tuple[Kind, ...] = ("classification", "tagging")
+"""Kinds whose outputs are classes with names."""
+PADDED = 0.01
+"""Share of a vocabulary that may be padding: tables are often rounded up to a size that hardware likes."""
+
+logger = logging.getLogger(__name__)
+
+
+def class_order(student: PretrainedConfig, teacher: PretrainedConfig, kind: Kind) -> list[int] | None:
+    """For each of the student's classes its place among the teacher's outputs; `None` where both have one order.
+
+    Classes are matched by name, whatever their case. A side that only says `LABEL_0`, `LABEL_1`, … is taken to have
+    the other's order. Raises `ConfigError` where the two have different classes.
+    """
+    if kind not in NAMED:
+        return None
+    ours, theirs = _names(student), _names(teacher)
+    if len(ours) != len(theirs):
+        raise ConfigError(
+            f"the student has {len(ours)} classes and the teacher {len(theirs)}", hint="`num_labels` of both must agree"
+        )
+    generic = ours == [f"LABEL_{index}" for index in range(len(ours))]
+    order = [*range(len(ours))] if generic else label_permutation(teacher, ours)
+    if order is None:
+        strange = sorted(set(ours) - set(theirs))
+        raise ConfigError(
+            f"the student's class `{strange[0] if strange else ours[0]}` is none of the teacher's: {', '.join(theirs)}",
+            hint="give both models the same names in `id2label`, each in its own order",
+        )
+    return None if order == [*range(len(order))] else order
+
+
+def check_vocabularies(student: PretrainedConfig, teacher: PretrainedConfig, tokenizer: Any) -> None:
+    """Raise `ConfigError` where the student's tokens mean nothing to the teacher.
+
+    The two tokenizers are compared where the teacher's lies beside its weights; otherwise the sizes of the two tables.
+    """
+    ours, theirs = (config.get_text_config().vocab_size for config in (student, teacher))
+    known = _tokenizer_beside(teacher)
+    hint = "give each example a nested `teacher`: the teacher's own tokens (see the guide on Python)"
+    if known is not None and isinstance(tokenizer, PreTrainedTokenizerBase):
+        if known.get_vocab() != tokenizer.get_vocab():
+            raise ConfigError("teacher and student have different vocabularies", hint=hint)
+        return
+    if abs(ours - theirs) > PADDED * max(ours, theirs):
+        raise ConfigError(
+            f"teacher and student have different vocabularies: {theirs} and {ours} tokens",
+            hint=hint,
+        )
+    if ours != theirs:
+        logger.warning(
+            "Teacher and student have tables of %d and %d tokens; their tokens are taken to be the same.", theirs, ours
+        )
+
+
+def _names(config: PretrainedConfig) -> list[str]:
+    """The classes of a model in the order of its outputs."""
+    names = {int(index): str(word) for index, word in (config.id2label or {}).items()}
+    return [names[index] for index in sorted(names)]
+
+
+def _tokenizer_beside(config: PretrainedConfig) -> PreTrainedTokenizerBase | None:
+    """The tokenizer in the folder that a model was loaded from, if there is one."""
+    folder = Path(config._name_or_path or "/nowhere")
+    if not folder.is_dir() or not any(folder.glob("tokenizer*")):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError, *LIBRARY_ERRORS):
+        return None

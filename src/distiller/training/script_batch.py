@@ -1,0 +1,118 @@
+"""What the collator of an ordinary `Trainer` script gives, in the form that the objective reads.
+
+Labels then stand beside the outputs that they are for: start and end of an answer as `[b, 2]`, the next token of a
+causal model at the position that predicts it. -100 is no label.
+"""
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.models.auto import modeling_auto
+
+from distiller.errors import ConfigError
+from distiller.objectives.prediction import IGNORED
+from distiller.training.batching import Batch
+from distiller.training.readout import Kind
+
+CAUSAL = frozenset(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+SEQUENCE_TO_SEQUENCE = frozenset(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values())
+MASKED = frozenset(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
+
+
+def plain_model(model: Any) -> PreTrainedModel:
+    """The `transformers` model inside an adapter's wrapper (PEFT); any other as it is."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def kind_of(model: PreTrainedModel) -> Kind:
+    """The kind of task that the head of `model` is for. Raises `ConfigError` for outputs that no loss compares."""
+    names = _class_names(plain_model(model))
+    if names & (CAUSAL | SEQUENCE_TO_SEQUENCE | MASKED):
+        return "generation"
+    if any(name.endswith("ForTokenClassification") for name in names):
+        return "tagging"
+    if any(name.endswith("ForQuestionAnswering") for name in names):
+        return "qa"
+    outputs, wish = model.config.num_labels, getattr(model.config, "problem_type", None)
+    if wish == "multi_label_classification":
+        raise _multi_label()
+    if wish == "regression" and outputs > 1:
+        raise ConfigError(
+            f"a regression with {outputs} outputs is not offered", hint="distil one number at a time: num_labels=1"
+        )
+    return "regression" if outputs == 1 else "classification"
+
+
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether the outputs at a position are for the next token."""
+    plain = plain_model(model)
+    return bool(_class_names(plain) & CAUSAL) and not plain.config.is_encoder_decoder
+
+
+def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False) -> Batch:
+    """`batch` and its views with labels as the readout of `kind` expects them; the given batch stays as it is."""
+    made = dict(batch)
+    if "augmented" in made:
+        made["augmented"] = objective_batch(made["augmented"], kind, causal=causal)
+    labels = made.get("labels")
+    if kind == "qa" and labels is None and made.get("start_positions") is not None:
+        made["labels"] = _spans(made)
+    elif kind == "generation":
+        made |= _tokens(made, causal=causal)
+    elif kind == "classification" and labels is not None and labels.dim() > 1:
+        if labels.is_floating_point():
+            raise _multi_label()
+        made["labels"] = labels.flatten()
+    return made
+
+
+def with_decoder_inputs(model: nn.Module, batch: Batch) -> Batch:
+    """`batch` with what an encoder-decoder of tokens reads on its decoder's side: the labels, shifted to the right."""
+    shift = getattr(plain_model(model), "prepare_decoder_input_ids_from_labels", None)
+    if shift is None or "decoder_input_ids" in batch or batch.get("labels") is None:
+        return batch
+    return {**batch, "decoder_input_ids": shift(batch["labels"])}
+
+
+def accepted(model: PreTrainedModel) -> frozenset[str]:
+    """The names of what the model takes."""
+    return frozenset(inspect.signature(plain_model(model).forward).parameters)
+
+
+def labels_as_given(labels: Tensor, *, causal: bool) -> Tensor:
+    """The reverse of `objective_batch` for labels `[b, l]`; the first token of a causal model is never predicted."""
+    return nn.functional.pad(labels, (1, 0), value=IGNORED)[:, :-1] if causal else labels
+
+
+def _spans(batch: Batch) -> Tensor:
+    """Start and end `[b, 2]`; what lies behind the end of the text is no label, as in `transformers`."""
+    ends = [batch[name].reshape(len(batch[name])) for name in ("start_positions", "end_positions")]
+    found = torch.stack(ends, dim=1).clamp(min=0)
+    return found.masked_fill(found >= batch["input_ids"].shape[1], IGNORED)
+
+
+def _tokens(batch: Batch, *, causal: bool) -> Batch:
+    """Labels of tokens, and the outputs that count: those that have a label, or of every token where none is given."""
+    labels, mask = batch.get("labels"), batch.get("attention_mask")
+    if labels is None and not causal:
+        raise ConfigError("the examples have no labels, so nothing says which tokens count", hint="give `labels`")
+    if labels is None:
+        mask = torch.ones_like(batch["input_ids"]) if mask is None else mask
+        return {"output_mask": nn.functional.pad(mask[:, 1:], (0, 1))}
+    if causal:
+        labels = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    return {"labels": labels, "output_mask": (labels != IGNORED).long()}
+
+
+def _class_names(model: PreTrainedModel) -> set[str]:
+    return {kind.__name__ for kind in type(model).__mro__}
+
+
+def _multi_label() -> ConfigError:
+    return ConfigError(
+        "the student's problem_type is multi_label_classification, which has no objective here",
+        hint="train one student for each label, or use problem_type single_label_classification",
+    )
