@@ -206,6 +206,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._arrived = -1
         self._refuse_what_would_be_ignored()
         self._assemble(self.model)
+        if optimizers[1] is not None and any(True for _ in self.distillation.objective.parameters()):
+            raise ConfigError(
+                "the scheduler in `optimizers` knows nothing of the projections and critics of this objective",
+                hint="pass (optimizer, None), and say lr_scheduler_type in `args`",
+            )
 
     @property
     def distillation(self) -> DistillationModel:
@@ -282,12 +287,6 @@ class DistillationTrainer(Seq2SeqTrainer):
         if parts.terms and _recomputes_without_graph(self.args):
             raise ConfigError(
                 "use_reentrant=True gives no gradient to hidden states", hint="leave it out of the checkpointing kwargs"
-            )
-        scheduled = isinstance(self.lr_scheduler, torch.optim.lr_scheduler.LRScheduler)
-        if scheduled and any(True for _ in parts.parameters()):
-            raise ConfigError(
-                "the scheduler in `optimizers` knows nothing of the projections and critics of this objective",
-                hint="pass (optimizer, None), and say lr_scheduler_type in `args`",
             )
 
     def _refuse_what_would_be_ignored(self) -> None:

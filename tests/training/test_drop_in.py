@@ -1,0 +1,436 @@
+"""`DistillationTrainer` where an ordinary script has `Trainer`: every script runs once with `Trainer` and twice with ours.
+
+Without a teacher our loss is the label loss alone, so `Trainer` itself is the oracle: the same evaluation loss and the
+same trained weights. With a teacher and matched layers the script has to run as it stands.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch.nn import functional as F
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BartConfig,
+    BertConfig,
+    DataCollatorForLanguageModeling,
+    DataCollatorForSeq2Seq,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    DefaultDataCollator,
+    LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from distiller import DistillationTrainer
+from distiller.errors import ConfigError
+
+WORDS = "the a film soup novel was is good bad lovely bleak very not it ends begins and with".split()
+GOLD = {"beta1": 0.0, "gamma1": 1.0}
+MATCHED = {"gamma1": 0.5, "intermediate": [{"loss": "mse"}]}
+OUTPUTS = {"gamma1": 0.5, "prediction": "kl"}
+
+Make = Callable[..., Any]
+Script = Callable[[Make, Path], Any]
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    made = Tokenizer(models.WordLevel({name: index for index, name in enumerate(names)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    pair = "[CLS] $A [SEP] $B:1 [SEP]:1"
+    special = [("[CLS]", 2), ("[SEP]", 3)]
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair=pair, special_tokens=special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        eos_token="[SEP]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+TOKENIZER = tokenizer()
+SHAPES: dict[str, Callable[[int, int], Any]] = {
+    "bert": lambda layers, width: BertConfig(
+        vocab_size=len(TOKENIZER), hidden_size=width, num_hidden_layers=layers, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    ),
+    "llama": lambda layers, width: LlamaConfig(
+        vocab_size=len(TOKENIZER), hidden_size=width, num_hidden_layers=layers, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=32, pad_token_id=0, bos_token_id=2, eos_token_id=3,
+    ),
+    "bart": lambda layers, width: BartConfig(
+        vocab_size=len(TOKENIZER), d_model=width, encoder_layers=layers, decoder_layers=layers, dropout=0.0,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
+        max_position_embeddings=32, pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=3,
+        forced_eos_token_id=None,
+    ),
+}  # fmt: skip
+
+
+def model(head: Any, family: str = "bert", *, large: bool = False, **given: Any) -> Any:
+    shape = SHAPES[family](*((4, 24) if large else (2, 16)))
+    shape.update(given)
+    with torch.random.fork_rng():
+        torch.manual_seed(int(large))
+        return head.from_config(shape)
+
+
+def texts(size: int = 16, seed: int = 0) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, size=rng.integers(3, 8))) for _ in range(size)]
+
+
+def reviews(label: Callable[[str], Any] = lambda text: int("good" in text or "lovely" in text)) -> Dataset:
+    rows = Dataset.from_list([{"text": text, "label": label(text), "idx": i} for i, text in enumerate(texts())])
+    return rows.map(lambda batch: TOKENIZER(batch["text"], truncation=True), batched=True)
+
+
+def arguments(folder: Path, **given: Any) -> TrainingArguments:
+    kind = Seq2SeqTrainingArguments if "predict_with_generate" in given else TrainingArguments
+    fixed = {"max_steps": 3, "per_device_train_batch_size": 4, "learning_rate": 1e-2, "use_cpu": True}
+    given = {"save_strategy": "no", **fixed, **given}
+    return kind(output_dir=str(folder), report_to=[], disable_tqdm=True, **given)
+
+
+def accuracy(found: Any) -> dict[str, float]:
+    return {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())}
+
+
+def classifier(make: Make, folder: Path, **given: Any) -> Any:
+    """The text-classification example: a data set that still has its text, `DataCollatorWithPadding`, a metric."""
+    keep = {name: given.pop(name) for name in ("callbacks", "compute_loss_func", "compute_metrics") if name in given}
+    data = given.pop("data", None) or reviews()
+    labels = given.pop("labels", 2)
+    return make(
+        model=model(AutoModelForSequenceClassification, num_labels=labels),
+        teacher=lambda: model(AutoModelForSequenceClassification, large=True, num_labels=labels),
+        args=arguments(folder, **given),
+        train_dataset=data,
+        eval_dataset=data,
+        processing_class=TOKENIZER,
+        data_collator=DataCollatorWithPadding(tokenizer=TOKENIZER),
+        **{"compute_metrics": accuracy, **keep},
+    )
+
+
+def finished(trainer: Any) -> Any:
+    trainer.train()
+    return trainer
+
+
+def tagged(make: Make, folder: Path) -> Any:
+    def aligned(batch: Any) -> Any:
+        encoded = TOKENIZER(batch["tokens"], truncation=True, is_split_into_words=True)
+        encoded["labels"] = [
+            [-100 if word is None else tags[word] for word in encoded.word_ids(row)]
+            for row, tags in enumerate(batch["ner_tags"])
+        ]
+        return encoded
+
+    words = [text.split() for text in texts()]
+    rows = [{"id": str(i), "tokens": line, "ner_tags": [len(word) % 3 for word in line]} for i, line in enumerate(words)]
+    data = Dataset.from_list(rows).map(aligned, batched=True)
+    return finished(
+        make(
+            model=model(AutoModelForTokenClassification, num_labels=3),
+            teacher=lambda: model(AutoModelForTokenClassification, large=True, num_labels=3),
+            args=arguments(folder, eval_strategy="epoch"),
+            train_dataset=data,
+            eval_dataset=data,
+            processing_class=TOKENIZER,
+            data_collator=DataCollatorForTokenClassification(tokenizer=TOKENIZER),
+            compute_metrics=lambda found: {"size": int((found.label_ids != -100).sum())},
+        )
+    )
+
+
+def answered(make: Make, folder: Path) -> Any:
+    def prepared(batch: Any) -> Any:
+        encoded = TOKENIZER(batch["question"], batch["context"], truncation="only_second", return_offsets_mapping=True)
+        encoded["start_positions"] = [4 + start for start in batch["start"]]
+        encoded["end_positions"] = [4 + start + 1 for start in batch["start"]]
+        return encoded
+
+    rng = np.random.default_rng(0)
+    rows = [
+        {"question": "it was", "context": " ".join(rng.choice(WORDS, size=6)), "start": int(rng.integers(4))}
+        for _ in range(16)
+    ]
+    data = Dataset.from_list(rows).map(prepared, batched=True, remove_columns=["question", "context"])
+    return finished(
+        make(
+            model=model(AutoModelForQuestionAnswering),
+            teacher=lambda: model(AutoModelForQuestionAnswering, large=True),
+            args=arguments(folder, eval_strategy="epoch"),
+            train_dataset=data,
+            eval_dataset=data,
+            processing_class=TOKENIZER,
+            data_collator=DefaultDataCollator(),
+        )
+    )
+
+
+def translated(make: Make, folder: Path) -> Any:
+    rows = Dataset.from_list([{"translation": {"en": text, "fr": text[::-1]}} for text in texts()])
+
+    def prepared(batch: Any) -> Any:
+        pairs = [[pair[side] for pair in batch["translation"]] for side in ("en", "fr")]
+        return TOKENIZER(pairs[0], text_target=pairs[1], max_length=16, truncation=True)
+
+    data = rows.map(prepared, batched=True)
+    small = model(AutoModelForSeq2SeqLM, "bart")
+    return finished(
+        make(
+            model=small,
+            teacher=lambda: model(AutoModelForSeq2SeqLM, "bart", large=True),
+            args=arguments(folder, predict_with_generate=True, generation_max_length=8, eval_strategy="epoch"),
+            train_dataset=data,
+            eval_dataset=data,
+            processing_class=TOKENIZER,
+            data_collator=DataCollatorForSeq2Seq(tokenizer=TOKENIZER, model=small),
+            compute_metrics=lambda found: {"size": len(found.predictions)},
+        )
+    )
+
+
+def continued(make: Make, folder: Path) -> Any:
+    data = Dataset.from_list([TOKENIZER(text) for text in texts()])
+    return finished(
+        make(
+            model=model(AutoModelForCausalLM, "llama"),
+            teacher=lambda: model(AutoModelForCausalLM, "llama", large=True),
+            args=arguments(folder, label_smoothing_factor=0.1),
+            train_dataset=data,
+            eval_dataset=data,
+            data_collator=DataCollatorForLanguageModeling(tokenizer=TOKENIZER, mlm=False),
+        )
+    )
+
+
+def unmasked(make: Make, folder: Path) -> Any:
+    """Words of three are hidden, and the label is the word."""
+    rows = []
+    for text in texts():
+        row = TOKENIZER(text)
+        words = row["input_ids"]
+        hidden = [place % 3 == 1 for place in range(len(words))]
+        row["labels"] = [word if hide else -100 for word, hide in zip(words, hidden, strict=True)]
+        row["input_ids"] = [4 if hide else word for word, hide in zip(words, hidden, strict=True)]
+        rows.append(dict(row))
+    return finished(
+        make(
+            model=model(AutoModelForMaskedLM),
+            teacher=lambda: model(AutoModelForMaskedLM, large=True),
+            args=arguments(folder),
+            train_dataset=rows,
+            eval_dataset=rows,
+            data_collator=DataCollatorForTokenClassification(tokenizer=TOKENIZER),
+        )
+    )
+
+
+def best_of(make: Make, folder: Path) -> Any:
+    every = {"save_strategy": "steps", "eval_strategy": "steps", "save_steps": 1, "eval_steps": 1}
+    trainer = classifier(make, folder, load_best_model_at_end=True, learning_rate=0.3, **every)
+    args = json.dumps(trainer.args.to_dict(), default=str)
+    trainer.train()
+    assert json.dumps(trainer.args.to_dict(), default=str) == args
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert trainer.state.best_metric == min(losses)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(losses))
+    return trainer
+
+
+def resumed(make: Make, folder: Path) -> Any:
+    classifier(make, folder, max_steps=2, save_strategy="steps", save_steps=1, lr_scheduler_type="constant").train()
+    trainer = classifier(make, folder, save_strategy="steps", save_steps=1, lr_scheduler_type="constant")
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.state.global_step == 3
+    return trainer
+
+
+def weighted(make: Make, folder: Path) -> Any:
+    def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+        rates = torch.tensor([1.0, 3.0])
+        each = F.cross_entropy(outputs.logits, labels, weight=rates, reduction="none")
+        return each.sum() / num_items_in_batch if num_items_in_batch is not None else each.mean()
+
+    return finished(classifier(make, folder, compute_loss_func=loss, gradient_accumulation_steps=2))
+
+
+def own_keys(make: Make, folder: Path) -> Any:
+    def measured(found: Any) -> dict[str, Any]:
+        return {"tokens": int((found.inputs > 0).sum()), "losses": len(found.losses)}
+
+    trainer = classifier(make, folder, compute_metrics=measured, include_for_metrics=["inputs", "loss"])
+    scores = trainer.evaluate()
+    assert scores["eval_losses"] == 16
+    assert scores["eval_tokens"] > 16
+    return trainer
+
+
+class Listener(TrainerCallback):
+    def __init__(self) -> None:
+        self.models: set[type] = set()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self.models.add(type(model))
+
+
+def heard(make: Make, folder: Path) -> Any:
+    listener = Listener()
+    trainer = finished(classifier(make, folder, callbacks=[listener]))
+    assert listener.models == {type(model(AutoModelForSequenceClassification))}
+    return trainer
+
+
+def searched(make: Make, folder: Path) -> Any:
+    trainer = make(
+        model_init=lambda: model(AutoModelForSequenceClassification),
+        teacher=lambda: model(AutoModelForSequenceClassification, large=True),
+        args=arguments(folder, eval_strategy="epoch"),
+        train_dataset=reviews(),
+        eval_dataset=reviews(),
+        processing_class=TOKENIZER,
+    )
+    rates = iter([1e-9, 1e-2])
+    found = trainer.hyperparameter_search(
+        lambda trial: {"learning_rate": next(rates)}, n_trials=2, direction="minimize", backend="optuna"
+    )
+    assert found.run_id in ("0", "1")
+    return finished(trainer)
+
+
+def adapted(make: Make, folder: Path) -> Any:
+    peft = pytest.importorskip("peft", reason="needs the package `peft`")
+    lora = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+
+    def wrapped() -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            return peft.get_peft_model(model(AutoModelForSequenceClassification), lora)
+
+    every = {"save_strategy": "steps", "eval_strategy": "steps", "save_steps": 1, "eval_steps": 1}
+    trainer = make(
+        model=wrapped(),
+        teacher=lambda: model(AutoModelForSequenceClassification, large=True),
+        args=arguments(folder, load_best_model_at_end=True, **every),
+        train_dataset=reviews(),
+        eval_dataset=reviews(),
+        processing_class=TOKENIZER,
+    )
+    trainer.train()
+    trainer.save_model(str(folder / "adapter"))
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    return trainer
+
+
+def by_position(make: Make, folder: Path) -> Any:
+    return finished(
+        make(
+            model(AutoModelForSequenceClassification),
+            arguments(folder),
+            DataCollatorWithPadding(tokenizer=TOKENIZER),
+            reviews(),
+            reviews(),
+            TOKENIZER,
+            teacher=lambda: model(AutoModelForSequenceClassification, large=True),
+        )
+    )
+
+
+def own_optimizer(make: Make, folder: Path) -> Any:
+    small = model(AutoModelForSequenceClassification)
+    return finished(
+        make(
+            model=small,
+            teacher=lambda: model(AutoModelForSequenceClassification, large=True),
+            args=arguments(folder),
+            train_dataset=reviews(),
+            eval_dataset=reviews(),
+            processing_class=TOKENIZER,
+            optimizers=(torch.optim.SGD(small.parameters(), lr=0.1), None),
+        )
+    )
+
+
+SCRIPTS: dict[str, Script] = {
+    "text classification, its text still there": lambda make, folder: finished(classifier(make, folder)),
+    "regression": lambda make, folder: finished(
+        classifier(make, folder, labels=1, data=reviews(lambda text: len(text) / 20), compute_metrics=None)
+    ),
+    "tagging": tagged,
+    "question answering": answered,
+    "translation": translated,
+    "causal language model": continued,
+    "masked language model": unmasked,
+    "by position": by_position,
+    "best model by the default metric": best_of,
+    "resume_from_checkpoint=True": resumed,
+    "gradient checkpointing": lambda make, folder: finished(classifier(make, folder, gradient_checkpointing=True)),
+    "label smoothing": lambda make, folder: finished(classifier(make, folder, label_smoothing_factor=0.3)),
+    "class weights": weighted,
+    "metrics with their own keys": own_keys,
+    "callbacks": heard,
+    "hyperparameter search": searched,
+    "an optimizer of one's own": own_optimizer,
+    "PEFT": adapted,
+    "torch_compile": lambda make, folder: finished(
+        classifier(make, folder, torch_compile=True, torch_compile_backend="eager", max_steps=1)
+    ),
+}
+WITHOUT_LAYERS = ("translation",)
+"""Scripts whose hidden states are not compared."""
+
+
+def maker(objective: dict[str, Any] | None, *, taught: bool) -> Make:
+    """Three lines changed: the class, `teacher` and `objective`."""
+
+    def make(*given: Any, teacher: Callable[[], Any], **named: Any) -> Any:
+        set_seed(0)
+        if objective is None:
+            return (Seq2SeqTrainer if isinstance(named.get("args"), Seq2SeqTrainingArguments) else Trainer)(*given, **named)
+        return DistillationTrainer(*given, teacher=teacher() if taught else None, objective=objective, **named)
+
+    return make
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_runs_as_with_trainer(name: str, tmp_path: Path) -> None:
+    script = SCRIPTS[name]
+    oracle = script(maker(None, taught=False), tmp_path / "trainer")
+    ours = script(maker(GOLD, taught=False), tmp_path / "gold")
+    assert type(ours.model) is type(oracle.model)
+    torch.testing.assert_close(ours.model.state_dict(), oracle.model.state_dict(), rtol=1e-3, atol=1e-5)
+    expected, found = oracle.evaluate(), ours.evaluate()
+    timed = ("runtime", "per_second", "preparation_time")
+    assert {key for key in found if not key.endswith(timed)} == {key for key in expected if not key.endswith(timed)}
+    assert found["eval_loss"] == pytest.approx(expected["eval_loss"], rel=1e-4)
+    taught = script(maker(OUTPUTS if name in WITHOUT_LAYERS else MATCHED, taught=True), tmp_path / "taught")
+    assert set(taught.evaluate()) == set(found)
+    logged = [entry for entry in taught.state.log_history if "train_loss" in entry]
+    assert all(np.isfinite(entry["train_loss"]) for entry in logged)
