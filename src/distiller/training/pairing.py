@@ -7,7 +7,8 @@ from typing import Any
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from distiller.errors import ConfigError
-from distiller.models.load import LIBRARY_ERRORS, label_permutation
+from distiller.models.load import LIBRARY_ERRORS, class_names, label_permutation
+from distiller.tasks.labels import says_nothing
 from distiller.training.readout import Kind
 
 NAMED: tuple[Kind, ...] = ("classification", "tagging")
@@ -21,18 +22,17 @@ logger = logging.getLogger(__name__)
 def class_order(student: PretrainedConfig, teacher: PretrainedConfig, kind: Kind) -> list[int] | None:
     """For each of the student's classes its place among the teacher's outputs; `None` where both have one order.
 
-    Classes are matched by name, whatever their case. A side that only says `LABEL_0`, `LABEL_1`, … is taken to have
-    the other's order. Raises `ConfigError` where the two have different classes.
+    Classes are matched by name. A side that only counts (`LABEL_0`, `LABEL_1`, …) is taken to have the other's order.
+    Raises `ConfigError` where the two have different classes.
     """
     if kind not in NAMED:
         return None
-    ours, theirs = _names(student), _names(teacher)
+    ours, theirs = class_names(student), class_names(teacher)
     if len(ours) != len(theirs):
         raise ConfigError(
             f"the student has {len(ours)} classes and the teacher {len(theirs)}", hint="`num_labels` of both must agree"
         )
-    generic = ours == [f"LABEL_{index}" for index in range(len(ours))]
-    order = [*range(len(ours))] if generic else label_permutation(teacher, ours)
+    order = [*range(len(ours))] if says_nothing(ours) else label_permutation(teacher, ours)
     if order is None:
         strange = sorted(set(ours) - set(theirs))
         raise ConfigError(
@@ -63,12 +63,6 @@ def check_vocabularies(student: PretrainedConfig, teacher: PretrainedConfig, tok
         logger.warning(
             "Teacher and student have tables of %d and %d tokens; their tokens are taken to be the same.", theirs, ours
         )
-
-
-def _names(config: PretrainedConfig) -> list[str]:
-    """The classes of a model in the order of its outputs."""
-    names = {int(index): str(word) for index, word in (config.id2label or {}).items()}
-    return [names[index] for index in sorted(names)]
 
 
 def _tokenizer_beside(config: PretrainedConfig) -> PreTrainedTokenizerBase | None:

@@ -110,8 +110,9 @@ class DistillationModel(nn.Module):
             )
             for name, view in views.items()
         }
-        measured = [parameter for parameter in self.student.parameters() if parameter.requires_grad] if measure else []
-        return self.objective(compared, measured)
+        if not measure:
+            return self.objective(compared)
+        return self.objective(compared, [parameter for parameter in self.student.parameters() if parameter.requires_grad])
 
     def _readable(self, view: Batch) -> Batch:
         return with_decoder_inputs(self.student, view) if self.kind == "generation" else view
@@ -356,8 +357,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._note(components)
         return (loss, components) if return_outputs else loss
 
-    def _arrive(self, objective: DistillationObjective) -> bool:
+    def _arrive(self, objective: nn.Module) -> bool:
         """Tell the objective where the training is; whether this micro-batch is one whose gradients are measured."""
+        if not isinstance(objective, DistillationObjective):
+            return False  # that of a translation weights its terms itself
         step = self.state.global_step
         first, self._arrived = step != self._arrived, step
         objective.step, objective.progress = step, step / max(1, self.state.max_steps)
@@ -417,9 +420,10 @@ class DistillationTrainer(Seq2SeqTrainer):
             }
             logs = logs | {f"loss/{name}": value.item() / self._component_steps for name, value in sums.items()}
             self._components, self._component_steps = {}, 0
-            shares = self.distillation.objective.balance.latest
-            logs |= {f"share/{name}": share.item() for name, share in shares.items()}
-            self.distillation.objective.balance.latest = {}
+            objective: nn.Module = self.distillation.objective
+            if isinstance(objective, DistillationObjective):
+                logs |= {f"share/{name}": share.item() for name, share in objective.balance.latest.items()}
+                objective.balance.latest = {}
         losses = [name for name in logs if name.startswith("loss/")] + ["loss", "train_loss"]
         broken = [name for name in losses if not math.isfinite(logs.get(name, 0.0))]
         if broken:  # `train_loss`, the mean over all steps, comes last: no step is left out
