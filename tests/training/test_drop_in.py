@@ -1,10 +1,9 @@
-"""`DistillationTrainer` where an ordinary script has `Trainer`: every script runs once with `Trainer` and twice with ours.
+"""`DistillationTrainer` in place of `Trainer`: every script runs once with `Trainer` and twice with ours.
 
 Without a teacher our loss is the label loss alone, so `Trainer` itself is the oracle: the same evaluation loss and the
 same trained weights. With a teacher and matched layers the script has to run as it stands.
 """
 
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,6 @@ from transformers import (
     DataCollatorWithPadding,
     DefaultDataCollator,
     LlamaConfig,
-    PreTrainedModel,
     PreTrainedTokenizerFast,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
@@ -44,7 +42,23 @@ from transformers import (
 from distiller import DistillationTrainer
 from distiller.errors import ConfigError
 
-WORDS = "the a film soup novel was is good bad lovely bleak very not it ends begins and with".split()
+WORDS = [
+    "the",
+    "a",
+    "film",
+    "soup",
+    "novel",
+    "was",
+    "is",
+    "good",
+    "bad",
+    "lovely",
+    "bleak",
+    "very",
+    "not",
+    "it",
+    "with",
+]
 GOLD = {"beta1": 0.0, "gamma1": 1.0}
 MATCHED = {"gamma1": 0.5, "intermediate": [{"loss": "mse"}]}
 OUTPUTS = {"gamma1": 0.5, "prediction": "kl"}
@@ -152,7 +166,9 @@ def tagged(make: Make, folder: Path) -> Any:
         return encoded
 
     words = [text.split() for text in texts()]
-    rows = [{"id": str(i), "tokens": line, "ner_tags": [len(word) % 3 for word in line]} for i, line in enumerate(words)]
+    rows = [
+        {"id": str(i), "tokens": line, "ner_tags": [len(word) % 3 for word in line]} for i, line in enumerate(words)
+    ]
     data = Dataset.from_list(rows).map(aligned, batched=True)
     return finished(
         make(
@@ -383,6 +399,15 @@ SCRIPTS: dict[str, Script] = {
     "regression": lambda make, folder: finished(
         classifier(make, folder, labels=1, data=reviews(lambda text: len(text) / 20), compute_metrics=None)
     ),
+    "several labels at once": lambda make, folder: finished(
+        classifier(
+            make,
+            folder,
+            labels=3,
+            compute_metrics=None,
+            data=reviews(lambda text: [float(word in text) for word in ("good", "soup", "was")]),
+        )
+    ),
     "tagging": tagged,
     "question answering": answered,
     "translation": translated,
@@ -413,7 +438,9 @@ def maker(objective: dict[str, Any] | None, *, taught: bool) -> Make:
     def make(*given: Any, teacher: Callable[[], Any], **named: Any) -> Any:
         set_seed(0)
         if objective is None:
-            return (Seq2SeqTrainer if isinstance(named.get("args"), Seq2SeqTrainingArguments) else Trainer)(*given, **named)
+            return (Seq2SeqTrainer if isinstance(named.get("args"), Seq2SeqTrainingArguments) else Trainer)(
+                *given, **named
+            )
         return DistillationTrainer(*given, teacher=teacher() if taught else None, objective=objective, **named)
 
     return make
@@ -434,3 +461,60 @@ def test_a_script_runs_as_with_trainer(name: str, tmp_path: Path) -> None:
     assert set(taught.evaluate()) == set(found)
     logged = [entry for entry in taught.state.log_history if "train_loss" in entry]
     assert all(np.isfinite(entry["train_loss"]) for entry in logged)
+
+
+def refused(tmp_path: Path, match: str, *, head: Any = AutoModelForSequenceClassification, **given: Any) -> None:
+    named = {name: given.pop(name) for name in ("objective", "optimizers", "compute_loss_func") if name in given}
+    shape = {name: given.pop(name) for name in ("num_labels", "problem_type") if name in given}
+    with pytest.raises(ConfigError, match=match):
+        DistillationTrainer(
+            model(head, **shape),
+            arguments(tmp_path, **given),
+            teacher=model(head, large=True, **shape),
+            **{"objective": MATCHED, **named},
+        )
+
+
+def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path, "label_smoothing_factor", num_labels=1, label_smoothing_factor=0.1)
+    refused(tmp_path, "label_smoothing_factor", head=AutoModelForQuestionAnswering, label_smoothing_factor=0.1)
+    refused(tmp_path, "compute_loss_func", head=AutoModelForQuestionAnswering, compute_loss_func=F.cross_entropy)
+    refused(tmp_path, "3 outputs", num_labels=3, problem_type="regression")
+    reentrant = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
+    refused(tmp_path, "use_reentrant", **reentrant)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    refused(tmp_path, "scheduler", optimizers=(optimizer, schedule))
+
+
+def test_projections_join_the_optimizer_that_a_script_brings(tmp_path: Path) -> None:
+    trainer = own_optimizer(maker(MATCHED, taught=True), tmp_path)
+    trained = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
+    parts = [*trainer.distillation.objective.parameters()]
+    assert parts
+    assert {id(weight) for weight in parts} <= trained
+
+
+def test_the_student_is_the_model_of_the_trainer(tmp_path: Path) -> None:
+    trainer = classifier(maker(MATCHED, taught=True), tmp_path / "run")
+    assert trainer.model is trainer.student
+    trainer.model.save_pretrained(tmp_path / "saved")
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(loaded.state_dict(), trainer.model.state_dict(), rtol=0, atol=0)
+
+
+def test_the_teacher_has_columns_of_its_own(tmp_path: Path) -> None:
+    """A student without segments beside a teacher with them: the column is not dropped."""
+    data = reviews()
+    taught = DistillationTrainer(
+        model(AutoModelForSequenceClassification, "llama", num_labels=2),
+        arguments(tmp_path, max_steps=1),
+        train_dataset=data,
+        processing_class=TOKENIZER,
+        teacher=model(AutoModelForSequenceClassification, large=True),
+        objective={},
+    )
+    batch = next(iter(taught.get_train_dataloader()))
+    assert "token_type_ids" in batch
+    assert "text" not in batch
+    taught.train()

@@ -100,6 +100,22 @@ def cross_entropy(logits: Logits, labels: Tensor) -> PerExample:
     return flat.view(labels.shape)
 
 
+def binary_cross_entropy(logits: Logits, labels: Tensor) -> Tensor:
+    """Cross-entropy of each label on its own: `logits` and `labels` `[*b, c]` give nats `[*b, c]`.
+
+    A label is 1, 0 or a probability between; -100 gives 0. Raises `ShapeError` if the shapes differ.
+    Source: the multi-label loss of `transformers` (`BCEWithLogitsLoss`).
+    """
+    if logits.shape != labels.shape:
+        raise ShapeError(
+            f"labels {list(labels.shape)} do not fit logits {list(logits.shape)}",
+            hint="several labels at once are a number, 0 or 1, for every class of every example",
+        )
+    targets = full_precision(labels).detach()
+    losses = F.binary_cross_entropy_with_logits(full_precision(logits), targets.clamp(0, 1), reduction="none")
+    return losses.masked_fill(targets == IGNORED, 0.0)
+
+
 def squared_error(logits: Logits, targets: Tensor) -> PerExample:
     """Squared error of one regression output, `logits` `[*b, 1]` or `[*b]`, against `targets` `[*b]`.
 
@@ -155,6 +171,9 @@ LABEL: Family[Callable[..., PerExample]] = Family(
     "label loss",
     {
         "cross_entropy": Entry(cross_entropy, source="arXiv:1503.02531", traits={"regression": False}),
+        "binary_cross_entropy": Entry(
+            binary_cross_entropy, source="torch `BCEWithLogitsLoss`", traits={"regression": False}
+        ),
         "squared_error": Entry(squared_error, source="arXiv:1810.04805", traits={"regression": True}),
     },
 )

@@ -11,7 +11,7 @@ from distiller.models.load import LIBRARY_ERRORS, class_names, label_permutation
 from distiller.tasks.labels import says_nothing
 from distiller.training.readout import Kind
 
-NAMED: tuple[Kind, ...] = ("classification", "tagging")
+NAMED: tuple[Kind, ...] = ("classification", "multilabel", "tagging")
 """Kinds whose outputs are classes with names."""
 PADDED = 0.01
 """Share of a vocabulary that may be padding: tables are often rounded up to a size that hardware likes."""

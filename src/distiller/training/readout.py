@@ -15,8 +15,9 @@ from distiller.models.signals import Signals
 from distiller.objectives.prediction import LABEL, mask_positions
 from distiller.training.view import View
 
-Kind = Literal["classification", "regression", "tagging", "qa", "generation"]
-"""`generation`: a token out of the vocabulary at each place that has a label (language models)."""
+Kind = Literal["classification", "multilabel", "regression", "tagging", "qa", "generation"]
+"""`multilabel`: every class is there or not, on its own. `generation`: a token of the vocabulary at each place that has
+a label (language models)."""
 Loss = Callable[..., Tensor]
 
 
@@ -56,6 +57,30 @@ def _number_gold(view: View) -> Tensor:
 def _number_imitated(view: View, hard: bool) -> Tensor:
     labels = _teacher(view).logits.float().squeeze(-1)
     return LABEL["squared_error"].function(view.student.logits, labels).sum() / view.totals.examples
+
+
+# --- a yes or no for every class -------------------------------------------------------------------------------------
+
+
+def _labels_soft(loss: Loss, view: View) -> Tensor:
+    values = loss(_yes_and_no(view.student.logits), _yes_and_no(_teacher(view).logits))
+    return values.mean(-1).sum() / view.totals.examples
+
+
+def _labels_gold(view: View) -> Tensor:
+    return _mixed_loss(view, view.student.logits, "binary_cross_entropy").sum() / view.totals.labels
+
+
+def _labels_imitated(view: View, hard: bool) -> Tensor:
+    scores = _teacher(view).logits.float()
+    labels = (scores > 0).float() if hard else scores.sigmoid()
+    values = LABEL["binary_cross_entropy"].function(view.student.logits, labels)
+    return values.mean(-1).sum() / view.totals.examples
+
+
+def _yes_and_no(logits: Tensor) -> Tensor:
+    """Scores `[b, c]` as those of two classes, `[b, c, 2]`: their softmax is the sigmoid of the score."""
+    return torch.stack([logits, torch.zeros_like(logits)], dim=-1)
 
 
 # --- one output per token --------------------------------------------------------------------------------------------
@@ -114,14 +139,14 @@ def _span_imitated(view: View, hard: bool) -> Tensor:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _mixed_loss(view: View, scores: Tensor) -> Tensor:
-    """Cross-entropy with the gold classes; of a mixed example λ · its own loss + (1 - λ) · that of its partner's."""
+def _mixed_loss(view: View, scores: Tensor, name: str = "cross_entropy") -> Tensor:
+    """The label loss `name` with the gold classes; of a mixed example λ · its own + (1 - λ) · that of its partner's."""
     labels = _labels(view)
-    own = LABEL["cross_entropy"].function(scores, labels)
+    own = LABEL[name].function(scores, labels)
     if view.mix is None:
         return own
     weight = view.mix.weight.view(-1, *[1] * (own.dim() - 1))
-    return weight * own + (1 - weight) * LABEL["cross_entropy"].function(scores, labels[view.mix.partner])
+    return weight * own + (1 - weight) * LABEL[name].function(scores, labels[view.mix.partner])
 
 
 def _teacher_classes(scores: Tensor, hard: bool) -> Tensor:
@@ -155,6 +180,7 @@ def _mask(view: View) -> Tensor:
 
 READOUTS: dict[Kind, Readout] = {
     "classification": Readout(_example_soft, _class_gold, _class_imitated),
+    "multilabel": Readout(_labels_soft, _labels_gold, _labels_imitated),
     "regression": Readout(_example_soft, _number_gold, _number_imitated),
     "tagging": Readout(_token_soft, _token_gold, _token_imitated),
     "qa": Readout(_span_soft, _span_gold, _span_imitated),

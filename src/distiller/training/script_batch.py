@@ -5,6 +5,7 @@ causal model at the position that predicts it. -100 is no label.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,8 +28,12 @@ def plain_model(model: Any) -> PreTrainedModel:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def kind_of(model: PreTrainedModel) -> Kind:
-    """The kind of task that the head of `model` is for. Raises `ConfigError` for outputs that no loss compares."""
+def kind_of(model: PreTrainedModel, some_label: Callable[[], Any] = lambda: None) -> Kind:
+    """The kind of task that the head of `model` is for; `some_label` gives that of an example.
+
+    As in `transformers`, a number for each class means several labels at once where the configuration does not say.
+    Raises `ConfigError` for outputs that no loss compares.
+    """
     names = _class_names(plain_model(model))
     if names & (CAUSAL | SEQUENCE_TO_SEQUENCE | MASKED):
         return "generation"
@@ -37,8 +42,8 @@ def kind_of(model: PreTrainedModel) -> Kind:
     if any(name.endswith("ForQuestionAnswering") for name in names):
         return "qa"
     outputs, wish = model.config.num_labels, getattr(model.config, "problem_type", None)
-    if wish == "multi_label_classification":
-        raise _multi_label()
+    if wish == "multi_label_classification" or (wish is None and outputs > 1 and _is_numbers(some_label())):
+        return "multilabel"
     if wish == "regression" and outputs > 1:
         raise ConfigError(
             f"a regression with {outputs} outputs is not offered", hint="distil one number at a time: num_labels=1"
@@ -64,7 +69,10 @@ def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False) -> Batch:
         made |= _tokens(made, causal=causal)
     elif kind == "classification" and labels is not None and labels.dim() > 1:
         if labels.is_floating_point():
-            raise _multi_label()
+            raise ConfigError(
+                "the labels are numbers for every class, and the student has one class for each example",
+                hint='set problem_type="multi_label_classification" in the student\'s configuration',
+            )
         made["labels"] = labels.flatten()
     return made
 
@@ -111,8 +119,6 @@ def _class_names(model: PreTrainedModel) -> set[str]:
     return {kind.__name__ for kind in type(model).__mro__}
 
 
-def _multi_label() -> ConfigError:
-    return ConfigError(
-        "the student's problem_type is multi_label_classification, which has no objective here",
-        hint="train one student for each label, or use problem_type single_label_classification",
-    )
+def _is_numbers(label: Any) -> bool:
+    """Whether a label is a list of numbers with a fraction, as `transformers` wants several labels at once."""
+    return label is not None and torch.as_tensor(label).is_floating_point() and torch.as_tensor(label).dim() == 1

@@ -112,7 +112,9 @@ class DistillationModel(nn.Module):
         }
         if not measure:
             return self.objective(compared)
-        return self.objective(compared, [parameter for parameter in self.student.parameters() if parameter.requires_grad])
+        return self.objective(
+            compared, [parameter for parameter in self.student.parameters() if parameter.requires_grad]
+        )
 
     def _readable(self, view: Batch) -> Batch:
         return with_decoder_inputs(self.student, view) if self.kind == "generation" else view
@@ -233,7 +235,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _assemble(self, model: Any) -> None:
         """Put the student and the trained parts of the objective into one module, and freeze the teacher."""
-        teacher, kind = self._given_teacher, kind_of(model)
+        teacher, kind = self._given_teacher, kind_of(model, self._some_label)
         with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
             torch.manual_seed(self.args.seed)
             parts = DistillationObjective(
@@ -289,6 +291,14 @@ class DistillationTrainer(Seq2SeqTrainer):
             raise ConfigError(
                 "use_reentrant=True gives no gradient to hidden states", hint="leave it out of the checkpointing kwargs"
             )
+
+    def _some_label(self) -> Any:
+        """The label of the first training example, where there is a first one."""
+        data: Any = self.train_dataset
+        if isinstance(data, AugmentedSplit) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+            return None
+        example = data[0] if len(data) else {}
+        return example.get("labels", example.get("label")) if isinstance(example, Mapping) else None
 
     def _refuse_what_would_be_ignored(self) -> None:
         if self.args.n_gpu > 1:
