@@ -7,40 +7,83 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distiller.config import Run, load_run
-    from distiller.errors import DistillerError
-    from distiller.inference import evaluate, predict
-    from distiller.record import Record, load_record
-    from distiller.run import distil
-    from distiller.training.trainer import DistillationTrainer
+    from distiller.autodistiller.advice import advise as advise
+    from distiller.config import Objective as Objective
+    from distiller.config import Run as Run
+    from distiller.config import Student as Student
+    from distiller.config import Task as Task
+    from distiller.config import Teacher as Teacher
+    from distiller.config import Term as Term
+    from distiller.config import Training as Training
+    from distiller.config import load_run as load_run
+    from distiller.config import parse_run as parse_run
+    from distiller.errors import DistillerError as DistillerError
+    from distiller.inference import Predictor as Predictor
+    from distiller.inference import evaluate as evaluate
+    from distiller.inference import predict as predict
+    from distiller.record import Record as Record
+    from distiller.record import load_record as load_record
+    from distiller.run import distil as distil
+    from distiller.study.config import Study as Study
+    from distiller.study.config import load_study as load_study
+    from distiller.study.engine import run_study as run_study
+    from distiller.training.trainer import DistillationTrainer as DistillationTrainer
 
 __version__ = "0.1.0"
-__all__ = [
-    "DistillationTrainer",
-    "DistillerError",
-    "Record",
-    "Run",
-    "distil",
-    "evaluate",
-    "load_record",
-    "load_run",
-    "predict",
-]
 
 _HOMES = {
     "DistillationTrainer": "distiller.training.trainer",
     "DistillerError": "distiller.errors",
+    "Objective": "distiller.config",
+    "Predictor": "distiller.inference",
     "Record": "distiller.record",
     "Run": "distiller.config",
+    "Student": "distiller.config",
+    "Study": "distiller.study.config",
+    "Task": "distiller.config",
+    "Teacher": "distiller.config",
+    "Term": "distiller.config",
+    "Training": "distiller.config",
+    "advise": "distiller.autodistiller.advice",
     "distil": "distiller.run",
     "evaluate": "distiller.inference",
     "load_record": "distiller.record",
     "load_run": "distiller.config",
+    "load_study": "distiller.study.config",
+    "parse_run": "distiller.config",
     "predict": "distiller.inference",
+    "run_study": "distiller.study.engine",
 }
+__all__ = [
+    "DistillationTrainer",
+    "DistillerError",
+    "Objective",
+    "Predictor",
+    "Record",
+    "Run",
+    "Student",
+    "Study",
+    "Task",
+    "Teacher",
+    "Term",
+    "Training",
+    "advise",
+    "distil",
+    "evaluate",
+    "load_record",
+    "load_run",
+    "load_study",
+    "parse_run",
+    "predict",
+    "run_study",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module `distiller` has no attribute `{name}`")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -14,9 +14,11 @@ from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll, read_conll
-from distiller.tasks.data import Split, TaggedSplit
+from distiller.tasks.custom import METRICS_OF
+from distiller.tasks.data import Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, Collator, encode
 from distiller.tasks.glue import GLUE, diagnostic
+from distiller.tasks.in_memory import is_pairs, table_of
 from distiller.tasks.leaderboard import SHEETS
 from distiller.tasks.questions import question_split, read_squad
 from distiller.tasks.readers import read_table
@@ -29,12 +31,26 @@ from distiller.training.output_folder import RUN_FILE, STUDENT
 
 
 def evaluate(
-    model: str, *, run: Path | None = None, split: str = "dev", overrides: Sequence[str] = ()
+    model: str,
+    data: Any = None,
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    label: str | None = None,
+    run: Path | None = None,
+    split: str = "dev",
+    overrides: Sequence[str] = (),
 ) -> dict[str, float]:
     """Scores of `model` (a run's output folder, or any model with the task of the file `run`) on `split`.
 
-    Raises `DistillerError`: no such split, a split without labels, a model without a fitting head.
+    With `data` (a file, a mapping of columns, a frame) it is scored on that: `text`, `text_pair` and `label` are column
+    names, by default those of the run, else `text` and `label`. Raises `DistillerError`: no such split, a split without
+    labels, a model without a fitting head.
     """
+    if data is not None:
+        if run is not None or overrides:
+            raise ConfigError("`data` is scored without a task", hint="leave out `run` and `overrides`")
+        return Predictor(model).scores(data, text=text, text_pair=text_pair, label=label)
     transformers_logging.disable_progress_bar()
     name, described = _model_and_run(model, run, overrides)
     if described is None:
@@ -63,39 +79,124 @@ def evaluate(
     return scorer(data, described.task, chosen, encoded)(logits.numpy(), encoded.gold)
 
 
-def predict(model: str, texts: Path, *, text: str | None = None, text_pair: str | None = None) -> list[dict[str, str]]:
-    """One row per row of the file `texts`: `label` and the probability of every class, or `score` for regression.
+Row = dict[str, str | float]
+"""What a model says of one text: `label` and `p(NAME)` of every class, `score`, or `words` and `tags`."""
 
-    A tagger gives `words` and `tags`, and also reads CoNLL files and columns of lists. `text` and `text_pair` are
-    column names; by default those of the run, else `text`. Raises `DistillerError`.
+
+class Predictor:
+    """A model that stays loaded: what it says of texts, as often as some come.
+
+    `model` is a run's output folder or any fine-tuned model. Raises `DistillerError`.
+
+        predictor = Predictor("outputs/reviews")
+        predictor(["A lovely film.", "A bleak one."])
     """
-    transformers_logging.disable_progress_bar()
-    name, run = _model_and_run(model, None, ())
-    task = run.task if run and run.task.name == "custom" else Task()
-    first, second = text or task.text, text_pair or (task.text_pair if text is None else None)
-    shape: Any = load_config(name)
-    if str((shape.architectures or [""])[0]).endswith("ForTokenClassification"):
-        return _tag(name, shape, _sentences(texts, run, text))
-    table = read_table(texts)
-    split = Split("predict", table.texts(first), table.texts(second) if second else None)
-    regression = shape.num_labels == 1
-    names = None if regression else [shape.id2label[index] for index in range(shape.num_labels)]
-    kind = "regression" if regression else "classification"
-    if not has_head_for(name, kind=kind, labels=names):
-        raise ModelError(
-            f"`{name}` is not fine-tuned for a task: it has no head", hint="name a run's output, or a fine-tuned model"
+
+    def __init__(self, model: str) -> None:
+        transformers_logging.disable_progress_bar()
+        self.name, self._run = _model_and_run(model, None, ())
+        shape: Any = load_config(self.name)
+        self._shape = shape
+        self._tags = str((shape.architectures or [""])[0]).endswith("ForTokenClassification")
+        self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
+        """The classes in the order of the model's outputs; one without a meaning for a regression."""
+        kind = "tagging" if self._tags else "regression" if shape.num_labels == 1 else "classification"
+        self._names = None if kind == "regression" else self.classes
+        if not has_head_for(self.name, kind=kind, labels=self._names):
+            raise ModelError(
+                f"`{self.name}` is not fine-tuned for a task: it has no head",
+                hint="name a run's output, or a fine-tuned model",
+            )
+        self._model = load_model(self.name, kind=kind, labels=self._names)
+        self._tokenizer = load_tokenizer(self.name)
+
+    def __call__(self, texts: Any, *, text: str | None = None, text_pair: str | None = None) -> list[Row]:
+        """One row for each of `texts`: a file, a list of texts or of pairs, a mapping of columns, a frame.
+
+        `text` and `text_pair` are column names; by default those of the run, else `text`. A tagger splits texts at
+        blanks, and also takes lists of words, CoNLL files and columns of lists. Raises `DistillerError`.
+        """
+        if self._tags:
+            return self._tagged(_sentences(texts, self._run, text))
+        table, first, second = self._table(texts, text, text_pair)
+        if not len(table):
+            return []
+        logits = self._logits(Split("predict", table.texts(first), table.texts(second) if second else None))[0]
+        if self._names is None:
+            return [{"score": value} for value in logits.squeeze(-1).tolist()]
+        rows: list[Row] = []
+        for shares in logits.softmax(-1).tolist():
+            best = max(range(len(shares)), key=shares.__getitem__)
+            shown = {f"p({name})": share for name, share in zip(self.classes, shares, strict=True)}
+            rows.append({"label": self.classes[best], **shown})
+        return rows
+
+    def scores(
+        self, data: Any, *, text: str | None = None, text_pair: str | None = None, label: str | None = None
+    ) -> dict[str, float]:
+        """How often, or how closely, the model is right on `data` with labels, in whatever form texts may have.
+
+        Raises `DataError` for a label that is none of the model's classes.
+        """
+        if self._tags:
+            raise ConfigError(
+                "a tagger is scored on the task of a run", hint='evaluate("outputs/tagger", split="test")'
+            )
+        table, first, second = self._table(data, text, text_pair)
+        gold = label or self._task.label
+        labels = table.numbers(gold) if self._names is None else table.class_ids(gold, tuple(self.classes))
+        split = Split("given", table.texts(first), table.texts(second) if second else None, labels)
+        kind = "regression" if self._names is None else "classification"
+        logits, encoded = self._logits(split)
+        task = TaskData(
+            name="given", kind=kind, labels=tuple(self._names or ()), metrics=METRICS_OF[kind], splits={"given": split}
         )
-    loaded = load_model(name, kind=kind, labels=names)
-    tokenizer = load_tokenizer(name)
-    limit = (run.task.max_length if run else None) or min(tokenizer.model_max_length, 512, longest_input(loaded))
-    logits = predict_logits(loaded, encode(split, tokenizer, limit, True), Collator(tokenizer))
-    if names is None:
-        return [{"score": f"{value:.4f}"} for value in logits.squeeze(-1).tolist()]
-    return [
-        {"label": names[max(range(len(row)), key=row.__getitem__)]}
-        | {f"p({name})": f"{value:.4f}" for name, value in zip(names, row, strict=True)}
-        for row in logits.softmax(-1).tolist()
-    ]
+        return scorer(task, Task(), split, encoded)(logits.numpy(), encoded.gold)
+
+    @property
+    def _task(self) -> Task:
+        return self._run.task if self._run and self._run.task.name == "custom" else Task()
+
+    def _table(self, given: Any, text: str | None, text_pair: str | None) -> tuple[Table, str, str | None]:
+        """`given` as a table, and its columns of the first and of the second text."""
+        first, second = text or self._task.text, text_pair or (self._task.text_pair if text is None else None)
+        if is_pairs(given):
+            second = second or "text_pair"
+        return table_of(given, text=first, text_pair=second), first, second
+
+    def _logits(self, split: Split) -> tuple[Any, Any]:
+        """The model's outputs on `split`, and its tokens."""
+        limit = (self._run.task.max_length if self._run else None) or self._longest()
+        encoded = encode(split, self._tokenizer, limit, True)
+        return predict_logits(self._model, encoded, Collator(self._tokenizer)), encoded
+
+    def _longest(self) -> int:
+        return min(self._tokenizer.model_max_length, 512, longest_input(self._model))
+
+    def _tagged(self, words: Sequence[tuple[str, ...]]) -> list[Row]:
+        """The words of each sentence and their tags; `_` for words behind the longest input."""
+        if not words:
+            return []
+        anything = tuple((0,) * len(row) for row in words)  # marks the token on which each word is read
+        split = TaggedSplit("predict", tuple(words), anything)
+        encoded = encode_tagged(split, self._tokenizer, self._longest())
+        found = predict_logits(self._model, encoded, Collator(self._tokenizer)).argmax(-1).numpy()
+        gold = encoded.gold
+        assert gold is not None
+        rows: list[Row] = []
+        for row, ids, places in zip(words, found, gold != IGNORED, strict=True):
+            tags = [self.classes[int(tag)] for tag in ids[: len(places)][places]]
+            rows.append({"words": " ".join(row), "tags": " ".join([*tags, *["_"] * (len(row) - len(tags))])})
+        return rows
+
+
+def predict(model: str, texts: Any, *, text: str | None = None, text_pair: str | None = None) -> list[Row]:
+    """What `model` says of each of `texts`, which may be a file, a list of texts or of pairs, columns or a frame.
+
+    A row has `label` and the probability `p(NAME)` of every class, or `score` for a regression, or `words` and `tags`.
+    `Predictor` keeps the model for the next texts. Raises `DistillerError`.
+    """
+    return Predictor(model)(texts, text=text, text_pair=text_pair)
 
 
 def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
@@ -174,8 +275,14 @@ def answers_questions(model: str) -> bool:
     return str((shape.architectures or [""])[0]).endswith("ForQuestionAnswering")
 
 
-def _sentences(file: Path, run: Run | None, text: str | None) -> list[tuple[str, ...]]:
-    """The words of each sentence of a CoNLL file, of a column of lists, or of a column of texts with spaces."""
+def _sentences(given: Any, run: Run | None, text: str | None) -> list[tuple[str, ...]]:
+    """The words of each sentence of a CoNLL file, of lists of words, or of texts with spaces."""
+    if not isinstance(given, (str, Path)):
+        if is_pairs(given):
+            return [tuple(str(word) for word in words) for words in given]
+        column = text or (run.task.text if run and run.task.name == "custom" else "text")
+        return _words(table_of(given, text=column), column, Task())
+    file = Path(given)
     task = run.task if run and run.task.name == "custom" else Task()
     # these endings are also those of tables: the run says what they are here
     trained = ".tsv" if run and run.task.name == "ud-ewt" else Path(task.train or "").suffix.lower()
@@ -184,29 +291,16 @@ def _sentences(file: Path, run: Run | None, text: str | None) -> list[tuple[str,
         table = read_conll(file, task.columns)
     else:
         table = read_table(file)
-    column = text or task.text
+    return _words(table, text or task.text, task)
+
+
+def _words(table: Table, column: str, task: Task) -> list[tuple[str, ...]]:
+    """The words of each row of a column of lists, or of texts with spaces."""
     if not holds_lists(table, column):
         return [tuple(line.split()) for line in table.texts(column)]
     words = Table(table.where, {column: table.column(column)}, table.lines)
     listed = sentences(words, task.model_copy(update={"text": column}), BadRows(), labelled=False)
     return [one.words for one in listed]
-
-
-def _tag(name: str, shape: Any, words: Sequence[tuple[str, ...]]) -> list[dict[str, str]]:
-    """The words of each sentence and their tags; `_` for words behind the longest input."""
-    names = [shape.id2label[index] for index in range(shape.num_labels)]
-    model, tokenizer = load_model(name, kind="tagging", labels=names), load_tokenizer(name)
-    anything = tuple((0,) * len(row) for row in words)  # marks the token on which each word is read
-    limit = min(tokenizer.model_max_length, 512, longest_input(model))
-    encoded = encode_tagged(TaggedSplit("predict", tuple(words), anything), tokenizer, limit)
-    found = predict_logits(model, encoded, Collator(tokenizer)).argmax(-1).numpy()
-    gold = encoded.gold
-    assert gold is not None
-    rows = []
-    for row, ids, places in zip(words, found, gold != IGNORED, strict=True):
-        tags = [names[int(tag)] for tag in ids[: len(places)][places]]
-        rows.append({"words": " ".join(row), "tags": " ".join([*tags, *["_"] * (len(row) - len(tags))])})
-    return rows
 
 
 def _model_and_run(model: str, run: Path | None, overrides: Sequence[str]) -> tuple[str, Run | None]:

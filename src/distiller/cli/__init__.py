@@ -3,9 +3,11 @@
 import os
 import sys
 import warnings
+from typing import Annotated
 
 import typer
 
+import distiller
 from distiller.cli import (
     advise,
     bench,
@@ -31,7 +33,6 @@ app = typer.Typer(
     name="distiller",
     help="Turn a large language model into a small, fast one for one task, and see what made it good.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -41,6 +42,21 @@ for module in (
     advise, mlm, translate, pseudo_label,
 ):  # fmt: skip
     module.register(app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"distiller {distiller.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Turn a large language model into a small, fast one for one task, and see what made it good."""
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
 
 def components(
     kind: Annotated[str | None, typer.Argument(help="Only one family, e.g. `mapping`.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """List objectives, mappings, critics, augmentation operators, tasks, metrics, export forms and students by name.
 
@@ -19,8 +20,10 @@ def components(
 
         distiller components intermediate
     """
+    from dataclasses import asdict
+
     from distiller.augment import AUGMENTERS
-    from distiller.cli.output import print_table
+    from distiller.cli.output import console, print_table
     from distiller.deploy.forms import FORMS
     from distiller.errors import ConfigError, did_you_mean
     from distiller.models.students import ARCHITECTURES
@@ -44,6 +47,16 @@ def components(
     known = [*families, "student"]
     if kind is not None and kind not in known:
         raise ConfigError(f"no family is called `{kind}`", hint=did_you_mean(kind, known))
+    if json:
+        found: dict[str, object] = {}
+        for name, family in families.items():
+            found[name] = [
+                {"name": row, "summary": entry.summary, "options": [*entry.schema.model_fields], "source": entry.source}
+                for row, entry in family.entries.items()
+            ]
+        found["student"] = [asdict(row) for row in ARCHITECTURES.values()]
+        console().print_json(data=found if kind is None else {kind: found[kind]})
+        return
     for name, family in families.items():
         if kind in (None, name):
             print_table(

@@ -10,6 +10,7 @@ import typer
 from distiller.errors import ConfigError
 
 if TYPE_CHECKING:
+    from distiller.inference import Row
     from distiller.tasks.answers import Prediction
 
 
@@ -94,7 +95,8 @@ def _submit(folders: list[str], output: Path | None) -> None:
     typer.echo(f"wrote {output}", err=True)
 
 
-def _write(table: list[dict[str, str]], file: object) -> None:
+def _write(table: "list[Row]", file: object) -> None:
     writer = csv.DictWriter(file, list(table[0]), delimiter="\t", lineterminator="\n")  # type: ignore[arg-type]
     writer.writeheader()
-    writer.writerows(table)
+    for row in table:
+        writer.writerow({name: f"{cell:.4f}" if isinstance(cell, float) else cell for name, cell in row.items()})

@@ -18,11 +18,16 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
 
 
-def recipes() -> None:
+def recipes(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
     """List the recipes that come with Distiller."""
-    from distiller.cli.output import print_table
+    from distiller.cli.output import console, print_table
 
     listed = {**texts(), **study_texts(), **translation_texts()}
+    if json:
+        console().print_json(data={name: summary(text) for name, text in listed.items()})
+        return
     print_table(["recipe", "what it is"], [(name, summary(text)) for name, text in listed.items()])
 
 

@@ -1,0 +1,59 @@
+"""A table out of what a Python program has at hand: texts, pairs of texts, columns, a frame, a data set."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distiller.errors import DataError
+from distiller.tasks.readers import read_table
+from distiller.tasks.table import Table
+
+GIVEN = "the given texts"
+"""What an error calls a table that has no name."""
+
+
+def table_of(given: Any, *, text: str = "text", text_pair: str | None = None) -> Table:
+    """`given` as a table; texts and pairs without names get the columns `text` and `text_pair`.
+
+    A path is a file; a list holds texts or pairs; a mapping, a `pandas` frame and a `datasets` data set have columns.
+    Raises `DataError` for anything else, and for a single text that is no file.
+    """
+    if isinstance(given, Path) or (isinstance(given, str) and Path(given).is_file()):
+        return read_table(Path(given))
+    if isinstance(given, str):
+        raise DataError(f"`{given:.60}` is no file", hint="give texts as a list: [text, …]")
+    if isinstance(given, Table):
+        return given
+    columns = _columns(given)
+    if columns is not None:
+        return Table(GIVEN, columns)
+    if not isinstance(given, Sequence) or isinstance(given, bytes):
+        raise DataError(
+            f"texts cannot be read from a {type(given).__name__}", hint="give a list of texts, a file or a frame"
+        )
+    if not given or isinstance(given[0], str):
+        return Table(GIVEN, {text: list(given)})
+    odd = [row for row, pair in enumerate(given) if isinstance(pair, str) or not isinstance(pair, Sequence)]
+    odd += [row for row, pair in enumerate(given) if row not in odd and len(pair) != 2]
+    if odd:
+        raise DataError(f"entry {odd[0] + 1} of {GIVEN} is neither a text nor a pair of texts")
+    first, second = zip(*given, strict=True)
+    return Table(GIVEN, {text: list(first), text_pair or "text_pair": list(second)})
+
+
+def is_pairs(given: Any) -> bool:
+    """Whether `given` is a list of pairs of texts."""
+    return (
+        isinstance(given, Sequence) and bool(given) and isinstance(given[0], Sequence) and not isinstance(given[0], str)
+    )
+
+
+def _columns(given: Any) -> dict[str, Sequence[Any]] | None:
+    """The columns of a mapping, a frame or a data set, by name."""
+    if isinstance(given, Mapping):
+        return {str(name): list(cells) for name, cells in given.items()}
+    if hasattr(given, "column_names") and hasattr(given, "to_dict"):  # `datasets.Dataset`
+        return dict(given.to_dict())
+    if hasattr(given, "columns") and hasattr(given, "to_dict"):  # `pandas.DataFrame`, where a gap is a NaN
+        return {str(name): [None if cell != cell else cell for cell in given[name]] for name in given.columns}
+    return None

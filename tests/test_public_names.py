@@ -1,0 +1,84 @@
+"""The names that a user imports: what they are, and that a script with them passes a strict type checker."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import distiller
+from distiller import losses
+from distiller.objectives.intermediate import INTERMEDIATE
+from distiller.objectives.prediction import LABEL, PREDICTION
+
+SCRIPT = """
+import torch
+from transformers import PreTrainedModel, TrainingArguments
+
+from distiller import (
+    DistillationTrainer, DistillerError, Objective, Record, Run, Student, Study, Task, Teacher, Term, Training,
+    distil, load_record, load_run, load_study, parse_run, run_study,
+)
+from distiller.losses import cos, kl
+
+
+def train(student: PreTrainedModel, teacher: PreTrainedModel) -> float:
+    objective = Objective(gamma1=0.5, intermediate=[Term(loss="mse", weight=1.0)])
+    arguments = TrainingArguments(output_dir="out")
+    trainer = DistillationTrainer(student, arguments, teacher=teacher, objective=objective)
+    trainer.train()
+    return sum(trainer.evaluate().values())
+
+
+def whole_run() -> Record:
+    task = Task(train="reviews.csv", text="review")
+    run = Run(task=task, teacher=Teacher(model="bert"), student=Student(), training=Training(epochs=3))
+    try:
+        return distil(run, resume=True)
+    except DistillerError as error:
+        print(error.message, error.hint)
+        return load_record("outputs/reviews")
+
+
+def own_loop(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return kl(student, teacher, temperature=2.0).mean() + cos(student, teacher, mask).mean()
+
+
+def study(path: str) -> int:
+    found: Study = load_study(path)
+    print(load_run(path, ["training.epochs=5"]), parse_run({}))
+    return run_study(found).finished
+"""
+
+
+@pytest.mark.parametrize("name", distiller.__all__)
+def test_a_name_is_what_its_home_holds(name: str) -> None:
+    assert getattr(distiller, name) is getattr(import_module(distiller._HOMES[name]), name)
+    assert name in dir(distiller)
+
+
+def test_every_loss_has_a_name() -> None:
+    named = {getattr(losses, name) for name in losses.__all__}
+    in_tables = {entry.function for family in (PREDICTION, LABEL, INTERMEDIATE) for entry in family.entries.values()}
+    assert named == in_tables
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    for module in (distiller, losses):
+        with pytest.raises(AttributeError, match="no attribute `nothing`"):
+            module.nothing  # noqa: B018
+
+
+@pytest.mark.slow
+def test_a_script_passes_the_strict_type_checker(tmp_path: Path) -> None:
+    assert (Path(distiller.__file__).parent / "py.typed").is_file()
+    (tmp_path / "script.py").write_text(SCRIPT)
+    source = str(Path(distiller.__file__).parents[1])
+    settings = {"typeCheckingMode": "strict", "extraPaths": [source], "reportPrivateImportUsage": False}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    call = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(tmp_path)]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=600)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    assert not found, [(one["range"]["start"]["line"], one["message"]) for one in found]
