@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-translation test check format docs bench clean
+.PHONY: help demo demo-translation test matrix check format docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -33,6 +33,9 @@ test: export TOKENIZERS_PARALLELISM = false
 test: .venv/.dev .venv/.inputs .venv/.augment  ## all tests, the slow ones too, JOBS at a time; ARGS="-k name" chooses
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
+matrix:  ## the tests against the lowest and highest versions that are promised; ROWS="lowest" and ARGS="-k name" choose
+	.ci/matrix
+
 check: .venv/.dev  ## what CI checks before the tests: format, lint, types, floors, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,7 +57,7 @@ bench: .venv/.dev .venv/.inputs .venv/.augment  ## speed and memory; benchmarks/
 		echo "$$name"; $(BIN)/python benchmarks/$$name.py; done
 
 clean:  ## remove what the other targets made
-	rm -rf .venv site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .matrix site build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Stamps: each is a layer of the environment, brought up to date when a pin changes.
 .venv/.made:

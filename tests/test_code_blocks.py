@@ -1,0 +1,50 @@
+"""Every Python block of the README and of the guides runs as it stands, one after the other as on its page."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from run.tiny import BAD, FILLER, GOOD, SPECIAL, judge, reviews, save, write
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[str]:
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the pages name: `bert-base-uncased`, `reviews.csv`, `run.yaml`, and the output of the first tutorial."""
+    words = [*SPECIAL, *FILLER, *GOOD, *BAD]
+    save(tmp_path / "bert-base-uncased", judge(words, ["bad", "good"]), words)
+    save(tmp_path / "outputs" / "run" / "student", judge(words, ["bad", "good"]), words)
+    rows = reviews(60, seed=0)
+    write(tmp_path / "reviews.csv", [{"review": row["text"], "sentiment": row["label"]} for row in rows])
+    run = {
+        "task": {"train": "reviews.csv", "text": "review", "label": "sentiment"},
+        "teacher": {"model": "bert-base-uncased"},
+        "student": {"layers": 1},
+        "training": {"batch_size": 32, "threads": 1},
+        "baseline": False,
+        "output": "outputs/guide",
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    (tmp_path / "outputs" / "run" / "run.yaml").write_text(yaml.safe_dump(run))
+    monkeypatch.setenv("DISTILLER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_the_blocks_of_a_page_run(page: Path, folder: Path) -> None:
+    names: dict[str, object] = {"__name__": "block"}
+    for text in blocks(page):
+        exec(compile(text, str(page), "exec"), names)
