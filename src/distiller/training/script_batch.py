@@ -41,7 +41,8 @@ def kind_of(model: PreTrainedModel, some_label: Callable[[], Any] = lambda: None
         return "tagging"
     if any(name.endswith("ForQuestionAnswering") for name in names):
         return "qa"
-    outputs, wish = model.config.num_labels, getattr(model.config, "problem_type", None)
+    outputs: int = model.config.num_labels or 0
+    wish = getattr(model.config, "problem_type", None)
     if wish == "multi_label_classification" or (wish is None and outputs > 1 and _is_numbers(some_label())):
         return "multilabel"
     if wish == "regression" and outputs > 1:

@@ -28,7 +28,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_utils import PredictionOutput, get_last_checkpoint
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
@@ -195,8 +195,9 @@ class DistillationTrainer(Seq2SeqTrainer):
             optimizer_cls_and_kwargs,
             preprocess_logits_for_metrics,
         )
-        if self.generates and self.args.generation_config is not None:
-            self.model.generation_config = self.load_generation_config(self.args.generation_config)
+        if isinstance(args, Seq2SeqTrainingArguments) and args.generation_config is not None:
+            generator: Any = self.model
+            generator.generation_config = self.load_generation_config(args.generation_config)
         self.head_learning_rate = head_learning_rate
         self.rate = rate
         self.teacher_cache = teacher_cache
@@ -502,14 +503,19 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     # --- training, evaluation, checkpoints ---------------------------------------------------------------------
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, trial: Any = None, **options: Any) -> Any:
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
         """`Trainer.train`; a checkpoint, and the best one at the end, also gives the parts of the objective."""
         folder = get_last_checkpoint(str(self.args.output_dir)) if resume_from_checkpoint is True else None
         self._resumed = folder or (resume_from_checkpoint or None)
         filtered = self.args.logging_nan_inf_filter
         self.args.logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
         try:
-            outcome = super().train(resume_from_checkpoint, trial, **options)
+            outcome = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
         finally:
             self.args.logging_nan_inf_filter = filtered
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
@@ -541,10 +547,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
         **generation: Any,
-    ) -> tuple[Tensor | None, Any, Any]:
+    ) -> Any:
         """Loss, outputs and labels of the student, as `Trainer` has them."""
         read = {name: value for name, value in inputs.items() if name in self._accepted or name in self.label_names}
-        parent = super() if self.generates else super(Seq2SeqTrainer, self)
+        parent: Any = super() if self.generates else super(Seq2SeqTrainer, self)
         with self.accelerator.autocast():
             loss, outputs, labels = parent.prediction_step(model, read, prediction_loss_only, ignore_keys, **generation)
         return loss, convert_to_fp32(outputs), labels
@@ -557,7 +563,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         **generation: Any,
     ) -> dict[str, float]:
         """`Trainer.evaluate`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
-        parent = super() if self.generates else super(Seq2SeqTrainer, self)
+        parent: Any = super() if self.generates else super(Seq2SeqTrainer, self)
         return parent.evaluate(eval_dataset, ignore_keys, metric_key_prefix, **generation)
 
     def predict(
@@ -568,7 +574,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         **generation: Any,
     ) -> PredictionOutput:
         """`Trainer.predict`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
-        parent = super() if self.generates else super(Seq2SeqTrainer, self)
+        parent: Any = super() if self.generates else super(Seq2SeqTrainer, self)
         return parent.predict(test_dataset, ignore_keys, metric_key_prefix, **generation)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
