@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate.utils import convert_to_fp32
@@ -196,8 +196,8 @@ class DistillationTrainer(Seq2SeqTrainer):
             preprocess_logits_for_metrics,
         )
         if isinstance(args, Seq2SeqTrainingArguments) and args.generation_config is not None:
-            generator: Any = self.model
-            generator.generation_config = self.load_generation_config(args.generation_config)
+            generator, wish = cast("tuple[Any, Any]", (self.model, args.generation_config))
+            generator.generation_config = self.load_generation_config(wish)
         self.head_learning_rate = head_learning_rate
         self.rate = rate
         self.teacher_cache = teacher_cache
