@@ -209,14 +209,24 @@ class Saved:
         (Path(folder) / "vocab.txt").touch()
 
 
-def test_the_progress_bar_ends_with_one_line() -> None:
+def test_without_a_terminal_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
-    bar = ProgressBar("training", "accuracy", Console(file=text))
-    state = type("State", (), {"max_steps": 2, "global_step": 0})()
+    clock = iter([0.0, 0.0, *range(1, 400)])
+    monkeypatch.setattr("distiller.training.callbacks.time.monotonic", lambda: float(next(clock)))
+    bar = ProgressBar("training", "accuracy", Console(file=text, width=120))
+    state = type("State", (), {"max_steps": 300, "global_step": 0})()
     bar.on_train_begin(None, state, None)
     bar.on_log(None, state, None, logs={"loss": 1.0})
+    for step in range(1, 301):
+        state.global_step = step
+        bar.on_step_end(None, state, None)
     bar.on_log(None, state, None, logs={"eval_accuracy": 0.75})
     bar.on_log(None, state, None, logs={"eval_accuracy": 0.5})
     bar.on_train_end()
     bar.close()
-    assert text.getvalue().split("\n") == ["", "✓ training, best accuracy 0.7500", "", ""]
+    lines = text.getvalue().strip().split("\n")
+    assert lines[0] == "training: at most 300 steps"
+    assert lines[1].startswith("training: 10 of at most 300 steps")
+    assert "left at most · loss 1.000" in lines[1]
+    assert 10 < len(lines) < 30
+    assert lines[-1] == "✓ training, best accuracy 0.7500"

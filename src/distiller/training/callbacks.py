@@ -67,10 +67,17 @@ class Reporter(TrainerCallback):
 
 
 class ProgressBar(TrainerCallback):
-    """A rich progress bar on stderr: steps, loss, and the best development score so far."""
+    """A rich progress bar on stderr: steps, loss, and the best development score so far.
+
+    Where stderr is no terminal (a log file, a job of a cluster) it is a line now and then instead, soon at first and
+    later every minute.
+    """
 
     def __init__(self, title: str, metric: str, console: Console) -> None:
         self.title = title
+        self.lines = not console.is_terminal
+        self.begun = self.spoken = time.monotonic()
+        self.first = 0
         self.metric = f"eval_{metric}"
         self.best: float | None = None
         self.loss: float | None = None
@@ -87,6 +94,11 @@ class ProgressBar(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show the bar."""
+        self.begun = self.spoken = time.monotonic()
+        self.first = state.global_step
+        if self.lines:
+            self.bar.console.print(f"{self.title}: at most {state.max_steps:,} steps", highlight=False)
+            return
         self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, facts="")
         self.bar.start()
 
@@ -94,6 +106,8 @@ class ProgressBar(TrainerCallback):
         """Move the bar."""
         if self.task is not None:
             self.bar.update(self.task, completed=state.global_step)
+        if self.lines:
+            self._speak(state)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Show the latest loss and the best score."""
@@ -101,10 +115,25 @@ class ProgressBar(TrainerCallback):
         score = (logs or {}).get(self.metric)
         if score is not None:
             self.best = score if self.best is None else max(self.best, score)
-        facts = [f"loss {self.loss:.3f}"] if self.loss is not None else []
-        facts += [f"best {self.metric.removeprefix('eval_')} {self.best:.3f}"] if self.best is not None else []
         if self.task is not None:
-            self.bar.update(self.task, facts=" · ".join(facts))
+            self.bar.update(self.task, facts=" · ".join(self._facts()))
+
+    def _facts(self) -> list[str]:
+        facts = [f"loss {self.loss:.3f}"] if self.loss is not None else []
+        if self.best is not None:
+            facts.append(f"best {self.metric.removeprefix('eval_')} {self.best:.3f}")
+        return facts
+
+    def _speak(self, state: Any) -> None:
+        """A line when a tenth of the time has gone by since the last one, at least 10 and at most 60 seconds."""
+        now = time.monotonic()
+        if now - self.spoken < min(60.0, max(10.0, (now - self.begun) / 10)):
+            return
+        self.spoken = now
+        rate = (state.global_step - self.first) / max(now - self.begun, 1e-9)
+        left = (state.max_steps - state.global_step) / max(rate, 1e-9)
+        steps = f"{state.global_step:,} of at most {state.max_steps:,} steps, {left / 60:.0f} min left at most"
+        self.bar.console.print(f"{self.title}: {' · '.join([steps, *self._facts()])}", highlight=False)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Remove the bar and leave one line."""
