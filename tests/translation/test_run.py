@@ -1,5 +1,6 @@
 """A whole run on tiny text, and the commands around it."""
 
+import io
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import typer
 import yaml
 from safetensors.torch import load_file
 
-from distiller.cli import pseudo_label, translate
+from distiller.cli import evaluate, predict, pseudo_label, show, translate
 from distiller.cli.recipes import load
 from distiller.config import to_yaml
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError, OutputError
@@ -270,3 +271,54 @@ def test_monolingual_text_and_low_data(tmp_path: Path, done: tuple[TranslationRu
     assert record.data.pairs["seen"] == 26
     assert record.data.pairs["monolingual"] == 30
     assert 26 < record.data.pairs["pseudo"] <= 2 * 56
+
+
+def test_a_finished_student_translates_a_text_a_file_and_stdin(
+    done: tuple[TranslationRun, TranslationRecord],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, _ = done
+    lines = [source for source, _ in sentences(3, seed=8)]
+    call("translate", "text", run.output, *lines, "--beam", "1")
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 3
+    (tmp_path / "text.de").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    call("translate", "text", run.output, tmp_path / "text.de", "-o", tmp_path / "text.en", "--beam", "1")
+    assert (tmp_path / "text.en").read_text(encoding="utf-8") == said
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{lines[0]}\n\n"))
+    call("translate", "text", Path(run.output) / "student", "--beam", "1")
+    assert capsys.readouterr().out == f"{said.splitlines()[0]}\n\n"
+    call("translate", "text", run.output, lines[0], "--int8")
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    with pytest.raises(DataError, match=r"line 1 has \d+ tokens, the model takes 512"):
+        call("translate", "text", run.output, " ".join(["eins"] * 600))
+
+
+def test_progress_is_visible_without_a_terminal(
+    done: tuple[TranslationRun, TranslationRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = done
+    dev = run.corpus.dev
+    assert dev is not None
+    call("pseudo-label", Path(run.output) / "teacher", dev.source, "-o", tmp_path / "labels", "--shard-size", 10)
+    assert "pseudo-labels: 4 of 4 shards, " in capsys.readouterr().err
+
+
+def test_show_evaluate_and_predict_take_a_translation_output(
+    done: tuple[TranslationRun, TranslationRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, record = done
+    show.show(run.output)
+    assert "student, distilled" in capsys.readouterr().out
+    show.show(run.output, json=True)
+    assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(record.score)
+    evaluate.evaluate(run.output, json=True)
+    assert json.loads(capsys.readouterr().out) == pytest.approx(record.student.scores)
+    with pytest.raises(ConfigError, match="has no `test` text"):
+        evaluate.evaluate(run.output, split="test")
+    assert run.corpus.dev is not None
+    predict.predict([run.output, run.corpus.dev.source])
+    assert len(capsys.readouterr().out.splitlines()) == 40

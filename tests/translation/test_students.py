@@ -7,10 +7,12 @@ import torch
 
 from distiller.config import parse
 from distiller.errors import ConfigError, ModelError
-from distiller.translation.config import Student
-from distiller.translation.model import TokenIds
-from distiller.translation.students import build_student, load_translator, sampled_layers, save_translator
-from translation.tiny import SHAPE, model, translator, vocabulary
+from distiller.models.encoder_decoder import check_reading
+from distiller.translation.config import Shape, Student
+from distiller.translation.model import TokenIds, build_model
+from distiller.translation.students import build_student, load_translator, sampled_layers, save_translator, start_of
+from distiller.translation.tokenizer import EARLIER
+from translation.tiny import SHAPE, model, sentences, translator, vocabulary
 
 
 def test_one_of_every_n_layers_is_kept() -> None:
@@ -72,3 +74,27 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="is truncated"):
         load_translator(tmp_path)
+
+
+def test_outputs_of_earlier_versions_still_load(tmp_path: Path) -> None:
+    """They have the slides' network, and a SentencePiece model with padding 0, unknown 1, start 2 and end 3."""
+    import sentencepiece
+
+    with (tmp_path / EARLIER).open("wb") as written:
+        sentencepiece.SentencePieceTrainer.train(  # type: ignore[attr-defined]
+            sentence_iterator=iter(side for pair in sentences(200) for side in pair),
+            model_writer=written,
+            vocab_size=36,
+            pad_id=0,
+            unk_id=1,
+            bos_id=2,
+            eos_id=3,
+            minloglevel=2,
+        )
+    shape = Shape.model_validate(SHAPE | {"network": "slides"})
+    build_model(shape, tokens=TokenIds(36, pad=0, end=3, start=2), seed=0).save_pretrained(tmp_path)
+    model, tokenizer = load_translator(tmp_path)
+    assert (tokenizer.pad, tokenizer.end, start_of(model, tokenizer)) == (0, 3, 2)
+    text = [source for source, _ in sentences(5)]
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    check_reading(model, "it")

@@ -30,8 +30,14 @@ def evaluate(
     """
     from distiller.cli.output import console, print_table
     from distiller.inference import evaluate as score
+    from distiller.translation.record import is_translation_output
 
-    scores = score(model, run=run, split=split, overrides=overrides or [])
+    if is_translation_output(model):
+        from distiller.translation.setup import evaluate_output
+
+        scores = evaluate_output(model, split, overrides or [])
+    else:
+        scores = score(model, run=run, split=split, overrides=overrides or [])
     if json:
         console().print_json(data=scores)
     else:

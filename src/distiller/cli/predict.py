@@ -32,7 +32,7 @@ def predict(
     """Label every row of a file: tab-separated label and class probabilities, a number, or tags.
 
     A tagger also reads CoNLL files and columns of lists of words. A question-answering model takes a SQuAD file and
-    gives JSON in the official format of predictions.
+    gives JSON in the official format of predictions. The output of a translation run translates a file line by line.
 
     Examples:
 
@@ -50,7 +50,13 @@ def predict(
         )
     from distiller.inference import answers_questions, predict_answers
     from distiller.inference import predict as label
+    from distiller.translation.record import is_translation_output
 
+    if is_translation_output(paths[0]):
+        from distiller.cli import translate
+
+        translate.text(paths[0], [paths[1]], output)
+        return
     if answers_questions(paths[0]):
         _write_answers(predict_answers(paths[0], Path(paths[1]), skip_bad=skip_bad), output)
         return

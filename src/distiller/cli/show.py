@@ -23,9 +23,18 @@ def show(
 
         distiller show outputs/rte
     """
+    from distiller.cli import translate
     from distiller.cli.output import console
     from distiller.record import load_record
+    from distiller.translation.record import is_translation_output, load_translation_record
 
+    if is_translation_output(record):
+        translated = load_translation_record(record)
+        if json:
+            console().print_json(translated.model_dump_json())
+        else:
+            translate.print_record(translated)
+        return
     loaded = load_record(record)
     if json:
         console().print_json(loaded.model_dump_json())

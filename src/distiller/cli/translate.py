@@ -141,7 +141,7 @@ def text(
     from distiller.config import parse
     from distiller.record import write_text
     from distiller.translation.config import Decoding, Languages
-    from distiller.translation.corpus import text_lines
+    from distiller.translation.corpus import is_file, text_lines
     from distiller.translation.students import load_translator
     from distiller.translation.translate import model_folder, translated_lines
 
@@ -155,7 +155,7 @@ def text(
     given = texts or ["-"]
     if given == ["-"]:
         lines = sys.stdin.read().splitlines()
-    elif len(given) == 1 and Path(given[0]).is_file():
+    elif len(given) == 1 and is_file(given[0]):
         lines = text_lines(given[0])
     else:
         lines = given

@@ -277,6 +277,14 @@ def _read_tsv(parallel: Parallel) -> Pairs:
     return Pairs(parallel.source, source, target, lines)
 
 
+def is_file(text: str) -> bool:
+    """Whether `text` names a file; a sentence may be longer than any name."""
+    try:
+        return Path(text).expanduser().is_file()
+    except OSError:
+        return False
+
+
 def text_lines(name: str) -> list[str]:
     """The lines of a UTF-8 file; only line feeds end a line, so that both sides of a corpus agree."""
     try:

@@ -1,5 +1,6 @@
 """The Record of a translation run, in the spirit of `distiller.record`: one JSON object, written last."""
 
+import json
 from importlib import metadata
 from pathlib import Path
 
@@ -94,6 +95,15 @@ def load_translation_record(path: str | Path) -> TranslationRecord:
         ) from None
     except (ValidationError, UnicodeDecodeError):
         raise OutputError(f"`{file}` is not the Record of a translation run", hint=f"name a {FILE}") from None
+
+
+def is_translation_output(path: str | Path) -> bool:
+    """Whether a record.json, or the one in a folder, is that of a translation run."""
+    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    try:
+        return "corpus" in json.loads(file.read_text(encoding="utf-8"))["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def all_versions() -> dict[str, str]:

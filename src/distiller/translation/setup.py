@@ -19,7 +19,13 @@ from distiller.models.encoder_decoder import check_reading, decoder_inputs, long
 from distiller.record import write_json
 from distiller.tasks.bad_rows import BadRows
 from distiller.translation.batches import Examples, collate
-from distiller.translation.config import Optimisation, SequenceLevel, TranslationObjective, TranslationRun
+from distiller.translation.config import (
+    Optimisation,
+    SequenceLevel,
+    TranslationObjective,
+    TranslationRun,
+    load_translation,
+)
 from distiller.translation.corpus import (
     Pairs,
     Splits,
@@ -565,3 +571,18 @@ def _labels(voice: Voice, pairs: Pairs, store: FolderCache, console: Console | N
     with FileLock(folder.with_suffix(".lock")):
         pseudo_label(pairs, voice, folder, resume=True, console=console, **job)
     return read_labels(folder)
+
+
+def evaluate_output(folder: str | Path, split: str, changed: Sequence[str] = ()) -> dict[str, float]:
+    """Scores of the student in the output folder of a run, on its own `dev` or `test` text.
+
+    `changed` are overrides of the run. Raises `ConfigError` for a split that the run has not.
+    """
+    place = Path(folder)
+    run = load_translation(place / "run.yaml", changed)
+    student, tokenizer = load_translator(place / "student")
+    splits = within_length(read_corpus(run.corpus), tokenizer, run, None)
+    pairs = {"dev": splits.dev, "test": splits.test}.get(split)
+    if pairs is None:
+        raise ConfigError(f"`{folder}` has no `{split}` text", hint="--split dev, or corpus.test.source=… in the run")
+    return evaluate(student, tokenizer, pairs, run.evaluation).values
