@@ -463,14 +463,16 @@ def test_a_script_runs_as_with_trainer(name: str, tmp_path: Path) -> None:
     assert all(np.isfinite(entry["train_loss"]) for entry in logged)
 
 
-def refused(tmp_path: Path, match: str, *, head: Any = AutoModelForSequenceClassification, **given: Any) -> None:
+def refused(
+    tmp_path: Path, match: str, *, head: Any = AutoModelForSequenceClassification, family: str = "bert", **given: Any
+) -> None:
     named = {name: given.pop(name) for name in ("objective", "optimizers", "compute_loss_func") if name in given}
     shape = {name: given.pop(name) for name in ("num_labels", "problem_type") if name in given}
     with pytest.raises(ConfigError, match=match):
         DistillationTrainer(
-            model(head, **shape),
+            model(head, family, **shape),
             arguments(tmp_path, **given),
-            teacher=model(head, large=True, **shape),
+            teacher=model(head, family, large=True, **shape),
             **{"objective": MATCHED, **named},
         )
 
@@ -482,6 +484,7 @@ def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "3 outputs", num_labels=3, problem_type="regression")
     reentrant = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
     refused(tmp_path, "use_reentrant", **reentrant)
+    refused(tmp_path, "encoder-decoder", head=AutoModelForSeq2SeqLM, family="bart")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     refused(tmp_path, "scheduler", optimizers=(optimizer, schedule))

@@ -245,7 +245,7 @@ class DistillationTrainer(Seq2SeqTrainer):
                 teacher=anatomy(teacher.config) if teacher is not None else None,
                 kind=kind,
             )
-        self._check(parts, kind)
+        self._check(model, parts, kind)
         if self.compute_loss_func is not None or self.label_smoother is not None:
             parts.gold = partial(self._own_label_loss, model)
         nn.Module.to(parts, self.args.device)
@@ -270,7 +270,7 @@ class DistillationTrainer(Seq2SeqTrainer):
                 order=order,
             )
 
-    def _check(self, parts: DistillationObjective, kind: Kind) -> None:
+    def _check(self, model: Any, parts: DistillationObjective, kind: Kind) -> None:
         """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
         if parts.needs_teacher and self._given_teacher is None:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
@@ -287,6 +287,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         if self.compute_loss_func is not None and kind == "qa":
             raise ConfigError(
                 "compute_loss_func is given no start and end positions", hint="leave it out: the label loss has them"
+            )
+        if parts.terms and kind == "generation" and model.config.is_encoder_decoder:
+            raise ConfigError(
+                "hidden states of an encoder-decoder of tokens are not compared here, its outputs are",
+                hint="leave out `intermediate`; `distiller translate` compares the layers of either side",
             )
         if parts.terms and _recomputes_without_graph(self.args):
             raise ConfigError(
