@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-translation test matrix check format docs bench clean
+.PHONY: help demo demo-translation test attack matrix check format docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -32,6 +32,10 @@ test: export OMP_WAIT_POLICY = PASSIVE
 test: export TOKENIZERS_PARALLELISM = false
 test: .venv/.dev .venv/.inputs .venv/.augment  ## all tests, the slow ones too, JOBS at a time; ARGS="-k name" chooses
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+attack: export DISTILLER_ATTACK = nightly
+attack:  ## the long form of tests/attack: kills, damage, malformed inputs; DISTILLER_ATTACK_SEED=n chooses others
+	@$(MAKE) --no-print-directory test ARGS=tests/attack
 
 matrix:  ## the tests against the lowest and highest versions that are promised; ROWS="lowest" and ARGS="-k name" choose
 	.ci/matrix

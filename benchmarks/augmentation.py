@@ -29,7 +29,7 @@ from distiller.augment.edit_cache import EditCache
 from distiller.config import Component
 from distiller.device import describe_machine
 from distiller.errors import MissingPackageError
-from distiller.record import write_json
+from distiller.files import write_json
 from distiller.tasks.data import Split
 
 SENTENCES = (

@@ -58,7 +58,7 @@ REFERENCE = {
     "deploy": ("Exports and measurements", ["deploy/**/*.py"]),
     "study": ("Studies and their analysis", ["study/**/*.py", "analysis/**/*.py", "report/**/*.py"]),
     "autodistiller": ("Advice", ["autodistiller/**/*.py"]),
-    "errors": ("Errors and tables", ["errors.py", "registry.py"]),
+    "errors": ("Errors, files and tables", ["errors.py", "registry.py", "files.py", "interruption.py"]),
 }
 """Page → title, and the modules it shows, as patterns of files in the package."""
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from distiller.errors import ConfigError, did_you_mean
-from distiller.registry import Count, NonNegative, Positive, Probability
+from distiller.registry import Count, NonNegative, Positive, Probability, Seed
 
 
 class Config(BaseModel):
@@ -104,7 +104,7 @@ class Task(Config):
     """Use only so many development rows, chosen by `split_seed`."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training rows held out when there is no development file."""
-    split_seed: int = 13
+    split_seed: Seed = 13
     """Fixes which rows are held out or kept."""
     skip_bad: bool = False
     """Tagging and question answering: leave out rows that cannot be used (counted in the Record) instead of refusing
@@ -129,7 +129,7 @@ class Task(Config):
 class Optimisation(Config):
     """How weights are trained: by default until they have learnt, the same rule for teacher, baseline and student."""
 
-    epochs: Positive | None = None
+    epochs: Annotated[Positive, Field(le=100_000)] | None = None
     """Passes over the training data. `null`: until the development score has not improved for `patience` evaluations,
     between `min_steps` and `max_steps`; the rate is constant until then and falls to 0 over a quarter of the steps
     before."""
@@ -138,9 +138,9 @@ class Optimisation(Config):
     max_steps: Count | None = None
     """Stop after so many optimisation steps, whatever else is said. `null`: `epochs`; or without them 20 epochs, at
     least 800 steps and at most 6,000 or two epochs."""
-    batch_size: Count = 32
+    batch_size: Annotated[Count, Field(le=2**20)] = 32
     """Examples per optimisation step and device, before accumulation."""
-    accumulate: Count = 1
+    accumulate: Annotated[Count, Field(le=2**20)] = 1
     """Micro-batches per optimisation step."""
     learning_rate: Positive | None = None
     """`null`: 5e-5 · 768 / hidden width for pretrained weights, half of it from 24 layers on, and three times as much,
@@ -160,6 +160,9 @@ class Optimisation(Config):
     would take more than a fifth of the training's time."""
     patience: Count | None = None
     """Evaluations without a better score after which a training ends. `null`: never; without `epochs`, 6."""
+    checkpoint_minutes: NonNegative = 5.0
+    """An interrupted training goes on from its newest checkpoint, written after so many minutes (0: after every step)
+    and when it is asked to stop. Changes no result."""
 
 
 class Teacher(Config):
@@ -170,7 +173,7 @@ class Teacher(Config):
     finetune: Literal["auto", "always", "never"] = "auto"
     """`auto`: fine-tune first unless the model already has a head for this task; the result is kept and reused."""
     training: Optimisation = Optimisation()
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the fine-tuning, so that all seeds of a run share one teacher."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Only for sources you trust."""
@@ -290,9 +293,9 @@ class Training(Optimisation):
     """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """`auto`: the kernel that is faster on this device."""
-    threads: Count | None = None
+    threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of this process. `null`: what torch chooses."""
-    workers: Annotated[int, Field(ge=0)] | None = None
+    workers: Annotated[int, Field(ge=0, le=128)] | None = None
     """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
     cache_teacher: Literal["auto", "always", "never"] = "auto"
     """Compute the teacher's outputs once and keep them on disk. `auto`: when they fit into `cache_gb`."""
@@ -307,7 +310,8 @@ class Training(Optimisation):
 class Stage(Config):
     """One of several consecutive trainings of the same student; what it does not say is the run's."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w][\w .+-]{0,63}$")]
+    """Names the stage's folder in the output: letters, digits, `_`, `-`, `+`, `.` and spaces."""
     objective: Objective
     training: dict[str, Any] = {}
     """Fields of `training` that differ in this stage."""
@@ -331,7 +335,7 @@ class Run(Config):
     training: Training = Training()
     baseline: bool = True
     """Also fine-tune the same student without a teacher, to know what distillation adds. Kept and reused."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """One training per seed; the Record has mean and standard deviation."""
     output: str = "outputs/run"
     """Folder of the result: the student, the resolved run and the Record."""
@@ -345,6 +349,16 @@ class Run(Config):
             raise ValueError(f"seeds must be distinct, got {self.seeds}")
         return self
 
+    @model_validator(mode="after")
+    def _distinct_stages(self) -> "Run":
+        taken = {"student", "result.json"}  # what else stands in a seed's folder
+        for stage in self.stages:
+            name = stage.name.casefold().rstrip(". ")  # as file systems that ignore case compare names
+            if name in taken:
+                raise ValueError(f"each stage needs a name of its own, and `{stage.name}` is taken")
+            taken.add(name)
+        return self
+
 
 def parse_run(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "run") -> Run:
     """A `Run` from plain data and `a.b=value` overrides. Raises `ConfigError` that names the field."""
@@ -356,6 +370,7 @@ def parse_run(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: 
 
 def parse(kind: type[C], data: Mapping[str, Any], *, where: str) -> C:
     """A `kind` from plain data. Raises `ConfigError` that begins with `where` and names the field."""
+    _refuse_impossible(data, where)
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -368,7 +383,7 @@ def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file, as `load_yaml` reads it."""
+    """The mapping in a YAML file, read as `load_yaml` does."""
     try:
         data = load_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -379,16 +394,45 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"`{path}` is a folder, not a YAML file", hint="name the .yaml file in it") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"`{path}` is not UTF-8 text: byte {error.start}", hint="save it as UTF-8") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise ConfigError(f"`{path}` cannot be read: {error.strerror}", hint="name a .yaml file") from None
+    except ValueError as error:  # of the YAML, or a name that no file can have
         first = str(error).replace("\n", " ")
-        raise ConfigError(f"`{path}` is not valid YAML: {first}", hint="quote texts that hold `: ` or `#`") from None
+        raise ConfigError(
+            f"`{_printable(path)}` is not valid YAML: {first}", hint="quote texts that hold `: ` or `#`"
+        ) from None
     if not isinstance(data, dict):
         raise ConfigError(f"`{path}` should hold `key: value` lines", hint="see `distiller init --help`")
     return data
 
 
+def load_yaml(text: str) -> Any:
+    """Plain data from YAML, nothing executed. Raises `ValueError` in one line, for a key given twice too."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, to which yes, no, on and off are words, as in YAML 1.2: they are class names too."""
+    """The safe loader, to which yes, no, on and off are words, as in YAML 1.2: they are class names too.
+
+    It refuses what YAML leaves open: which of two values of one key counts.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node: Any = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                where: Any = key.start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"the key `{key.value}` is given twice", where)
+            seen.add(key.value)
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -397,10 +441,39 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
+DEEPEST, MOST = 40, 100_000
+"""Levels and values of plain data: more is a mistake, or a text made to fill the memory."""
 
-def load_yaml(text: str) -> Any:
-    """The value of a YAML text; nothing in it is executed. Raises `yaml.YAMLError`."""
-    return yaml.load(text, Loader=_Loader)
+
+def _refuse_impossible(data: Any, where: str) -> None:
+    """Raise `ConfigError` for data that no run has: values that no file name, number or memory can hold."""
+    count = 0
+    waiting: list[tuple[Any, str, int]] = [(data, "", 0)]
+    while waiting:
+        value, path, depth = waiting.pop()
+        count += 1
+        if depth > DEEPEST or count > MOST:
+            much = f"more than {DEEPEST} levels" if depth > DEEPEST else f"more than {MOST:,} values"
+            raise ConfigError(f"{where}: there are {much} of data", hint="a run has a few dozen lines")
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                waiting.append((key, path, depth + 1))
+                name = str(key) if isinstance(key, str) else type(key).__name__
+                waiting.append((inner, f"{path}.{name}" if path else name, depth + 1))
+        elif isinstance(value, list | tuple):
+            waiting += [(inner, f"{path}.{n}", depth + 1) for n, inner in enumerate(value)]
+        elif isinstance(value, str) and _printable(value) != value:
+            raise ConfigError(
+                f"{where}: `{_printable(path)}` holds a character that is no text: {_printable(value):.60}",
+                hint="write it without NUL and in UTF-8",
+            )
+        elif isinstance(value, int) and value.bit_length() > 1024:
+            raise ConfigError(f"{where}: `{path}` is a whole number of {value.bit_length()} bits", hint="is it a text?")
+
+
+def _printable(text: Any) -> str:
+    """`text` with what no UTF-8 file can hold written as an escape."""
+    return str(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def to_yaml(config: Config, *, exclude_defaults: bool = False) -> str:
@@ -420,8 +493,10 @@ def apply_override(data: Mapping[str, Any], override: str) -> dict[str, Any]:
         raise ConfigError(f"`{override}` is not of the form key=value", hint="e.g. training.epochs=5")
     try:
         value = load_yaml(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"the value of `{override}` is not valid YAML", hint="quote it") from None
+    except ValueError as error:
+        shown = f"{_printable(override):.80}"
+        reason = f": {error}" if "twice" in str(error) else ""
+        raise ConfigError(f"the value of `{shown}` is not valid YAML{reason}", hint="quote it") from None
     return _with(data, path.split("."), value, path)
 
 

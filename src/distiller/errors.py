@@ -1,5 +1,6 @@
 """Every error that a user can cause: one line that says what and where, one hint, one exit code. And warnings."""
 
+import re
 import sys
 import warnings
 from difflib import get_close_matches
@@ -15,9 +16,9 @@ class DistillerError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = concealed(message)
+        self.hint = concealed(hint) if hint else hint
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
@@ -43,6 +44,10 @@ class OutputError(DistillerError):
     """An output folder that is in the way, or does not hold what it should."""
 
 
+class DamagedError(OutputError):
+    """A file that is not what was written there."""
+
+
 class MissingPackageError(DistillerError):
     """An optional package that this step needs."""
 
@@ -63,6 +68,24 @@ def warn(message: str) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, Notice, stacklevel=depth)
+
+
+_IN_URL = re.compile(r"(\w+://[^\s:/@?#]*):\S*@")
+_IN_QUERY = re.compile(r"([?&;](?:\w*password|passwd|pwd|secret|\w*token|\w*key)=)[^\s&;`'\"]*", re.IGNORECASE)
+
+
+def concealed(text: str) -> str:
+    """`text` without the passwords of the URLs in it."""
+    return _IN_QUERY.sub(r"\1…", _IN_URL.sub(r"\1:…@", text))
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked to stop, and what can be gone on with is on the disk. `signal` is its number."""
+
+    def __init__(self, signal: int, message: str = "interrupted") -> None:
+        super().__init__(message)
+        self.signal = signal
+        self.message = message
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

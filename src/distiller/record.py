@@ -4,7 +4,6 @@ Everything outside `cost`, `machine` and `created` is decided by the run, the da
 with the same seed gives the same values there.
 """
 
-import json
 import math
 import os
 import statistics
@@ -14,15 +13,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from distiller.config import Config, Run
 from distiller.errors import OutputError
+from distiller.files import SUMS, json_text, refuse_damage, write_last
 
 FORMAT = 1
-FILE = "record.json"
+FILE, RUN_FILE = "record.json", "run.yaml"
 
 
 class Spread(Config):
@@ -159,14 +158,17 @@ class Record(Config):
 
     def save(self, folder: Path) -> Path:
         """Write `record.json` in one step: a folder that has one is finished."""
-        return write_json(folder / FILE, self.model_dump(mode="json"))
+        return write_last(folder / FILE, json_text(self.model_dump(mode="json")), beside=[RUN_FILE])
 
 
 def load_record(path: str | Path) -> Record:
-    """Read a Record from its file or from the folder of a run. Raises `OutputError`."""
+    """Read a Record from its file or from the folder of a run. Raises `OutputError`, for a damaged one too."""
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     try:
-        return Record.model_validate_json(file.read_text(encoding="utf-8"))
+        record = Record.model_validate_json(file.read_text(encoding="utf-8"))
+        if (file.parent / SUMS).is_file():
+            refuse_damage(file.parent)
+        return record
     except FileNotFoundError:
         raise OutputError(
             f"there is no Record at `{file}`", hint="an interrupted run has none: `distiller run … --resume`"
@@ -181,19 +183,6 @@ def load_record(path: str | Path) -> Record:
         ) from None
     except UnicodeDecodeError as error:
         raise OutputError(f"`{file}` is not a Record: byte {error.start} is not UTF-8", hint=f"name a {FILE}") from None
-
-
-def write_json(path: Path, data: Any) -> Path:
-    """Write JSON beside `path` and rename it there, so that readers see all of it or nothing."""
-    return write_text(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write text beside `path` and rename it there, so that readers see all of it or nothing."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-    return path
 
 
 def spread(values: Iterable[float]) -> Spread:

@@ -329,7 +329,7 @@ def test_a_loss_that_is_no_number(where: str, title: str, shop: Workshop, distil
     }[where]
     said = complaint(distiller("run", shop.file(tmp_path, **fields), "-q"), code=1)
     assert f"{title}: " in said
-    assert "is not a number by step" in said
+    assert "is not a number at step" in said
     assert "training.learning_rate" in said
     assert unfinished(tmp_path)
     assert not list(tmp_path.glob("cache/teachers/*/scores.json"))

@@ -20,7 +20,7 @@ from distiller.inference import evaluate
 from run.tiny import CRITIC, FAST, Workshop, repeatable
 
 LONG: dict[str, Any] = {
-    "training": FAST | {"epochs": 2, "log_every": 2, "threads": 1, "evaluations": 2},
+    "training": FAST | {"epochs": 2, "log_every": 2, "threads": 1, "evaluations": 2, "checkpoint_minutes": 0},
     "student": {"layers": 2, "dropout": 0.2},
     "objective": {"intermediate": [{"loss": "mse"}, {"loss": "mi_alpha", "critic": CRITIC}]},
 }
@@ -249,7 +249,7 @@ def test_a_failure_while_writing_is_a_run_error(
         raise OSError(28, "No space left on device", "somewhere")
 
     with monkeypatch.context() as patch:
-        patch.setattr("distiller.record.write_text", full)
+        patch.setattr("distiller.files.write_text", full)
         with pytest.raises(RunError, match="stopped at `somewhere`: No space left on device"):
             distiller.distil(run(shop, tmp_path))
     assert not (tmp_path / "out" / "record.json").exists()

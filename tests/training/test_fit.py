@@ -170,7 +170,7 @@ def test_mutual_information_drops_a_last_batch_that_is_too_small(tmp_path: Path)
 def arguments_for(folder: Path, size: int, objective: config.Objective, **fields: Any) -> TrainingArguments:
     training, work = config.Training(batch_size=8, **fields), job(size)
     return training_arguments(
-        student(), training, folder, seed=0, job=work, objective=objective, select_best=True,
+        student(), training, folder, seed=0, job=work, objective=objective,
         pace=pace_of(training, work, objective),
     )  # fmt: skip
 

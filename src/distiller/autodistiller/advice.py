@@ -17,7 +17,7 @@ from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
 from distiller.autodistiller.words import words_of
 from distiller.config import Run, to_yaml
 from distiller.errors import DataError, OutputError
-from distiller.record import write_text
+from distiller.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

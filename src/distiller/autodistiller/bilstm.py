@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from distiller.autodistiller.words import count_words, words_of
 from distiller.errors import DataError
-from distiller.record import write_json
+from distiller.files import write_json
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from distiller.autodistiller.words import count_words
 from distiller.config import Config, Task
 from distiller.errors import DataError
-from distiller.record import write_json
+from distiller.files import write_json
 
 if TYPE_CHECKING:
     from distiller.tasks.data import TaskData

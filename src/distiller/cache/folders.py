@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,18 +18,25 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from distiller.errors import ConfigError, OutputError
+from distiller.errors import ConfigError, DistillerError, OutputError
 
 FACTS = "facts.json"
 LIMIT = "DISTILLER_CACHE_GB"
 """The environment variable that limits the folder, in 10^9 bytes."""
+BUILDING = ".building-"
+"""Beginning of the name of a folder that is being filled."""
 USERS = ".users"
 """Ending of the folder beside a cached one in which each process that uses it holds a lock, which ends with it."""
 
 
 def default_folder() -> Path:
     """`$DISTILLER_CACHE`, or `~/.cache/distiller`."""
-    return Path(os.environ.get("DISTILLER_CACHE") or Path.home() / ".cache" / "distiller")
+    return Path(os.environ.get("DISTILLER_CACHE") or Path.home() / ".cache" / "distiller").expanduser()
+
+
+def cache_root(wish: str | None) -> Path:
+    """The folder that a run's `cache` names, or the default."""
+    return Path(wish).expanduser().absolute() if wish else default_folder()
 
 
 def default_limit() -> float | None:
@@ -91,10 +97,12 @@ class FolderCache:
         make: Callable[[Path], None],
         *,
         serves: Callable[[dict[str, Any]], bool] | None = None,
+        resumes: bool = False,
     ) -> Path:
         """The folder with these facts; `make` fills a fresh one if there is none yet.
 
-        A folder of the same kind with other facts is taken too if `serves` says of them that it will do. Raises
+        With `resumes`, `make` is given what an interrupted one left, and goes on from there. A folder of the same kind
+        with other facts is taken too if `serves` says of them that it will do. Raises
         `OutputError` where the store cannot be written.
         """
         path = self.path(kind, facts)
@@ -109,7 +117,7 @@ class FolderCache:
             return other
         with _lock(path):
             if self.find(kind, facts) is None:
-                self._build(path, facts, make)
+                self._build(path, facts, make, resumes)
             self._hold(path)
         self.make_room()
         return path
@@ -147,14 +155,21 @@ class FolderCache:
     def __del__(self) -> None:
         self.close()
 
-    def _build(self, path: Path, facts: Mapping[str, Any], make: Callable[[Path], None]) -> None:
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent, ignore_cleanup_errors=True) as temp:
-            folder = Path(temp) / "it"
-            folder.mkdir()
+    def _build(self, path: Path, facts: Mapping[str, Any], make: Callable[[Path], None], resumes: bool) -> None:
+        """The caller has the lock of `path`: what lies in the folder for building is from a process that has ended."""
+        folder = path.with_name(f"{BUILDING}{path.name}")
+        if not resumes:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        try:
             make(folder)
             (folder / FACTS).write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
             shutil.rmtree(path, ignore_errors=True)
             folder.rename(path)
+        except BaseException as error:
+            if not resumes or isinstance(error, DistillerError):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
     def _other(self, kind: str, own: Path, serves: Callable[[dict[str, Any]], bool]) -> Path | None:
         for file in sorted((self.root / kind).glob(f"*/{FACTS}")):

@@ -1,11 +1,14 @@
 """The command `distiller`: data to stdout, words to stderr, a user's mistake exits 2."""
 
 import os
+import shlex
+import signal
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import distiller
 from distiller.cli import (
@@ -27,10 +30,49 @@ from distiller.cli import (
     translate,
 )
 from distiller.cli.output import complain
-from distiller.errors import DistillerError, Notice
+from distiller.errors import DistillerError, Notice, concealed
+from distiller.interruption import raise_interrupted
+
+
+class Commands(TyperGroup):
+    """The commands. What ends one is put into words here; typer says "Aborted." to any EOFError, nothing to Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for. Every error a user can cause is one line and a hint."""
+        try:
+            return super().invoke(ctx)
+        except DistillerError as error:
+            complain(error.message, error.hint)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt as stop:
+            complain("interrupted", _how_to_go_on(sys.argv[1:]))
+            sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - python flushes it when it ends
+            sys.exit(1)
+        except OSError as error:
+            reason = error.strerror or str(error).partition("\n")[0]
+            complain(
+                f"`{error.filename}`: {reason}" if error.filename else reason, "is there room, and may you write there?"
+            )
+            sys.exit(1)
+        except EOFError as error:
+            complain(f"a file ended too early: {error or 'nothing is left to read'}", "copy or make it again")
+            sys.exit(1)
+
+
+def _how_to_go_on(arguments: list[str]) -> str:
+    """The command that continues an interrupted one."""
+    resumed = (["run"], ["pseudo-label"], ["translate", "run"], ["study", "run"])
+    if any(arguments[: len(command)] == command for command in resumed):
+        kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
+        return f"continue with: {shlex.join(['distiller', *kept, '--resume'])}"
+    return "the same command starts again"
+
 
 app = typer.Typer(
     name="distiller",
+    cls=Commands,
     help="Turn a large language model into a small, fast one for one task, and see what made it good.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,28 +106,19 @@ def main() -> None:
     # Threads that wait should sleep: spinning ones slow every other process on the machine down, some by a factor of 8.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _show_notices_plainly()
+    signal.signal(signal.SIGTERM, raise_interrupted)
     try:
         app()
-    except DistillerError as error:
-        complain(error.message, error.hint)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        complain("interrupted", "continue with `distiller run … --resume`")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:
-        reason = error.strerror or str(error).partition("\n")[0]
-        complain(
-            f"`{error.filename}`: {reason}" if error.filename else reason, "is there room, and may you write there?"
-        )
-        sys.exit(1)
+    except KeyboardInterrupt as stop:  # before a command began, or after it ended
+        sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
 
 
 def _show_notices_plainly() -> None:
     """A notice is one `warning:` line without a path; what libraries tell programmers shows only on request (-W)."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # for who collects warnings in a log
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {concealed(str(message))}", file=sys.stderr)
+    warnings.formatwarning = lambda message, *_, **__: (
+        f"warning: {concealed(str(message))}\n"
+    )  # for who collects warnings in a log
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", Notice)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distiller.errors import ConfigError
+from distiller.files import writing
 
 if TYPE_CHECKING:
     from distiller.inference import Row
@@ -64,10 +65,8 @@ def predict(
     if output is None:
         _write(table, sys.stdout)
         return
-    temporary = output.with_name(output.name + ".part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with writing(output) as file:
         _write(table, file)
-    temporary.replace(output)
 
 
 def _write_answers(found: "dict[str, Prediction]", output: Path | None) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distiller.errors import ConfigError, OutputError
+from distiller.files import write_text
 from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts, translation_texts
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def init(
     if output.exists() and not force:
         raise OutputError(f"`{output}` exists", hint="choose another name with -o, or replace it with --force")
     try:
-        output.write_text(text, encoding="utf-8")
+        write_text(output, text)
     except OSError as error:
         raise OutputError(f"cannot write `{output}`: {error.strerror}", hint="choose another place with -o") from None
     command = "study run" if study else "translate check" if translation else "check"

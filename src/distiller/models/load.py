@@ -1,6 +1,7 @@
 """Loading of models and tokenizers from folders, installed packages and the hub. Safetensors only, no foreign code."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
@@ -25,6 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from distiller.errors import MissingPackageError, ModelError, did_you_mean
+from distiller.files import check_sums
 from distiller.tasks.labels import same_names, says_nothing
 
 HEADS: dict[str, Any] = {
@@ -122,6 +124,7 @@ def load_model(
     order = label_permutation(config, labels) if _has_head(config, kind) and kind in NAMED else None
     place = resolve(name)
     if isinstance(place, Path):
+        check_sums(place)
         check_weights(place, name)
     with explained(name), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -266,6 +269,8 @@ def check_weights(folder: Path, name: str | Path) -> None:
             if pickled
             else "there should be a model.safetensors beside config.json",
         )
+    for index in folder.glob("*.safetensors.index.json"):
+        _check_index(index, name)
     for path in weights:
         try:
             with safe_open(path, framework="pt"):
@@ -274,6 +279,22 @@ def check_weights(folder: Path, name: str | Path) -> None:
             raise ModelError(
                 f"`{path.name}` of `{name}` is truncated or not safetensors: {error}", hint="copy or download it again"
             ) from None
+
+
+def _check_index(index: Path, name: str | Path) -> None:
+    """An index names parts in its own folder, all of them safetensors: transformers would unpickle any other."""
+    try:
+        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError):
+        raise ModelError(f"`{index.name}` of `{name}` is damaged", hint="copy or download it again") from None
+    for part in parts:
+        if not isinstance(part, str) or Path(part).name != part or not part.endswith(".safetensors"):
+            raise ModelError(
+                f"`{index.name}` of `{name}` names `{part}`, which is not a safetensors file beside it",
+                hint="pickled weights can run code; convert them with `save_pretrained` where you trust their source",
+            )
+        if not (index.parent / part).is_file():
+            raise ModelError(f"`{name}` lacks its weights `{part}`", hint="copy or download it again")
 
 
 def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distiller.errors import MissingPackageError, OutputError
-from distiller.record import now, write_text
+from distiller.files import write_text
+from distiller.record import now
 from distiller.report.content import content
 
 if TYPE_CHECKING:

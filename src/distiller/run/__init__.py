@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
+from distiller.cache.folders import cache_root
 from distiller.config import Run, load_run
 from distiller.errors import ConfigError
 from distiller.record import Record, load_record
@@ -20,7 +21,7 @@ from distiller.run.seeds import baselines, train_seed
 from distiller.run.setup import encode_splits, prepare
 from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
-from distiller.training.output_folder import SEEDS, claim, finished, writing
+from distiller.training.output_folder import SEEDS, claimed, finished, output_folder, writing
 
 
 def distil(
@@ -46,13 +47,15 @@ def distil(
     if resume and overwrite:
         raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
     plan = blueprint(run)
-    folder = Path(run.output)
+    folder = output_folder(run.output)
     written = _located(plan.run)
     if resume and (record := finished(folder, written, _load_written, load_record)):
         return record
     tokens = encode_splits(plan)
-    claim(folder, written, _load_written, resume=resume, overwrite=overwrite)
-    with writing(folder):
+    with (
+        claimed(folder, written, _load_written, resume=resume, overwrite=overwrite),
+        writing(folder, cache_root(run.cache)),
+    ):
         setup = prepare(plan, tokens, console)
         baseline = baselines(setup) if run.baseline else None
         results = [

@@ -1,9 +1,9 @@
 """The trainings of a run: the baseline, and one student for each seed through all stages."""
 
-import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -15,13 +15,16 @@ from transformers import PreTrainedModel, set_seed
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import accelerator
+from distiller.errors import DamagedError, warn
+from distiller.files import digest, read_sealed, refuse_damage, replace_folder, write_sealed
 from distiller.models.load import weights_fingerprint
-from distiller.record import SeedResult, write_json
+from distiller.record import SeedResult
 from distiller.run.plan import Stage, stages_of
 from distiller.run.setup import Setup, machine
 from distiller.tasks.encode import Collator
 from distiller.tasks.tokens import scorer
 from distiller.training.callbacks import OnEvaluation
+from distiller.training.checkpoints import load_weights, save_model
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, fit
 from distiller.training.output_folder import STUDENT
@@ -37,7 +40,7 @@ from distiller.training.shared_work import (
 )
 from distiller.training.teacher import FrozenTeacher
 
-RESULT = "result.json"
+RESULT, FIT = "result.json", "fit.json"
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -91,42 +94,26 @@ class Trained:
 def train_seed(
     setup: Setup, seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None = None
 ) -> Trained:
-    """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome."""
-    if resume and (folder / RESULT).exists():
-        return _trained_from(folder)
-    fits: list[Fit] = []
-    notes: list[str] = []
-    cached = 0.0
+    """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome.
+
+    With `resume`, finished seeds and stages are taken as they are, unless what they left is damaged.
+    """
+    if resume and (stored := _stored_seed(folder)):
+        return stored
+    done: list[_Stage] = []
     set_seed(seed)
     student = setup.new_student(seed)
-    for stage in stages_of(setup.run):
-        outputs, augmented, note = _teacher_outputs(setup, stage)
-        cached += folder_megabytes(outputs) if outputs else 0.0
-        notes += [note] if note else []
-        objective = stage.objective
-        layers = setup.plan.objective(stage).layers("teacher")
-        before = sum(one.steps for one in fits)
-        fits.append(
-            fit(
-                student,
-                setup.job(seed),
-                stage.training,
-                objective=objective,
-                folder=folder / stage.name,
-                seed=seed,
-                title=f"{stage.name}, seed {seed}",
-                teacher=setup.teacher,
-                teacher_cache=TeacherCache(outputs, layers) if outputs else None,
-                augmented_cache=augmented,
-                console=setup.console,
-                resume=resume,
-                select_best=objective.beta1 > 0 or bool(objective.gamma1),
-                on_evaluation=on_evaluation and partial(_later, on_evaluation, before),
-            )
-        )
+    stages = stages_of(setup.run)
+    for stage in stages:
+        place = folder if stage is stages[-1] else folder / stage.name
+        found = _stored_stage(folder / stage.name / FIT, place / STUDENT, student) if resume else None
+        if found is None:
+            before = sum(one.fit.steps for one in done)
+            heard = on_evaluation and partial(_later, on_evaluation, before)
+            found = _train_stage(setup, stage, student, seed, folder / stage.name, place / STUDENT, resume, heard)
+        done.append(found)
+    fits = [one.fit for one in done]
     last = fits[-1]
-    student.save_pretrained(folder / STUDENT)
-    setup.plan.student_tokenizer.save_pretrained(folder / STUDENT)
     result = SeedResult(
         seed=seed,
         scores=last.scores | _other_scores(setup, student),
@@ -146,13 +133,94 @@ def train_seed(
         examples_per_second=last.examples_per_second,
         seconds_waited=sum(one.seconds_waited for one in fits),
         augmentation=total(one.augmentation for one in fits),
-        cache_megabytes=cached,
-        notes=notes,
+        cache_megabytes=sum(one.cache_megabytes for one in done),
+        notes=[one.note for one in done if one.note],
     )
     write_outcome(folder / OUTCOME, trained.outcome)
     kept = {name: value for name, value in trained.__dict__.items() if name != "outcome"}
-    write_json(folder / RESULT, {**kept, "result": result.model_dump(mode="json")})
+    kept |= {"result": result.model_dump(mode="json"), OUTCOME: digest(folder / OUTCOME)}
+    write_sealed(folder / RESULT, kept)
+    for stage in stages[:-1]:
+        shutil.rmtree(folder / stage.name / STUDENT, ignore_errors=True)
     return trained
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One finished stage of a seed."""
+
+    fit: Fit
+    note: str | None
+    cache_megabytes: float
+
+
+def _train_stage(
+    setup: Setup,
+    stage: Stage,
+    student: PreTrainedModel,
+    seed: int,
+    folder: Path,
+    model: Path,
+    resume: bool,
+    on_evaluation: OnEvaluation | None,
+) -> _Stage:
+    """Train `student` in place; the folder `model` and, last, `folder/fit.json` are the outcome."""
+    outputs, augmented, note = _teacher_outputs(setup, stage)
+    megabytes = folder_megabytes(outputs) if outputs else 0.0
+    objective = stage.objective
+
+    def keep(fit: Fit) -> None:
+        replace_folder(lambda place: save_model(student, setup.plan.student_tokenizer, place), model)
+        write_sealed(folder / FIT, asdict(_Stage(fit, note, megabytes)))
+
+    fitted = fit(
+        student,
+        setup.job(seed),
+        stage.training,
+        objective=objective,
+        folder=folder,
+        seed=seed,
+        title=f"{stage.name}, seed {seed}",
+        teacher=setup.teacher,
+        teacher_cache=TeacherCache(outputs, setup.plan.objective(stage).layers("teacher")) if outputs else None,
+        augmented_cache=augmented,
+        console=setup.console,
+        resume=resume,
+        select_best=objective.beta1 > 0 or bool(objective.gamma1),
+        on_evaluation=on_evaluation,
+        keep=keep,
+    )
+    return _Stage(fitted, note, megabytes)
+
+
+def _stored_stage(file: Path, model: Path, student: PreTrainedModel) -> _Stage | None:
+    """What a finished stage left, with its weights in `student`; `None` where there is nothing, or it is damaged."""
+    if not file.is_file():
+        return None
+    try:
+        found = read_sealed(file)
+        refuse_damage(model)
+    except DamagedError as error:
+        warn(f"{error.message}: this stage is trained again")
+        return None
+    load_weights(student, model)
+    return _Stage(**{**found, "fit": Fit(**found["fit"])})
+
+
+def _stored_seed(folder: Path) -> Trained | None:
+    """What a finished seed left; `None` where there is nothing, or it is damaged."""
+    if not (folder / RESULT).is_file():
+        return None
+    try:
+        found = read_sealed(folder / RESULT)
+        refuse_damage(folder / STUDENT)
+        if not (folder / OUTCOME).is_file() or digest(folder / OUTCOME) != found.pop(OUTCOME, None):
+            raise DamagedError(f"`{folder / OUTCOME}` is not what was written there")
+    except DamagedError as error:
+        warn(f"{error.message}: this seed is trained again")
+        return None
+    outcome = read_outcome(folder / OUTCOME)
+    return Trained(**{**found, "result": SeedResult.model_validate(found["result"]), "outcome": outcome})
 
 
 def _later(on_evaluation: OnEvaluation, before: int, step: int, score: float) -> None:
@@ -171,12 +239,6 @@ def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
             suffix = name.removeprefix("dev_").replace("mismatched", "mm")
             found |= {f"{metric}_{suffix}": value for metric, value in score(logits.numpy(), split.gold).items()}
     return found
-
-
-def _trained_from(folder: Path) -> Trained:
-    data = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    outcome = read_outcome(folder / OUTCOME)
-    return Trained(**{**data, "result": SeedResult.model_validate(data["result"]), "outcome": outcome})
 
 
 def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, AugmentedOutputs | None, str | None]:

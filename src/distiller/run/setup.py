@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from distiller import config
 from distiller.augment import Policy, build_policy
-from distiller.cache.folders import FolderCache
+from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Run
 from distiller.device import Compute, compute
 from distiller.models.load import has_head_for, load_model, longest_input
@@ -114,7 +114,7 @@ def encode_splits(plan: Blueprint) -> tuple[Tokens, Tokens]:
 
 def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | None = None) -> Setup:
     """Load the teacher, and fine-tune it if need be."""
-    store = FolderCache(Path(plan.run.cache).expanduser() if plan.run.cache else None)
+    store = FolderCache(cache_root(plan.run.cache))
     run = plan.run
     policy = build_policy(run.augmentation, refresh=run.augmentation_refresh, cache=store.root / "augmentation.sqlite")
     policy.prepare()  # what is missing is said before the teacher is trained

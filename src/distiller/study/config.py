@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from distiller.config import Choice, Component, Config, apply_override, parse, read_yaml
 from distiller.errors import ConfigError
 from distiller.recipes import recipe_text
-from distiller.registry import Count, NonNegative, Positive
+from distiller.registry import Count, NonNegative, Positive, Seed
 
 Words = Annotated[list[str], Field(min_length=1)]
 
@@ -130,9 +130,9 @@ class Engine(Config):
 
     name: Literal["local", "ray"] = "local"
     """`local`: worker processes on this machine; `ray`: workers on a Ray cluster."""
-    workers: Count | None = None
+    workers: Annotated[Count, Field(le=4096)] | None = None
     """Trials at a time. `null`: 1, or as many as the Ray cluster has room for."""
-    threads: Count | None = None
+    threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of each worker. `null`: this machine's cores shared out, or `cpus` with Ray."""
     devices: list[str] = []
     """Accelerators dealt out to local workers in turn, as in CUDA_VISIBLE_DEVICES. Empty: each sees all."""
@@ -172,7 +172,7 @@ class Study(Config):
     """`random` (uniform, without replacement), `grid`, or a sampler of Optuna: `tpe`, `gp`, `nsga2`, `qmc`."""
     pruner: Choice = Component(name="none")
     """`none`, or a pruner of Optuna: `median`, `percentile`, `asha`, `hyperband`. Stops poor trials early."""
-    sampler_seed: int = 0
+    sampler_seed: Seed = 0
     """Fixes which points are tried, and in which order."""
     engine: Annotated[Engine, BeforeValidator(_component)] = Engine()
     storage: str | None = None

@@ -12,8 +12,8 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from distiller import config
-from distiller.errors import OutputError, RunError
-from distiller.record import write_text
+from distiller.errors import OutputError, RunError, concealed
+from distiller.files import write_text
 from distiller.study.check import check_runs
 from distiller.study.config import STUDY_FILE, Study, load_study
 from distiller.study.losses import reclaim, unsettled
@@ -86,7 +86,7 @@ def run_study(
         if check:
             check_runs(space)
         book = open_book(space, make=True, salt="engine")
-        write_text(study.place / STUDY_FILE, config.to_yaml(study))
+        _write_study(study)
         reclaim(book, died={}, take_over=take_over)
         enqueue(book, retry_failed=retry_failed)
         pool = _pool(study, execute)
@@ -98,6 +98,13 @@ def run_study(
             reclaim(book, died={}, ended=names)
         tidy(book)
         return progress_of(book)
+
+
+def _write_study(study: Study) -> None:
+    """Keep the study for its workers, readable by its owner alone where its storage has a password."""
+    text = config.to_yaml(study)
+    file = study.place / STUDY_FILE
+    write_text(file, text, private=concealed(text) != text)
 
 
 def _refuse_second(space: Space) -> None:

@@ -129,8 +129,10 @@ def storing(where: str) -> Iterator[None]:
         while not isinstance(cause, OSError) and (cause.__cause__ or getattr(cause, "orig", None)):
             cause = getattr(cause, "orig", None) or cause.__cause__  # type: ignore[assignment]
         reason = getattr(cause, "strerror", None) or (str(cause).splitlines() or [type(cause).__name__])[0]
+        if (password := _password(where)) and password in reason:
+            reason = type(cause).__name__
         raise RunError(
-            f"the storage `{_shown(where)}` cannot be used: {reason}",
+            f"the storage `{where}` cannot be used: {reason}",
             hint="finished trials are kept; when it can be written again: distiller study resume",
         ) from error
 
@@ -169,15 +171,17 @@ def open_storage(where: str, *, make: bool = False) -> "BaseStorage":
         driver = getattr(error.__cause__ or error, "name", None) or "of its driver"
         extra = '"distiller-nlp[postgresql]"' if driver == "psycopg" else driver
         raise MissingPackageError(
-            f"the storage `{_shown(where)}` needs the package `{driver}`", hint=f"pip install {extra}"
+            f"the storage `{where}` needs the package `{driver}`", hint=f"pip install {extra}"
         ) from None
     except (ValueError, sqlalchemy.exc.ArgumentError) as error:
         raise ConfigError(
-            f"the storage `{_shown(where)}` cannot be opened: {str(error).splitlines()[0]}",
-            hint="a .db or .journal file, or a URL like postgresql://user@host/database",
+            # what the library says of a URL may hold pieces of its password
+            f"the storage `{where}` cannot be opened" + ("" if _password(where) else f": {str(error).splitlines()[0]}"),
+            hint="a .db or .journal file, or a URL like postgresql://user@host/database; write : / @ in a password as "
+            "%3A %2F %40",
         ) from None
     except RuntimeError as error:  # a file of another version of Optuna
-        raise ConfigError(f"the storage `{_shown(where)}` cannot be opened: {error}", hint="choose another") from None
+        raise ConfigError(f"the storage `{where}` cannot be opened: {error}", hint="choose another") from None
 
 
 def open_book(space: Space, *, make: bool = False, salt: str = "") -> Book:
@@ -195,7 +199,7 @@ def open_book(space: Space, *, make: bool = False, salt: str = "") -> Book:
         names = [f"{study.name}/{cell.name}" for cell in space.cells]
         if not make and not known.issuperset(names):
             raise OutputError(
-                f"the storage `{_shown(where)}` has no study `{study.name}`", hint="`distiller study run` starts one"
+                f"the storage `{where}` has no study `{study.name}`", hint="`distiller study run` starts one"
             )
         shelves = [
             _shelf(storage, space, cell, name, name in known, salt)
@@ -231,7 +235,7 @@ def _refuse_other(storage: "BaseStorage", space: Space, known: set[str]) -> None
         attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
         if attributes.get("study") == study.name and attributes.get("fingerprint") != space.fingerprint:
             raise ConfigError(
-                f"the storage `{_shown(storage_of(study))}` holds another study called `{study.name}`: "
+                f"the storage `{storage_of(study)}` holds another study called `{study.name}`: "
                 "its space, base run or sampler differ",
                 hint="choose another `name` or `storage`, or leave the space as it was",
             )
@@ -268,6 +272,7 @@ def _made(kind: Any, role: str, name: str, options: dict[str, Any]) -> Any:
         ) from None
 
 
-def _shown(where: str) -> str:
-    """A URL without its password."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:…@", where)
+def _password(where: str) -> str:
+    """The password in a URL, up to the last `@`; `""` where there is none."""
+    login = where.partition("://")[2].rpartition("@")[0]
+    return login.partition(":")[2]

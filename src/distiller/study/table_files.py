@@ -2,15 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distiller.errors import ConfigError, DataError, MissingPackageError
+from distiller.files import writing
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 KEY = "distiller_trials"
 """Marks our header: a comment in the first line of a CSV file, an entry of a Parquet file's metadata."""
 
@@ -24,9 +26,11 @@ def read_frame(source: Path) -> "pd.DataFrame":
         if source.suffix == ".parquet":
             return load_pyarrow()[1].read_table(source).to_pandas()
         with source.open(encoding="utf-8-sig", newline="") as file:  # some programs begin a file with a mark
-            if _parse(file.readline()) is None:
+            ours = _parse(file.readline()) is not None
+            if not ours:
                 file.seek(0)
-            return pandas.read_csv(file, dtype=str, keep_default_na=False)
+            frame = pandas.read_csv(file, dtype=str, keep_default_na=False)
+            return _mapped(frame, unguarded) if ours else frame
     except OSError as error:
         raise _unreadable(source, error) from None
     except ValueError as error:  # of pandas and pyarrow, whose errors inherit from it
@@ -50,22 +54,49 @@ def read_header(source: Path) -> dict[str, Any] | None:
 
 def write_frame(frame: "pd.DataFrame", header: Mapping[str, Any], target: Path) -> Path:
     """Write a .csv or .parquet file beside `target` and rename it there. Raises `ConfigError` for another ending."""
-    temporary = target.with_name(target.name + ".part")
     text = json.dumps({KEY: 1, **header})
     if target.suffix == ".csv":
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with writing(target) as file:
             file.write(f"# {text}\n")
-            frame.to_csv(file, index=False, lineterminator="\n")
+            _mapped(frame, guarded).to_csv(file, index=False, lineterminator="\n")
     elif target.suffix == ".parquet":
         arrow, parquet = load_pyarrow()
         table = arrow.Table.from_pandas(frame, preserve_index=False)
-        parquet.write_table(
-            table.replace_schema_metadata({**(table.schema.metadata or {}), KEY.encode(): text.encode()}), temporary
-        )
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY.encode(): text.encode()})
+        with writing(target, "wb") as file:
+            parquet.write_table(table, file)
     else:
         raise ConfigError(f"trials cannot be written to `{target.name}`", hint="end the name in .csv or .parquet")
-    os.replace(temporary, target)
     return target
+
+
+def guarded(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula: one that begins like one begins with an apostrophe instead."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA) or _is_number(cell):
+        return cell
+    return "'" + cell
+
+
+def unguarded(cell: Any) -> Any:
+    """The cell that `guarded` was given."""
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
+def _mapped(frame: "pd.DataFrame", change: Callable[[Any], Any]) -> "pd.DataFrame":
+    """`frame` with its texts and names changed."""
+    changed = frame.rename(columns=change)
+    for name in changed:
+        if changed[name].dtype.kind in "OSU" or str(changed[name].dtype).startswith("str"):
+            changed[name] = [change(cell) for cell in changed[name]]
+    return changed
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def load_pandas() -> Any:

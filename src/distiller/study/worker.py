@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from distiller.errors import DistillerError, RunError
+from distiller.errors import DistillerError, RunError, concealed
 from distiller.study.config import Study, load_study
 from distiller.study.forms import AnyRun, Report
 from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
@@ -81,8 +81,8 @@ def _store_failure(claimed: Claim, folder: Path, error: Exception) -> None:
     clear(folder)
     file = folder.with_name(folder.name + ERRORS)  # beside it: a run starts in an empty folder
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    fail(claimed, reason[:500], file.relative_to(claimed.book.study.place).as_posix())
+    file.write_text(concealed("".join(traceback.format_exception(error))), encoding="utf-8")
+    fail(claimed, concealed(reason)[:500], file.relative_to(claimed.book.study.place).as_posix())
 
 
 def _reporter(claimed: Claim) -> Report | None:

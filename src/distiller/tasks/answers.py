@@ -1,7 +1,5 @@
 """Start and end scores of windows to answers: the best parts of each question's context, over all its windows."""
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distiller.errors import OutputError, ShapeError, warn
+from distiller.files import write_json
 from distiller.tasks.data import QuestionSplit
 from distiller.tasks.overlap import squad_scores, squad_values
 from distiller.tasks.windows import EncodedQuestions
@@ -144,10 +143,8 @@ def write_predictions(path: str | Path, predictions: Mapping[str, Prediction], *
             for key, prediction in predictions.items()
         }
     path = Path(path)
-    partial = path.with_name(f".{path.name}.part")
     try:
-        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_json(path, content)
     except OSError as error:
         raise OutputError(f"`{path}` cannot be written: {error.strerror}", hint="name another file") from None
 

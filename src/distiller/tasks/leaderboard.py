@@ -2,13 +2,13 @@
 
 import io
 import math
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from distiller.errors import ConfigError, DataError, OutputError, did_you_mean
+from distiller.files import writing
 from distiller.tasks.glue import GLUE
 from distiller.tasks.table import shown
 
@@ -76,10 +76,9 @@ def write_submission(zip_path: str | Path, predictions: Mapping[str, Sequence[st
             member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(member, f"{HEADER}\n{rows}")
     path = Path(zip_path)
-    partial = path.with_name(f".{path.name}.part")
     try:
-        partial.write_bytes(content.getvalue())
-        os.replace(partial, path)
+        with writing(path, "wb") as file:
+            file.write(content.getvalue())
     except OSError as error:
         raise OutputError(f"`{path}` cannot be written: {error.strerror}", hint="name another file") from None
     return filled

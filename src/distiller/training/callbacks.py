@@ -41,16 +41,13 @@ class Stopwatch(TrainerCallback):
 
 
 class LastStepCounts(TrainerCallback):
-    """Evaluate and save after the last step too, wherever the evaluation rhythm ends; log before every save.
-
-    A log line is a mean since the one before. A checkpoint does not hold its beginnings, so it must come after one.
-    """
+    """Evaluate after the last step too, wherever the evaluation rhythm ends; log before every evaluation."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for both at the last step, and for a log line at every checkpoint."""
+        """Ask for both."""
         if state.global_step >= state.max_steps:
-            control.should_evaluate = control.should_save = True
-        control.should_log = control.should_log or control.should_save
+            control.should_evaluate = True
+        control.should_log = control.should_log or control.should_evaluate
 
 
 class Reporter(TrainerCallback):

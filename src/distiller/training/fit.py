@@ -1,12 +1,12 @@
 """One training from start to best checkpoint: the same loop for teachers, baselines and distilled students."""
 
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
@@ -19,13 +19,21 @@ from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute
 from distiller.errors import MissingPackageError, RunError
+from distiller.interruption import StopRequest
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch, SortedByLength, views_of
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
+from distiller.training.checkpoints import (
+    AT_LEAST,
+    CHECKPOINTS,
+    BestWeights,
+    Checkpoints,
+    discard_checkpoints,
+    newest_checkpoint,
+)
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
-from distiller.training.trainer import DistillationTrainer
+from distiller.training.trainer import DistillationTrainer, shortened
 
-CHECKPOINTS = "checkpoints"
 HEAD_RATE = 1e-3
 """Learning rate of projections and critics where none is given: they start at random and must lead."""
 
@@ -91,17 +99,24 @@ def fit(
     resume: bool = False,
     select_best: bool = True,
     on_evaluation: OnEvaluation | None = None,
+    keep: Callable[[Fit], None] | None = None,
 ) -> Fit:
     """Train `model` in place; it ends with the weights of its best development score (or, if not `select_best`, the
     last). Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation`
-    hears (step, development score)."""
+    hears (step, development score). `keep` writes what is wanted of the trained model before its checkpoints go.
+
+    A signal to stop ends it after a whole step and a checkpoint, with `Interrupted`.
+    """
+    request = StopRequest()
     steps = pace_of(training, job, objective)
-    arguments = training_arguments(
-        model, training, folder, seed=seed, job=job, objective=objective, select_best=select_best, pace=steps
-    )
+    arguments = training_arguments(model, training, folder, seed=seed, job=job, objective=objective, pace=steps)
     learns = UntilLearnt(steps, job.metric) if training.epochs is None else None
     watch = Stopwatch()
+    best_weights = BestWeights(model, job.metric)
     callbacks: list[Any] = [watch, LastStepCounts(), *([learns] if learns else [])]
+    callbacks.append(Checkpoints(training.checkpoint_minutes, request))
+    if select_best:
+        callbacks.append(best_weights)
     if console is not None:
         callbacks.append(ProgressBar(title, job.metric, console))
     if training.tensorboard:
@@ -124,23 +139,47 @@ def fit(
         eval_dataset=dev,
         data_collator=job.collate,
         processing_class=job.tokenizer,
-        compute_metrics=lambda found: job.score(dev.restore(found.predictions), dev.restore(found.label_ids)),
+        compute_metrics=lambda found: _scores(job, dev.restore(found.predictions), dev.restore(found.label_ids)),
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    try:
-        trainer.train(resume_from_checkpoint=newest_checkpoint(folder) if resume else None)
-    except RunError as error:
-        raise RunError(f"{title}: {error.message}", hint=error.hint) from None
-    finally:
-        for callback in callbacks:
-            if isinstance(callback, ProgressBar):
-                callback.close()
+    with request.noted():
+        try:
+            trainer.train(resume_from_checkpoint=newest_checkpoint(folder) if resume else None)
+        except RunError as error:
+            raise RunError(f"{title}: {error.message}", hint=error.hint) from None
+        finally:
+            for callback in callbacks:
+                if isinstance(callback, ProgressBar):
+                    callback.close()
+        if select_best:
+            best_weights.restore()
+        done = _outcome(trainer, watch, training, job, select_best=select_best)
+        trainer.distillation.reader.close()
+        if keep is not None:
+            keep(done)
+        discard_checkpoints(folder)
+    return done
+
+
+def _scores(job: Job, logits: Any, labels: Any) -> dict[str, float]:
+    """Development scores. Raises `RunError` where the model's outputs are no numbers: it has not learnt anything."""
+    finite = np.isfinite(logits).reshape(len(logits), -1).all(1)
+    if not finite.all():
+        rows = shortened(np.flatnonzero(~finite).tolist())
+        raise RunError(
+            f"the outputs for development rows {rows} are not numbers: the training diverged",
+            hint="lower training.learning_rate, set training.max_grad_norm=1, or training.precision=fp32",
+        )
+    return job.score(logits, labels)
+
+
+def _outcome(
+    trainer: DistillationTrainer, watch: Stopwatch, training: config.Training, job: Job, *, select_best: bool
+) -> Fit:
     history = [repeatable(entry) for entry in trainer.state.log_history if repeatable(entry).keys() - {"step", "epoch"}]
     evaluations = [entry for entry in history if f"eval_{job.metric}" in entry]
     best = max(evaluations, key=lambda entry: entry[f"eval_{job.metric}"]) if select_best else evaluations[-1]
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    trainer.distillation.reader.close()
     return Fit(
         scores=development_scores(best),
         best_step=int(best["step"]),
@@ -161,7 +200,6 @@ def training_arguments(
     seed: int,
     job: Job,
     objective: config.Objective,
-    select_best: bool,
     pace: Pace,
 ) -> TrainingArguments:
     """The `transformers.TrainingArguments` that `training` means on this machine."""
@@ -185,10 +223,8 @@ def training_arguments(
         dataloader_num_workers=_workers(training, job),
         eval_strategy="steps",
         eval_steps=pace.every,
-        save_strategy="steps",
-        save_steps=pace.every,
-        save_total_limit=1,
-        load_best_model_at_end=select_best,
+        save_strategy="no",  # by time: `Checkpoints`; the best weights stay in memory: `BestWeights`
+        save_total_limit=AT_LEAST,
         metric_for_best_model=f"eval_{job.metric}",
         greater_is_better=True,
         logging_steps=training.log_every,
@@ -239,10 +275,3 @@ def _summary_writer(folder: Path) -> Any:
             "training.tensorboard needs the package `tensorboard`", hint='pip install "distiller-nlp[tensorboard]"'
         ) from None
     return SummaryWriter(str(folder))
-
-
-def newest_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint whose last-written file is there; an interrupted save is passed over."""
-    whole = [path.parent for path in (folder / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")]
-    newest = max(whole, key=lambda path: int(path.name.partition("-")[2]), default=None)
-    return str(newest) if newest else None

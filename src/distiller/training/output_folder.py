@@ -1,8 +1,9 @@
-"""Output folders of runs: claimed at the start, finished by the Record at the very end."""
+"""Output folders of runs: held by one process from the start, finished by the Record at the very end."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,14 +12,19 @@ from safetensors import SafetensorError
 
 from distiller.config import Config, to_yaml
 from distiller.errors import OutputError, RunError
-from distiller.record import FILE, write_text
+from distiller.files import held, replace_folder, strangers, write_text
+from distiller.record import FILE, RUN_FILE
 
 R = TypeVar("R", bound=Config)
 
 SEEDS, STUDENT, EXPORTS = "seeds", "student", "exports"
-RUN_FILE = "run.yaml"
 MARK = "# The run in full, as Distiller carries it out; student, seeds and record.json beside it are its results.\n"
 """First line of an output folder's run file: tells it from a run file that someone wrote, which is never replaced."""
+
+
+def output_folder(output: str) -> Path:
+    """The folder that a run's `output` names, wherever the process goes afterwards."""
+    return Path(output).expanduser().absolute()
 
 
 def finished(folder: Path, run: R, load: Callable[[Path], R], load_record: Callable[[Path], Any]) -> Any:
@@ -30,29 +36,45 @@ def finished(folder: Path, run: R, load: Callable[[Path], R], load_record: Calla
     return record
 
 
-def claim(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, overwrite: bool) -> None:
-    """Make the output folder this run's; what is in the way is refused, kept (`resume`) or removed (`overwrite`).
+@contextmanager
+def claimed(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Make the output folder this run's, and this process's until the block ends.
 
-    `load` reads a run of this kind from its file. Raises `OutputError`.
+    What is in the way is refused, kept (`resume`) or removed (`overwrite`). `load` reads a run of this kind from its
+    file. Raises `OutputError`, before anything is trained, for a folder that cannot be written, or that another
+    process has. Of several processes that train together the first holds it for all.
     """
-    try:
-        if folder.is_dir() and any(folder.iterdir()):
-            _make_way(folder, run, load, resume=resume, overwrite=overwrite)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / RUN_FILE, MARK + to_yaml(run))
-    except OSError as error:
-        raise OutputError(f"cannot write `{folder}`: {error.strerror}", hint="choose another `output`") from None
+    with ExitStack() as hold:
+        if os.environ.get("RANK", "0") == "0":
+            try:
+                _refuse_strangers(folder)
+                folder.mkdir(parents=True, exist_ok=True)
+                hold.enter_context(held(folder))
+                _make_way(folder, run, load, resume=resume, overwrite=overwrite)
+                write_text(folder / RUN_FILE, MARK + to_yaml(run))
+            except OSError as error:
+                raise OutputError(
+                    f"cannot write `{folder}`: {error.strerror}", hint="choose another `output`"
+                ) from None
+        yield
 
 
-def _make_way(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, overwrite: bool) -> None:
+def _refuse_strangers(folder: Path) -> None:
+    """Nothing is written into a folder that holds something else than a run."""
+    if not folder.is_dir() or not strangers(folder, [RUN_FILE]):
+        return
     stored = folder / RUN_FILE
     if not (folder / FILE).is_file() and not (
         stored.is_file() and stored.read_text(encoding="utf-8", errors="replace").startswith(MARK)
     ):
         raise OutputError(f"`{folder}` is not empty and not a run's output", hint="choose another `output`")
+
+
+def _make_way(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, overwrite: bool) -> None:
+    _refuse_strangers(folder)  # again, now that nobody else writes
     results = [path for path in (folder / name for name in (FILE, STUDENT, SEEDS, EXPORTS)) if path.exists()]
     if resume and results:
-        _refuse_other(folder, load(stored), run)
+        _refuse_other(folder, load(folder / RUN_FILE), run)
     elif results and not overwrite:
         state = "a finished run" if (folder / FILE).exists() else "an interrupted run"
         raise OutputError(f"`{folder}` holds {state}", hint="continue it: --resume, or start over: --overwrite")
@@ -73,8 +95,8 @@ def _refuse_other(folder: Path, stored: Config, run: Config) -> None:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """A full disk, or memory that is too small, becomes one line."""
+def writing(folder: Path, *others: Path) -> Iterator[None]:
+    """A full disk, or memory that is too small, becomes one line. `others` are folders that are written as well."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -85,17 +107,24 @@ def writing(folder: Path) -> Iterator[None]:
         lines = str(error).splitlines() or [type(error).__name__]
         if isinstance(error, RuntimeError) and "inline_container" not in lines[0]:  # where `torch.save` writes
             raise
-        place = getattr(error, "filename", None) or folder
+        place = getattr(error, "filename", None) or min((folder, *others), key=_room)
         raise RunError(
             f"the run stopped at `{place}`: {getattr(error, 'strerror', None) or lines[0]}",
             hint="is there room, and may you write there? then continue with --resume",
         ) from error
 
 
+def _room(folder: Path) -> int:
+    """Free bytes of the disk that `folder` is on, or will be."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
 def publish(source: Path, target: Path) -> None:
     """Copy a finished model folder to `target` in one step."""
-    temporary = target.with_name(target.name + ".part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
+    replace_folder(lambda folder: _copy(source, folder), target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, dirs_exist_ok=True)

@@ -142,7 +142,7 @@ class UntilLearnt(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Stop where the rate reaches 0, with a last development score."""
         if state.global_step >= self.pace.end(self.cooling_from):
-            control.should_evaluate = control.should_save = control.should_log = True
+            control.should_evaluate = control.should_log = True
             control.should_training_stop = True
 
     def _scores(self, history: Sequence[dict[str, float]]) -> list[tuple[int, float]]:

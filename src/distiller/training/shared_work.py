@@ -18,10 +18,10 @@ from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import build_teacher_cache
 from distiller.device import Precision, compute
+from distiller.files import write_json
 from distiller.models.load import weights_fingerprint
-from distiller.record import write_json
 from distiller.training.evaluate import predict_logits
-from distiller.training.fit import Job, fit
+from distiller.training.fit import Fit, Job, fit
 from distiller.training.teacher import FrozenTeacher
 
 FINE_TUNING = config.Objective(beta1=0.0, gamma1=1.0)
@@ -66,17 +66,28 @@ def fine_tune(
     }
 
     def make(folder: Path) -> None:
-        result = fit(
-            model, job, training, objective=FINE_TUNING, folder=folder, seed=seed, title=title, console=console
-        )
-        model.save_pretrained(folder)
-        job.tokenizer.save_pretrained(folder)
-        logits = predict_logits(model, job.dev, job.collate, precision=compute(training.precision).precision)
-        write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
-        write_json(folder / TOOK, {"steps": result.steps, "best_step": result.best_step})
-        write_json(folder / SCORES, result.scores)
+        def keep(done: Fit) -> None:
+            model.save_pretrained(folder)
+            job.tokenizer.save_pretrained(folder)
+            logits = predict_logits(model, job.dev, job.collate, precision=compute(training.precision).precision)
+            write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
+            write_json(folder / TOOK, {"steps": done.steps, "best_step": done.best_step})
+            write_json(folder / SCORES, done.scores)
 
-    folder = store.get(kind, facts, make)
+        fit(
+            model,
+            job,
+            training,
+            objective=FINE_TUNING,
+            folder=folder,
+            seed=seed,
+            title=title,
+            console=console,
+            resume=True,
+            keep=keep,
+        )
+
+    folder = store.get(kind, facts, make, resumes=True)
     scores, took = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (SCORES, TOOK))
     return FineTuned(folder, scores, read_outcome(folder / OUTCOME), **took)
 
@@ -213,7 +224,16 @@ def folder_megabytes(folder: Path) -> float:
 
 def _what_decides(training: config.Training) -> dict[str, Any]:
     """Training fields that change the result; the rest is about speed and show."""
-    show = {"tensorboard", "log_every", "cache_teacher", "cache_gb", "threads", "workers", "head_learning_rate"}
+    show = {
+        "tensorboard",
+        "log_every",
+        "checkpoint_minutes",
+        "cache_teacher",
+        "cache_gb",
+        "threads",
+        "workers",
+        "head_learning_rate",
+    }
     return training.model_dump(exclude=show) | {"torch": torch.__version__}
 
 

@@ -8,10 +8,10 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from accelerate.utils import convert_to_fp32
@@ -34,10 +34,11 @@ from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.errors import ConfigError, RunError
+from distiller.files import check_sums, write_json, write_sums
 from distiller.models.signals import SignalReader, Signals
-from distiller.record import write_json
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import COUNTS, NESTED, Batch, LengthBucketSampler, count, views_of
+from distiller.training.checkpoints import Kept
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import Anatomy, DistillationObjective
 from distiller.training.pairing import check_vocabularies, class_order
@@ -54,6 +55,12 @@ from distiller.training.script_batch import (
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.view import Totals, View
 
+TOTAL = "total"
+"""The sum of all terms among their names; no term is called so."""
+MOST_NOTED = 512
+"""Micro-batches whose losses wait on the device."""
+RUNNING = "running_{rank}.json"
+"""The sums of a process since its last log line, of a checkpoint between two of them."""
 PARTS = "objective.safetensors"
 """Projections, critics and mapping state of a checkpoint, beside the student's own files."""
 COUNTED = "augmentation.json"
@@ -205,7 +212,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.teacher: FrozenTeacher | None = None
         self.augmentation: Counter[str] = Counter()
         self.seconds_waited = 0.0
-        self._components: dict[str, Tensor] = {}
+        self._noted: list[tuple[int, dict[str, Tensor]]] = []
+        self._rows: dict[int, list[int]] = {}
+        self._sums: dict[str, float] = {}
         self._component_steps = 0
         self._arrived = -1
         self._refuse_what_would_be_ignored()
@@ -327,7 +336,8 @@ class DistillationTrainer(Seq2SeqTrainer):
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The micro-batches of one optimisation step, and the totals their losses are divided by."""
         batches: list[Batch] = []
-        if self.state.global_step >= self.state.max_steps:  # resumed after its last step: `Trainer` would take another
+        ended = self.control.should_training_stop or self.state.global_step >= self.state.max_steps
+        if ended:  # resumed after its last step: `Trainer` would take another
             return batches, {}
         started = time.perf_counter()
         for _ in range(num_batches):
@@ -336,6 +346,8 @@ class DistillationTrainer(Seq2SeqTrainer):
                 break
             self.augmentation.update(batch.pop(COUNTS, {}))
             batches.append(objective_batch(batch, self.distillation.kind, causal=self._causal))
+            if "example_ids" in batch:
+                self._rows.setdefault(self.state.global_step + 1, []).extend(batch["example_ids"].tolist())
         self.seconds_waited += time.perf_counter() - started
         return batches, self._totals(batches)
 
@@ -368,9 +380,10 @@ class DistillationTrainer(Seq2SeqTrainer):
             views = {"original": views["original"]}
         teacher = {name: self.teacher_signals(view, name) for name, view in views.items()} if self.teacher else None
         loss, components = model(views=views, teacher=teacher, totals=totals, measure=self._arrive(objective))
+        share = loss.detach()
         if self.args.world_size > 1:
             loss = loss * self.args.world_size  # totals span all processes, and gradients are averaged over them
-        self._note(components)
+        self._note(components | {TOTAL: share})
         return (loss, components) if return_outputs else loss
 
     def _arrive(self, objective: nn.Module) -> bool:
@@ -421,32 +434,58 @@ class DistillationTrainer(Seq2SeqTrainer):
     # --- logging ----------------------------------------------------------------------------------------------
 
     def _note(self, components: dict[str, Tensor]) -> None:
-        """Add to the running sums on the device; nothing is copied to the host before the next log line."""
-        for name, value in components.items():
-            self._components[name] = self._components[name] + value if name in self._components else value
+        """Keep one micro-batch's losses on the device; they are copied to the host together, now and then."""
+        self._noted.append((self.state.global_step + 1, components))
         if self.accelerator.sync_gradients:
             self._component_steps += 1
+        if len(self._noted) >= MOST_NOTED:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Add what was noted to the sums. Raises `RunError` that names the first step and term without a number."""
+        noted, self._noted = self._noted, []
+        if not noted:
+            return
+        listed = torch.stack([value for _, components in noted for value in components.values()]).tolist()
+        position = 0
+        for step, components in noted:
+            values = dict(zip(components, listed[position:], strict=False))
+            position += len(components)
+            if not all(map(math.isfinite, values.values())):
+                self._refuse(step, values)
+            for name, value in values.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
+        self._rows = {step: rows for step, rows in self._rows.items() if step >= noted[-1][0]}
+
+    def _refuse(self, step: int, values: Mapping[str, float]) -> NoReturn:
+        terms = [name for name in values if name != TOTAL]
+        broken = [name for name in terms if not math.isfinite(values[name])]
+        if len(broken) == len(terms) > 1 and step > 1:  # then the weights are no numbers either
+            what, step = "the gradient", step - 1
+        else:
+            what = f"loss/{broken[0]}" if broken else "loss"
+        rows = self._rows.get(step, [])
+        among = f", training rows {shortened(rows)}" if rows else ""
+        raise RunError(
+            f"{what} is not a number at step {step}{among}",
+            hint="lower training.learning_rate, set training.max_grad_norm=1, or training.precision=fp32",
+        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean of every component since the last log line. Raises `RunError` for a loss that is not finite."""
+        self._settle()
         if "loss" in logs and self._component_steps:
-            # each process has seen its share of what the totals count
-            sums: dict[str, Any] = {
-                name: self.accelerator.reduce(value, "sum") for name, value in self._components.items()
-            }
-            logs = logs | {f"loss/{name}": value.item() / self._component_steps for name, value in sums.items()}
-            self._components, self._component_steps = {}, 0
-            objective: nn.Module = self.distillation.objective
-            if isinstance(objective, DistillationObjective):
-                logs |= {f"share/{name}": share.item() for name, share in objective.balance.latest.items()}
-                objective.balance.latest = {}
-        losses = [name for name in logs if name.startswith("loss/")] + ["loss", "train_loss"]
-        broken = [name for name in losses if not math.isfinite(logs.get(name, 0.0))]
-        if broken:  # `train_loss`, the mean over all steps, comes last: no step is left out
-            raise RunError(
-                f"{broken[0]} is not a number by step {self.state.global_step}",
-                hint="lower training.learning_rate, set training.max_grad_norm=1, or training.precision=fp32",
-            )
+            device = self.args.device
+            means: dict[str, float] = {}
+            for name, value in self._sums.items():  # each process has seen its share of what the totals count
+                summed: Any = self.accelerator.reduce(torch.tensor(value, device=device, dtype=torch.float32), "sum")
+                means[name] = summed.item() / self._component_steps
+            # `Trainer` has forgotten the steps before a checkpoint between two log lines; these sums have not
+            logs = logs | {"loss": means.pop(TOTAL, logs["loss"])}
+            logs |= {f"loss/{name}": value for name, value in means.items()}
+            self._sums, self._component_steps = {}, 0
+            logs |= {f"share/{name}": float(share) for name, share in self._shares().items()}
+            self._set_shares({})
         super().log(logs, start_time)
 
     # --- data, optimiser -------------------------------------------------------------------------
@@ -517,6 +556,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         """`Trainer.train`; a checkpoint, and the best one at the end, also gives the parts of the objective."""
         folder = get_last_checkpoint(str(self.args.output_dir)) if resume_from_checkpoint is True else None
         self._resumed = folder or (resume_from_checkpoint or None)
+        if isinstance(self._resumed, str):
+            check_sums(Path(self._resumed))
         filtered = self.args.logging_nan_inf_filter
         self.args.logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
         try:
@@ -534,7 +575,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         if self._trained is None:
             self._trained = self.accelerator.prepare_model(self.distillation)
         if isinstance(self._resumed, str):
-            self._load_parts(Path(self._resumed), counts=True)
+            self._load_rest(Path(self._resumed))
         return self._trained
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -594,11 +635,58 @@ class DistillationTrainer(Seq2SeqTrainer):
         if self.augmentation:
             write_json(folder / COUNTED, self.augmentation)
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)  # which every process calls
+        self._settle()
+        shares = {name: float(share) for name, share in self._shares().items()}
+        file = Path(output_dir) / RUNNING.format(rank=self.args.process_index)
+        write_json(file, {"sums": self._sums, "steps": self._component_steps, "shares": shares})
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            step = self.state.global_step
+            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{step}"
+            for callback in self._kept():
+                callback.write(folder, step)
+            write_sums(folder)
+
+    def _load_rest(self, folder: Path) -> None:
+        """What a checkpoint holds beside the weights and what `Trainer` keeps."""
+        self._load_parts(folder, counts=True)
+        running = folder / RUNNING.format(rank=self.args.process_index)
+        if running.is_file():
+            found = json.loads(running.read_text(encoding="utf-8"))
+            self._sums, self._component_steps = found["sums"], found["steps"]
+            self._set_shares({name: torch.tensor(share) for name, share in found["shares"].items()})
+        for callback in self._kept():
+            callback.read(folder)
+
+    def _shares(self) -> dict[str, Tensor]:
+        """Of each term in the student's gradient, when they were measured last and not yet logged."""
+        objective: nn.Module = self.distillation.objective
+        return objective.balance.latest if isinstance(objective, DistillationObjective) else {}
+
+    def _set_shares(self, shares: dict[str, Tensor]) -> None:
+        objective: nn.Module = self.distillation.objective
+        if isinstance(objective, DistillationObjective):
+            objective.balance.latest = shares
+
+    def _kept(self) -> list[Kept]:
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, Kept)]
+
     def _load_parts(self, folder: Path, *, counts: bool = False) -> None:
         if (folder / PARTS).is_file():
             load_model(self.distillation.objective, str(folder / PARTS), device=str(self.args.device))
         if counts and (folder / COUNTED).is_file():
             self.augmentation.update(json.loads((folder / COUNTED).read_text(encoding="utf-8")))
+
+
+def shortened(rows: Sequence[int], most: int = 8) -> str:
+    """Row numbers, counted from 1, in words."""
+    first = ", ".join(str(row + 1) for row in rows[:most])
+    return first if len(rows) <= most else f"{first} and {len(rows) - most} more"
 
 
 def _recomputes_without_graph(args: TrainingArguments) -> bool:

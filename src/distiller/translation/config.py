@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from distiller.config import Choice, Component, Config, Term, apply_override, parse, read_yaml
-from distiller.registry import Count, NonNegative, Positive, Probability
+from distiller.registry import Count, NonNegative, Positive, Probability, Seed
 
 LONGEST = 510
 """Tokens of the longest sentence that any model here takes."""
@@ -62,7 +62,7 @@ class Corpus(Config):
     say them (Sennrich et al. 2016, arXiv:1511.06709)."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training pairs that the student may see, chosen by `seed`: the low-data regime."""
-    seed: int = 13
+    seed: Seed = 13
     """Fixes which pairs are held out or kept."""
     max_tokens: Annotated[int, Field(ge=1, le=LONGEST)] = 128
     """Longest sentence in tokens, either side."""
@@ -131,13 +131,13 @@ class Shape(Config):
 class Optimisation(Config):
     """How weights are trained: Adam with β = (0.9, 0.98) and an inverse-square-root rate, as on the slides."""
 
-    epochs: Positive = 10.0
+    epochs: Annotated[Positive, Field(le=100_000)] = 10.0
     """Passes over the training pairs."""
     max_steps: Count | None = None
     """Stop after so many optimisation steps, whatever `epochs` says; the slides take 150,000."""
-    batch_tokens: Count = 4096
+    batch_tokens: Annotated[Count, Field(le=2**24)] = 4096
     """Tokens of the longer side in a batch, padding included; the slides take 8,000 on each of their devices."""
-    accumulate: Count = 1
+    accumulate: Annotated[Count, Field(le=2**20)] = 1
     """Micro-batches per optimisation step."""
     learning_rate: Positive = 4e-4
     """The rate at the end of the warm-up."""
@@ -152,6 +152,9 @@ class Optimisation(Config):
     """Share of the source tokens that each batch leaves out: the noise of a noisy student."""
     evaluations: Count = 10
     """Development BLEU scores in one training; the best one's weights are kept."""
+    checkpoint_minutes: NonNegative = 5.0
+    """An interrupted training goes on from its newest checkpoint, written after so many minutes (0: after every step)
+    and when it is asked to stop. Changes no result."""
     patience: Count | None = None
     """Stop after so many evaluations without a better score. `null`: never."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -159,7 +162,7 @@ class Optimisation(Config):
     chunk_megabytes: Positive = 256.0
     """Room for one vocabulary-sized tensor, in 10^6 bytes; larger batches are computed in chunks of tokens and
     recomputed in the backward pass."""
-    threads: Count | None = None
+    threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of this process. `null`: what torch chooses."""
     log_every: Count = 50
     """Optimisation steps between two log lines."""
@@ -207,7 +210,7 @@ class Teacher(Config):
     `$OPENAI_API_KEY` is sent where it is set."""
     shape: Shape = Shape(architecture="teacher-24x6")
     training: Optimisation = Optimisation()
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the teacher's training, so that all seeds of a run share one teacher."""
 
     @property
@@ -291,9 +294,9 @@ class Decoding(Config):
     """`auto`: CTranslate2 where it is installed."""
     compute: Literal["float32", "int8"] = "float32"
     """Numbers that CTranslate2 computes with."""
-    batch_tokens: Count = 4096
+    batch_tokens: Annotated[Count, Field(le=2**24)] = 4096
     """Source tokens translated at a time."""
-    threads: Count | None = None
+    threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads. `null`: what torch uses."""
 
     @model_validator(mode="after")
@@ -365,7 +368,7 @@ class TranslationRun(Config):
     """Also train the same student on gold pairs alone, to know what distillation adds. Kept and reused."""
     efficiency: bool = True
     """Measure size and speed of teacher and student in fp32 and int8."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """One training per seed; the Record has mean and standard deviation."""
     output: str = "outputs/translation"
     """Folder of the result: the student, the resolved run and the Record."""

@@ -1,7 +1,6 @@
 """One training of a translation model from start to best checkpoint: teachers, baselines and students alike."""
 
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +15,17 @@ from transformers.trainer_callback import PrinterCallback
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute
 from distiller.errors import RunError
+from distiller.interruption import StopRequest
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
-from distiller.training.fit import CHECKPOINTS, development_scores, newest_checkpoint, repeatable
+from distiller.training.checkpoints import (
+    AT_LEAST,
+    CHECKPOINTS,
+    BestWeights,
+    Checkpoints,
+    discard_checkpoints,
+    newest_checkpoint,
+)
+from distiller.training.fit import development_scores, repeatable
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Optimisation, TranslationObjective
 from distiller.translation.model import keep_padding_silent
@@ -71,11 +79,14 @@ def fit(
     console: Console | None = None,
     resume: bool = False,
     on_evaluation: OnEvaluation | None = None,
+    keep: Callable[[Fit], None] | None = None,
 ) -> Fit:
     """Train `model` in place; it ends with the weights of its best development BLEU.
 
     Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation` hears
-    of every development BLEU. Raises `RunError` for a loss that is not finite.
+    of every development BLEU. `keep` writes what is wanted of the trained model before its checkpoints go; a signal to
+    stop ends the training after a whole step and a checkpoint, with `Interrupted`. Raises `RunError` for a loss
+    that is not finite.
     """
     stream = BatchStream(
         lessons.examples,
@@ -98,7 +109,9 @@ def fit(
         chunk_megabytes=training.chunk_megabytes,
     )
     watch = Stopwatch()
-    callbacks: list[Any] = [watch, LastStepCounts()]
+    request = StopRequest()
+    best_weights = BestWeights(model, METRIC)
+    callbacks: list[Any] = [watch, LastStepCounts(), Checkpoints(training.checkpoint_minutes, request), best_weights]
     if console is not None:
         callbacks.append(ProgressBar(title, METRIC, console))
     if on_evaluation is not None:
@@ -120,16 +133,21 @@ def fit(
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
-    try:
-        trainer.train(resume_from_checkpoint=newest_checkpoint(folder) if resume else None)
-    except RunError as error:
-        raise RunError(f"{title}: {error.message}", hint=error.hint) from None
-    finally:
-        for callback in callbacks:
-            if isinstance(callback, ProgressBar):
-                callback.close()
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    return _outcome(trainer, watch, stream.examples_per_batch * training.accumulate)
+    with request.noted():
+        try:
+            trainer.train(resume_from_checkpoint=newest_checkpoint(folder) if resume else None)
+        except RunError as error:
+            raise RunError(f"{title}: {error.message}", hint=error.hint) from None
+        finally:
+            for callback in callbacks:
+                if isinstance(callback, ProgressBar):
+                    callback.close()
+        best_weights.restore()
+        done = _outcome(trainer, watch, stream.examples_per_batch * training.accumulate)
+        if keep is not None:
+            keep(done)
+        discard_checkpoints(folder)
+    return done
 
 
 def _outcome(trainer: TranslationTrainer, watch: Stopwatch, examples_per_step: float) -> Fit:
@@ -166,10 +184,8 @@ def _arguments(training: Optimisation, folder: Path, *, seed: int, steps: int) -
         logging_nan_inf_filter=False,
         eval_strategy="steps",
         eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=1,
-        load_best_model_at_end=True,
+        save_strategy="no",  # by time: `Checkpoints`; the best weights stay in memory: `BestWeights`
+        save_total_limit=AT_LEAST,
         metric_for_best_model=f"eval_{METRIC}",
         greater_is_better=True,
         logging_steps=training.log_every,

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from distiller.config import Config
 from distiller.errors import ConfigError, OutputError
-from distiller.record import write_json, write_text
+from distiller.files import write_json, write_text
 from distiller.translation.config import Filter
 from distiller.translation.corpus import Pairs, text_fingerprint
 from distiller.translation.scores import closest

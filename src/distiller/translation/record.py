@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from distiller.config import Config
 from distiller.errors import OutputError
-from distiller.record import FILE, Cost, ModelFacts, SeedResult, versions, write_json
+from distiller.files import SUMS, json_text, refuse_damage, write_last
+from distiller.record import FILE, RUN_FILE, Cost, ModelFacts, SeedResult, versions
 from distiller.translation.config import TranslationRun
 
 FORMAT = 1
@@ -81,14 +82,17 @@ class TranslationRecord(Config):
 
     def save(self, folder: Path) -> Path:
         """Write `record.json` in one step: a folder that has one is finished."""
-        return write_json(folder / FILE, self.model_dump(mode="json"))
+        return write_last(folder / FILE, json_text(self.model_dump(mode="json")), beside=[RUN_FILE])
 
 
 def load_translation_record(path: str | Path) -> TranslationRecord:
-    """Read a Record from its file or from the folder of a run. Raises `OutputError`."""
+    """Read a Record from its file or from the folder of a run. Raises `OutputError`, for a damaged one too."""
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     try:
-        return TranslationRecord.model_validate_json(file.read_text(encoding="utf-8"))
+        record = TranslationRecord.model_validate_json(file.read_text(encoding="utf-8"))
+        if (file.parent / SUMS).is_file():
+            refuse_damage(file.parent)
+        return record
     except OSError:
         raise OutputError(
             f"there is no Record at `{file}`", hint="an interrupted run has none: `distiller translate run … --resume`"

@@ -4,7 +4,6 @@ The order is: text, vocabulary, teacher, its translations where they are wanted,
 and speeds. What does not depend on the seed is made once and kept, so an interrupted run goes on where it stopped.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -16,13 +15,15 @@ from rich.console import Console
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from distiller.cache.folders import cache_root
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute, describe_machine, peak_memory_megabytes
-from distiller.errors import ConfigError
+from distiller.errors import ConfigError, DamagedError, warn
+from distiller.files import read_sealed, refuse_damage, write_sealed, write_sums
 from distiller.models.load import weights_fingerprint
-from distiller.record import Cost, ModelFacts, SeedResult, git_revision, now, ratio, spreads, write_json
+from distiller.record import Cost, ModelFacts, SeedResult, git_revision, now, ratio, spreads
 from distiller.training.callbacks import OnEvaluation
-from distiller.training.output_folder import SEEDS, STUDENT, claim, finished, publish, writing
+from distiller.training.output_folder import SEEDS, STUDENT, claimed, finished, output_folder, publish, writing
 from distiller.training.shared_work import folder_megabytes
 from distiller.translation.config import TranslationRun, load_translation
 from distiller.translation.efficiency import efficiency
@@ -62,11 +63,13 @@ def distil_translator(
         raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
     if run.training.threads:
         torch.set_num_threads(run.training.threads)
-    folder = Path(run.output)
+    folder = output_folder(run.output)
     if resume and (record := finished(folder, run, load_translation, load_translation_record)):
         return record
-    claim(folder, run, load_translation, resume=resume, overwrite=overwrite)
-    with writing(folder):
+    with (
+        claimed(folder, run, load_translation, resume=resume, overwrite=overwrite),
+        writing(folder, cache_root(run.cache)),
+    ):
         setup = prepare(run, console)
         baseline = [_baseline(setup, seed) for seed in run.seeds] if run.baseline else []
         trained = [
@@ -109,11 +112,15 @@ def _baseline(setup: Setup, seed: int) -> Trained:
 
 def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None) -> Trained:
     """Train one student; `folder/student` and, last, `folder/result.json` are the outcome."""
-    if resume and (folder / RESULT).is_file():
-        stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        return Trained(**{**stored, "folder": folder / STUDENT, "fit": Fit(**stored["fit"])})
+    if resume and (stored := _stored_seed(folder)):
+        return stored
     run = setup.run
     student = setup.student(seed)
+
+    def keep(_: Fit) -> None:
+        save_translator(student, setup.tokenizer, folder / STUDENT)
+        write_sums(folder / STUDENT)
+
     done = fit(
         student,
         setup.lessons,
@@ -127,11 +134,24 @@ def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool, on_evaluati
         console=setup.console,
         resume=resume,
         on_evaluation=on_evaluation,
+        keep=keep,
     )
-    save_translator(student, setup.tokenizer, folder / STUDENT)
     trained = _scored(setup, student, folder / STUDENT, done)
-    write_json(folder / RESULT, {**asdict(trained), "folder": STUDENT})
+    write_sealed(folder / RESULT, {**asdict(trained), "folder": STUDENT})
     return trained
+
+
+def _stored_seed(folder: Path) -> Trained | None:
+    """What a finished seed left; `None` where there is nothing, or it is damaged."""
+    if not (folder / RESULT).is_file():
+        return None
+    try:
+        stored = read_sealed(folder / RESULT)
+        refuse_damage(folder / STUDENT)
+    except DamagedError as error:
+        warn(f"{error.message}: this seed is trained again")
+        return None
+    return Trained(**{**stored, "folder": folder / STUDENT, "fit": Fit(**stored["fit"])})
 
 
 def _scored(setup: Setup, model: PreTrainedModel, folder: Path, done: Fit) -> Trained:

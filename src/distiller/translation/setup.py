@@ -13,10 +13,10 @@ from rich.console import Console
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from distiller.cache.folders import FolderCache
+from distiller.cache.folders import FolderCache, cache_root
 from distiller.errors import ConfigError, DataError
+from distiller.files import write_json
 from distiller.models.encoder_decoder import check_reading, decoder_inputs, longest_text
-from distiller.record import write_json
 from distiller.tasks.bad_rows import BadRows
 from distiller.translation.batches import Examples, collate
 from distiller.translation.config import (
@@ -53,7 +53,7 @@ from distiller.translation.translate import evaluate
 from distiller.translation.voices import Labelled, Voice, model_voice, prompted_voice, read_translations
 
 FIT = "fit.json"
-NO_MATTER = {"log_every", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
+NO_MATTER = {"log_every", "checkpoint_minutes", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
 """What does not change the weights that a training ends with."""
 SHARD = 1000
 """Sentences decoded between two savings."""
@@ -128,7 +128,7 @@ class Setup:
 
 def prepare(run: TranslationRun, console: Console | None) -> Setup:
     """Read the text, and make or find the vocabulary, the teacher and its translations. Raises `DistillerError`."""
-    store = FolderCache(Path(run.cache).expanduser() if run.cache else None)
+    store = FolderCache(cache_root(run.cache))
     loaded = loaded_teacher(run)
     splits = read_corpus(run.corpus)
     odd = oddities(splits)
@@ -438,7 +438,12 @@ def gold_training(
 
     def make(folder: Path) -> None:
         beginner = start()
-        done = fit(
+
+        def keep(done: Fit) -> None:
+            save_translator(beginner, lessons.tokenizer, folder)
+            write_json(folder / FIT, asdict(done))
+
+        fit(
             beginner,
             lessons,
             training,
@@ -447,11 +452,11 @@ def gold_training(
             seed=seed,
             title=title,
             console=console,
+            resume=True,
+            keep=keep,
         )
-        save_translator(beginner, lessons.tokenizer, folder)
-        write_json(folder / FIT, asdict(done))
 
-    folder = store.get("translators", facts, make)
+    folder = store.get("translators", facts, make, resumes=True)
     return folder, Fit(**json.loads((folder / FIT).read_text(encoding="utf-8")))
 
 

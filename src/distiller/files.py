@@ -1,0 +1,198 @@
+"""Files that are whole or not there: written beside and renamed, held by one process, checked before they are read.
+
+`SUMS` lists the SHA-256 of the files of its folder in the form that `sha256sum -c` reads, so that damage is found by
+hand too.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from distiller.errors import DamagedError, OutputError
+
+SUMS = "distiller.sha256"
+PART = ".part"
+"""Ending of a file that is being written."""
+LOCK, HOLDER = ".lock", ".holder"
+"""Who writes into a folder: a lock that ends with its process, and a line for people."""
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """Write JSON beside `path` and rename it there, so that readers see all of it or nothing."""
+    return write_text(path, json_text(data))
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> Path:
+    """Write text beside `path` and rename it there, so that readers see all of it or nothing.
+
+    What is `private` only its owner may read.
+    """
+    with writing(path, private=private) as file:
+        file.write(text)
+    return path
+
+
+@contextmanager
+def writing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[IO[Any]]:
+    """A file to write into, which becomes `path` when the block ends well; `mode` is `w` or `wb`.
+
+    A device or a pipe (`/dev/stdout`) is written through: renaming a file there would replace it. Links stay links.
+    Raises `OSError` that names `path`.
+    """
+    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    through = path.is_relative_to("/dev") or path.is_relative_to("/proc") or (path.exists() and not path.is_file())
+    target = path if through else Path(os.path.realpath(path))
+    temporary = target if through else target.with_name(target.name + PART)
+    try:
+        with temporary.open(mode, **options) as file:
+            if private:
+                temporary.chmod(0o600)
+            yield file
+            file.flush()
+            if not through:
+                os.fsync(file.fileno())  # or a power failure leaves a new name with nothing behind it
+        if not through:
+            temporary.replace(target)
+    except BaseException as error:
+        if not through:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
+
+
+# --- what is read again is checked ------------------------------------------------------------------------------------
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(folder: Path) -> None:
+    """List the SHA-256 of every file below `folder` in `folder/distiller.sha256`; written last, it says `whole`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = [f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    write_text(folder / SUMS, "".join(lines))
+
+
+def write_last(path: Path, text: str, beside: Iterable[str] = ()) -> Path:
+    """Write the file that makes its folder finished, after the sums of it and of the files `beside` it."""
+    lines = [f"{digest(path.parent / name)}  {name}\n" for name in beside if (path.parent / name).is_file()]
+    lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n")
+    write_text(path.parent / SUMS, "".join(lines))
+    return write_text(path, text)
+
+
+def json_text(data: Any) -> str:
+    """JSON as `write_json` writes it."""
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
+    """What is not as `write_sums` listed it, in words; `None` where all is. `names` chooses files, by default all."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        listed = {name: one for one, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError):
+        return f"`{folder / SUMS}` is missing or damaged"
+    for name in listed if names is None else names:
+        file = folder / name
+        try:
+            if digest(file) != listed.get(name):
+                return f"`{file}` is not what was written there"
+        except OSError:
+            return f"`{file}` is missing"
+    return None if listed else f"`{folder / SUMS}` is empty"
+
+
+def check_sums(folder: Path) -> None:
+    """Raise `DamagedError` where `folder` has a list of sums and its files are not those."""
+    if (folder / SUMS).exists():
+        refuse_damage(folder)
+
+
+def refuse_damage(folder: Path) -> None:
+    """Raise `DamagedError` unless `folder` is as `write_sums` left it."""
+    if found := damage(folder):
+        raise DamagedError(found, hint=f"copy or make it again; changed on purpose? then remove {SUMS} beside it")
+
+
+def write_sealed(path: Path, content: Any) -> Path:
+    """Write JSON that `read_sealed` checks: the content, and the SHA-256 of its text."""
+    return write_json(path, {"sha256": _seal(content), "content": json.loads(json.dumps(content))})
+
+
+def read_sealed(path: Path) -> Any:
+    """The content that `write_sealed` wrote. Raises `DamagedError` for anything else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["sha256"] == _seal(found["content"]):
+            return found["content"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise DamagedError(f"`{path}` is damaged", hint="remove it, and what it tells of is made again")
+
+
+def _seal(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+# --- one writer at a time ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep `folder`, which is there, for this process. Raises `OutputError` that names the one that has it."""
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"`{folder}` is being written by {_holder(folder)}", hint="wait for it or end it, or choose another output"
+        ) from None
+    try:
+        write_text(folder / HOLDER, f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+        yield
+    finally:
+        for name in (HOLDER, LOCK):
+            with suppress(OSError):
+                (folder / name).unlink()
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return (folder / HOLDER).read_text(encoding="utf-8").strip() or "another process"
+    return "another process"
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def strangers(folder: Path, ours: Iterable[str] = ()) -> list[str]:
+    """Names in `folder` that a process which takes hold of it, or was killed doing so, did not leave there."""
+    left = {LOCK, HOLDER, HOLDER + PART, *(name + PART for name in ours)}
+    return sorted(path.name for path in folder.iterdir() if path.name not in left)
+
+
+def replace_folder(make: Callable[[Path], None], target: Path) -> None:
+    """Fill a folder beside `target` by `make` and rename it there: who reads `target` finds all of it or nothing."""
+    temporary = target.with_name(target.name + PART)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    make(temporary)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)

@@ -1,0 +1,150 @@
+"""Checkpoints that an interrupted training goes on from: written by time, whole or not there, checked when read.
+
+Between two of them the best weights stay in memory, so that the rhythm of evaluations does not decide how much is
+written.
+"""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel, TrainerCallback
+
+from distiller.errors import Interrupted, warn
+from distiller.files import SUMS, damage, write_json, write_sums
+from distiller.interruption import StopRequest
+
+CHECKPOINTS = "checkpoints"
+AT_LEAST = 2
+"""Whole checkpoints that are kept: the one before the newest serves where that is damaged."""
+BEST, BEST_WEIGHTS = "best.json", "best.safetensors"
+TOGETHER = 8
+"""Optimisation steps between two times that several processes agree on whether to save."""
+
+
+@runtime_checkable
+class Kept(Protocol):
+    """What a checkpoint holds beside the weights, the optimiser and the random state."""
+
+    def write(self, folder: Path, step: int) -> None:
+        """Add it to the checkpoint of `step`."""
+        ...
+
+    def read(self, folder: Path) -> None:
+        """Take it from a checkpoint."""
+        ...
+
+
+class BestWeights(TrainerCallback):
+    """The weights of `student` at its best development score so far, outside of the accelerator."""
+
+    def __init__(self, student: nn.Module, metric: str) -> None:
+        self.student = student
+        self.metric = f"eval_{metric}"
+        self.score: float | None = None
+        self.step = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
+        """Keep the weights where they are better than all before."""
+        score = (metrics or {}).get(self.metric)
+        if score is not None and (self.score is None or score > self.score):
+            self.score, self.step, self.weights = score, state.global_step, self._copied()
+
+    def restore(self) -> None:
+        """Give the student its best weights back."""
+        if self.weights:
+            self.student.load_state_dict(self.weights)
+
+    def write(self, folder: Path, step: int) -> None:
+        """Add the best weights, unless they are those of the checkpoint itself."""
+        if self.score is not None:
+            write_json(folder / BEST, {"score": self.score, "step": self.step})
+            if self.step != step:
+                save_file(self.weights, folder / BEST_WEIGHTS)
+
+    def read(self, folder: Path) -> None:
+        """Take the best weights; the student has those of the checkpoint already."""
+        if (folder / BEST).is_file():
+            found = json.loads((folder / BEST).read_text(encoding="utf-8"))
+            self.score, self.step = found["score"], found["step"]
+            apart = folder / BEST_WEIGHTS
+            self.weights = load_file(apart) if apart.is_file() else self._copied()
+
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: value.detach().to("cpu", copy=True) for name, value in self.student.state_dict().items()}
+
+
+class Checkpoints(TrainerCallback):
+    """Saves after every `minutes`, and when `request` asks to stop; then it ends the training."""
+
+    def __init__(self, minutes: float, request: StopRequest) -> None:
+        self.seconds = 60 * minutes
+        self.request = request
+        self.saved = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start counting; what the step of the checkpoint asked for has been done."""
+        self.saved = time.monotonic()
+        control.should_evaluate = control.should_log = control.should_save = False
+        saved = state.stateful_callbacks.get("TrainerControl", {}).get("args", {})
+        control.should_training_stop = bool(saved.get("should_training_stop"))  # it had learnt by then
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a checkpoint where one is due. Several processes must all ask in the same step."""
+        due = self.request.signal is not None or time.monotonic() - self.saved >= self.seconds
+        if args.world_size > 1:
+            due = state.global_step % TOGETHER == 0 and self._agreed(due, args.device)
+        control.should_save = control.should_save or due
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """Go on, or end here with `Interrupted`."""
+        self.saved = time.monotonic()
+        if self.request.signal is not None:
+            raise Interrupted(self.request.signal)
+
+    def _agreed(self, due: bool, device: torch.device) -> bool:
+        """Whether any process wants a checkpoint; who was asked to stop speaks for all."""
+        wish = torch.tensor([int(due), self.request.signal or 0], device=device)
+        torch.distributed.all_reduce(wish, torch.distributed.ReduceOp.MAX)
+        asked, number = wish.tolist()
+        self.request.signal = self.request.signal or number or None
+        return bool(asked)
+
+
+def save_model(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
+    """A plain model folder with the sums of its files."""
+    model.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    write_sums(folder)
+
+
+def load_weights(model: PreTrainedModel, folder: Path) -> None:
+    """Give `model` the weights that `save_pretrained` wrote to `folder`."""
+    saved = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    model.load_state_dict(saved.state_dict())
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint in `folder/checkpoints`; a damaged one is named and removed, half a one removed."""
+    found = (folder / CHECKPOINTS).glob("checkpoint-*")
+    for path in sorted(found, key=lambda path: int(path.name.partition("-")[2]), reverse=True):
+        if not (path / SUMS).exists():  # written last: its save was interrupted
+            shutil.rmtree(path)
+        elif wrong := damage(path):
+            warn(f"{wrong}: the training goes on from what is whole before it")
+            shutil.rmtree(path)
+        else:
+            return str(path)
+    return None
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a finished training."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
