@@ -256,7 +256,7 @@ def test_a_loss_that_is_not_a_number_ends_the_run(tmp_path: Path, log_every: int
     small = student()
     with torch.no_grad():
         small.classifier.weight[0, 0] = float("nan")
-    with pytest.raises(RunError, match="not a number by step") as raised:
+    with pytest.raises(RunError, match="not a number at step 1") as raised:
         trainer(tmp_path, {"gamma1": 0.5}, small=small, logging_steps=log_every, max_steps=3).train()
     assert raised.value.exit_code == 1
 
