@@ -67,7 +67,7 @@ def warn(message: str) -> None:
     depth, frame = 1, sys._getframe(0)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         depth, frame = depth + 1, frame.f_back
-    warnings.warn(message, Notice, stacklevel=depth)
+    warnings.warn(concealed(message), Notice, stacklevel=depth)
 
 
 _IN_URL = re.compile(r"(\w+://[^\s:/@?#]*):\S*@")

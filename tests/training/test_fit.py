@@ -28,9 +28,7 @@ WISH = config.Objective(
         config.Term(loss="cos", mapping=config.Component(name="emd", options={"update_weights": True})),
     ],
 )
-TRAINING = config.Training(
-    epochs=2, batch_size=8, evaluations=2, learning_rate=1e-3, log_every=2, checkpoint_minutes=0
-)
+TRAINING = config.Training(epochs=2, batch_size=8, evaluations=2, learning_rate=1e-3, log_every=2, checkpoint_minutes=0)
 """Ten steps, five an epoch; a log line after every second, a checkpoint after each."""
 
 

@@ -30,7 +30,7 @@ from distiller.cli import (
     translate,
 )
 from distiller.cli.output import complain
-from distiller.errors import DistillerError, Notice, concealed
+from distiller.errors import DistillerError, Notice
 from distiller.interruption import raise_interrupted
 
 
@@ -115,10 +115,8 @@ def main() -> None:
 
 def _show_notices_plainly() -> None:
     """A notice is one `warning:` line without a path; what libraries tell programmers shows only on request (-W)."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {concealed(str(message))}", file=sys.stderr)
-    warnings.formatwarning = lambda message, *_, **__: (
-        f"warning: {concealed(str(message))}\n"
-    )  # for who collects warnings in a log
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # for who collects warnings in a log
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", Notice)

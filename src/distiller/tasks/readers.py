@@ -92,7 +92,7 @@ def read_json(path: Path, text: str) -> Any:
     """The value that a JSON file holds. Raises `DataError` for text that is none."""
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"`{path}`: not JSON: {error}", hint="one object a line is .jsonl") from None
 
 
@@ -247,7 +247,7 @@ def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
     for line, row in numbered_lines(text):
         try:
             value = json.loads(row)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             bad.meet(DataError(f"`{path}`, line {line}: not JSON: {error}", hint="one JSON object a line"))
             continue
         if not isinstance(value, dict):
@@ -265,7 +265,7 @@ def _has_object_lines(text: str) -> bool:
         try:
             if not isinstance(json.loads(line), dict):
                 return False
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return False
     return text.count("\n", 0, len(text.rstrip())) > 0
 

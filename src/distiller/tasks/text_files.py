@@ -45,6 +45,8 @@ def check_there(path: Path) -> None:
     """Raise `DataError` for what is absent or a folder."""
     if path.is_dir():
         raise DataError(f"`{path}` is a folder, not a file", hint="name a file, or set task.data to the folder")
+    if path.exists() and not path.is_file():
+        raise DataError(f"`{path}` is a pipe or a device, not a file", hint="write it into a file: it is read twice")
     if not path.exists():
         near = sorted(file.name for file in path.parent.glob("*.*")) if path.parent.is_dir() else []
         raise DataError(f"there is no file `{path}`", hint=did_you_mean(path.name, near[:20]) if near else None)
