@@ -179,3 +179,14 @@ def test_the_authors_runs_are_read_whole(shared: Path) -> None:
     # Printed in ALGORITHMS.md 9.1: the authors' denominators for BERT_BASE.
     base = frame[frame["teacher"] == "bert-base"].groupby("task")["teacher_score"].first()
     assert base.to_dict() == {"mnli": 0.841, "qqp": 0.892, "sst2": 0.934, "cola": 0.55, "rte": 0.65, "stsb": 0.884}
+
+
+def test_no_cell_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
+    row = {"score": -0.5, "task": "=1+1", "teacher": "@sum", "student": "'-x", "reason": "-1", "mapping": "+emd\t"}
+    trials = tabulate([row, row | {"task": "plain", "mapping": "'"}], ["mapping"])
+    written = write_trials(trials, tmp_path / "trials.csv").read_text(encoding="utf-8")
+    for line in written.splitlines()[1:]:
+        for cell in line.split(","):
+            assert cell[:1] not in "=+@" or not cell, line
+            assert not cell.startswith("-") or float(cell) < 0
+    same(read_trials(tmp_path / "trials.csv"), trials)
