@@ -20,7 +20,7 @@ from run.tiny import CRITIC, FAST, Workshop, repeatable
 FIELDS: dict[str, Any] = {
     "training": FAST | {"epochs": 1, "log_every": 2, "threads": 1, "evaluations": 2, "checkpoint_minutes": 0},
     "objective": {"intermediate": [{"loss": "mi_alpha", "critic": CRITIC}]},
-    "augmentation": ["random"],
+    "augmentation": [{"name": "random", "options": {"ra_mode": "swap"}}],
     "seeds": [0, 1],
 }
 
