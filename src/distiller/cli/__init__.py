@@ -30,7 +30,7 @@ from distiller.cli import (
     translate,
 )
 from distiller.cli.output import complain
-from distiller.errors import DistillerError, Notice
+from distiller.errors import DistillerError, Notice, concealed
 from distiller.interruption import raise_interrupted
 
 
@@ -45,7 +45,7 @@ class Commands(TyperGroup):
             complain(error.message, error.hint)
             sys.exit(error.exit_code)
         except KeyboardInterrupt as stop:
-            complain("interrupted", _how_to_go_on(sys.argv[1:]))
+            complain("interrupted", concealed(_how_to_go_on(sys.argv[1:])))
             sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - python flushes it when it ends
@@ -59,6 +59,10 @@ class Commands(TyperGroup):
         except EOFError as error:
             complain(f"a file ended too early: {error or 'nothing is left to read'}", "copy or make it again")
             sys.exit(1)
+        except Exception as error:
+            if hasattr(error, "format_message"):  # what the command line cannot mean, which repeats what was typed
+                error.message = concealed(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
+            raise
 
 
 def _how_to_go_on(arguments: list[str]) -> str:

@@ -195,7 +195,7 @@ def class_names(config: PretrainedConfig) -> list[str]:
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
     """How many tokens the model takes; fewer than its position table holds where positions start after padding."""
     if isinstance(model, PretrainedConfig):
-        with torch.device("meta"):
+        with explained(model.name_or_path or "the student"), torch.device("meta"):
             model = AutoModel.from_config(model)
     for name, module in model.base_model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
@@ -230,7 +230,9 @@ def explained(name: str | Path) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, *LIBRARY_ERRORS) as error:
+    except (OSError, ValueError, LookupError, ImportError, TypeError, RuntimeError, *LIBRARY_ERRORS) as error:
+        raise _load_error(name, error) from error
+    except (AttributeError, ArithmeticError, AssertionError) as error:  # of a configuration that says impossible things
         raise _load_error(name, error) from error
     finally:
         logging.set_verbosity(verbosity)

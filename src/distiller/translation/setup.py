@@ -205,7 +205,7 @@ def check(run: TranslationRun) -> Outline:
 
     Raises the `DistillerError` that the run would end with. The vocabulary is kept for the run.
     """
-    store = FolderCache(Path(run.cache).expanduser() if run.cache else None)
+    store = FolderCache(cache_root(run.cache))
     loaded = loaded_teacher(run)
     splits = read_corpus(run.corpus)
     odd = oddities(splits)
