@@ -24,8 +24,13 @@ from translation.tiny import model
 V = 20
 WISH = {"nll": 0.5, "word_kd": 1.0, "intermediate": [{"loss": "mse"}]}
 TRAINING = {
-    "batch_tokens": 60, "max_steps": 12, "accumulate": 2, "evaluations": 4, "learning_rate": 1e-3, "checkpoint_minutes": 0,
-}  # fmt: skip
+    "batch_tokens": 60,
+    "max_steps": 12,
+    "accumulate": 2,
+    "evaluations": 4,
+    "learning_rate": 1e-3,
+    "checkpoint_minutes": 0,
+}
 
 
 def lessons(score: Any = None) -> Lessons:
