@@ -59,7 +59,7 @@ FILES = {
     "out/seeds/0/result.json": "seeds/0/result.json",
     "out/seeds/0/student/model.safetensors": "model.safetensors",
     "out/seeds/0/student/config.json": "config.json",
-    f"out/seeds/0/student/{SUMS}": SUMS,
+    f"out/seeds/0/student/{SUMS}": "seeds/0/student/",
     "newest/model.safetensors": "model.safetensors",
     "newest/objective.safetensors": "objective.safetensors",
     "newest/optimizer.pt": "optimizer.pt",
@@ -68,7 +68,7 @@ FILES = {
     "newest/trainer_state.json": "trainer_state.json",
     "newest/augmentation.json": "augmentation.json",
     "newest/running_0.json": "running_0.json",
-    f"newest/{SUMS}": SUMS,
+    f"newest/{SUMS}": "checkpoints/checkpoint-",
 }
 """Files of an interrupted run, and how each is named."""
 
