@@ -139,7 +139,7 @@ def text(
     import sys
 
     from distiller.config import parse
-    from distiller.record import write_text
+    from distiller.files import write_text
     from distiller.translation.config import Decoding, Languages
     from distiller.translation.corpus import is_file, text_lines
     from distiller.translation.students import load_translator

@@ -16,7 +16,8 @@ from distiller.deploy.forms import FORMS, runtime
 from distiller.deploy.parity import Parity, compare
 from distiller.deploy.script import TRIED, try_script, write_script
 from distiller.errors import ConfigError, OutputError, RunError
-from distiller.record import now, write_json
+from distiller.files import write_json
+from distiller.record import now
 from distiller.training.output_folder import EXPORTS
 
 FACTS = "export.json"

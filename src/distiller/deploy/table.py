@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from distiller.config import Config
 from distiller.errors import OutputError
-from distiller.record import write_json
+from distiller.files import write_json
 
 BENCH = "bench.json"
 """Where the benchmark of a run's output lies."""

@@ -12,7 +12,8 @@ from distiller.config import to_yaml
 from distiller.deploy.examination import Calibration, Disagreement, Examination, Look
 from distiller.deploy.table import Bench
 from distiller.errors import OutputError
-from distiller.record import ModelFacts, Record, now, write_text
+from distiller.files import write_text
+from distiller.record import ModelFacts, Record, now
 from distiller.report.drawing import Series, chart, layers
 
 PAGE = """<!doctype html>
