@@ -250,6 +250,18 @@ def test_back_translation_teaches_to_say_target_text(tmp_path: Path) -> None:
     assert record.data.pairs["monolingual_target"] == 2
     assert record.data.pairs["pseudo"] == 1 + 2
     assert record.teacher is None  # its file does not hold the development sentences
+    strict = sequence | {"filter": {"round_trip": 100}}
+    again = distil_translator(
+        quick(tmp_path, corpus=corpus, teacher=teacher, sequence=strict, output=str(tmp_path / "strict"))
+    )
+    assert again.data.pairs["pseudo"] == 2
+    assert "1 sentences left out: their translations lead back elsewhere" in again.notes
+
+
+def test_a_student_without_a_single_pseudo_label_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "said.tsv").write_text("eins zwei\t \n", encoding="utf-8")
+    with pytest.raises(DataError, match="no pseudo-label is left"):
+        distil_translator(quick(tmp_path, teacher={"translations": str(tmp_path / "said.tsv")}))
 
 
 def test_a_teacher_of_the_other_direction_is_noticed(tmp_path: Path) -> None:

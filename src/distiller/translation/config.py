@@ -318,6 +318,8 @@ class Filter(Config):
     """Leave out translations that are their sentence itself."""
     duplicates: bool = True
     """Leave out a pair that was there before."""
+    round_trip: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Leave out a sentence whose best translation, translated back by `sequence.backward`, has a lower chrF to it."""
 
 
 class SequenceLevel(Config):
@@ -338,7 +340,8 @@ class SequenceLevel(Config):
     """Outputs of `distiller pseudo-label`, used instead of decoding here; jobs of several teachers go together."""
     filter: Filter = Filter()
     backward: str | None = None
-    """A model from the target to the source language, which translates `corpus.monolingual_target`."""
+    """A model from the target to the source language, which translates `corpus.monolingual_target` and, for
+    `filter.round_trip`, what the teacher said. It takes `teacher.languages` the other way round if it needs any."""
 
     @model_validator(mode="after")
     def _hypotheses_exist(self) -> "SequenceLevel":
@@ -383,8 +386,12 @@ class TranslationRun(Config):
         if self.corpus.monolingual and self.sequence is None:
             raise ValueError("monolingual text needs `sequence`: it has no targets but the teacher's translations")
         backward = self.sequence.backward if self.sequence else None
-        if bool(self.corpus.monolingual_target) != bool(backward):
-            raise ValueError("corpus.monolingual_target and sequence.backward need each other: text, and what reads it")
+        read_back = bool(self.corpus.monolingual_target or (self.sequence and self.sequence.filter.round_trip))
+        if read_back != bool(backward):
+            raise ValueError(
+                "sequence.backward and what it translates need each other: corpus.monolingual_target, or "
+                "sequence.filter.round_trip"
+            )
         self._teaches_as_it_can()
         return self
 

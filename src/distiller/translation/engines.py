@@ -60,6 +60,7 @@ def engine(
     Where `decoding.engine` is `auto`, a model that CTranslate2 cannot convert is run by `transformers`.
     """
     if choose_engine(decoding.engine) == "transformers":
+        nn.Module.to(model, torch.device(accelerator()))
         yield lambda sentences, seed: generate(model, tokenizer, sentences, decoding, n_best=n_best, seed=seed)
         return
     with TemporaryDirectory(prefix="distiller-ctranslate2-") as folder:

@@ -33,6 +33,11 @@ def sentence_bleu(hypothesis: str, reference: str) -> float:
     return _sacrebleu().BLEU(effective_order=True).sentence_score(hypothesis, [reference]).score
 
 
+def sentence_chrf(hypothesis: str, reference: str) -> float:
+    """chrF of one sentence, 0 to 100."""
+    return _sacrebleu().CHRF().sentence_score(hypothesis, [reference]).score
+
+
 def closest(hypotheses: Sequence[str], references: Sequence[str], *, by: Literal["bleu", "chrf"] = "bleu") -> int:
     """Which hypothesis has the highest sentence score against any of the references; the earliest of equals.
 

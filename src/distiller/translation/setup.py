@@ -20,6 +20,7 @@ from distiller.models.encoder_decoder import check_reading, decoder_inputs, long
 from distiller.tasks.bad_rows import BadRows
 from distiller.translation.batches import Examples, collate
 from distiller.translation.config import (
+    Languages,
     Optimisation,
     SequenceLevel,
     TranslationObjective,
@@ -40,7 +41,7 @@ from distiller.translation.fit import Fit, Lessons, fit
 from distiller.translation.model import POSITIONS, TokenIds, build_model, without_seed
 from distiller.translation.objective import Objective, anatomies
 from distiller.translation.pseudo_labels import filtered, job_facts, pseudo_label, read_labels, training_pairs
-from distiller.translation.scores import score
+from distiller.translation.scores import score, sentence_chrf
 from distiller.translation.students import build_student, load_translator, save_translator, token_ids
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.tokenizer import (
@@ -146,11 +147,14 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
         words = replace(words, teachers=words.tokenizer)
     _check_reading(run, words, teacher)
     pseudo = pseudo_pairs(run, splits, tokenizer, teacher, store, console)
-    lessons = lessons_of(words.tokenizer, splits.seen, splits.dev, run)
-    lessons = replace(lessons, rows=words.rows)
+    lessons = replace(lessons_of(words.tokenizer, splits.seen, splits.dev, run), rows=words.rows)
     if run.sequence is not None:
-        drawn = run.sequence.gold_ratio > 0 or not pseudo.source
-        gold = lessons.examples if drawn else Examples([], [], gold=0)
+        if not pseudo.source:
+            raise DataError(
+                "no pseudo-label is left to learn from",
+                hint="see sequence.filter, or set sequence to null to learn from gold pairs alone",
+            )
+        gold = lessons.examples if run.sequence.gold_ratio > 0 else Examples([], [], gold=0)
         examples = Examples(
             gold.source + words.tokenizer.encode(pseudo.source),
             gold.target + words.tokenizer.encode_targets(pseudo.target),
@@ -314,7 +318,8 @@ def surprise(
     features = [one for one in features if held is None or max(len(one["source"]), len(one["target"])) <= held]
     if not features:
         return 0.0
-    batch = collate(features, pad=tokenizer.pad)
+    device = next(model.parameters()).device
+    batch = {name: value.to(device) for name, value in collate(features, pad=tokenizer.pad).items()}
     whole: Any = model
     logits = whole(
         input_ids=batch["input_ids"],
@@ -507,16 +512,44 @@ def pseudo_pairs(
             scores = _scores_of(_labels(voice, splits.dev, store, console, seed=run.teacher.seed), splits.dev)
     labels, dropped = filtered(labels, wish.filter)
     notes += [f"{count} pseudo-labels left out: {reason}" for reason, count in dropped.items()]
+    backward = model_voice(*backward_model(run), wish.decoding) if wish.backward else None
+    if backward is not None and wish.filter.round_trip:
+        labels, lost = _read_back(labels, backward, wish.filter.round_trip, store, console)
+        notes.append(f"{lost} sentences left out: their translations lead back elsewhere")
     known = gold if wish.seq_inter == "local_update" else None
     sources, targets = training_pairs(labels, inter=wish.seq_inter, gold=known, closest_by=wish.closest_by)
-    if splits.backward and wish.backward:
-        voice = model_voice(*load_translator(wish.backward), wish.decoding)
+    if backward is not None:
         for pairs in splits.backward:
-            for label in _labels(voice, pairs, store, console, seed=run.teacher.seed):
+            for label in _labels(backward, pairs, store, console, seed=run.teacher.seed):
                 if label.hypotheses[0].text.strip():
                     sources.append(label.hypotheses[0].text)
                     targets.append(label.source)
     return PseudoPairs(sources, targets, notes, scores)
+
+
+def backward_model(run: TranslationRun) -> tuple[PreTrainedModel, TranslationTokenizer]:
+    """The model that translates back; one of many languages takes those of the teacher the other way round."""
+    assert run.sequence is not None
+    assert run.sequence.backward is not None
+    forth = run.teacher.languages
+    try:
+        return load_translator(run.sequence.backward)
+    except ConfigError:
+        return load_translator(run.sequence.backward, Languages(source=forth.target, target=forth.source))
+
+
+def _read_back(
+    labels: list[Labelled], backward: Voice, least: float, store: FolderCache, console: Console | None
+) -> tuple[list[Labelled], int]:
+    """`labels` whose best translation leads back to a sentence of at least this chrF, and how many do not."""
+    said = [label.hypotheses[0].text for label in labels]
+    pairs = Pairs("translations", said, None, list(range(1, len(said) + 1)))
+    back = [label.hypotheses[0].text for label in _labels(backward, pairs, store, console, seed=0)]
+    kept = []
+    for label, text in zip(labels, back, strict=True):
+        if sentence_chrf(text, label.source) >= least:
+            kept.append(label)
+    return kept, len(labels) - len(kept)
 
 
 def _scores_of(labels: Sequence[Labelled], dev: Pairs) -> dict[str, float]:
