@@ -81,6 +81,7 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
         raise ModelError(f"`{name}` holds no config.json", hint="name a folder written by `save_pretrained`")
     with explained(name):
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+    _check_fields(config, name)
     kernel = config._attn_implementation
     if kernel not in KERNELS and not trust_remote_code:  # transformers would download and run it
         raise ModelError(
@@ -88,6 +89,25 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
             hint="set trust_remote_code: true only if you trust its source",
         )
     return config
+
+
+def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
+    """Raise `ModelError` where a field that is read here has a value of another kind; transformers checks its own."""
+    classes, labels = config.architectures, config.id2label
+    wrong = None
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(one, str) for one in classes)):
+        wrong = "architectures"
+    elif labels is not None and not (isinstance(labels, dict) and all(str(key).isdigit() for key in labels)):
+        wrong = "id2label"
+    for field in ("num_hidden_layers", "hidden_size", "max_position_embeddings"):
+        value = getattr(config, field, None)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            wrong = field
+    if wrong:
+        raise ModelError(
+            f"`{wrong}` in the configuration of `{name}` is {getattr(config, wrong)!r:.60}",
+            hint="copy or download its config.json again",
+        )
 
 
 def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
