@@ -22,6 +22,8 @@ from distiller.files import SUMS, json_text, refuse_damage, write_last
 
 FORMAT = 1
 FILE, RUN_FILE = "record.json", "run.yaml"
+OUTCOMES = "development.safetensors"
+"""What teacher, baseline and student of every seed said of the development set, and the gold labels."""
 
 
 class Spread(Config):
@@ -158,7 +160,7 @@ class Record(Config):
 
     def save(self, folder: Path) -> Path:
         """Write `record.json` in one step: a folder that has one is finished."""
-        return write_last(folder / FILE, json_text(self.model_dump(mode="json")), beside=[RUN_FILE])
+        return write_last(folder / FILE, json_text(self.model_dump(mode="json")), beside=[RUN_FILE, OUTCOMES])
 
 
 def load_record(path: str | Path) -> Record:

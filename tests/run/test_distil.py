@@ -41,6 +41,7 @@ def test_the_record_and_the_folder(shop: Workshop, tmp_path: Path) -> None:
     assert {path.name for path in out.iterdir()} == {
         "record.json",
         "development.safetensors",
+        "distiller.sha256",
         "run.yaml",
         "seeds",
         "student",

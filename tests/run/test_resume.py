@@ -191,7 +191,7 @@ def test_an_earlier_run_in_the_way(state: str, shop: Workshop, tmp_path: Path, m
     record = distiller.distil(other, overwrite=True)
     assert [one.seed for one in record.seeds] == [9]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "record.json", "run.yaml", "seeds", "student", "notes.txt",
+        "record.json", "development.safetensors", "distiller.sha256", "run.yaml", "seeds", "student", "notes.txt",
     }  # fmt: skip
     assert [path.name for path in (tmp_path / "out" / "seeds").iterdir()] == ["9"]
 

@@ -16,6 +16,7 @@ from distiller.models.cost import latency, megabytes, parameter_count
 from distiller.models.load import load_model, weights_fingerprint
 from distiller.models.students import initialisation
 from distiller.record import (
+    OUTCOMES,
     Cost,
     DataFacts,
     ModelFacts,
@@ -33,9 +34,6 @@ from distiller.run.verdict import Outcomes, compare, shares, words
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.training.output_folder import SEEDS, STUDENT, publish
 from distiller.training.shared_work import FineTuned
-
-OUTCOMES = "development.safetensors"
-"""What teacher, baseline and student of every seed said of the development set, and the gold labels."""
 
 
 def finish(
