@@ -88,7 +88,7 @@ def complain_or_work(answer: Answer, what: object) -> None:
     assert "Traceback" not in answer.err, shown
     assert "Aborted" not in answer.err, shown
     assert answer.code in (0, 1, 2), shown
-    if answer.code and "Usage:" not in answer.err:
+    if answer.code and "Usage:" not in answer.err + answer.out:
         lines = [line for line in answer.err.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("error: ")]
         assert len(errors) == 1, shown
