@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from transformers import BertForSequenceClassification
 
 from run.tiny import BAD, FILLER, GOOD, SPECIAL, judge, reviews, save, write
 
@@ -17,19 +19,33 @@ def blocks(page: Path) -> list[str]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
+def reader(words: list[str]) -> BertForSequenceClassification:
+    """The judge of the tests of runs, with room for 128 tokens."""
+    model = judge(words, ["bad", "good"])
+    known = model.bert.embeddings.position_embeddings.weight.data
+    longer = BertForSequenceClassification(
+        type(model.config)(**{**model.config.to_dict(), "max_position_embeddings": 128})
+    )
+    weights = model.state_dict()
+    weights["bert.embeddings.position_embeddings.weight"] = torch.cat([known, known, known, known])[:128]
+    longer.load_state_dict(weights)
+    return longer
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the pages name: `bert-base-uncased`, `reviews.csv`, `run.yaml`, and the output of the first tutorial."""
     words = [*SPECIAL, *FILLER, *GOOD, *BAD]
-    save(tmp_path / "bert-base-uncased", judge(words, ["bad", "good"]), words)
-    save(tmp_path / "outputs" / "run" / "student", judge(words, ["bad", "good"]), words)
+    model = reader(words)
+    for place in ("bert-base-uncased", "outputs/run/student"):
+        save(tmp_path / place, model, words)
     rows = reviews(60, seed=0)
     write(tmp_path / "reviews.csv", [{"review": row["text"], "sentiment": row["label"]} for row in rows])
     run = {
         "task": {"train": "reviews.csv", "text": "review", "label": "sentiment"},
         "teacher": {"model": "bert-base-uncased"},
         "student": {"layers": 1},
-        "training": {"batch_size": 32, "threads": 1},
+        "training": {"batch_size": 32, "threads": 1, "epochs": 1},
         "baseline": False,
         "output": "outputs/guide",
     }
