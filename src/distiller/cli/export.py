@@ -35,6 +35,10 @@ def export(
         float, typer.Option(min=0, help="Score that an 8-bit form may lose (0.02: two points) before it is refused.")
     ] = 0.02,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier export.")] = False,
+    push_to_hub: Annotated[
+        str | None, typer.Option(metavar="USER/NAME", help="Upload the export to this repository of the model hub.")
+    ] = None,
+    private: Annotated[bool, typer.Option(help="Whether a new repository is private.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Write a student as ONNX, OpenVINO, CTranslate2 or a plain folder, with a `use.py` that needs nothing of ours.
@@ -46,6 +50,7 @@ def export(
         distiller export outputs/rte --to onnx --to onnx-int8
         distiller export outputs/rte --to openvino-int8 --calibration 500 -o served
         distiller export ./my-model --run run.yaml --to onnx -o served
+        distiller export outputs/rte --to folder --push-to-hub my-name/rte-small
     """
     from distiller.cli.output import console
     from distiller.deploy.export import export as write
@@ -58,6 +63,8 @@ def export(
         raise ConfigError("which form?", hint="--to " + ", --to ".join(FORMS))
     for form in forms:
         FORMS[form]
+    if push_to_hub is not None and len(forms) > 1:
+        raise ConfigError("one repository holds one form", hint="push them one by one")
     if output is not None and len(forms) > 1:
         raise ConfigError("one folder holds one form", hint="leave out -o, or name one form")
     given = {name: value for name, value in (("opset", opset), ("calibration", calibration)) if value is not None}
@@ -73,6 +80,10 @@ def export(
             made.append((folder, found))
             for note in found.notes:
                 typer.echo(f"warning: {note}", err=True)
+            if push_to_hub is not None:
+                from distiller.deploy.hub import push_folder
+
+                typer.echo(f"pushed to {push_folder(folder, push_to_hub, private=private)}", err=True)
     finally:  # what was written before another form was refused is said too
         if json:
             console().print_json(data=[{"folder": str(folder), **one.model_dump(mode="json")} for folder, one in made])

@@ -4,6 +4,7 @@ It is put together from what reads text, what runs the model and what makes answ
 """
 
 import importlib.util
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,8 @@ if __name__ == "__main__":
 
 
 def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
-    """Write tokenizer and `use.py` into the folder of an export; returns what the script reads of `export.json`."""
+    """Write tokenizer, `use.py` and the student's card into an export; returns what the script reads of `export.json`.
+    """
     packages, imports, engine = ENGINES[FORMS[form].traits["engine"]]
     names = {"model_class": HEADS[source.kind].__name__}
     fast = _save_tokenizer(source, folder)
@@ -207,6 +209,9 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         engine=engine.format(**names),
     )
     (folder / "use.py").write_text(head + body, encoding="utf-8")
+    card = source.folder / "README.md"
+    if card.is_file() and not (folder / card.name).exists():
+        shutil.copy2(card, folder / card.name)
     facts: dict[str, Any] = {"inputs": input_names(source), "labels": source.labels, "max_length": source.max_length}
     if source.kind == "qa":
         task = source.run.task if source.run else None

@@ -28,6 +28,7 @@ from distiller.record import (
     spreads,
     versions,
 )
+from distiller.run.card import write_card
 from distiller.run.seeds import Trained, total
 from distiller.run.setup import Setup, machine
 from distiller.run.verdict import Outcomes, compare, shares, words
@@ -129,6 +130,7 @@ def finish(
             *sorted({note for one in trained for note in one.notes}),
         ],
     )
+    write_card(record, folder / STUDENT)
     record.save(folder)
     return record
 

@@ -1,0 +1,174 @@
+"""The card of a student: README.md with the hub's metadata and what a stranger needs to judge it."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from distiller.config import to_yaml
+from distiller.record import Record, write_text
+
+FILE = "README.md"
+PIPELINES = {
+    "classification": "text-classification",
+    "multi_label": "text-classification",
+    "regression": "text-classification",
+    "tagging": "token-classification",
+    "qa": "question-answering",
+}
+BODY = """
+# {title}
+
+A small model for {kind} that was distilled from a larger one with Distiller (`pip install distiller-nlp`).
+
+| | {metric} | parameters | MB | ms/text |
+|---|---|---|---|---|
+{rows}
+
+Scores are those of {examples:,} development rows{seeds}. The best checkpoint was chosen on the same rows, so expect a
+little less on new ones.
+Latency is one text at a time on {machine}.
+
+## Use
+
+```python
+{use}
+```
+
+## Training
+
+- teacher: {teacher}
+- data: {data}
+- fingerprint of the data (SHA-256): `{fingerprint}`
+- fingerprint of the weights (SHA-256): `{weights}`
+- versions: {versions}
+
+The command that repeats it, with the run below as `run.yaml`:
+
+```console
+distiller run run.yaml
+```
+
+```yaml
+{yaml}
+```
+
+## Limits
+
+{limits}
+"""
+
+
+def write_card(record: Record, folder: Path) -> Path:
+    """Write the card of `record`'s student into its model folder, in one step."""
+    return write_text(folder / FILE, card(record))
+
+
+def card(record: Record) -> str:
+    """The card as Markdown behind YAML metadata."""
+    title = f"{_plain(record.data.task)}, distilled from {_plain(Path(record.run.teacher.model).name)}"
+    pipeline = PIPELINES.get(record.data.kind)
+    scores = record.student.scores
+    metadata = ModelCardData(
+        model_name=title,
+        library_name="transformers",
+        pipeline_tag=pipeline,
+        tags=["knowledge-distillation", "distiller"],
+        base_model=record.run.teacher.model if _is_hub_id(record.run.teacher.model) else None,
+        datasets=[record.run.task.data] if record.run.task.data and _is_hub_id(record.run.task.data) else None,
+        eval_results=[
+            EvalResult(
+                task_type=pipeline or record.data.kind,
+                dataset_type=_plain(record.data.task),
+                dataset_name=_plain(record.data.task),
+                dataset_split="dev",
+                metric_type=name,
+                metric_value=round(value, 4),
+            )
+            for name, value in scores.items()
+        ],
+    )
+    body = BODY.format(
+        title=title,
+        kind=record.data.kind.replace("_", "-"),
+        metric=record.metric,
+        rows="\n".join(_rows(record)),
+        examples=record.data.examples["dev"],
+        seeds=f", means over {len(record.seeds)} seeds" if len(record.seeds) > 1 else "",
+        machine=f"{record.machine.get('processor')} ({record.machine.get('accelerator')})",
+        use=_use(record),
+        teacher=f"`{_plain(record.run.teacher.model)}`",
+        data=", ".join(f"{count:,} {name}" for name, count in record.data.examples.items()) + " rows",
+        fingerprint=record.data.fingerprint,
+        weights=record.student.fingerprint,
+        versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),
+        yaml=_fenced(to_yaml(record.run, exclude_defaults=True).rstrip()),
+        limits="\n".join(f"- {one}" for one in _limits(record)),
+    )
+    return f"---\n{metadata.to_yaml()}\n---\n{body}"
+
+
+def _rows(record: Record) -> Iterable[str]:
+    times = record.cost.milliseconds_per_example
+    for label, facts in (
+        ("teacher", record.teacher),
+        ("student without a teacher", record.baseline),
+        ("**student**", record.student),
+    ):
+        if facts is None:
+            continue
+        score = f"{facts.scores[record.metric]:.4f}"
+        if record.metric in facts.spread:
+            score += f" ± {facts.spread[record.metric].std:.4f}"
+        time = times.get("teacher" if facts is record.teacher else "student")
+        cells = [label, score, f"{facts.parameters_with_head:,}", f"{facts.megabytes:.1f}"]
+        yield "| " + " | ".join([*cells, "–" if time is None else f"{time:.2f}"]) + " |"
+
+
+def _use(record: Record) -> str:
+    length = record.run.task.max_length or 512
+    task = PIPELINES.get(record.data.kind)
+    cut = f", truncation=True, max_length={length}" if task == "text-classification" else ""
+    given = '"some text"'
+    if record.data.kind == "qa":
+        return (
+            "from transformers import AutoModelForQuestionAnswering, AutoTokenizer\n\n"
+            'model = AutoModelForQuestionAnswering.from_pretrained("this/model")\n'
+            'tokenizer = AutoTokenizer.from_pretrained("this/model")'
+        )
+    if record.run.task.text_pair:
+        given = '{"text": "the first text", "text_pair": "the second"}'
+    return (
+        f'from transformers import pipeline\n\nstudent = pipeline("{task}", model="this/model"{cut})\nstudent({given})'
+    )
+
+
+def _limits(record: Record) -> Iterable[str]:
+    data = record.data
+    length = record.run.task.max_length
+    if length:
+        cut = sum(data.truncated.values())
+        yield f"It reads at most {length} tokens and was trained so ({cut:,} of the rows were cut)."
+    if data.labels:
+        names = ", ".join(f"`{_plain(label)}`" for label in data.labels[:20])
+        more = f" and {len(data.labels) - 20} more" if len(data.labels) > 20 else ""
+        yield f"It knows these labels and no others: {names}{more}."
+    yield f"It learnt from {data.examples['train']:,} rows of one source; nothing is known of texts of another kind."
+    yield "It imitates its teacher, mistakes and biases included."
+    for note in record.notes:
+        yield _plain(note)
+
+
+def _plain(text: str) -> str:
+    """A text that cannot end a line, a table cell or a code span."""
+    return re.sub(r"[\s|`<>]+", " ", text).strip()
+
+
+def _fenced(text: str) -> str:
+    """YAML that cannot end the block it stands in."""
+    return text.replace("```", "'''")
+
+
+def _is_hub_id(name: str) -> bool:
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not Path(name).exists() and not name.startswith(".")
