@@ -16,8 +16,8 @@ from distiller.translation.config import parse_translation
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = {
-    "autogluon", "ctranslate2", "datasets", "matplotlib", "optuna", "pandas", "plotly", "pyarrow", "ray", "sacrebleu",
-    "sentencepiece", "seqeval", "tensorboard",
+    "autogluon", "ctranslate2", "datasets", "matplotlib", "mlflow", "nncf", "onnx", "onnxruntime", "openvino", "optuna",
+    "pandas", "plotly", "pyarrow", "ray", "sacrebleu", "sentencepiece", "seqeval", "tensorboard", "trackio", "wandb",
 }  # fmt: skip
 HEAVY = OPTIONAL | {"torch", "transformers", "sklearn", "scipy"}
 

@@ -301,10 +301,20 @@ class Training(Optimisation):
     """Compute the teacher's outputs once and keep them on disk. `auto`: when they fit into `cache_gb`."""
     cache_gb: Positive = 8.0
     """Room for one run's teacher outputs, in 10^9 bytes."""
-    tensorboard: bool = False
-    """Write TensorBoard files into the output folder."""
+    report_to: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = []
+    """Trackers that follow every training of the run. TensorBoard files lie in the output folder, the others go where
+    their own settings say, e.g. `MLFLOW_TRACKING_URI`."""
     log_every: Count = 20
     """Optimisation steps between two log lines."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_tensorboard(cls, data: Any) -> Any:
+        """Records and run files of earlier versions say `tensorboard: true` or `false`."""
+        if not isinstance(data, dict) or not isinstance(data.get("tensorboard"), bool):
+            return data
+        rest = {name: value for name, value in data.items() if name != "tensorboard"}
+        return {"report_to": ["tensorboard"], **rest} if data["tensorboard"] else rest
 
 
 class Stage(Config):

@@ -178,8 +178,7 @@ if __name__ == "__main__":
 
 
 def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
-    """Write tokenizer, `use.py` and the student's card into an export; returns what the script reads of `export.json`.
-    """
+    """Write tokenizer, `use.py` and the student's card into an export; returns what the script reads of its facts."""
     packages, imports, engine = ENGINES[FORMS[form].traits["engine"]]
     names = {"model_class": HEADS[source.kind].__name__}
     fast = _save_tokenizer(source, folder)

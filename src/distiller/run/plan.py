@@ -19,6 +19,7 @@ from distiller.tasks import load_task
 from distiller.tasks.data import Kind, QuestionSplit, TaskData
 from distiller.training.objective import DistillationObjective, prediction_choice
 from distiller.training.pace import learning_rate
+from distiller.training.trackers import check_trackers
 from distiller.training.trainer import anatomy
 
 NO_AUGMENTATION = {"gamma1": 0.0, "beta2": 0.0, "gamma2": 0.0}
@@ -113,6 +114,7 @@ def resolve(run: Run, data: TaskData) -> Run:
     objective = published(run.objective, data.kind, operators)
     resolved = run.model_copy(update={"task": task, "objective": objective, "stages": stages})
     for stage in stages_of(resolved):
+        check_trackers(stage.training.report_to)
         _check_objective(stage.objective, stage.training)
         _check_views(stage.objective, operators)
     return resolved

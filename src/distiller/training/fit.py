@@ -11,14 +11,13 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
-from transformers.integrations.integration_utils import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute
-from distiller.errors import MissingPackageError, RunError
+from distiller.errors import RunError
 from distiller.interruption import StopRequest
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch, SortedByLength, views_of
@@ -32,6 +31,7 @@ from distiller.training.checkpoints import (
     newest_checkpoint,
 )
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
+from distiller.training.trackers import tracker_callbacks
 from distiller.training.trainer import DistillationTrainer, shortened
 
 HEAD_RATE = 1e-3
@@ -110,6 +110,7 @@ def fit(
     request = StopRequest()
     steps = pace_of(training, job, objective)
     arguments = training_arguments(model, training, folder, seed=seed, job=job, objective=objective, pace=steps)
+    arguments.run_name = title
     learns = UntilLearnt(steps, job.metric) if training.epochs is None else None
     watch = Stopwatch()
     best_weights = BestWeights(model, job.metric)
@@ -119,8 +120,7 @@ def fit(
         callbacks.append(best_weights)
     if console is not None:
         callbacks.append(ProgressBar(title, job.metric, console))
-    if training.tensorboard:
-        callbacks.append(TensorBoardCallback(_summary_writer(folder / "tensorboard")))
+    callbacks += tracker_callbacks(training.report_to, folder)
     if training.patience is not None and select_best and learns is None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
     if on_evaluation is not None:
@@ -267,11 +267,3 @@ def repeatable(entry: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in entry.items() if not name.endswith(changing)}
 
 
-def _summary_writer(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingPackageError(
-            "training.tensorboard needs the package `tensorboard`", hint='pip install "distiller-nlp[tensorboard]"'
-        ) from None
-    return SummaryWriter(str(folder))

@@ -225,7 +225,7 @@ def folder_megabytes(folder: Path) -> float:
 def _what_decides(training: config.Training) -> dict[str, Any]:
     """Training fields that change the result; the rest is about speed and show."""
     show = {
-        "tensorboard",
+        "report_to",
         "log_every",
         "checkpoint_minutes",
         "cache_teacher",
