@@ -56,6 +56,7 @@ def export(
     from distiller.deploy.export import export as write
     from distiller.deploy.finished import open_finished
     from distiller.deploy.forms import FORMS
+    from distiller.deploy.translators import open_translator
     from distiller.errors import ConfigError
 
     forms = list(dict.fromkeys(to or []))
@@ -71,7 +72,11 @@ def export(
     for name in given:
         if not any(name in FORMS[form].schema.model_fields for form in forms):
             raise ConfigError(f"--{name} has no meaning for {', '.join(forms)}", hint="leave it out")
-    source = open_finished(model, run=run, overrides=overrides or [], rows=rows)
+    source = open_translator(model, rows=rows)
+    if source is None:
+        source = open_finished(model, run=run, overrides=overrides or [], rows=rows)
+    elif run is not None or overrides:
+        raise ConfigError("a translation model takes no run file and no fields", hint="leave them out")
     made = []
     try:
         for form in forms:

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from distiller.deploy.finished import Finished
 from distiller.deploy.forms import FORMS, runtime
 from distiller.deploy.parity import Parity, compare
 from distiller.deploy.script import TRIED, try_script, write_script
+from distiller.deploy.translators import FinishedTranslator, compare_translator, try_translator_script
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.files import write_json
 from distiller.record import now
@@ -94,7 +96,8 @@ def export(
         place = Path(temp) / "it"
         place.mkdir()
         facts = entry.function(source, place, **given)
-        facts |= write_script(source, form, place)
+        if source.kind != "translation":
+            facts |= write_script(source, form, place)
         made = _finish(source, form, place, facts, max_loss)
         if overwrite and target.exists():
             shutil.rmtree(target)
@@ -103,8 +106,11 @@ def export(
 
 
 def _finish(source: Finished, form: str, place: Path, facts: dict[str, Any], max_loss: float) -> Export:
-    run = runtime(form, place, source=source)
-    parity = compare(source, run)
+    if isinstance(source, FinishedTranslator):
+        parity, attempt = compare_translator(source, place), partial(try_translator_script, source, place)
+    else:
+        run = runtime(form, place, source=source)
+        parity, attempt = compare(source, run), partial(try_script, source, place, run)
     notes = [*judge(form, parity, max_loss=max_loss), *source.notes]
     sizes = [file.stat().st_size for file in place.rglob("*") if file.is_file()]
     made = Export(
@@ -122,7 +128,7 @@ def _finish(source: Finished, form: str, place: Path, facts: dict[str, Any], max
         **facts,
     )
     write_json(place / FACTS, made.model_dump(mode="json"))  # the script reads it
-    agrees = try_script(source, place, run)
+    agrees = attempt()
     if agrees is not None and agrees < 1:
         notes.append(f"use.py of `{form}` answers as the library does on only {agrees:.0%} of {TRIED} texts")
     made = made.model_copy(update={"script_agrees": agrees, "files": _hashes(place), "notes": notes})

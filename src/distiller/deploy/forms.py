@@ -3,6 +3,7 @@
 import inspect
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from distiller.tasks.encode import EncodedSplit
 Writer = Callable[..., dict[str, Any]]
 """(finished model, folder) → facts about the form; the folder then holds it."""
 
+TRANSLATION = ("translation",)
 ENCODERS = ("classification", "multi_label", "regression", "tagging", "qa")
 CALIBRATION_BATCH = 8
 
@@ -82,6 +84,16 @@ def openvino_int8(source: Finished, target: Path, *, calibration: Count = 300) -
     return {"opset": written, "calibration": calibration}
 
 
+def ctranslate2_int8(source: Finished, target: Path) -> dict[str, Any]:
+    """CTranslate2's own format with 8-bit weights, for translation models: three to six times as fast as `generate`."""
+    from distiller.deploy.translators import FinishedTranslator, write_translator
+
+    if find_spec("ctranslate2") is None:
+        raise MissingPackageError("this form needs the package `ctranslate2`", hint=EXTRA.format("translation"))
+    assert isinstance(source, FinishedTranslator)
+    return write_translator(source, target)
+
+
 def folder_runtime(place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
     """`transformers` itself on the processor; torch's number of threads is the process's own."""
     return torch_runtime(load_model(place, kind=source.kind, labels=source.labels).eval(), input_names(source))
@@ -106,6 +118,9 @@ FORMS: Family[Writer] = Family(
         "onnx": Entry(onnx, "torch.onnx", {"kinds": ENCODERS, "lossy": False, "engine": "onnxruntime"}),
         "onnx-int8": Entry(onnx_int8, "onnxruntime", {"kinds": ENCODERS, "lossy": True, "engine": "onnxruntime"}),
         "openvino-int8": Entry(openvino_int8, "NNCF", {"kinds": ENCODERS, "lossy": True, "engine": "openvino"}),
+        "ctranslate2-int8": Entry(
+            ctranslate2_int8, "CTranslate2", {"kinds": TRANSLATION, "lossy": True, "engine": "ctranslate2"}
+        ),
     },
 )
 """`kinds` of task that have the form; `lossy` where it is not meant to be equal; `engine` is what runs it."""

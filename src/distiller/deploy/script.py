@@ -250,7 +250,7 @@ def try_script(source: Finished, folder: Path, run: Runtime) -> float | None:
     if dev is None:
         return None
     split, encoded = dev
-    script = _imported(folder / "use.py")
+    script = imported(folder / "use.py")
     rows = sample(len(split), TRIED, seed=0)
     if isinstance(split, QuestionSplit) and isinstance(encoded, EncodedQuestions):
         return _answers_agree(source, split.take(rows), script, run)
@@ -289,7 +289,8 @@ def _answers_agree(source: Finished, split: QuestionSplit, script: Any, run: Run
     return sum(one == found[key].text for one, key in zip(said, split.question_ids, strict=True)) / len(split)
 
 
-def _imported(file: Path) -> Any:
+def imported(file: Path) -> Any:
+    """A script as a module."""
     spec = importlib.util.spec_from_file_location("use", file)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

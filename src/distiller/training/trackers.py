@@ -1,4 +1,4 @@
-"""Where a training is followed from outside: TensorBoard, MLflow, Weights & Biases, Trackio, as `transformers` has them.
+"""Where a training is followed from outside: TensorBoard, MLflow, Weights & Biases, Trackio, through `transformers`.
 
 Every training of a run (teacher, baseline, each seed and stage) is a run of its own there, called after its title.
 """
