@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from distiller.config import Config, Run
 from distiller.errors import OutputError
 from distiller.files import SUMS, json_text, refuse_damage, write_last
+from distiller.notebook import curves, html_table
 
 FORMAT = 1
 FILE, RUN_FILE = "record.json", "run.yaml"
@@ -161,6 +162,31 @@ class Record(Config):
     def save(self, folder: Path) -> Path:
         """Write `record.json` in one step: a folder that has one is finished."""
         return write_last(folder / FILE, json_text(self.model_dump(mode="json")), beside=[RUN_FILE, OUTCOMES])
+
+    def plot(self) -> Any:
+        """A Matplotlib figure of the learning curves: every loss and the development score of every seed.
+
+        Raises `MissingPackageError` without Matplotlib.
+        """
+        histories = {f"seed {one.seed}": one.history for one in self.seeds}
+        levels = {"teacher": self.teacher, "fine-tuned alone": self.baseline}
+        lines = {name: facts.scores[self.metric] for name, facts in levels.items() if facts is not None}
+        return curves(histories, lines=lines, metric=self.metric)
+
+    def _repr_html_(self) -> str:
+        """The Record as a notebook shows it."""
+        names = [self.metric, *(name for name in self.student.scores if name != self.metric)]
+        rows = []
+        for label, facts in (
+            ("teacher", self.teacher),
+            ("student, fine-tuned", self.baseline),
+            ("student, distilled", self.student),
+        ):
+            if facts is not None:
+                scores = [f"{facts.scores[name]:.4f}" if name in facts.scores else "–" for name in names]
+                rows.append([label, *scores, f"{facts.parameters:,}", f"{facts.megabytes:.1f}"])
+        title = f"{self.data.task}: {self.data.examples.get('dev', 0)} development examples"
+        return html_table(["", *names, "parameters", "MB"], rows, title=title, notes=self.notes)
 
 
 def load_record(path: str | Path) -> Record:

@@ -95,9 +95,7 @@ class FinishedTranslator(Finished):
             self.notes.append(f"the text of the run cannot be read: {error.message}")
             return None
         if corpus.dev is None and corpus.test is None:
-            self.notes.append(
-                "the run held its development pairs out of the training file: compared on all of that file"
-            )
+            self.notes.append("the run held its development pairs out: compared on the file of its training pairs")
         return pairs.take(sample(len(pairs), self.rows, seed=0)) if self.rows else pairs
 
 
