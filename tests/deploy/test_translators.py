@@ -38,7 +38,7 @@ def test_a_finished_translation_run_keeps_its_bleu(distiller: Command, tmp_path:
     assert found["parity"]["equal_predictions"] > 0.5
     folder = Path(found["folder"])
     assert folder == tmp_path / "out" / "exports" / "ctranslate2-int8"
-    assert {"model.bin", "vocabulary.model", "use.py", "export.json"} <= {path.name for path in folder.iterdir()}
+    assert {"model.bin", "tokenizer", "use.py", "export.json"} <= {path.name for path in folder.iterdir()}
 
     (tmp_path / "out" / "record.json").unlink()
     unfinished = distiller("export", tmp_path / "out", "--to", "ctranslate2-int8")

@@ -17,40 +17,49 @@ from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.config import Decoding, TranslationRun, load_translation
 from distiller.translation.corpus import Pairs, read_pairs
-from distiller.translation.engines import convert, loaded
-from distiller.translation.model import TranslationConfig
+from distiller.translation.engines import convert, loaded, longest_translation, silent
 from distiller.translation.record import load_translation_record
 from distiller.translation.scores import score
-from distiller.translation.students import load_translator
-from distiller.translation.translate import translator
-from distiller.translation.vocabulary import FILE as VOCABULARY
-from distiller.translation.vocabulary import SharedVocabulary
+from distiller.translation.students import load_translator, start_of
+from distiller.translation.tokenizer import TranslationTokenizer
+from distiller.translation.translate import Translate, translator
 
+TRIED = 16
 SENTENCES = ("A house.", "One two three four five.", "Seven words are in this sentence, no more and no less than that.")
 """Compared on where there are no others."""
 SCRIPT = '''"""Prints the translation of each sentence: python use.py "a sentence" "another one"
 
-Needs only: pip install ctranslate2 sentencepiece. Written by Distiller beside an exported model.
+Needs only: pip install ctranslate2 transformers sentencepiece. Written by Distiller beside an exported model.
 """
 
 import sys
 from pathlib import Path
 
 import ctranslate2
-import sentencepiece
+from transformers import AutoTokenizer
 
 HERE = Path(__file__).resolve().parent
-pieces = sentencepiece.SentencePieceProcessor(model_file=str(HERE / "{vocabulary}"))
+tokenizer = AutoTokenizer.from_pretrained(HERE / "tokenizer")
 model = ctranslate2.Translator(str(HERE))
+FIRST = {first!r}
+SILENT = {silent!r}
 
 
 def translate(sentences):
-    tokens = [[*row, "</s>"] for row in pieces.encode(list(sentences), out_type=str)]
+    ids = tokenizer([{prefix!r} + sentence for sentence in sentences])["input_ids"]
+    tokens = [tokenizer.convert_ids_to_tokens(row) for row in ids]
     found = model.translate_batch(
-        tokens, beam_size={beam}, length_penalty={penalty}, max_decoding_length={longest}, min_decoding_length=0,
-        disable_unk=True, suppress_sequences=[["<pad>"], ["<s>"]],
-    )  # fmt: skip
-    return [pieces.decode(one.hypotheses[0]) for one in found]
+        tokens,
+        target_prefix=[FIRST] * len(tokens),
+        beam_size={beam},
+        length_penalty={penalty},
+        min_decoding_length=0,
+        max_decoding_length={longest},
+        disable_unk=True,
+        suppress_sequences=[[token] for token in SILENT],
+    )
+    said = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
+    return tokenizer.batch_decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 if __name__ == "__main__":
@@ -60,13 +69,14 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class FinishedTranslator(Finished):
-    """A translation model of this library."""
+    """An encoder–decoder that translates."""
 
     described: TranslationRun | None = None
+    """The run that made it."""
 
     @cached_property
-    def loaded(self) -> tuple[Any, SharedVocabulary]:
-        """Model and vocabulary."""
+    def loaded(self) -> tuple[PreTrainedModel, TranslationTokenizer]:
+        """Model and tokenizer."""
         return load_translator(self.folder)
 
     @cached_property
@@ -84,9 +94,11 @@ class FinishedTranslator(Finished):
         """How it was scored."""
         return self.described.evaluation if self.described else Decoding()
 
+    @cached_property
     def sentences(self) -> Pairs | None:
         """Development pairs, else test, else training pairs (with a note); `None` where they are not there."""
         if self.described is None:
+            self.notes.append("no run says what it translated, so it is compared on made-up sentences")
             return None
         corpus = self.described.corpus
         try:
@@ -98,19 +110,23 @@ class FinishedTranslator(Finished):
             self.notes.append("the run held its development pairs out: compared on the file of its training pairs")
         return pairs.take(sample(len(pairs), self.rows, seed=0)) if self.rows else pairs
 
+    def translated(self, place: Path, sentences: list[str]) -> list[str]:
+        """What the exported form in `place` makes of sentences."""
+        model, tokenizer = self.loaded
+        decoding = self.decoding.model_copy(update={"compute": "int8"})
+        longest = longest_translation(model, decoding)
+        with loaded(place, tokenizer, decoding, start=start_of(model, tokenizer), longest=longest) as run:
+            return tokenizer.decode([found[0].tokens for found in run(tokenizer.encode(sentences), 0)])
+
 
 def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator | None:
-    """The translation model of a run's output or model folder; `None` for what holds another kind of model.
+    """The translation model of a run's output or of a model folder; `None` for what holds another kind of model.
 
     Raises `OutputError` for a translation run that is not finished.
     """
     output = Path(name)
     folder = output / STUDENT if (output / STUDENT).is_dir() else output
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
-        return None
-    if kind != TranslationConfig.model_type:
+    if not _translates(folder):
         return None
     if folder == output:
         return FinishedTranslator(name, folder, "translation", None, rows=rows)
@@ -122,13 +138,20 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
 
 
 def write_translator(source: FinishedTranslator, target: Path) -> dict[str, Any]:
-    """The model in CTranslate2's format with 8-bit weights, its vocabulary, and a `use.py`."""
-    model, vocabulary = source.loaded
-    convert(model, vocabulary, target, compute="int8")
-    vocabulary.save(target)
-    decoding = source.decoding
+    """The model in CTranslate2's format with 8-bit weights, its tokenizer, and a `use.py`."""
+    model, tokenizer = source.loaded
+    convert(model, tokenizer, target, compute="int8")
+    tokenizer.save(target / "tokenizer")
+    pieces = json.loads((target / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    start, decoding = start_of(model, tokenizer), source.decoding
+    first = [start] if tokenizer.forced is None else [start, tokenizer.forced]
     text = SCRIPT.format(
-        vocabulary=VOCABULARY, beam=decoding.beam, penalty=decoding.length_penalty, longest=decoding.max_length
+        first=[pieces[index] for index in first],
+        silent=[pieces[index] for index in silent(tokenizer, start)],
+        prefix=tokenizer.prefix,
+        beam=decoding.beam,
+        penalty=decoding.length_penalty,
+        longest=longest_translation(model, decoding),
     )
     (target / "use.py").write_text(text, encoding="utf-8")
     return {"inputs": ["tokens"], "labels": None, "max_length": source.max_length}
@@ -136,22 +159,20 @@ def write_translator(source: FinishedTranslator, target: Path) -> dict[str, Any]
 
 def compare_translator(source: FinishedTranslator, place: Path) -> Parity:
     """Translations of the exported form and of the model in torch, the same search on the same sentences."""
-    model, vocabulary = source.loaded
-    pairs = source.sentences()
-    sentences = list(pairs.source) if pairs else list(SENTENCES)
-    decoding = source.decoding
-    tokens = vocabulary.encode(sentences)
-    with loaded(place, vocabulary, decoding.model_copy(update={"compute": "int8"})) as run:
-        ours = vocabulary.decode([found[0].tokens for found in run(tokens, 0)])
-    with translator(model, vocabulary, decoding.model_copy(update={"engine": "transformers"})) as translate:
+    model, tokenizer = source.loaded
+    pairs = source.sentences
+    sentences = list(pairs.source if pairs else SENTENCES)
+    ours = source.translated(place, sentences)
+    plain = source.decoding.model_copy(update={"engine": "transformers"})
+    with translator(model, tokenizer, plain) as translate:
         theirs = translate(sentences)
     measured = Parity(
         rows=len(sentences),
         made_up=pairs is None,
-        lengths=sorted({len(row) for row in tokens}),
+        lengths=sorted({len(row) for row in tokenizer.encode(sentences)}),
         largest_difference=None,
         largest_logit=None,
-        equal_predictions=sum(one == other for one, other in zip(ours, theirs, strict=True)) / len(sentences),
+        equal_predictions=_equal(ours, theirs),
     )
     if pairs is None:
         return measured
@@ -161,9 +182,21 @@ def compare_translator(source: FinishedTranslator, place: Path) -> Parity:
 
 def try_translator_script(source: FinishedTranslator, place: Path) -> float:
     """Share of some sentences that `use.py` translates as the library does with the same form."""
-    pairs = source.sentences()
-    sentences = list(pairs.source[:16]) if pairs else list(SENTENCES)
-    script, (_, vocabulary) = imported(place / "use.py"), source.loaded
-    with loaded(place, vocabulary, source.decoding.model_copy(update={"compute": "int8"})) as run:
-        ours = vocabulary.decode([found[0].tokens for found in run(vocabulary.encode(sentences), 0)])
-    return sum(one == other for one, other in zip(ours, script.translate(sentences), strict=True)) / len(sentences)
+    pairs = source.sentences
+    sentences = list(pairs.source[:TRIED] if pairs else SENTENCES)
+    say: Translate = imported(place / "use.py").translate
+    return _equal(source.translated(place, sentences), say(sentences))
+
+
+def _equal(ours: list[str], theirs: list[str]) -> float:
+    return sum(one == other for one, other in zip(ours, theirs, strict=True)) / len(ours)
+
+
+def _translates(folder: Path) -> bool:
+    """Whether a model folder says that it generates text from text."""
+    try:
+        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        names = [str(name) for name in shape.get("architectures") or []]
+        return bool(shape.get("is_encoder_decoder")) and not any("Classification" in name for name in names)
+    except (OSError, ValueError, AttributeError):
+        return False
