@@ -25,6 +25,8 @@ from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.translate import Translate, translator
 
 TRIED = 16
+GENERATORS = ("ForConditionalGeneration", "MTModel", "TranslationModel")
+"""Endings of the classes that generate text."""
 SENTENCES = ("A house.", "One two three four five.", "Seven words are in this sentence, no more and no less than that.")
 """Compared on where there are no others."""
 SCRIPT = '''"""Prints the translation of each sentence: python use.py "a sentence" "another one"
@@ -197,6 +199,6 @@ def _translates(folder: Path) -> bool:
     try:
         shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         names = [str(name) for name in shape.get("architectures") or []]
-        return bool(shape.get("is_encoder_decoder")) and not any("Classification" in name for name in names)
+        return bool(shape.get("is_encoder_decoder")) and any(name.endswith(GENERATORS) for name in names)
     except (OSError, ValueError, AttributeError):
         return False
