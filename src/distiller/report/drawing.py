@@ -5,8 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 42
+SIZE, SMALL = (560, 300), (360, 240)
+"""Units of a chart that fills a row or half of one, and of one among many."""
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 26, 42
 COLOURS = ("var(--accent)", "var(--second)", "var(--third)", "var(--muted)", "var(--fourth)", "var(--fifth)")
 
 
@@ -20,7 +21,15 @@ class Series:
     dashed: bool = False
 
 
-def chart(series: Sequence[Series], *, x: str, y: str, logarithmic: bool = False, labels: Sequence[str] = ()) -> str:
+def chart(
+    series: Sequence[Series],
+    *,
+    x: str,
+    y: str,
+    logarithmic: bool = False,
+    labels: Sequence[str] = (),
+    size: tuple[int, int] = SIZE,
+) -> str:
     """Lines or points over two axes, with a legend where there are several; `labels` name the points of the first.
 
     Points that are not finite are left out. An empty text where none is left.
@@ -43,11 +52,11 @@ def chart(series: Sequence[Series], *, x: str, y: str, logarithmic: bool = False
     def place(a: float, b: float) -> tuple[float, float]:
         across = (math.log10(a) if logarithmic else a) - left
         return (
-            LEFT + across / (right - left) * (WIDTH - LEFT - RIGHT),
-            TOP + (high - b) / (high - low) * (HEIGHT - TOP - BOTTOM),
+            LEFT + across / (right - left) * (size[0] - LEFT - RIGHT),
+            TOP + (high - b) / (high - low) * (size[1] - TOP - BOTTOM),
         )
 
-    parts = [_axes(left, right, low, high, x, y, logarithmic)]
+    parts = [_axes((left, right, low, high), x, y, logarithmic, size)]
     for number, (one, points) in enumerate(kept):
         colour = COLOURS[number % len(COLOURS)]
         spots = [place(a, b) for a, b in points]
@@ -64,7 +73,7 @@ def chart(series: Sequence[Series], *, x: str, y: str, logarithmic: bool = False
             ]
     names = [(one.name, COLOURS[number % len(COLOURS)]) for number, (one, _) in enumerate(kept) if one.name]
     legend = "".join(f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in names)
-    drawn = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(y)} by {html.escape(x)}">'
+    drawn = f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{html.escape(y)} by {html.escape(x)}">'
     return f'<figure>{drawn}{"".join(parts)}</svg><figcaption class="legend">{legend}</figcaption></figure>'
 
 
@@ -108,23 +117,24 @@ def _room(low: float, high: float, share: float) -> tuple[float, float]:
     return low - extra, high + extra
 
 
-def _axes(left: float, right: float, low: float, high: float, x: str, y: str, logarithmic: bool) -> str:
+def _axes(bounds: tuple[float, float, float, float], x: str, y: str, logarithmic: bool, size: tuple[int, int]) -> str:
+    left, right, low, high = bounds
     parts = []
-    wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    wide, tall = size[0] - LEFT - RIGHT, size[1] - TOP - BOTTOM
     for step in range(5):
         share = step / 4
         value = low + (high - low) * share
         down = TOP + tall * (1 - share)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down:.1f}" y2="{down:.1f}" class="grid"/>')
+        parts.append(f'<line x1="{LEFT}" x2="{size[0] - RIGHT}" y1="{down:.1f}" y2="{down:.1f}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{down + 4:.1f}" text-anchor="end" class="small">{value:.3g}</text>')
         value = left + (right - left) * share
         told = 10**value if logarithmic else value
         parts.append(
-            f'<text x="{LEFT + wide * share:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" '
+            f'<text x="{LEFT + wide * share:.1f}" y="{size[1] - BOTTOM + 18}" text-anchor="middle" '
             f'class="small">{told:.3g}</text>'
         )
     parts.append(
-        f'<text x="{LEFT + wide / 2}" y="{HEIGHT - 6}" text-anchor="middle" class="small">{html.escape(x)}</text>'
+        f'<text x="{LEFT + wide / 2}" y="{size[1] - 6}" text-anchor="middle" class="small">{html.escape(x)}</text>'
     )
-    parts.append(f'<text x="6" y="{TOP - 3}" class="small">{html.escape(y)}</text>')
+    parts.append(f'<text x="6" y="12" class="small">{html.escape(y)}</text>')
     return "".join(parts)

@@ -14,7 +14,7 @@ from distiller.deploy.table import Bench
 from distiller.errors import OutputError
 from distiller.files import write_text
 from distiller.record import ModelFacts, Record, now
-from distiller.report.drawing import Series, chart, layers
+from distiller.report.drawing import SMALL, Series, chart, layers
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -186,8 +186,8 @@ def _curves(record: Record) -> str:
             if len(record.seeds) == 1:
                 series = [Series("student", series[0].points), *series[1:]]
         title = f"development {record.metric}" if name.startswith("eval_") else name.replace("loss/", "loss: ")
-        picture = chart(series, x="optimisation step", y=title)
-        drawn.append(f"<div><h3>{_text(title)}</h3>{picture}</div>")
+        picture = chart(series, x="optimisation step", y=title, size=SMALL)
+        drawn.append(f"<div>{picture}</div>")
     return _section(
         "Learning curves",
         "Training losses are means between two log lines.",
