@@ -148,7 +148,9 @@ def _task_of(folder: Path, name: str) -> tuple[str, list[str] | None]:
             f"`{name}` is not fine-tuned for a task: it is a `{architecture or shape.model_type}`",
             hint="name a run's output, or a fine-tuned model",
         )
-    if kind == "classification" and shape.num_labels == 1:
+    if kind == "classification" and shape.problem_type == "multi_label_classification":
+        kind = "multilabel"
+    elif kind == "classification" and shape.num_labels == 1:
         kind = "regression"
     labels = [shape.id2label[index] for index in range(shape.num_labels)] if kind in NAMED else None
     return kind, labels

@@ -24,7 +24,7 @@ Writer = Callable[..., dict[str, Any]]
 """(finished model, folder) → facts about the form; the folder then holds it."""
 
 TRANSLATION = ("translation",)
-ENCODERS = ("classification", "multi_label", "regression", "tagging", "qa")
+ENCODERS = ("classification", "multilabel", "regression", "tagging", "qa")
 CALIBRATION_BATCH = 8
 
 

@@ -120,7 +120,7 @@ def _spans(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 PREDICTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "classification": _classes,
-    "multi_label": _signs,
+    "multilabel": _signs,
     "tagging": _tags,
     "qa": _spans,
 }

@@ -25,7 +25,7 @@ TRIED = 16
 
 USAGE = {
     "classification": 'the class of each text and its probability: python use.py "some text" "another text"',
-    "multi_label": 'the labels of each text: python use.py "some text" "another text"',
+    "multilabel": 'the labels of each text: python use.py "some text" "another text"',
     "regression": 'a number for each text: python use.py "some text" "another text"',
     "tagging": 'a tag for each word: python use.py "some words with spaces"',
     "qa": 'the answer to a question about a text: python use.py "the question" "the text"',
@@ -122,7 +122,7 @@ ANSWERS = {
     shares /= shares.sum(-1, keepdims=True)
     return [(LABELS[row.argmax()], round(float(row.max()), 4)) for row in shares]
 """,
-    "multi_label": """    return [(" ".join(LABELS[n] for n in np.flatnonzero(row > 0)),) for row in logits]
+    "multilabel": """    return [(" ".join(LABELS[n] for n in np.flatnonzero(row > 0)),) for row in logits]
 """,
     "regression": """    return [(round(float(value), 4),) for value in logits.reshape(-1)]
 """,

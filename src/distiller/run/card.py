@@ -12,7 +12,7 @@ from distiller.record import Record, write_text
 FILE = "README.md"
 PIPELINES = {
     "classification": "text-classification",
-    "multi_label": "text-classification",
+    "multilabel": "text-classification",
     "regression": "text-classification",
     "tagging": "token-classification",
     "qa": "question-answering",
