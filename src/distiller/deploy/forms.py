@@ -15,6 +15,7 @@ from distiller.deploy.finished import Finished
 from distiller.deploy.graph import Outputs, quantise, quantise_static, quiet, write_graph
 from distiller.deploy.runtimes import EXTRA, Arrays, Runtime, onnx_runtime, openvino_runtime, side_by_side
 from distiller.errors import ConfigError, MissingPackageError
+from distiller.files import SUMS
 from distiller.models.load import load_model
 from distiller.registry import Count, Entry, Family
 from distiller.tasks.data import sample
@@ -31,7 +32,7 @@ CALIBRATION_BATCH = 8
 def folder(source: Finished, target: Path) -> dict[str, Any]:
     """A `transformers` folder with the weights as safetensors."""
     for file in sorted(source.folder.iterdir()):
-        if file.is_file():
+        if file.is_file() and file.name != SUMS:  # the tokenizer is written anew, and `export.json` has sums of its own
             shutil.copy2(file, target / file.name)
     return {}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 from distiller.config import to_yaml
-from distiller.record import Record, write_text
+from distiller.files import write_text
+from distiller.record import Record
 
 FILE = "README.md"
 PIPELINES = {

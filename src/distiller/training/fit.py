@@ -265,5 +265,3 @@ def repeatable(entry: Mapping[str, float]) -> dict[str, float]:
     """A log line without what the clock decides, or the number of times a training was resumed."""
     changing = ("runtime", "per_second", "total_flos", "train_loss")
     return {name: value for name, value in entry.items() if not name.endswith(changing)}
-
-
