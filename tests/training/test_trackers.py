@@ -34,7 +34,7 @@ def test_mlflow_and_tensorboard_follow_every_training(
         "distil, seed 0",
     }
     followed = next(one for one in runs if one.info.run_name.startswith("distil"))
-    assert {"loss", "loss/prediction", "loss/mse", "eval_accuracy"} <= {*followed.data.metrics}
+    assert {"loss", "loss.prediction", "loss.mse", "eval_accuracy"} <= {*followed.data.metrics}
     assert list((tmp_path / "out").rglob("events.out.tfevents.*"))
 
 

@@ -38,12 +38,24 @@ def tracker_callbacks(names: Sequence[str], folder: Path) -> list[TrainerCallbac
 
             found.append(integration_utils.TensorBoardCallback(SummaryWriter(str(folder / "tensorboard"))))
         elif name == "mlflow":
-            found.append(integration_utils.MLflowCallback())
+            found.append(_mlflow())
         elif name == "wandb":
             found.append(_weights_and_biases())
         else:
             found.append(integration_utils.TrackioCallback())
     return found
+
+
+def _mlflow() -> TrainerCallback:
+    """MLflow, told `loss.mse` of `loss/mse`: its store of files keeps `loss` as a file, which cannot be a folder too."""
+    from transformers.integrations.integration_utils import MLflowCallback
+
+    class Dotted(MLflowCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any, model: Any = None, **named: Any) -> None:
+            dotted = {name.replace("/", "."): value for name, value in logs.items()}
+            super().on_log(args, state, control, dotted, model=model, **named)
+
+    return Dotted()
 
 
 def _weights_and_biases() -> TrainerCallback:
