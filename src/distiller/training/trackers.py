@@ -47,7 +47,7 @@ def tracker_callbacks(names: Sequence[str], folder: Path) -> list[TrainerCallbac
 
 
 def _mlflow() -> TrainerCallback:
-    """MLflow, told `loss.mse` of `loss/mse`: its store of files keeps `loss` as a file, which cannot be a folder too."""
+    """MLflow, told `loss.mse` for `loss/mse`: where it keeps files, `loss` is one and cannot be a folder too."""
     from transformers.integrations.integration_utils import MLflowCallback
 
     class Dotted(MLflowCallback):
