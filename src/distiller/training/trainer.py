@@ -19,6 +19,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import IterableDataset
 from transformers import (
     PretrainedConfig,
     PreTrainedModel,
@@ -310,9 +311,9 @@ class DistillationTrainer(Seq2SeqTrainer):
     def _some_label(self) -> Any:
         """The label of the first training example, where there is a first one."""
         data: Any = self.train_dataset
-        if isinstance(data, AugmentedSplit) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        if isinstance(data, (AugmentedSplit, IterableDataset)) or not hasattr(data, "__getitem__"):
             return None
-        example = data[0] if len(data) else {}
+        example = data[0] if hasattr(data, "__len__") and len(data) else {}
         return example.get("labels", example.get("label")) if isinstance(example, Mapping) else None
 
     def _refuse_what_would_be_ignored(self) -> None:
