@@ -17,6 +17,7 @@ from distiller.config import (
     Training,
     apply_override,
     load_run,
+    load_yaml,
     parse,
     parse_run,
     to_yaml,
@@ -152,3 +153,51 @@ def test_an_error_explains_the_field() -> None:
     assert error.value.message.startswith("run: `student.pick")
     assert (error.value.hint or "").startswith("`pick`: Which layers of the source are kept")
     assert "\n" not in str(error.value.hint)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seeds=[-1]",
+        "seeds=[4294967296]",
+        "teacher.seed=-1",
+        "task.split_seed=4294967296",
+        "training.epochs=.inf",
+        "training.epochs=1e9",
+        "training.batch_size=1000000000000",
+        "training.accumulate=1000000000000",
+        "training.max_steps=99999999999",
+        "training.threads=1000000000",
+        "training.workers=100000",
+        "training.checkpoint_minutes=-1",
+        "stages=[{name: ../../x, objective: {}}]",
+        "stages=[{name: a/b, objective: {}}]",
+        "stages=[{name: a, objective: {}}, {name: A, objective: {}}]",
+        "stages=[{name: student, objective: {}}]",
+        'output="a\\0b"',
+        'task.train="\\ud800"',
+        "training={epochs: 1, epochs: 2}",
+        "seeds=[" + "9" * 5000 + "]",
+        "seeds=[0x" + "f" * 5000 + "]",
+        "student.config.x=" + "[" * 60 + "]" * 60,
+        "student.config.x=" + "[" * 5000,
+        "student.config.x=2020-13-45",
+    ],
+)
+def test_what_no_run_can_have_is_refused_before_anything_starts(override: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_run(SMALL, [override])
+    assert error.value.hint
+    assert "\n" not in error.value.message
+    assert len(error.value.message) < 400
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: {b: 1, b: 2}\n", "- {x: 1, x: 1}\n"])
+def test_a_key_given_twice_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is given twice"):
+        load_yaml(text)
+
+
+def test_merged_keys_may_be_given_again() -> None:
+    text = "base: &base {a: 1, b: 2}\none: &one {<<: *base, a: 3}\ntwo: {<<: *one, b: 4}\n"
+    assert load_yaml(text)["two"] == {"a": 3, "b": 4}
