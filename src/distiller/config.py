@@ -268,12 +268,17 @@ class Term(Config):
 class Objective(Config):
     """Eq. (1) of arXiv:2109.11105: two views of each example, each with a soft, a label and intermediate terms."""
 
+    defaults: Literal["distiller", "paper"] = "distiller"
+    """What the fields below mean where they are `null`: `distiller` is what did best on tasks that nobody had tuned
+    for, `paper` is arXiv:2109.11105, appendix G."""
     prediction: Choice | None = None
-    """Compares student and teacher outputs. `null`: `ce`, or `mse` for regression. Switch it off with beta1 = 0."""
+    """Compares student and teacher outputs. `null`: `kl` at temperature 4 (paper: `ce`), or `mse` for regression.
+    Switch it off with beta1 = 0."""
     beta1: NonNegative = 1.0
     """Weight of the prediction objective on the original view."""
     gamma1: NonNegative | None = None
-    """Weight of the gold labels on the original view. `null`: 0, or 0.5 with augmentation (appendix G)."""
+    """Weight of the gold labels on the original view. `null`: 0.5 where there are any (paper: 0, or 0.5 with
+    augmentation)."""
     beta2: NonNegative | None = None
     """Weight of the prediction objective on the augmented view. `null`: 1 with augmentation, else 0."""
     gamma2: NonNegative | None = None
@@ -281,9 +286,16 @@ class Objective(Config):
     augmented_label: Literal["teacher_soft", "teacher_hard", "gold"] | None = None
     """Which label the augmented view has: the paper says the teacher's soft one, its code takes the argmax. `null`:
     `gold` where mixup is the only operator (the mixed labels of both examples), else `teacher_soft`."""
-    intermediate: list[Term] = []
+    intermediate: list[Term] | None = None
+    """Terms on hidden states or attention. `null`: `mse` over the pairs of the `skip` mapping with half of the gradient
+    (for models that read other tokens `pkd` with 0.3 of it; with beta1 = 0, and in the paper, none). `[]` is none."""
     intermediate_weight: NonNegative = 1.0
     """Multiplies all intermediate terms, on both views."""
+
+    @property
+    def terms(self) -> list[Term]:
+        """The intermediate terms; those left open are none before a run is resolved."""
+        return self.intermediate or []
 
 
 class Training(Optimisation):

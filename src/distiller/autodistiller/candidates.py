@@ -9,7 +9,7 @@ from distiller.autodistiller.experience import names_of
 from distiller.config import Run
 from distiller.errors import ConfigError, DistillerError
 from distiller.study.authors_table import PARAMETERS
-from distiller.study.config import Study, load_study
+from distiller.study.config import Study, base_of, load_study
 from distiller.study.space import Cell, Point, Space, key_of, space_of
 from distiller.study.store import canonical
 from distiller.study.table_files import load_pandas
@@ -87,6 +87,8 @@ def _over(study: Study, run: Run, kind: str) -> Study:
     """`study` with the space it has, over `run` alone."""
     base = run.model_dump(mode="json", exclude_defaults=True)
     base["student"] = base.get("student", {})
+    # what the points leave open means what it meant in the trials that the advice rests on
+    base["objective"] = base_of(study).get("objective", {}) | base.get("objective", {})
     base.pop("seeds", None)
     data = study.model_dump()
     data |= {"tasks": {}, "teachers": {}, "students": {}, "seeds": [run.seeds[0]], "storage": None, "base": base}

@@ -239,7 +239,7 @@ def _matched(source: Finished, student: int, teacher: int) -> list[Matched]:
     assert source.run is not None
     found = []
     for stage in stages_of(source.run):
-        for term in stage.objective.intermediate:
+        for term in stage.objective.terms:
             if term.weight == 0 or stage.objective.intermediate_weight == 0:
                 continue
             try:

@@ -1,8 +1,7 @@
-"""What a run means in full: published defaults filled in, options checked, consecutive trainings spelt out."""
+"""What a run means in full: what it leaves open filled in, options checked, consecutive trainings spelt out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -15,14 +14,13 @@ from distiller.models.heads import head_differs
 from distiller.models.load import has_head_for, load_config, load_tokenizer, longest_input, with_labels
 from distiller.models.students import initialisation, same_vocabulary, student_config, student_tokenizer
 from distiller.objectives.intermediate import INTERMEDIATE
+from distiller.run.defaults import filled_in
 from distiller.tasks import load_task
-from distiller.tasks.data import Kind, QuestionSplit, TaskData
-from distiller.training.objective import DistillationObjective, prediction_choice
+from distiller.tasks.data import QuestionSplit, TaskData
+from distiller.training.objective import DistillationObjective
 from distiller.training.pace import learning_rate
 from distiller.training.trackers import check_trackers
 from distiller.training.trainer import anatomy
-
-NO_AUGMENTATION = {"gamma1": 0.0, "beta2": 0.0, "gamma2": 0.0}
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,14 @@ class Blueprint:
 def blueprint(run: Run) -> Blueprint:
     """Check `run` against its data and models, before anything is trained. Raises `DistillerError`."""
     data = load_task(run.task)
-    run = resolve(run, data)
     labels = data.label_names
     trusted = run.teacher.trust_remote_code
     teacher = load_config(run.teacher.model, trust_remote_code=trusted)
     teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=trusted)
     tokenizer = student_tokenizer(run.student, teacher_tokenizer)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
+    shared_tokens = same_vocabulary(tokenizer, teacher_tokenizer)
+    run = resolve(run, data, shared_tokens=shared_tokens)
     made = Blueprint(
         run=_with_rates(run, teacher=teacher, student=student),
         data=data,
@@ -95,7 +94,7 @@ def blueprint(run: Run) -> Blueprint:
         student=student,
         teacher_tokenizer=teacher_tokenizer,
         student_tokenizer=tokenizer,
-        shared_tokens=same_vocabulary(tokenizer, teacher_tokenizer),
+        shared_tokens=shared_tokens,
     )
     _check_head(made)
     _check_length(made)
@@ -104,14 +103,13 @@ def blueprint(run: Run) -> Blueprint:
     return made
 
 
-def resolve(run: Run, data: TaskData) -> Run:
-    """`run` with the published defaults filled in for this task, checked for options that contradict each other."""
+def resolve(run: Run, data: TaskData, *, shared_tokens: bool = True) -> Run:
+    """`run` with what it leaves open filled in for this task, checked for options that contradict each other."""
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
     operators = list(check_policy(run.augmentation))
-    stages = [
-        stage.model_copy(update={"objective": published(stage.objective, data.kind, operators)}) for stage in run.stages
-    ]
-    objective = published(run.objective, data.kind, operators)
+    fill_in = partial(filled_in, kind=data.kind, operators=operators, tokens=shared_tokens)
+    stages = [stage.model_copy(update={"objective": fill_in(stage.objective)}) for stage in run.stages]
+    objective = fill_in(run.objective)
     resolved = run.model_copy(update={"task": task, "objective": objective, "stages": stages})
     for stage in stages_of(resolved):
         check_trackers(stage.training.report_to)
@@ -136,20 +134,8 @@ def _with_rates(run: Run, *, teacher: PretrainedConfig, student: PretrainedConfi
     )
 
 
-def published(objective: config.Objective, kind: Kind, operators: Sequence[str]) -> config.Objective:
-    """`objective` with what it leaves open filled in, for a policy of these `operators`, perhaps none.
-
-    Source of the weights: arXiv:2109.11105, appendix G.
-    """
-    defaults: dict[str, Any] = {"gamma1": 0.5, "beta2": 1.0, "gamma2": 0.5} if operators else NO_AUGMENTATION
-    defaults = defaults | {"augmented_label": "gold" if list(operators) == ["mixup"] else "teacher_soft"}
-    unset = {name: value for name, value in defaults.items() if getattr(objective, name) is None}
-    prediction = prediction_choice(objective, regression=kind == "regression")
-    return objective.model_copy(update={**unset, "prediction": prediction})
-
-
 def _check_objective(objective: config.Objective, training: config.Training) -> None:
-    active = [term for term in objective.intermediate if term.active and objective.intermediate_weight > 0]
+    active = [term for term in objective.terms if term.active and objective.intermediate_weight > 0]
     if not active and objective.beta1 == 0 and not objective.gamma1:
         raise ConfigError(
             "every weight of the objective is 0, so there is nothing to learn",
@@ -173,7 +159,7 @@ def _check_views(objective: config.Objective, operators: list[str]) -> None:
             "objective.beta2 and gamma2 weigh an augmented view, but no operator makes one",
             hint="name operators under `augmentation`, or leave out both weights",
         )
-    if operators and not weighed and not (objective.intermediate and objective.intermediate_weight):
+    if operators and not weighed and not (objective.terms and objective.intermediate_weight):
         raise ConfigError(
             f"nothing reads what `{'`, `'.join(operators)}` make{'s' if len(operators) == 1 else ''} of the examples",
             hint="set objective.beta2 (teacher) or objective.gamma2 (labels), or leave out `augmentation`",
@@ -242,7 +228,7 @@ def _check_parts(plan: Blueprint) -> None:
                 "but teacher and student have different tokenizers",
                 hint="use a student with the teacher's tokenizer",
             )
-        for term in stage.objective.intermediate:
+        for term in stage.objective.terms:
             pooled = INTERMEDIATE[term.loss].traits.get("pooled", False) and term.options.get("tokens") != "all"
             if not pooled:
                 raise ConfigError(

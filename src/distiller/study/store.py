@@ -137,7 +137,7 @@ def _score(model: Mapping[str, Any] | None, metric: str) -> float | None:
 
 def canonical(run: AnyRun) -> dict[str, str]:
     """The four factors of arXiv:2109.11105, section 4, of any run; what does not exist there is `""`."""
-    terms = [term for term in run.objective.intermediate if term.active]
+    terms = [term for term in run.objective.terms if term.active]
     mappings = list(dict.fromkeys(label_of(term.mapping.model_dump()) for term in terms))
     if isinstance(run, TranslationRun):
         prediction, augmentation = run.objective.prediction if run.objective.word_kd else None, []

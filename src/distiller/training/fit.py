@@ -245,7 +245,7 @@ def pace_of(training: config.Training, job: Job, objective: config.Objective) ->
 
 def _drops_last(training: config.Training, job: Job, objective: config.Objective) -> bool:
     """Whether an epoch's last batch is left out: mutual information needs three examples."""
-    contrasts = any(term.loss.startswith("mi_") for term in objective.intermediate)
+    contrasts = any(term.loss.startswith("mi_") for term in objective.terms)
     return contrasts and 0 < len(job.train) % training.batch_size < 3 < len(job.train)
 
 

@@ -226,7 +226,7 @@ class DistillationObjective(nn.Module):
         self.augmented_label = objective.augmented_label or "teacher_soft"
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)
-        terms = [term for term in objective.intermediate if term.active and objective.intermediate_weight > 0]
+        terms = [term for term in objective.terms if term.active and objective.intermediate_weight > 0]
         if terms and teacher is None:
             raise ConfigError("intermediate objectives need a teacher")
         self.terms = nn.ModuleList(
@@ -355,7 +355,7 @@ def _term_names(objective: config.Objective) -> list[str]:
     """The loss names of the active terms, numbered where a loss occurs twice."""
     if objective.intermediate_weight == 0:
         return []
-    losses = [term.loss for term in objective.intermediate if term.active]
+    losses = [term.loss for term in objective.terms if term.active]
     return [
         loss if losses.count(loss) == 1 else f"{loss}_{losses[:position].count(loss) + 1}"
         for position, loss in enumerate(losses)

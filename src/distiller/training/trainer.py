@@ -284,7 +284,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
         if parts.needs_teacher and self._given_teacher is None:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
-        if any(term.loss.startswith("mi_") for term in self.wish.intermediate) and self.args.train_batch_size < 3:
+        if any(term.loss.startswith("mi_") for term in self.wish.terms) and self.args.train_batch_size < 3:
             raise ConfigError(
                 "mutual information compares at least three examples, and a batch has fewer",
                 hint="raise training.batch_size; training.accumulate does not help",

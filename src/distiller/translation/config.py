@@ -277,6 +277,11 @@ class TranslationObjective(Config):
             raise ValueError("nll and word_kd are both 0: nothing would teach the student to translate")
         return self
 
+    @property
+    def terms(self) -> Sequence[TranslationTerm]:
+        """The intermediate terms, by the name that objectives of every kind have."""
+        return self.intermediate
+
 
 class Decoding(Config):
     """How a model translates."""
