@@ -60,8 +60,10 @@ def test_the_record_and_the_folder(shop: Workshop, tmp_path: Path) -> None:
     assert record.seeds[0].steps == 5
     logged = [entry for entry in record.seeds[0].history if "loss" in entry]
     assert [entry["step"] for entry in logged] == [4, 5]  # every fourth, and with every checkpoint
-    for entry in logged:  # beta1 = 1, one term of weight 1
-        assert entry["loss"] == pytest.approx(entry["loss/prediction"] + entry["loss/mse"], rel=1e-3)
+    for entry in logged:  # beta1 = 1, gamma1 = 0.5, one term of weight 1
+        assert entry["loss"] == pytest.approx(
+            entry["loss/prediction"] + 0.5 * entry["loss/label"] + entry["loss/mse"], rel=1e-3
+        )
 
 
 def test_the_student_is_a_plain_transformers_model(shop: Workshop, tmp_path: Path) -> None:
