@@ -220,3 +220,15 @@ def test_models_that_cannot_translate_are_refused_in_one_line(tmp_path: Path) ->
         (folder / file).unlink()
     with pytest.raises(ModelError, match="holds no tokenizer"):
         load_translator(folder)
+
+
+def test_kept_states_of_a_larger_vocabulary_teach_the_same(tmp_path: Path) -> None:
+    """What a student with a cut vocabulary learns from the teacher's cache is what it learns from the teacher."""
+    history = []
+    for kept in ("never", "always"):
+        fields = {"objective": {"nll": 1.0, "word_kd": 1.0}, "output": str(tmp_path / kept)}
+        training = pace(1) | {"max_steps": 3, "evaluations": 1, "log_every": 1, "precision": "fp32"}
+        run = taught("nllb", tmp_path, **fields, training=training | {"cache_teacher": kept})
+        history.append([entry for entry in distil_translator(run).seeds[0].history if "loss/word" in entry])
+    for asked, read_again in zip(*history, strict=True):
+        assert read_again["loss/word"] == pytest.approx(asked["loss/word"], rel=1e-4)

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+import typer
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
+from distiller.cli.pseudo_label import register
 from distiller.errors import ConfigError, DataError, DistillerError, RunError
 from distiller.translation.config import Decoding, Filter, Teacher, TranslationRun
 from distiller.translation.corpus import Pairs, oddities, read_corpus
@@ -276,3 +278,14 @@ def test_a_teacher_of_the_other_direction_is_noticed(tmp_path: Path) -> None:
     crossed = Pairs("text", straight.translations, straight.source, straight.lines)
     assert wrong_way(model, tokenizer, straight) == []
     assert "look swapped" in wrong_way(model, tokenizer, crossed)[0]
+
+
+def test_the_command_asks_a_server(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_pairs(tmp_path, "text", sentences(4))["source"]
+    app = typer.Typer()
+    register(app)
+    app.command("other")(lambda: None)  # with one command alone, typer leaves its name out
+    prompt = ["--prompt", "To English: {source}", "--server", server, "--beam", "1"]
+    app(["pseudo-label", "some-model", source, "-o", str(tmp_path / "job"), "-q", *prompt], standalone_mode=False)
+    assert "4 sentences" in capsys.readouterr().out
+    assert [label.hypotheses[0].text for label in read_labels(tmp_path / "job")] == [t for _, t in sentences(4)]
