@@ -216,7 +216,10 @@ def test_models_that_cannot_translate_are_refused_in_one_line(tmp_path: Path) ->
     with pytest.raises(ModelError, match="no encoder–decoder"):
         load_translator(tmp_path / "bert")
     folder = family_folder("marian", tmp_path)
-    for file in ("vocab.json", "source.spm", "target.spm", "tokenizer_config.json"):
+    (folder / "source.spm").unlink()
+    with pytest.raises(ModelError, match=r"holds no source\.spm"):
+        load_translator(folder)
+    for file in ("vocab.json", "target.spm", "tokenizer_config.json"):
         (folder / file).unlink()
     with pytest.raises(ModelError, match="holds no tokenizer"):
         load_translator(folder)
@@ -232,3 +235,12 @@ def test_kept_states_of_a_larger_vocabulary_teach_the_same(tmp_path: Path) -> No
         history.append([entry for entry in distil_translator(run).seeds[0].history if "loss/word" in entry])
     for asked, read_again in zip(*history, strict=True):
         assert read_again["loss/word"] == pytest.approx(asked["loss/word"], rel=1e-4)
+
+
+def test_files_called_the_other_way_round_are_noticed(tmp_path: Path) -> None:
+    straight = taught("nllb", tmp_path)
+    assert check(straight).odd == []
+    train = straight.corpus.train
+    assert train.target is not None
+    crossed = {"train": {"source": train.target, "target": train.source}, "held_out": 20}
+    assert any("look swapped" in word for word in check(taught("nllb", tmp_path, corpus=crossed)).odd)

@@ -138,7 +138,7 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
     folder = None
     if loaded:
         teacher, tokenizer = loaded
-        odd += wrong_way(teacher, tokenizer, splits.train)
+        odd += wrong_files(run, tokenizer) or wrong_way(teacher, tokenizer, splits.train)
     elif run.teacher.says_only:
         teacher, tokenizer = None, None
     else:
@@ -218,7 +218,7 @@ def check(run: TranslationRun) -> Outline:
     teacher = None
     if loaded:
         teacher = loaded[0]
-        odd += wrong_way(*loaded, splits.train)
+        odd += wrong_files(run, loaded[1]) or wrong_way(*loaded, splits.train)
     elif not run.teacher.says_only:
         with torch.device("meta"):
             teacher = without_seed(run.teacher.shape, words.token_ids(None))
@@ -296,6 +296,21 @@ def words_of(run: TranslationRun, splits: Splits, teachers: TranslationTokenizer
     text = [*splits.train.source, *splits.train.translations]
     folder = store.get("vocabularies", facts, lambda folder: train_tokenizer(text, wish).save(folder))
     return Words(load_translation_tokenizer(folder), None)
+
+
+def wrong_files(run: TranslationRun, tokenizer: TranslationTokenizer) -> list[str]:
+    """A word of warning where files are called after the languages of the teacher, the other way round."""
+    source, target = tokenizer.languages
+    train = run.corpus.train
+    if source is None or target is None or train.target is None:
+        return []
+    ends = [Path(name).suffix.removeprefix(".").casefold() for name in (train.source, train.target)]
+    if ends[0] != ends[1] and all(ends) and (target[:2], source[:2]) == (ends[0][:2], ends[1][:2]):
+        return [
+            f"source and target look swapped: `{train.source}` and `{train.target}`, and the teacher translates from "
+            f"{source} to {target}"
+        ]
+    return []
 
 
 def wrong_way(teacher: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: Pairs) -> list[str]:

@@ -69,6 +69,16 @@ class TranslationTokenizer:
         )  # of M2M100, which does not call them special
         return frozenset(self.tokenizer.all_special_ids) | frozenset(languages.values())
 
+    @property
+    def languages(self) -> tuple[str | None, str | None]:
+        """Codes of source and target, where the tokenizer says them."""
+        pairs = (("source_lang", "target_lang"), ("src_lang", "tgt_lang"))
+        for source, target in pairs:
+            said = getattr(self.tokenizer, source, None), getattr(self.tokenizer, target, None)
+            if all(isinstance(code, str) for code in said):
+                return said
+        return None, None
+
     @cached_property
     def forced(self) -> int | None:
         """The id that every translation begins with: the target language of mBART-50, M2M100 and NLLB, or a start."""
@@ -121,6 +131,7 @@ def load_translation_tokenizer(
     earlier = Path(name).expanduser() / EARLIER
     if earlier.is_file() and not (earlier.parent / "tokenizer_config.json").is_file():
         return TranslationTokenizer(_from_sentencepiece(_model_bytes(earlier)))
+    _check_whole(Path(name).expanduser())
     with quiet():
         tokenizer: Any = load_tokenizer(name)
     before = languages.prefix if languages.prefix is not None else prefix
@@ -137,6 +148,17 @@ def load_translation_tokenizer(
     else:
         _check_named(tokenizer, languages, name)
     return TranslationTokenizer(tokenizer, prefix=before or "")
+
+
+def _check_whole(folder: Path) -> None:
+    """Raises `ModelError` for a folder with a part of Marian's tokenizer."""
+    held = [name for name in (*MARIAN_FILES, "vocab.json") if (folder / name).is_file()]
+    if any(name in held for name in MARIAN_FILES) and len(held) < 3:
+        missing = next(name for name in (*MARIAN_FILES, "vocab.json") if name not in held)
+        raise ModelError(
+            f"`{folder}` holds no {missing}: its tokenizer is not whole",
+            hint="Marian's is source.spm, target.spm and vocab.json: copy the folder again",
+        )
 
 
 def _set_languages(tokenizer: Any, languages: Languages, name: str | Path) -> None:
