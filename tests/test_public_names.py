@@ -7,11 +7,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import distiller
 from distiller import losses
+from distiller.cli import app
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.prediction import LABEL, PREDICTION
+from distiller.recipes import texts
 
 SCRIPT = """
 import torch
@@ -82,3 +85,14 @@ def test_a_script_passes_the_strict_type_checker(tmp_path: Path) -> None:
     done = subprocess.run(call, capture_output=True, text=True, timeout=600)
     found = json.loads(done.stdout)["generalDiagnostics"]
     assert not found, [(one["range"]["start"]["line"], one["message"]) for one in found]
+
+
+def test_the_command_says_its_version_and_gives_lists_as_json() -> None:
+    def said(*arguments: str) -> str:
+        shown = CliRunner().invoke(app, arguments)
+        assert shown.exit_code == 0, shown.output
+        return shown.output
+
+    assert said("--version") == f"distiller {distiller.__version__}\n"
+    assert "--install-completion" in said("--help")
+    assert set(json.loads(said("recipes", "--json"))) >= set(texts())
