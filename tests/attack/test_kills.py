@@ -40,6 +40,9 @@ def from_scratch(shop: Workshop, folder: Path) -> dict[str, Any]:
 RUNS: dict[str, Callable[[Workshop, Path], dict[str, Any]]] = {"plain": plain, "from scratch": from_scratch}
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module", params=RUNS)
 def case(request: pytest.FixtureRequest, shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """How to make a run, its outcome without a kill, how many file operations and seconds it takes."""
@@ -65,7 +68,7 @@ def resumed(shop: Workshop, make: Any, folder: Path) -> dict[str, Any]:
     return repeatable(folder / "out")
 
 
-@pytest.mark.parametrize("number", range(times(3, 60)))
+@pytest.mark.parametrize("number", range(times(2, 60)))
 def test_a_kill_at_a_file_operation(number: int, case: Any, shop: Workshop, tmp_path: Path) -> None:
     make, whole, changes, _ = case
     at = random.Random(f"{make.__name__} {number}").randint(1, changes - 1)

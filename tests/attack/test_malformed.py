@@ -116,6 +116,7 @@ def changed(data: Any, path: tuple[Any, ...], value: Any) -> Any:
     return copy
 
 
+@pytest.mark.slow
 def test_malformed_runs(shop: Workshop, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every field of a run in full, each with values of other kinds; and texts that are no YAML."""
     monkeypatch.chdir(tmp_path)
@@ -123,7 +124,7 @@ def test_malformed_runs(shop: Workshop, distiller: Command, tmp_path: Path, monk
     full = parse_run(shop.run(tmp_path, **fields)).model_dump(mode="json")
     rng = random.Random(SEED)
     pairs = [(path, value) for path in places(full) for value in VALUES]
-    for path, value in rng.sample(pairs, times(330, len(pairs))):
+    for path, value in rng.sample(pairs, times(250, len(pairs))):
         text = yaml.safe_dump(changed(full, path, value), allow_unicode=True).encode("utf-8", "surrogatepass")
         (tmp_path / "run.yaml").write_bytes(text)
         complain_or_work(distiller("check", "run.yaml"), (path, value))
@@ -179,7 +180,7 @@ def test_malformed_overrides(shop: Workshop, distiller: Command, tmp_path: Path)
         "2020-13-45",
         "'",
     ]
-    for _ in range(times(60, 340)):
+    for _ in range(times(110, 340)):
         override = f"{rng.choice(names)}={rng.choice(values)}"
         complain_or_work(distiller("check", file, override), override)
 
@@ -295,7 +296,7 @@ def test_malformed_models(shop: Workshop, distiller: Command, tmp_path: Path) ->
     pairs = [
         (path, value) for path in places(config) for value in VALUES if not isinstance(value, dict) or 1 not in value
     ]
-    for path, value in rng.sample(pairs, times(60, len(pairs))):
+    for path, value in rng.sample(pairs, times(40, len(pairs))):
         text = json.dumps(changed(config, path, value))
         (tmp_path / "model" / "config.json").write_text(text, encoding="utf-8")
         complain_or_work(distiller("check", file), (path, value))
