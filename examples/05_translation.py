@@ -40,7 +40,7 @@ def main() -> None:
                 "corpus": {"train": {"source": source, "target": target}, "held_out": 500 if own else 50},
                 "vocabulary": {"size": 8000 if own else 48},
                 "teacher": {"shape": {"architecture": "slim-3x3"} if own else SMALL, "training": pace},
-                "student": {"shape": {"architecture": "slim-1x1"} if own else SMALL | {"width": 32, "ffn": 64}},
+                "student": {"shape": {"architecture": "slim-1x1"} if own else SMALL | {"width": 48, "ffn": 96}},
                 "objective": {"nll": 1.0, "word_kd": 1.0},
                 "sequence": {"gold_ratio": 0.66, "decoding": {"beam": 4}},
                 "training": pace,

@@ -138,8 +138,9 @@ def test_a_causal_model_is_prompted(tmp_path: Path) -> None:
     assert all(hypotheses[0].score >= hypotheses[1].score for hypotheses in found)
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in again]  # padding
     translator(tmp_path / "marian")
+    wrong = {"model": str(tmp_path / "marian"), "prompt": "{source}"}
     with pytest.raises(DistillerError, match="needs no prompt"):
-        prompted_voice(Teacher(model=str(tmp_path / "marian"), prompt="{source}"), Decoding()).begin().__enter__()
+        check(quick(tmp_path, teacher=wrong))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ from distiller.translation.tokenizer import (
     train_tokenizer,
 )
 from distiller.translation.translate import evaluate
-from distiller.translation.voices import Labelled, Voice, model_voice, prompted_voice, read_translations
+from distiller.translation.voices import Labelled, Voice, causal_config, model_voice, prompted_voice, read_translations
 
 FIT = "fit.json"
 NO_MATTER = {"log_every", "checkpoint_minutes", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
@@ -224,6 +224,8 @@ def check(run: TranslationRun) -> Outline:
             teacher = without_seed(run.teacher.shape, words.token_ids(None))
         words = replace(words, teachers=words.tokenizer)
     _check_reading(run, words, teacher)
+    if run.teacher.prompt is not None and run.teacher.server is None:
+        causal_config(str(run.teacher.model))
     for name in run.teacher.files:
         read_translations(name, read_pairs(run.corpus.train))
     if run.sequence is not None:

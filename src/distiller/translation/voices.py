@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from distiller.config import Config
 from distiller.device import accelerator
@@ -139,13 +139,19 @@ def cleaned(answer: str) -> str:
     return line
 
 
+def causal_config(name: str) -> PretrainedConfig:
+    """The configuration of a causal language model. Raises `ModelError` for an encoder–decoder."""
+    config = load_config(name)
+    if config.is_encoder_decoder:
+        raise ModelError(f"`{name}` is an encoder–decoder, which needs no prompt", hint="leave teacher.prompt out")
+    return config
+
+
 class LanguageModel:
     """A causal language model that answers prompts; with its chat template, if it has one."""
 
     def __init__(self, name: str, decoding: Decoding, n_best: int) -> None:
-        config = load_config(name)
-        if config.is_encoder_decoder:
-            raise ModelError(f"`{name}` is an encoder–decoder, which needs no prompt", hint="leave teacher.prompt out")
+        config = causal_config(name)
         place = resolve(name)
         if isinstance(place, Path):
             check_weights(place, name)
