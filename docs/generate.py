@@ -5,6 +5,7 @@ python docs/generate.py --check   fail if what is there differs
 """
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -62,6 +63,9 @@ REFERENCE = {
 }
 """Page → title, and the modules it shows, as patterns of files in the package."""
 
+FOUND = DOCS / "architectures.json"
+"""What `tests/models/test_architectures.py` found out about every architecture of `transformers`."""
+
 MADE = "<!-- Written by docs/generate.py from the tables in src/; change them and run `make format`. -->"
 
 
@@ -69,6 +73,7 @@ def pages() -> dict[Path, str]:
     """Each generated file with the text that it should hold."""
     read = {heading: (load(module, table), field) for heading, (module, table, field) in TABLES.items()}
     tables = {DOCS / "papers.md": papers(read), DOCS / "reference" / "components.md": components(read)}
+    tables[DOCS / "reference" / "architectures.md"] = architectures(json.loads(FOUND.read_text(encoding="utf-8")))
     return tables | {DOCS / "reference" / f"{page}.md": reference(*about) for page, about in REFERENCE.items()}
 
 
@@ -110,6 +115,43 @@ def components(tables: Mapping[str, tuple[Table, str]]) -> str:
         else:
             lines += [linked(summary_of_rows(table)), "", *facts(table), ""]
     return "\n".join(lines)
+
+
+def architectures(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every architecture that classifies texts, as the test over all of them found it."""
+    lines = [MADE, "", "# Architectures", ""]
+    lines += [
+        "Every architecture of `transformers` with a head for classification, by the `model_type` of its",
+        "`config.json`. A test builds each one small and at random, compares the states of its layers with those that",
+        "`output_hidden_states` reports, cuts a student from it, compares the student's weights with the layers they",
+        "come from, and trains it for one step on the teacher's outputs and hidden states. This is what it found.",
+        "",
+        "- **layers**: whether hidden states can be compared (`mse`, `pkd`, `mi_alpha`, …). Where not, outputs alone",
+        "  can. Of an encoder-decoder (BART, T5) the layers are the encoder's.",
+        "- **student**: whether a student can be cut from its layers; `first` means with `student.pick: first` alone.",
+        "  A decoder beside the encoder is cut in proportion.",
+        "- **token**: which token stands for a whole text, where one does (`pkd`, the pool `cls`). The first token of",
+        "  a decoder sees nothing of the text.",
+        "- **cut along**: fields of the configuration with an entry for each layer.",
+        "",
+        "An architecture that is not here has no such head, or brings its own code. It is found out in the same way",
+        "when it is loaded, and refused in one line where its states cannot be told.",
+        "",
+        "| model_type | layers | student | token | cut along |",
+        "|---|---|---|---|---|",
+    ]
+    refused = {name: row for name, row in found.items() if row["refused"]}
+    for name in sorted(found.keys() - refused.keys()):
+        row = found[name]
+        fields = ", ".join(f"`{field}`" for field in row["fields"])
+        states = "no" if row["states"] else "yes"
+        lines.append(f"| `{name}` | {states} | {row['student']} | {row['token']} | {fields} |")
+    lines += ["", "## What is refused", ""]
+    for name in sorted(found):
+        row = found[name]
+        for reason in dict.fromkeys(row[part] for part in ("refused", "states", "cut") if row[part]):
+            lines.append(f"- `{name}`: {cell(reason)}")
+    return "\n".join([*lines, ""])
 
 
 def summary_of_rows(table: Mapping[str, Any]) -> str:

@@ -8,7 +8,15 @@ from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run, Task, load_run
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean
-from distiller.models.load import has_head_for, load_config, load_model, load_tokenizer, longest_input, resolve
+from distiller.models.load import (
+    follow_tokenizer,
+    has_head_for,
+    load_config,
+    load_model,
+    load_tokenizer,
+    longest_input,
+    resolve,
+)
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
@@ -75,7 +83,7 @@ def evaluate(
             f"task.max_length is {length}, but the model takes {limit} tokens", hint=f"task.max_length={limit}"
         )
     encoded = encode_split(chosen, tokenizer, described.task, length)
-    logits = predict_logits(loaded, encoded, Collator(tokenizer))
+    logits = predict_logits(follow_tokenizer(loaded, tokenizer), encoded, Collator(tokenizer, max_length=limit))
     return scorer(data, described.task, chosen, encoded)(logits.numpy(), encoded.gold)
 
 
@@ -109,6 +117,7 @@ class Predictor:
             )
         self._model = load_model(self.name, kind=kind, labels=self._names)
         self._tokenizer = load_tokenizer(self.name)
+        follow_tokenizer(self._model, self._tokenizer)
 
     def __call__(self, texts: Any, *, text: str | None = None, text_pair: str | None = None) -> list[Row]:
         """One row for each of `texts`: a file, a list of texts or of pairs, a mapping of columns, a frame.
@@ -168,7 +177,8 @@ class Predictor:
         """The model's outputs on `split`, and its tokens."""
         limit = (self._run.task.max_length if self._run else None) or self._longest()
         encoded = encode(split, self._tokenizer, limit, True)
-        return predict_logits(self._model, encoded, Collator(self._tokenizer)), encoded
+        collate = Collator(self._tokenizer, max_length=limit)
+        return predict_logits(self._model, encoded, collate), encoded
 
     def _longest(self) -> int:
         return min(self._tokenizer.model_max_length, 512, longest_input(self._model))
@@ -179,8 +189,10 @@ class Predictor:
             return []
         anything = tuple((0,) * len(row) for row in words)  # marks the token on which each word is read
         split = TaggedSplit("predict", tuple(words), anything)
-        encoded = encode_tagged(split, self._tokenizer, self._longest())
-        found = predict_logits(self._model, encoded, Collator(self._tokenizer)).argmax(-1).numpy()
+        limit = self._longest()
+        encoded = encode_tagged(split, self._tokenizer, limit)
+        collate = Collator(self._tokenizer, max_length=limit)
+        found = predict_logits(self._model, encoded, collate).argmax(-1).numpy()
         gold = encoded.gold
         assert gold is not None
         rows: list[Row] = []
@@ -227,7 +239,7 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
             encoded = encode_split(
                 splits[sheet.split], tokenizer, run.task, run.task.max_length or data.default_max_length
             )
-            logits = predict_logits(model, encoded, Collator(tokenizer))
+            logits = predict_logits(model, encoded, Collator(tokenizer, max_length=longest_input(model)))
             found[file] = (
                 [data.labels[index] for index in logits.argmax(-1).tolist()]
                 if data.labels
@@ -258,7 +270,8 @@ def predict_answers(model: str, file: Path, *, skip_bad: bool = False) -> dict[s
         max_question_length=task.max_question_length,
         skip_bad=skip_bad,
     )
-    logits = predict_logits(loaded, encoded, Collator(tokenizer)).numpy()
+    collate = Collator(tokenizer, max_length=longest_input(loaded))
+    logits = predict_logits(loaded, encoded, collate).numpy()
     return answers(
         encoded,
         split,

@@ -1,9 +1,10 @@
 """What a model costs: parameters, bytes, operations, memory to train it, and time per example."""
 
 import copy
+import inspect
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from distiller.device import finish
 from distiller.registry import Count
+
+RUN_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, AssertionError, IndexError)
+"""What an architecture raises that looks at values which a model without storage does not have."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,27 @@ def megabytes(model: nn.Module) -> float:
 def flops(model: PreTrainedModel | PretrainedConfig, *, length: Count, batch: Count = 1) -> int:
     """Floating-point operations of one forward pass of the encoder over `batch` texts of `length` tokens.
 
-    A multiplication and its addition are two. Counted by torch on a model without storage, so any size will do.
+    A multiplication and its addition are two. Counted by torch on a model without storage, so any size will do; of an
+    architecture that cannot run without (Longformer looks at its mask) two for each weight and token.
     """
     config = model.config if isinstance(model, PreTrainedModel) else model
     encoder = _on_meta(config).eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        encoder(input_ids=torch.zeros(batch, length, dtype=torch.long, device="meta"))
-    return counter.get_total_flops()
+    for inputs in _empty(encoder, length=length, batch=batch):
+        try:
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                encoder(**inputs)
+        except RUN_ERRORS:
+            continue
+        return counter.get_total_flops()
+    embeddings = sum(part.weight.numel() for part in encoder.modules() if isinstance(part, nn.Embedding))
+    return 2 * (parameter_count(encoder) - embeddings) * batch * length
 
 
 def activation_bytes(config: PretrainedConfig, *, length: Count, batch: Count) -> int:
     """Bytes that a float32 forward pass of the encoder keeps for the backward pass, attention matrices included.
 
-    Observed on a model without storage; fast attention kernels, which keep no matrices, need less.
+    Observed on a model without storage; fast attention kernels, which keep no matrices, need less. Of an architecture
+    that cannot run without storage it is the estimate of Korthikanti et al. 2022, arXiv:2205.05198, section 4.1.
     """
     encoder = _on_meta(config).train()
     own = {parameter.untyped_storage()._cdata for parameter in encoder.parameters()}
@@ -69,9 +81,16 @@ def activation_bytes(config: PretrainedConfig, *, length: Count, batch: Count) -
             saved[storage] = tensor  # kept alive, so that no other storage gets the same address
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        encoder(input_ids=torch.zeros(batch, length, dtype=torch.long, device="meta"))
-    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    for inputs in _empty(encoder, length=length, batch=batch):
+        saved.clear()
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                encoder(**inputs)
+        except RUN_ERRORS:
+            continue
+        return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+    a_token = 68 * config.hidden_size + 10 * config.num_attention_heads * length
+    return config.num_hidden_layers * batch * length * a_token
 
 
 def training_memory(
@@ -130,6 +149,19 @@ def _timed(model: nn.Module, inputs: Mapping[str, Any], device: torch.device) ->
     model(**inputs)
     finish(device.type)
     return time.perf_counter() - start
+
+
+def _empty(encoder: PreTrainedModel, *, length: int, batch: int) -> Iterator[dict[str, Any]]:
+    """Inputs of `batch` texts without storage: as they are, and with a mask where a decoder else looks at positions."""
+    tokens = torch.zeros(batch, length, dtype=torch.long, device="meta")
+    inputs: dict[str, Any] = {"input_ids": tokens}
+    known = inspect.signature(encoder.forward).parameters
+    if encoder.config.is_encoder_decoder and "decoder_input_ids" in known:
+        inputs["decoder_input_ids"] = tokens
+    if "use_cache" in known:
+        inputs["use_cache"] = False
+    yield inputs
+    yield inputs | {"attention_mask": torch.ones_like(tokens)}
 
 
 def _on_meta(config: PretrainedConfig) -> PreTrainedModel:

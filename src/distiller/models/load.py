@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from distiller.errors import MissingPackageError, ModelError, did_you_mean
 from distiller.files import check_sums
+from distiller.models.cutting import on_meta
 from distiller.tasks.labels import same_names, says_nothing
 
 HEADS: dict[str, Any] = {
@@ -44,6 +45,9 @@ ARCHITECTURE_ENDINGS = {
     "qa": "ForQuestionAnswering",
 }
 """Kind of task to the end of the class name that a fine-tuned checkpoint states."""
+
+NO_LIMIT = 1_000_000
+"""Tokens that a model takes which names no limit."""
 
 NAMED = ("classification", "tagging")
 """Kinds whose outputs are named classes; regression has one number, question answering a start and an end."""
@@ -213,14 +217,47 @@ def class_names(config: PretrainedConfig) -> list[str]:
 
 
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
-    """How many tokens the model takes; fewer than its position table holds where positions start after padding."""
+    """How many tokens the model takes, fewer than its positions where some of these are reserved.
+
+    RoBERTa's positions start behind that of padding; the table of BART and OPT has two more than it says. A model
+    whose positions are relative to each other, and that names no limit, takes any number.
+    """
+    config = model if isinstance(model, PretrainedConfig) else model.config
     if isinstance(model, PretrainedConfig):
-        with explained(model.name_or_path or "the student"), torch.device("meta"):
-            model = AutoModel.from_config(model)
+        model = on_meta(AutoModel, model)
+    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len")]
     for name, module in model.base_model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return model.config.max_position_embeddings
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - reserved)
+    return min((limit for limit in limits if limit), default=NO_LIMIT)
+
+
+def token_count(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Rows that embeddings need for this tokenizer: its highest id and one."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, role: str) -> None:
+    """Raises `ModelError` for a tokenizer with tokens that the model has no embedding for."""
+    tokens, rows = token_count(tokenizer), getattr(config, "vocab_size", None)
+    if rows is not None and tokens > rows:
+        raise ModelError(
+            f"the tokenizer of the {role} has {tokens} tokens, its embeddings {rows}",
+            hint=f"model.resize_token_embeddings({tokens}), or the tokenizer that the model was trained with",
+        )
+
+
+def follow_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """`model`, which now takes for padding what `tokenizer` pads with: GPT-2 and its like look for the last token.
+
+    Where positions are counted from the padding token, as in RoBERTa, the model keeps its own.
+    """
+    tables = [module for name, module in model.base_model.named_modules() if name.endswith("position_embeddings")]
+    counted = any(getattr(table, "padding_idx", None) is not None for table in tables)
+    if tokenizer.pad_token_id is not None and not counted:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model
 
 
 def weights_fingerprint(model: nn.Module | str | Path) -> str:

@@ -12,7 +12,14 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from distiller.errors import ModelError
-from distiller.models.layers import attention_projections, layer_list
+from distiller.models.layers import (
+    attention_projections,
+    first_input,
+    first_tensor,
+    no_scores,
+    reading,
+    reported_states,
+)
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -35,9 +42,10 @@ class SignalReader:
     """Runs a model and returns the signals of the wanted layers; no other layer's output is kept alive.
 
     `model` is the plain model, not a parallel or compiled wrapper around it: put the reader's call inside the module
-    that is wrapped. `hidden_layers` are 0..N, `attention_layers` 1..N. Only forward hooks are used, so gradients flow
-    and any attention kernel will do. A deep copy of the model takes a working copy of the reader with it.
-    Raises `ModelError` for a layer that the model does not have or an attention that cannot be read.
+    that is wrapped. `hidden_layers` are 0..N, `attention_layers` 1..N. Forward hooks keep what the layers give, so
+    gradients flow and any attention kernel will do; where no module gives the states that `transformers` reports
+    (ALBERT, XLNet), all of these are asked for. A deep copy of the model takes a working copy of the reader with it.
+    Raises `ModelError` for a layer that the model does not have or that cannot be read.
     """
 
     def __init__(
@@ -49,13 +57,13 @@ class SignalReader:
         self._accepted = frozenset(inspect.signature(model.forward).parameters) - {"labels"}
         self._kept: dict[tuple[str, int], Tensor] = {}
         self._reading = False
+        self._reported = False
         self._hooks: list[RemovableHandle] = []
-        count = model.config.num_hidden_layers
+        count = model.config.num_hidden_layers if self.hidden_layers or self.attention_layers else 0
         _check_layers(self.hidden_layers, count, lowest=0)
         _check_layers(self.attention_layers, count, lowest=1)
         try:
-            for layer in self.hidden_layers:
-                self._watch_hidden(layer, count)
+            self._watch_hidden()
             for layer in self.attention_layers:
                 for kind, projection in zip("qk", attention_projections(model, layer), strict=True):
                     self._hooks.append(projection.register_forward_hook(partial(self._keep, (kind, layer))))
@@ -66,12 +74,17 @@ class SignalReader:
     def __call__(self, inputs: Mapping[str, Any]) -> Signals:
         """The signals of one batch; entries of `inputs` that the model does not take, and `labels`, are ignored."""
         accepted = {name: value for name, value in inputs.items() if name in self._accepted}
+        if "use_cache" in self._accepted:
+            accepted["use_cache"] = False  # keys and values for a next token that is never asked for
+        if self._reported:
+            accepted["output_hidden_states"] = True
         self._reading = True
         try:
-            logits = _logits(self.model(**accepted))
+            output = self.model(**accepted)
+            hidden = reported_states(output) if self._reported else self._hidden()
             return Signals(
-                logits=logits,
-                hidden_states={layer: self._kept["h", layer] for layer in sorted(self.hidden_layers)},
+                logits=_logits(output),
+                hidden_states={layer: hidden[layer] for layer in sorted(self.hidden_layers)},
                 attention_scores={layer: self._scores(layer) for layer in sorted(self.attention_layers)},
                 mask=_mask(inputs),
             )
@@ -85,32 +98,37 @@ class SignalReader:
             hook.remove()
         self._hooks.clear()
 
-    def _watch_hidden(self, layer: int, count: int) -> None:
-        if layer == 0:  # what enters the first layer: after the projection of ELECTRA's narrower embeddings
-            first = layer_list(self.model)[1][0]
-            hook = first.register_forward_pre_hook(partial(self._keep_input, ("h", 0)), with_kwargs=True)
-        elif layer == count:  # after the final norm of a pre-LN model
-            hook = self.model.base_model.register_forward_hook(partial(self._keep, ("h", layer)))
-        else:
-            hook = layer_list(self.model)[1][layer - 1].register_forward_hook(partial(self._keep, ("h", layer)))
-        self._hooks.append(hook)
+    def _watch_hidden(self) -> None:
+        if not self.hidden_layers:
+            return
+        places = reading(self.model).places
+        self._reported = not self.hidden_layers <= places.keys()
+        if self._reported:
+            return
+        for layer in self.hidden_layers:
+            module = self.model.get_submodule(places[layer].module)
+            if places[layer].side == "input":
+                hook = module.register_forward_pre_hook(partial(self._keep_input, ("h", layer)), with_kwargs=True)
+            else:
+                hook = module.register_forward_hook(partial(self._keep, ("h", layer)))
+            self._hooks.append(hook)
+
+    def _hidden(self) -> dict[int, Tensor]:
+        return {layer: self._kept["h", layer] for layer in self.hidden_layers}
 
     def _keep(self, key: tuple[str, int], module: nn.Module, arguments: Any, output: Any) -> None:
         if self._reading:  # not when the layer is recomputed in the backward pass, or the model is used elsewhere
-            self._kept[key] = output if isinstance(output, Tensor) else output[0]
+            self._kept[key] = first_tensor(output)
 
     def _keep_input(self, key: tuple[str, int], module: nn.Module, arguments: Any, named: Any) -> None:
         if self._reading:
-            self._kept[key] = arguments[0] if arguments else named["hidden_states"]
+            self._kept[key] = first_input(arguments, named)
 
     def _scores(self, layer: int) -> Tensor:
         heads = self.model.config.num_attention_heads
         query, key = (self._kept[kind, layer].unflatten(-1, (heads, -1)).transpose(1, 2) for kind in "qk")
         if query.shape != key.shape:
-            raise ModelError(
-                f"attention scores of `{self.model.config.model_type}` cannot be read: its heads share their keys",
-                hint="choose an objective on hidden states",
-            )
+            raise no_scores(self.model.config, "its heads share their keys")
         return query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
 
 

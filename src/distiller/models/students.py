@@ -1,21 +1,51 @@
 """Students: building one from pretrained weights, from layers of the teacher, or at random."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.config import Student
 from distiller.errors import ConfigError, ModelError, did_you_mean
 from distiller.models.architectures import ARCHITECTURES as ARCHITECTURES
 from distiller.models.architectures import architecture
-from distiller.models.layers import layer_list
-from distiller.models.load import HEADS, load_config, load_model, load_tokenizer, supported_attention, with_labels
+from distiller.models.cutting import (
+    BUILD_ERRORS,
+    check_order,
+    copy_weights,
+    decoder_layers,
+    layer_lists,
+    on_meta,
+    origins,
+    unbuildable,
+)
+from distiller.models.layouts import (
+    DECODER_LAYERS,
+    LISTS,
+    Picked,
+    check_known,
+    check_trainable,
+    cut_config,
+    decoder_field,
+    with_fields,
+)
+from distiller.models.load import (
+    HEADS,
+    follow_tokenizer,
+    load_config,
+    load_model,
+    load_tokenizer,
+    supported_attention,
+    token_count,
+    with_labels,
+)
 
-DROPOUT = ("hidden_dropout_prob", "dropout")
-ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
+DROPOUT = (
+    *("hidden_dropout_prob", "dropout", "hidden_dropout", "dropout_rate", "resid_pdrop", "embd_pdrop"),
+    *("resid_dropout", "embed_dropout", "embedding_dropout", "mlp_dropout"),
+)
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 PROBE = "The Quick, brown FÖX didn't jump: naïve 2,000 tests!"
 
 
@@ -44,9 +74,8 @@ def build_student(
             model = HEADS[kind].from_config(
                 config, dtype=torch.float32, attn_implementation=supported_attention(config, kind, attention)
             )
-        except ValueError as error:
-            first = str(error).partition("\n")[0]
-            raise ModelError(f"the student cannot be built: {first}", hint="see student.config") from None
+        except BUILD_ERRORS as error:
+            raise unbuildable(config, error) from None
     source = None
     if initialisation(student) == "teacher":
         source = teacher_model
@@ -54,9 +83,9 @@ def build_student(
         name, trust = _start(student), student.trust_remote_code
         source = load_model(name, kind=kind, labels=labels, trust_remote_code=trust, seed=seed)
     if source is not None:
-        layers = source.config.num_hidden_layers
-        copy_weights(model, source, picked_layers(student.pick, source=layers, keep=config.num_hidden_layers))
-    return model.train(), tokenizer
+        picked = _picked(student, source.config, config)
+        copy_weights(model, source, picked, layer_lists(HEADS[kind], source.config))
+    return follow_tokenizer(model, tokenizer).train(), tokenizer
 
 
 def student_config(
@@ -67,23 +96,37 @@ def student_config(
     With `tokenizer`, a student that starts at random is made to take its tokens. Raises as `build_student` does.
     """
     start = initialisation(student)
-    if student.architecture:
-        config = architecture(student.architecture).config()
-    elif student.model:
-        config = load_config(student.model, trust_remote_code=student.trust_remote_code)
-    else:
-        config = teacher
-    config = _with_fields(config, student.config)
-    keep = student.layers or config.num_hidden_layers
-    if start == "random":
-        return _shaped(config, student, list(range(keep)), tokenizer)
-    if student.layers is None and isinstance(student.pick, list):
-        keep = len(student.pick)
-    source = teacher
-    if start == "pretrained":
+    base = _base(student, teacher)
+    check_known(base)
+    check_trainable(base, "student")
+    early, late = _by_time(student, base)
+    source = base
+    if start == "teacher":
+        source = teacher
+    elif start == "pretrained":
         source = load_config(_start(student), trust_remote_code=student.trust_remote_code)
-    check_family(config, source)
-    return _shaped(config, student, picked_layers(student.pick, source=source.num_hidden_layers, keep=keep))
+    keep, behind = _depths(student, base)
+    if start == "random" and keep > base.num_hidden_layers:  # nothing to cut: its fields must name every layer
+        return _shaped(with_fields(base, {**student.config, "num_hidden_layers": keep}), student, tokenizer)
+    config = with_fields(base, early)
+    if start == "random":
+        picked = Picked(list(range(keep)), list(range(behind)))
+    else:
+        check_family(config, source)
+        picked = picked_from(student, source, keep=keep, behind=behind)
+        check_order(source, picked)
+    return _shaped(with_fields(cut_config(config, picked), late), student, tokenizer if start == "random" else None)
+
+
+def check_copy(student: Student, config: PretrainedConfig, *, teacher: PretrainedConfig, kind: str) -> None:
+    """Raises `ModelError` where the weights of the student's source would not fit it; reads none of them."""
+    if initialisation(student) == "random":
+        return
+    source = teacher
+    if initialisation(student) == "pretrained":
+        source = load_config(_start(student), trust_remote_code=student.trust_remote_code)
+    head, picked = HEADS[kind], _picked(student, source, config)
+    origins(on_meta(head, config), on_meta(head, source), picked, layer_lists(head, source))
 
 
 def student_tokenizer(student: Student, teacher_tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -96,6 +139,11 @@ def student_tokenizer(student: Student, teacher_tokenizer: PreTrainedTokenizerBa
     return teacher_tokenizer
 
 
+def source_of(student: Student) -> str | None:
+    """The pretrained model whose weights the student starts from; `None`: the teacher's, or none."""
+    return _start(student) if initialisation(student) == "pretrained" else None
+
+
 def initialisation(student: Student) -> Literal["pretrained", "teacher", "random"]:
     """Where the student's weights come from. Raises `ConfigError` for `pretrained` without a model to start from."""
     if student.init == "pretrained" and not (student.model or student.architecture):
@@ -105,6 +153,26 @@ def initialisation(student: Student) -> Literal["pretrained", "teacher", "random
     if student.model:
         return "pretrained"
     return "random" if student.architecture or student.config else "teacher"
+
+
+def picked_from(student: Student, source: PretrainedConfig, *, keep: int, behind: int) -> Picked:
+    """The layers of a model of configuration `source` that a student of `keep` layers starts from.
+
+    `behind` is its number of layers in a decoder beside the encoder, 0 where there is none. Raises as
+    `picked_layers` does.
+    """
+    layers, others = source.num_hidden_layers, decoder_layers(source)
+    picked = picked_layers(student.pick, source=layers, keep=keep)
+    if not others:
+        return Picked(picked, [])
+    if isinstance(student.pick, str):
+        return Picked(picked, picked_layers(student.pick, source=others, keep=behind))
+    if (layers, keep) != (others, behind):
+        raise ModelError(
+            f"student.pick names layers, but the source has {layers} in its encoder and {others} in its decoder",
+            hint="student.pick=every cuts both in proportion",
+        )
+    return Picked(picked, picked)
 
 
 def picked_layers(pick: str | Sequence[int], *, source: int, keep: int) -> list[int]:
@@ -134,31 +202,6 @@ def picked_layers(pick: str | Sequence[int], *, source: int, keep: int) -> list[
     return list(rules[pick])
 
 
-def copy_weights(model: PreTrainedModel, source: PreTrainedModel, picked: Sequence[int]) -> None:
-    """Copy embeddings, the `picked` layers, pooler and (where its shape fits) the head of `source` into `model`.
-
-    What `model` has no place for is left out, e.g. the first norm of a ModernBERT layer that becomes layer 0.
-    Raises `ModelError` when the two are of different families or sizes.
-    """
-    check_family(model.config, source.config)
-    prefix = layer_list(model)[0] + "."
-    stored, weights = source.state_dict(), model.state_dict()
-    for name, weight in weights.items():
-        origin = name
-        if name.startswith(prefix):
-            layer, _, rest = name.removeprefix(prefix).partition(".")
-            origin = f"{prefix}{picked[int(layer)]}.{rest}"
-        found = stored.get(origin)
-        if found is not None and found.shape == weight.shape:
-            weight.copy_(found)
-        elif name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name:
-            shape = "is missing" if found is None else f"has shape {list(found.shape)}"
-            raise ModelError(
-                f"`{origin}` {shape} in the source; the student needs {list(weight.shape)}",
-                hint="student.init=random, or keep the sizes of the source",
-            )
-
-
 def check_family(student: PretrainedConfig, source: PretrainedConfig) -> None:
     """Raises `ModelError` unless layers of a `source` model could serve in a `student` one."""
     if student.model_type != source.model_type:
@@ -182,40 +225,69 @@ def same_vocabulary(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerB
     )
 
 
+def _base(student: Student, teacher: PretrainedConfig) -> PretrainedConfig:
+    """The configuration that `student` begins with, before it is changed and cut."""
+    if student.architecture:
+        return architecture(student.architecture).config()
+    if student.model:
+        return load_config(student.model, trust_remote_code=student.trust_remote_code)
+    return teacher
+
+
+def _by_time(student: Student, base: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The student's own fields that can be set before layers are cut, and those that describe what is left."""
+    aliases = base.attribute_map
+    after = {aliases.get(name, name) for name in ("num_hidden_layers", *LISTS, *DECODER_LAYERS)}
+    early, late = {}, {}
+    for name, value in student.config.items():
+        (late if aliases.get(name, name) in after else early)[name] = value
+    return early, late
+
+
+def _depths(student: Student, base: PretrainedConfig) -> tuple[int, int]:
+    """How many layers the student has, and how many in a decoder beside the encoder, by default in proportion."""
+    aliases = base.attribute_map
+    own = {aliases.get(name, name): value for name, value in student.config.items()}
+    layers, others = base.num_hidden_layers, decoder_layers(base)
+    keep = student.layers or own.get(aliases.get("num_hidden_layers", "num_hidden_layers")) or layers
+    if student.layers is None and isinstance(student.pick, list):
+        keep = len(student.pick)
+    share = max(1, round(keep * others / layers)) if others else 0
+    return keep, own.get(decoder_field(base) or "", share)
+
+
+def _picked(student: Student, source: PretrainedConfig, config: PretrainedConfig) -> Picked:
+    """The layers that a student of configuration `config` starts from."""
+    return picked_from(student, source, keep=config.num_hidden_layers, behind=decoder_layers(config))
+
+
 def _start(student: Student) -> str:
     """The pretrained weights that the student starts from."""
     return student.model or architecture(student.architecture or "").hub_id
 
 
-def _with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> PretrainedConfig:
-    """A copy of `config` with `fields` set. Raises `ConfigError` for an unknown field or a value it refuses."""
-    aliases = config.attribute_map
-    known = config.to_dict()
-    for name in fields:
-        if name not in known and name not in aliases:
-            raise ConfigError(
-                f"student.config: `{config.model_type}` has no field `{name}`",
-                hint=did_you_mean(name, [*known, *aliases]),
-            )
-    try:
-        return type(config).from_dict({**known, **{aliases.get(name, name): value for name, value in fields.items()}})
-    except (TypeError, ValueError, StrictDataclassError) as error:
-        reason = str(error).strip().rpartition("\n")[2].strip()
-        raise ConfigError(f"student.config: {reason}") from None
-
-
 def _shaped(
-    config: PretrainedConfig, student: Student, picked: list[int], tokenizer: PreTrainedTokenizerBase | None = None
+    config: PretrainedConfig, student: Student, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> PretrainedConfig:
-    """`config` with the student's layers and dropouts, and for a fresh model the ids and types of its tokens."""
-    fields: dict[str, Any] = {"num_hidden_layers": len(picked)}
-    kinds = getattr(config, "layer_types", None)
-    if kinds and len(picked) <= len(kinds):  # e.g. ModernBERT: local and global attention in turn
-        fields["layer_types"] = [kinds[layer] for layer in picked]
-    for names, value in ((DROPOUT, student.dropout), (ATTENTION_DROPOUT, student.attention_dropout)):
-        fields |= {name: value for name in names if value is not None and hasattr(config, name)}
+    """`config` with the student's dropouts, and for a fresh model the ids and types of its tokens.
+
+    Raises `ConfigError` for a dropout that the architecture does not have.
+    """
+    fields: dict[str, Any] = {}
+    wishes = (
+        ("dropout", DROPOUT, student.dropout),
+        ("attention_dropout", ATTENTION_DROPOUT, student.attention_dropout),
+    )
+    for wish, names, value in wishes:
+        known = [name for name in names if hasattr(config, name)]
+        if value and not known:
+            raise ConfigError(
+                f"student.{wish}: a `{config.model_type}` model has no such dropout", hint=f"leave out student.{wish}"
+            )
+        if value is not None:
+            fields |= dict.fromkeys(known, value)
     if tokenizer is not None:
-        fields |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        fields |= {"vocab_size": token_count(tokenizer), "pad_token_id": tokenizer.pad_token_id}
         if "token_type_ids" in tokenizer.model_input_names and hasattr(config, "type_vocab_size"):
             fields["type_vocab_size"] = max(config.type_vocab_size, 2)
-    return _with_fields(config, fields)
+    return with_fields(config, fields)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -10,13 +11,36 @@ from distiller import config
 from distiller.augment import check_policy
 from distiller.config import Run
 from distiller.errors import ConfigError, warn
+from distiller.models.cutting import check_scores, on_meta
 from distiller.models.heads import head_differs
-from distiller.models.load import has_head_for, load_config, load_tokenizer, longest_input, with_labels
-from distiller.models.students import initialisation, same_vocabulary, student_config, student_tokenizer
+from distiller.models.layers import check_states
+from distiller.models.layouts import check_known, check_trainable, finds_end
+from distiller.models.load import (
+    HEADS,
+    check_vocabulary,
+    check_weights,
+    has_head_for,
+    load_config,
+    load_tokenizer,
+    longest_input,
+    with_labels,
+)
+from distiller.models.load import (
+    resolve as model_folder,
+)
+from distiller.models.students import (
+    check_copy,
+    initialisation,
+    same_vocabulary,
+    source_of,
+    student_config,
+    student_tokenizer,
+)
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.run.defaults import filled_in
 from distiller.tasks import load_task
 from distiller.tasks.data import QuestionSplit, TaskData
+from distiller.tasks.encode import Collator
 from distiller.training.objective import DistillationObjective
 from distiller.training.pace import learning_rate
 from distiller.training.trackers import check_trackers
@@ -82,6 +106,7 @@ def blueprint(run: Run) -> Blueprint:
     labels = data.label_names
     trusted = run.teacher.trust_remote_code
     teacher = load_config(run.teacher.model, trust_remote_code=trusted)
+    check_known(teacher)
     teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=trusted)
     tokenizer = student_tokenizer(run.student, teacher_tokenizer)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
@@ -98,7 +123,9 @@ def blueprint(run: Run) -> Blueprint:
     )
     _check_head(made)
     _check_length(made)
+    _check_models(made)
     _check_segments(made)
+    _check_mixup(made)
     _check_parts(made)
     return made
 
@@ -197,6 +224,45 @@ def _check_length(plan: Blueprint) -> None:
             )
 
 
+def _check_models(plan: Blueprint) -> None:
+    """What can be known without weights: every token has an embedding, every weight of the student a source."""
+    run, kind = plan.run, plan.data.kind
+    for role, tokenizer, shape in (
+        ("teacher", plan.teacher_tokenizer, plan.teacher),
+        ("student", plan.student_tokenizer, plan.student),
+    ):
+        Collator(tokenizer)  # refuses one that cannot pad
+        check_vocabulary(tokenizer, shape, role)
+        tokenizer.model_max_length = run.task.max_length  # nothing is padded, or later read, beyond what is trained
+    on_meta(HEADS[kind], plan.teacher)
+    check_copy(run.student, plan.student, teacher=plan.teacher, kind=kind)
+    for name in (run.teacher.model, source_of(run.student)):
+        if name is not None and isinstance(folder := model_folder(name), Path):
+            check_weights(folder, name)
+    if will_be_tuned(plan):
+        check_trainable(plan.teacher, "teacher")
+
+
+def will_be_tuned(plan: Blueprint) -> bool:
+    """Whether the teacher is fine-tuned before it teaches."""
+    spec = plan.run.teacher
+    return spec.finetune == "always" or not has_head_for(
+        spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code
+    )
+
+
+def _check_mixup(plan: Blueprint) -> None:
+    """Mixed examples are embeddings without ids, and some classifiers look for the end of a text by its id."""
+    if "mixup" not in check_policy(plan.run.augmentation):
+        return
+    for role, shape in (("teacher", plan.teacher), ("student", plan.student)):
+        if finds_end(shape):
+            raise ConfigError(
+                f"augmentation: `mixup` has no token ids, by which a `{shape.model_type}` {role} finds its last token",
+                hint="leave out `mixup`",
+            )
+
+
 def _check_segments(plan: Blueprint) -> None:
     """What is to be aligned must be there, and be told apart."""
     if not check_policy(plan.run.augmentation).get("mixup", {}).get("align_segments"):
@@ -219,7 +285,7 @@ def _check_segments(plan: Blueprint) -> None:
 def _check_parts(plan: Blueprint) -> None:
     """Build every stage's objective once, so that names, options, layers and widths that do not fit are said now."""
     for stage in stages_of(plan.run):
-        plan.objective(stage)
+        _check_reading(plan, plan.objective(stage))
         if plan.shared_tokens:
             continue
         if plan.data.kind in ("tagging", "qa"):
@@ -235,3 +301,20 @@ def _check_parts(plan: Blueprint) -> None:
                     f"`{term.loss}` compares tokens, but teacher and student have different tokenizers",
                     hint="use `pkd` or `mi_alpha`, or a student with the teacher's tokenizer",
                 )
+
+
+def _check_reading(plan: Blueprint, objective: DistillationObjective) -> None:
+    """What an objective reads must be there in both models."""
+    scores = False
+    for side, shape in (("teacher", plan.teacher), ("student", plan.student)):
+        if objective.layers(side):
+            check_states(shape)
+        if objective.layers(side, "attention_scores"):
+            check_scores(HEADS[plan.data.kind], shape)
+            scores = True
+    teacher, student = (getattr(shape, "num_attention_heads", None) for shape in (plan.teacher, plan.student))
+    if scores and teacher != student:
+        raise ConfigError(
+            f"the student has {student} attention heads and the teacher {teacher}",
+            hint="choose a student with the teacher's number of heads, or a loss on hidden states",
+        )

@@ -15,9 +15,10 @@ from distiller.augment import Policy, build_policy
 from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Run
 from distiller.device import Compute, compute
-from distiller.models.load import has_head_for, load_model, longest_input
+from distiller.models.load import follow_tokenizer, load_model
+from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
-from distiller.run.plan import Blueprint
+from distiller.run.plan import Blueprint, stages_of, will_be_tuned
 from distiller.tasks.data import AnySplit, TaskData
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.outcomes import outcomes
@@ -89,8 +90,7 @@ class Setup:
             source = self.data.splits["train"]
             labels = self.data.label_names or []
             train = AugmentedSplit(train, source, self.policy, self._encoders(), labels=labels, seed=seed)
-        teacher = Collator(self.plan.teacher_tokenizer, max_length=longest_input(self.plan.teacher))
-        student = Collator(self.plan.student_tokenizer, max_length=longest_input(self.plan.student))
+        teacher, student = Collator(self.plan.teacher_tokenizer), Collator(self.plan.student_tokenizer)
         collate = ViewCollator(student, teacher if self.paired else None, mixup=self.policy.mixup, seed=seed)
         return replace(self.label_job, train=train, collate=collate)
 
@@ -143,7 +143,7 @@ def _teacher(
     here = machine(run)
 
     def load(name: str | Path) -> PreTrainedModel:
-        return load_model(
+        model = load_model(
             name,
             kind=data.kind,
             labels=labels,
@@ -151,15 +151,17 @@ def _teacher(
             trust_remote_code=spec.trust_remote_code,
             seed=spec.seed,
         )
+        return follow_tokenizer(model, plan.teacher_tokenizer)
 
     job = _job(plan, splits, plan.teacher_tokenizer)
-    ready = has_head_for(spec.model, kind=data.kind, labels=labels, trust_remote_code=spec.trust_remote_code)
-    if spec.finetune == "always" or not ready:
+    teacher = load(spec.model)
+    _rehearse(plan, teacher)
+    if will_be_tuned(plan):
         training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
         tuned = fine_tune(
             store,
             "teachers",
-            lambda: load(spec.model),
+            lambda: teacher,
             job,
             training,
             seed=spec.seed,
@@ -167,11 +169,26 @@ def _teacher(
             console=console,
         )
         return load(tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
-    teacher = load(spec.model)
     decoding = {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
     collate = Collator(plan.teacher_tokenizer)
     scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
     return teacher, scores, outcome, None
+
+
+def _rehearse(plan: Blueprint, teacher: PreTrainedModel) -> None:
+    """Make a student and read both models on a few tokens: what fails there would fail after minutes of training."""
+    student, _ = build_student(
+        plan.run.student,
+        teacher_model=teacher,
+        teacher_tokenizer=plan.teacher_tokenizer,
+        kind=plan.data.kind,
+        labels=plan.labels,
+        seed=0,
+    )
+    for stage in stages_of(plan.run):
+        objective = plan.objective(stage)
+        for side, model in (("teacher", teacher), ("student", student)):
+            SignalReader(model, objective.layers(side), objective.layers(side, "attention_scores")).close()
 
 
 def machine(run: Run) -> Compute:

@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from distiller import config
 from distiller.errors import ConfigError
+from distiller.models.layouts import Summary
 from distiller.models.signals import Signals
 from distiller.objectives.critics import CRITICS, SeparableCritic, projection
 from distiller.objectives.intermediate import INTERMEDIATE
@@ -27,7 +28,7 @@ from distiller.objectives.transport import Transport
 from distiller.training.balance import Balance, Part
 from distiller.training.processes import Place, gathered, place_of
 from distiller.training.readout import READOUTS, Kind
-from distiller.training.view import View, concatenated
+from distiller.training.view import View, concatenated, summarised
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Anatomy:
 
     layers: int
     width: int
+    summary: Summary = "first"
+    """The token that stands for a whole text: what `pkd` and the pool `cls` compare."""
 
 
 class IntermediateTerm(nn.Module):
@@ -72,18 +75,31 @@ class IntermediateTerm(nn.Module):
         self.separable = any(isinstance(head, SeparableCritic) for head in self.heads.values())
         self.concat_views = term.critic is not None and term.critic.concat_views
         self.gather = term.critic is not None and term.critic.gather
+        self.summaries = (student.summary, teacher.summary) if self._reads_summary(term) else None
         if self.gather and not self.separable:
             raise ConfigError(
                 "`gather` needs a critic that reads student and teacher apart, and `joint` reads every pair",
                 hint="use the critic `transformer` or `mlp`",
             )
 
+    def _reads_summary(self, term: config.Term) -> bool:
+        """Whether the term compares one token for each text, rather than every token or their mean."""
+        if self.head_kind != "critic":
+            return self.options.get("tokens") == "cls"
+        name, options = self._critic(term)
+        return options.get("pool") == "cls" and options.get("network", name) == "mlp"
+
+    def _critic(self, term: config.Term) -> tuple[str, dict[str, Any]]:
+        """The critic of a term that has one, and its options."""
+        wish = term.critic or config.Critic()
+        name = wish.name or ("mlp" if self.transport is not None else "transformer")
+        return name, CRITICS.options(name, wish.options)
+
     def _make_heads(self, term: config.Term, student: Anatomy, teacher: Anatomy) -> nn.ModuleDict:
         """Projections by student layer or critics by pair; the key `all` is shared by every pair."""
         if self.head_kind == "critic":
             wish = term.critic or config.Critic()
-            name = wish.name or ("mlp" if self.transport is not None else "transformer")
-            options = CRITICS.options(name, wish.options)
+            name, options = self._critic(term)
             if self.options.get("alpha") == 1 and options.get("baseline") == "tower":
                 options["baseline"] = "none"  # alpha = 1 never reads the baseline
             shared = wish.shared if wish.shared is not None else self.transport is None
@@ -107,6 +123,8 @@ class IntermediateTerm(nn.Module):
     def forward(self, view: View) -> Tensor:
         """The sum (or mean) over layer pairs, divided by the totals of the optimisation step: a scalar."""
         assert view.teacher is not None
+        if self.summaries is not None:
+            view = summarised(view, *self.summaries)
         if self.head_kind == "critic":
             size = len(view.student.mask)
             place = place_of(size, view.student.mask.device) if self.gather else Place(0, size, size)

@@ -36,6 +36,7 @@ from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.errors import ConfigError, RunError
 from distiller.files import check_sums, write_json, write_sums
+from distiller.models.layers import summary_token
 from distiller.models.signals import SignalReader, Signals
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import COUNTS, NESTED, Batch, LengthBucketSampler, count, views_of
@@ -251,8 +252,8 @@ class DistillationTrainer(Seq2SeqTrainer):
             torch.manual_seed(self.args.seed)
             parts = DistillationObjective(
                 self.wish,
-                student=anatomy(model.config),
-                teacher=anatomy(teacher.config) if teacher is not None else None,
+                student=anatomy(model),
+                teacher=anatomy(teacher) if teacher is not None else None,
                 kind=kind,
             )
         self._check(model, parts, kind)
@@ -699,6 +700,7 @@ def _recomputes_without_graph(args: TrainingArguments) -> bool:
     return False
 
 
-def anatomy(shape: PretrainedConfig) -> Anatomy:
-    """Encoder layers and hidden width of a model with this configuration."""
-    return Anatomy(shape.num_hidden_layers, shape.hidden_size)
+def anatomy(shape: PretrainedConfig | PreTrainedModel) -> Anatomy:
+    """Encoder layers and hidden width of a model, or of one with this configuration, and which token is its summary."""
+    known = shape if isinstance(shape, PretrainedConfig) else shape.config
+    return Anatomy(known.num_hidden_layers, known.hidden_size, summary_token(shape))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from distiller.models.layouts import Summary
 from distiller.models.signals import Signals
 from distiller.training.mixing import Mix
 
@@ -55,6 +56,26 @@ def concatenated(views: Sequence[View]) -> View:
     student, teacher = (_stacked([getattr(view, side) for view in views]) for side in ("student", "teacher"))
     totals = Totals(*(torch.stack(part).sum(0) for part in zip(*(view.totals for view in views), strict=True)))
     return View(student=student, teacher=teacher, labels=None, totals=totals)
+
+
+def summarised(view: View, student: Summary, teacher: Summary) -> View:
+    """The view as a loss on one token for each text reads it: hidden states `[b, 1, d]` and mask `[b, 1]`.
+
+    `student` and `teacher` say which real token that is on each side, whichever side is padded.
+    """
+    assert view.teacher is not None
+    return replace(view, student=_at(view.student, student), teacher=_at(view.teacher, teacher))
+
+
+def _at(signals: Signals, token: Summary) -> Signals:
+    mask = signals.mask
+    numbers = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    if token == "first":
+        numbers = numbers.flip(0)
+    place = (mask.to(torch.long) * numbers).argmax(1)
+    rows = torch.arange(len(mask), device=mask.device)
+    states = {layer: state[rows, place][:, None] for layer, state in signals.hidden_states.items()}
+    return replace(signals, hidden_states=states, mask=mask[rows, place][:, None])
 
 
 def _stacked(signals: Sequence[Signals]) -> Signals:

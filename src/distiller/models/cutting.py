@@ -1,0 +1,196 @@
+"""Cutting layers out of a model: which weights are a layer's own, and from where each weight of a student comes.
+
+A list of layers is one that is shorter in a model of one layer less. Two models without storage tell.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from distiller.errors import ModelError
+from distiller.models.layers import check_rotation, no_scores, projections
+from distiller.models.layouts import Picked, cut_config, decoder_field, layout
+
+BUILD_ERRORS = (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, AssertionError)
+"""What `transformers` raises for a configuration that it makes no model of."""
+
+KINDS = "student.pick with layers in the same order of kinds, or student.init=random"
+RANDOM = "student.init=random, or keep the sizes of the source"
+
+
+def on_meta(model_class: Any, config: PretrainedConfig) -> PreTrainedModel:
+    """A model of `model_class` (an Auto class) without storage. Raises `ModelError` for what cannot be built."""
+    try:
+        with torch.device("meta"):
+            return model_class.from_config(config)
+    except BUILD_ERRORS as error:
+        raise unbuildable(config, error) from None
+
+
+def unbuildable(config: PretrainedConfig, error: Exception) -> ModelError:
+    """The error for a configuration that `transformers` makes no model of."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if "Unrecognized configuration class" in lines[0]:
+        return ModelError(
+            f"a `{config.model_type}` model has no head for this task",
+            hint="name a model that `transformers` has for it",
+        )
+    return ModelError(
+        f"a `{config.model_type}` model of this configuration cannot be built: {lines[0]}", hint="see student.config"
+    )
+
+
+def layer_lists(model_class: Any, config: PretrainedConfig) -> dict[str, int]:
+    """Dotted names of the lists with one part for each layer, in a model of `model_class`, and their lengths.
+
+    A decoder beside the encoder has lists of its own; FlauBERT has four. Empty where all layers share their weights.
+    """
+    count, rest = config.num_hidden_layers, list(range(config.num_hidden_layers - 1))
+    if count < 2 or layout(config).no_cut:
+        return {}
+    behind = decoder_layers(config)
+    fewer = cut_config(config, Picked(rest, list(range(max(behind - 1, min(behind, 1))))))
+    whole, short = _lists(on_meta(model_class, config)), _lists(on_meta(model_class, fewer))
+    return {name: length for name, length in whole.items() if short.get(name, length) < length}
+
+
+def origins(
+    model: PreTrainedModel, source: PreTrainedModel, picked: Picked, lists: Mapping[str, int]
+) -> dict[str, str | None]:
+    """Where in `source` each weight of `model` comes from: its own name, or that in the picked layer; `None`: nowhere.
+
+    Only a head or a pooler may come from nowhere. The models may be without storage. Raises `ModelError` where a layer
+    would get or lose weights: layers of two kinds, other sizes, or a configuration that was not cut along.
+    """
+    particular = layout(source.config)
+    stored, wanted = source.state_dict(), model.state_dict()
+    found: dict[str, str | None] = {}
+    for name, weight in wanted.items():
+        origin = _origin(name, picked, lists, source.config)
+        if origin not in stored and _part(name, lists)[1] == 0 and _word_in(name, particular.of_model):
+            origin = name
+        found[name] = origin if _fits(stored.get(origin), weight) else None
+        if found[name] is None and not _is_head(name, model, particular.unread):
+            raise _misfit(origin, stored.get(origin), weight, lists)
+    _check_complete(found, stored, wanted, picked, lists, source)
+    return found
+
+
+def copy_weights(model: PreTrainedModel, source: PreTrainedModel, picked: Picked, lists: Mapping[str, int]) -> None:
+    """Copy embeddings, the `picked` layers, pooler and (where its shape fits) the head of `source` into `model`.
+
+    Raises `ModelError` as `origins` does.
+    """
+    stored, wanted = source.state_dict(), model.state_dict()
+    for name, origin in origins(model, source, picked, lists).items():
+        if origin is not None:
+            wanted[name].copy_(stored[origin])
+
+
+def check_scores(model_class: Any, config: PretrainedConfig) -> None:
+    """Raises `ModelError` for a model whose attention scores cannot be read; needs no weights."""
+    check_rotation(config)
+    model, lists = on_meta(model_class, config), layer_lists(model_class, config)
+    if not any(projections(model.get_submodule(f"{name}.0")) for name in lists):
+        raise no_scores(config, "its layers have no separate query and key projections")
+
+
+def check_order(config: PretrainedConfig, picked: Picked) -> None:
+    """Raises `ModelError` for layers that cannot be taken out of their place in a model of this configuration."""
+    particular, kind = layout(config), config.model_type
+    moved = picked.layers != list(range(len(picked.layers)))
+    if (particular.no_cut and len(picked.layers) != config.num_hidden_layers) or (particular.no_cut and moved):
+        raise ModelError(
+            f"no student can be cut from a `{kind}` model: it {particular.no_cut}",
+            hint="keep all of its layers, or student.init=random",
+        )
+    reason = particular.numbered
+    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        reason = "divides attention scores by the number of the layer"
+    if reason and moved:
+        raise ModelError(
+            f"a layer of a `{kind}` model computes something else in another place: it {reason}",
+            hint="student.pick=first",
+        )
+    groups = getattr(config, "num_hidden_groups", 1) if particular.shared else 1
+    if groups > 1 and moved | (len(picked.layers) != config.num_hidden_layers):
+        raise ModelError(
+            f"no student can be cut from a `{kind}` model whose layers share {groups} sets of weights",
+            hint="keep all of its layers, or student.init=random",
+        )
+
+
+def decoder_layers(config: PretrainedConfig) -> int:
+    """Layers of the decoder beside an encoder; 0 where there is none."""
+    field = decoder_field(config)
+    return 0 if field is None else getattr(config, field)
+
+
+def _lists(model: nn.Module) -> dict[str, int]:
+    return {name: len(part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList)}
+
+
+def _part(name: str, lists: Mapping[str, int]) -> tuple[str, int, str]:
+    """A weight's list of layers, its layer there, and its name within it; -1 for a weight of no layer."""
+    for prefix in lists:
+        if name.startswith(prefix + "."):
+            number, _, rest = name.removeprefix(prefix + ".").partition(".")
+            return prefix, int(number), rest
+    return "", -1, name
+
+
+def _origin(name: str, picked: Picked, lists: Mapping[str, int], source: PretrainedConfig) -> str:
+    prefix, layer, rest = _part(name, lists)
+    return name if layer < 0 else f"{prefix}.{picked.of(lists[prefix], source)[layer]}.{rest}"
+
+
+def _fits(stored: Tensor | None, wanted: Tensor) -> bool:
+    return stored is not None and stored.shape == wanted.shape
+
+
+def _misfit(origin: str, stored: Tensor | None, wanted: Tensor, lists: Mapping[str, int]) -> ModelError:
+    layer = _part(origin, lists)[1]
+    if stored is None and layer >= 0:
+        return ModelError(f"layer {layer} of the source has no `{origin}`: its layers are of several kinds", hint=KINDS)
+    shape = "is missing" if stored is None else f"has shape {list(stored.shape)}"
+    return ModelError(f"`{origin}` {shape} in the source; the student needs {list(wanted.shape)}", hint=RANDOM)
+
+
+def _is_head(name: str, model: PreTrainedModel, unread: Sequence[str]) -> bool:
+    """Whether a weight belongs to what a student may start anew."""
+    inside = name.startswith(f"{model.base_model_prefix}.")
+    return not inside or "pooler." in name or _word_in(name, unread)
+
+
+def _check_complete(
+    found: Mapping[str, str | None],
+    stored: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    picked: Picked,
+    lists: Mapping[str, int],
+    source: PreTrainedModel,
+) -> None:
+    """Raises `ModelError` where a picked layer has weights that the student's has no place for."""
+    particular = layout(source.config)
+    used, kept = set(found.values()), set()
+    for prefix, length in lists.items():
+        kept |= {f"{prefix}.{layer}" for layer in picked.of(length, source.config)}
+    for name in stored.keys() - used:
+        prefix, layer, rest = _part(name, lists)
+        lost = layer < 0 or f"{prefix}.{layer}" in kept
+        if not lost or _is_head(name, source, particular.unread) or (name in wanted and layer < 0):
+            continue
+        first = layer >= 0 and picked.of(lists[prefix], source.config)[0] == layer
+        if (first and _word_in(rest, particular.not_first)) or _word_in(rest, particular.of_model):
+            continue
+        raise ModelError(
+            f"`{name}` of the source has no place in the student: its layers are of several kinds",
+            hint=KINDS,
+        )
+
+
+def _word_in(name: str, words: Sequence[str]) -> bool:
+    return any(word in name for word in words)

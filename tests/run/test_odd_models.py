@@ -1,0 +1,98 @@
+"""Models that are odd, through whole runs: what is refused is refused by `check` too, before anything is trained."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertTokenizerFast,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+)
+
+from distiller.config import Run
+from distiller.errors import ConfigError, DistillerError, ModelError
+from distiller.forecast import forecast
+from distiller.run import distil
+from distiller.run.plan import blueprint
+from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop
+
+WORDS = [*SPECIAL, *FILLER, *GOOD, *BAD]
+
+
+def decoder(folder: Path, *, rows: int = len(WORDS), padding: str | None = "[PAD]") -> str:
+    """A GPT-2 that knows no token to pad with, with a tokenizer that does."""
+    torch.manual_seed(0)
+    labels = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+    sizes = {"n_embd": 16, "n_head": 2, "n_layer": 4, "n_positions": 19}
+    config = GPT2Config(vocab_size=rows, bos_token_id=2, eos_token_id=3, **sizes, **labels)
+    GPT2ForSequenceClassification(config).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: place for place, word in enumerate(WORDS)}, pad_token=padding).save_pretrained(
+        folder
+    )
+    return str(folder)
+
+
+def run(workshop: Workshop, folder: Path, **fields: Any) -> Run:
+    return Run.model_validate(workshop.run(folder, **fields))
+
+
+def test_a_decoder_teaches_a_decoder_by_its_last_token(workshop: Workshop, tmp_path: Path) -> None:
+    wish = run(
+        workshop,
+        tmp_path,
+        task={"train": workshop.reviews, "dev": workshop.dev, "max_length": 19},
+        teacher={"model": decoder(tmp_path / "gpt2"), "finetune": "never"},
+        objective={"intermediate": [{"loss": "mse"}, {"loss": "pkd"}]},
+        training={"max_steps": 2, "batch_size": 16, "threads": 1},
+        cache=str(tmp_path / "cache"),
+    )
+    assert forecast(wish).student.parameters < forecast(wish).teacher.parameters
+    distil(wish)
+    place = tmp_path / "out" / "student"
+    student, report = AutoModelForSequenceClassification.from_pretrained(place, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert student.config.pad_token_id == 0
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    assert tokenizer.model_max_length == 19
+    texts = ["the film was good " * 20, "bad"]
+    assert student(**tokenizer(texts, truncation=True, padding=True, return_tensors="pt")).logits.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("made", "fields", "words"),
+    [
+        ({"rows": len(WORDS) - 1}, {}, "has 23 tokens, its embeddings 22"),
+        ({"padding": None}, {}, "no padding token"),
+        ({}, {"task": {"max_length": 24}}, "the teacher takes 19 tokens"),
+        ({}, {"objective": {"intermediate": [{"loss": "attention_mse"}]}}, "no separate query and key"),
+        ({}, {"student": {"layers": 5}}, "a student of 5 layers cannot start from a source of 4"),
+        ({}, {"student": {"layers": 2, "config": {"n_inner": 24}, "init": "teacher"}}, "has shape"),
+    ],
+    ids=["tokens", "padding", "length", "scores", "layers", "sizes"],
+)
+def test_check_refuses_what_run_refuses(
+    workshop: Workshop, tmp_path: Path, made: dict, fields: dict, words: str
+) -> None:
+    task = {"train": workshop.reviews, "dev": workshop.dev, "max_length": 16} | fields.pop("task", {})
+    given = {"teacher": {"model": decoder(tmp_path / "gpt2", **made)}, "task": task} | fields
+    with pytest.raises(DistillerError, match=words):
+        blueprint(run(workshop, tmp_path, **given))
+
+
+def test_mixed_examples_have_no_ids_to_find_the_last_token_by(workshop: Workshop, tmp_path: Path) -> None:
+    given = {"teacher": {"model": decoder(tmp_path / "gpt2")}, "augmentation": [{"name": "mixup"}]}
+    with pytest.raises(ConfigError, match="by which a `gpt2` teacher finds its last token"):
+        blueprint(run(workshop, tmp_path, **given))
+
+
+def test_truncated_weights_are_seen_by_check(workshop: Workshop, tmp_path: Path) -> None:
+    place = Path(decoder(tmp_path / "gpt2"))
+    weights = place / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match="truncated"):
+        blueprint(run(workshop, tmp_path, teacher={"model": str(place)}))
