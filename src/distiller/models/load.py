@@ -230,7 +230,7 @@ def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             reserved = 0 if module.padding_idx is None else module.padding_idx + 1
             limits.append(module.num_embeddings - reserved)
-    return min((limit for limit in limits if limit), default=NO_LIMIT)
+    return min((limit for limit in limits if limit and limit > 0), default=NO_LIMIT)
 
 
 def token_count(tokenizer: PreTrainedTokenizerBase) -> int:
