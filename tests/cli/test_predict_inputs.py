@@ -1,0 +1,46 @@
+"""What `distiller predict` reads and writes beside tables: lines, one text, JSON, the columns of the input."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Command
+from run.tiny import Workshop
+
+
+def test_lines_a_text_and_standard_input_are_labelled_alike(
+    shop: Workshop, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "new.txt").write_text("the film was good\nan awful plot\n", encoding="utf-8")
+    lines = distiller("predict", shop.tuned, tmp_path / "new.txt", "--json")
+    assert lines.code == 0, lines.err
+    told = [json.loads(line) for line in lines.out.splitlines()]
+    assert [row["label"] for row in told] == ["good", "bad"]
+    assert told[0]["p(good)"] + told[0]["p(bad)"] == pytest.approx(1)
+    one = distiller("predict", shop.tuned, "an awful plot", "--json")
+    assert json.loads(one.out) == pytest.approx(told[1], abs=1e-5)
+    monkeypatch.setattr("sys.stdin", io.StringIO("the film was good\nan awful plot\n"))
+    assert distiller("predict", shop.tuned, "-", "--json").out == lines.out
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    empty = distiller("predict", shop.tuned, "-")
+    assert (empty.code, "has no text" in empty.err) == (2, True)
+
+
+def test_columns_of_the_input_are_kept(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("id,text,label\n7,the film was good,?\n9,an awful plot,?\n", encoding="utf-8")
+    rows = [
+        line.split("\t") for line in distiller("predict", shop.tuned, tmp_path / "new.csv", "--keep").out.splitlines()
+    ]
+    assert rows[0] == ["id", "text", "input_label", "label", "p(bad)", "p(good)"]
+    assert [row[:4] for row in rows[1:]] == [
+        ["7", "the film was good", "?", "good"],
+        ["9", "an awful plot", "?", "bad"],
+    ]
+
+
+def test_a_word_that_is_no_file_is_not_taken_for_a_text(shop: Workshop, distiller: Command) -> None:
+    answer = distiller("predict", shop.tuned, "absent.csv")
+    assert answer.code == 2
+    assert "absent.csv" in answer.err
