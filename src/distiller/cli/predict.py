@@ -152,7 +152,7 @@ def _write_lines(table: "list[Row]", file: "TextIO") -> None:
     import json
 
     for row in table:
-        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
 
 def _write(table: "list[Row]", file: object) -> None:
