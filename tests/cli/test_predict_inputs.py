@@ -23,6 +23,8 @@ def test_lines_a_text_and_standard_input_are_labelled_alike(
     assert json.loads(one.out) == pytest.approx(told[1], abs=1e-5)
     monkeypatch.setattr("sys.stdin", io.StringIO("the film was good\nan awful plot\n"))
     assert distiller("predict", shop.tuned, "-", "--json").out == lines.out
+    long = distiller("predict", shop.tuned, "an awful plot " + "with music " * 40)  # too long for the name of a file
+    assert (long.code, long.out.splitlines()[1][:3]) == (0, "bad")
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     empty = distiller("predict", shop.tuned, "-")
     assert (empty.code, "has no text" in empty.err) == (2, True)

@@ -98,7 +98,7 @@ def _given(name: str, keep: bool) -> "tuple[Path | list[str], Mapping[str, Seque
             texts = file.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise DataError(f"`{name}` is not UTF-8: byte {error.start} is wrong", hint="save it as UTF-8") from None
-    elif " " in name.strip() and not file.exists():
+    elif " " in name.strip() and not _exists(file):
         texts = [name]
     if texts is not None:
         if not texts:
@@ -109,6 +109,14 @@ def _given(name: str, keep: bool) -> "tuple[Path | list[str], Mapping[str, Seque
     from distiller.tasks.readers import read_table
 
     return file, read_table(file).columns
+
+
+def _exists(file: Path) -> bool:
+    """Whether there is such a file; a long text is too long for a name, which is an error of its own."""
+    try:
+        return file.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _beside(columns: "Mapping[str, Sequence[Any]]", row: int, found: "Row") -> "Row":
