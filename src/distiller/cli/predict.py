@@ -3,7 +3,7 @@
 import csv
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -156,7 +156,7 @@ def _submit(folders: list[str], output: Path | None) -> None:
     typer.echo(f"wrote {output}", err=True)
 
 
-def _write_lines(table: "list[Row]", file: "TextIO") -> None:
+def _write_lines(table: "list[Row]", file: IO[Any]) -> None:
     import json
 
     for row in table:
