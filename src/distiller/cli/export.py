@@ -90,7 +90,7 @@ def export(
 
                 typer.echo(f"pushed to {push_folder(folder, push_to_hub, private=private)}", err=True)
     finally:  # what was written before another form was refused is said too
-        if json:
+        if json and made:
             console().print_json(data=[{"folder": str(folder), **one.model_dump(mode="json")} for folder, one in made])
         elif made:
             print_exports(made)

@@ -142,7 +142,10 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
 def write_translator(source: FinishedTranslator, target: Path) -> dict[str, Any]:
     """The model in CTranslate2's format with 8-bit weights, its tokenizer, and a `use.py`."""
     model, tokenizer = source.loaded
-    convert(model, tokenizer, target, compute="int8")
+    made = convert(model, tokenizer, target / "made", compute="int8")  # the converter wants to make its own folder
+    for file in made.iterdir():
+        file.rename(target / file.name)
+    made.rmdir()
     tokenizer.save(target / "tokenizer")
     pieces = json.loads((target / "shared_vocabulary.json").read_text(encoding="utf-8"))
     start, decoding = start_of(model, tokenizer), source.decoding
