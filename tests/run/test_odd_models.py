@@ -11,6 +11,7 @@ from transformers import (
     BertTokenizerFast,
     GPT2Config,
     GPT2ForSequenceClassification,
+    PreTrainedTokenizerFast,
 )
 
 from distiller.config import Run
@@ -30,9 +31,9 @@ def decoder(folder: Path, *, rows: int = len(WORDS), padding: str | None = "[PAD
     sizes = {"n_embd": 16, "n_head": 2, "n_layer": 4, "n_positions": 19}
     config = GPT2Config(vocab_size=rows, bos_token_id=2, eos_token_id=3, **sizes, **labels)
     GPT2ForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizerFast(vocab={word: place for place, word in enumerate(WORDS)}, pad_token=padding).save_pretrained(
-        folder
-    )
+    words = BertTokenizerFast(vocab={word: place for place, word in enumerate(WORDS)})
+    special = {"unk_token": "[UNK]"} | ({"pad_token": padding} if padding else {})
+    PreTrainedTokenizerFast(tokenizer_object=words.backend_tokenizer, **special).save_pretrained(folder)
     return str(folder)
 
 
