@@ -74,7 +74,7 @@ def test_the_probe_leaves_no_trace() -> None:
     state = torch.get_rng_state()
     reading(model)
     assert model.base_model.attention_type == "block_sparse"
-    assert model.training
+    assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert torch.equal(state, torch.get_rng_state())
 

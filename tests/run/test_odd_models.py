@@ -37,15 +37,15 @@ def decoder(folder: Path, *, rows: int = len(WORDS), padding: str | None = "[PAD
     return str(folder)
 
 
-def run(workshop: Workshop, folder: Path, **fields: Any) -> Run:
-    return Run.model_validate(workshop.run(folder, **fields))
+def run(shop: Workshop, folder: Path, **fields: Any) -> Run:
+    return Run.model_validate(shop.run(folder, **fields))
 
 
-def test_a_decoder_teaches_a_decoder_by_its_last_token(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_decoder_teaches_a_decoder_by_its_last_token(shop: Workshop, tmp_path: Path) -> None:
     wish = run(
-        workshop,
+        shop,
         tmp_path,
-        task={"train": workshop.reviews, "dev": workshop.dev, "max_length": 19},
+        task={"train": shop.reviews, "dev": shop.dev, "max_length": 19},
         teacher={"model": decoder(tmp_path / "gpt2"), "finetune": "never"},
         objective={"intermediate": [{"loss": "mse"}, {"loss": "pkd"}]},
         training={"max_steps": 2, "batch_size": 16, "threads": 1},
@@ -76,24 +76,22 @@ def test_a_decoder_teaches_a_decoder_by_its_last_token(workshop: Workshop, tmp_p
     ],
     ids=["tokens", "padding", "length", "scores", "layers", "sizes"],
 )
-def test_check_refuses_what_run_refuses(
-    workshop: Workshop, tmp_path: Path, made: dict, fields: dict, words: str
-) -> None:
-    task = {"train": workshop.reviews, "dev": workshop.dev, "max_length": 16} | fields.pop("task", {})
+def test_check_refuses_what_run_refuses(shop: Workshop, tmp_path: Path, made: dict, fields: dict, words: str) -> None:
+    task = {"train": shop.reviews, "dev": shop.dev, "max_length": 16} | fields.pop("task", {})
     given = {"teacher": {"model": decoder(tmp_path / "gpt2", **made)}, "task": task} | fields
     with pytest.raises(DistillerError, match=words):
-        blueprint(run(workshop, tmp_path, **given))
+        blueprint(run(shop, tmp_path, **given))
 
 
-def test_mixed_examples_have_no_ids_to_find_the_last_token_by(workshop: Workshop, tmp_path: Path) -> None:
+def test_mixed_examples_have_no_ids_to_find_the_last_token_by(shop: Workshop, tmp_path: Path) -> None:
     given = {"teacher": {"model": decoder(tmp_path / "gpt2")}, "augmentation": [{"name": "mixup"}]}
     with pytest.raises(ConfigError, match="by which a `gpt2` teacher finds its last token"):
-        blueprint(run(workshop, tmp_path, **given))
+        blueprint(run(shop, tmp_path, **given))
 
 
-def test_truncated_weights_are_seen_by_check(workshop: Workshop, tmp_path: Path) -> None:
+def test_truncated_weights_are_seen_by_check(shop: Workshop, tmp_path: Path) -> None:
     place = Path(decoder(tmp_path / "gpt2"))
     weights = place / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ModelError, match="truncated"):
-        blueprint(run(workshop, tmp_path, teacher={"model": str(place)}))
+        blueprint(run(shop, tmp_path, teacher={"model": str(place)}))

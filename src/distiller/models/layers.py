@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
 
 from distiller.errors import ModelError
 from distiller.models.layouts import LAYOUTS, Summary, layout
@@ -259,14 +260,20 @@ def _untouched(model: PreTrainedModel) -> Iterator[None]:
     sparse: list[tuple[Any, str]] = [
         (module, str(module.attention_type)) for module in modules if hasattr(module, "set_attention_type")
     ]
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what `transformers` says of a short text is not about the user's
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            yield
+            try:
+                yield
+            finally:
+                for module, kind in sparse:  # BigBird gives up its sparse attention at the first short text
+                    if module.attention_type != kind:
+                        module.set_attention_type(kind)  # new modules, which take the old weights
     finally:
-        for module, kind in sparse:  # BigBird gives up its sparse attention at the first short text
-            if module.attention_type != kind:
-                module.set_attention_type(kind)
+        logging.set_verbosity(verbosity)
+        model.train(modes[0])
         for module, mode, before, was in zip(modules, modes, hooks, installed, strict=True):
             module.training = mode
             for left in module._forward_hooks.keys() - before:  # `transformers` lets its own lie, which no copy takes
