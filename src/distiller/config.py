@@ -107,8 +107,8 @@ class Task(Config):
     split_seed: Seed = 13
     """Fixes which rows are held out or kept."""
     skip_bad: bool = False
-    """Tagging and question answering: leave out rows that cannot be used (counted in the Record) instead of refusing
-    the data."""
+    """Leave out rows that cannot be used, instead of refusing the data: they are counted in the Record, and listed in
+    `left_out.txt` of the output folder."""
     encoding: str | None = None
     """How the files are encoded, e.g. `cp1252` or `latin-1`. `null`: UTF-8, or what a byte order mark says."""
     separator: Separator | None = None

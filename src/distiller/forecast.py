@@ -9,7 +9,8 @@ from transformers import PretrainedConfig
 from distiller.config import Run, Training
 from distiller.models.cost import flops, parameter_count, training_memory
 from distiller.run.plan import blueprint, stages_of
-from distiller.run.setup import machine
+from distiller.run.setup import encode_splits, machine
+from distiller.run.summary import data_lines
 from distiller.training.pace import pace
 
 
@@ -28,7 +29,8 @@ class Forecast:
     """A resolved run and what it takes."""
 
     run: Run
-    examples: dict[str, int]
+    data: list[str]
+    """What the data are, in words."""
     teacher: Size
     student: Size
     steps: int
@@ -39,7 +41,7 @@ class Forecast:
     def lines(self) -> Iterable[str]:
         """For people."""
         yield ""
-        yield "data      " + ", ".join(f"{count:,} {name}" for name, count in self.examples.items())
+        yield from self.data
         for role, size in (("teacher", self.teacher), ("student", self.student)):
             yield f"{role:10}{size.parameters:,} parameters, {size.flops / 1e9:.2f} GFLOPs a text ({size.name})"
         smaller = self.teacher.parameters / self.student.parameters
@@ -59,7 +61,7 @@ def forecast(run: Run) -> Forecast:
     here = machine(run)
     return Forecast(
         run=run,
-        examples={name: len(split) for name, split in data.splits.items()},
+        data=data_lines(data, encode_splits(plan)[0], length),
         teacher=_size(run.teacher.model, teacher, length),
         student=_size("student", student, length),
         steps=sum(_steps(stage.training, len(data.splits["train"])) for stage in stages),

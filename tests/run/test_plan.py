@@ -1,13 +1,20 @@
 """What is said of a run before anything is trained."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import distiller
 from distiller.config import parse_run
 from distiller.errors import ConfigError, Notice
+from distiller.forecast import forecast
+from distiller.run.label_order import better_order
 from distiller.run.plan import Blueprint, blueprint
+from distiller.run.summary import LEFT_OUT
 from run.tiny import Workshop, reviews, write
 
 
@@ -37,3 +44,54 @@ def test_a_head_that_does_not_fit_is_never_lost_without_a_word(shop: Workshop, t
     write(tmp_path / "three.csv", [*reviews(40, seed=3), {"text": "the plot", "label": "so-so"}])
     with pytest.warns(Notice, match="its classes are `bad`, `good`, those of the task `bad`, `good`, `so-so`"):
         planned(shop, tmp_path, task={"train": str(tmp_path / "three.csv"), "max_length": 16})
+
+
+def test_the_data_are_said_before_anything_is_trained(shop: Workshop, tmp_path: Path) -> None:
+    rows = [*reviews(60, seed=4), {"text": "a  story", "label": "bad"}, {"text": "A story", "label": "bad"}]
+    write(tmp_path / "train.csv", [*rows, {"text": "", "label": "good"}])
+    task = {"train": str(tmp_path / "train.csv"), "max_length": 8, "skip_bad": True}
+    with pytest.warns(Notice, match="left out 1 bad row"):
+        said = "\n".join(forecast(parse_run(shop.run(tmp_path, task=task))).lines())
+    assert f"{tmp_path.name}: classification of 2 classes, scored by accuracy, f1_macro" in said
+    assert "1 more could not be used and is left out" in said
+    assert "task.kind is taken to be classification, from words or whole numbers in `label`" in said
+    assert "dev is held out of train, by class" in said
+    assert "6 rows; bad 50.0 %, good 50.0 %;" in said
+    assert " at most, " in said
+    assert " cut at 8" in said
+
+
+def test_what_is_left_out_is_listed_in_the_output(shop: Workshop, tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", [*reviews(40, seed=4), {"text": "", "label": "good"}])
+    task = {"train": str(tmp_path / "train.csv"), "dev": shop.dev, "max_length": 16, "skip_bad": True}
+    with pytest.warns(Notice, match="left out 1 bad row"):
+        record = distiller.distil(parse_run(shop.run(tmp_path, task=task, training={"max_steps": 2})))
+    listed = (tmp_path / "out" / LEFT_OUT).read_text(encoding="utf-8").splitlines()
+    assert listed == [f"`{tmp_path / 'train.csv'}`, line 42: `text` is blank"]
+    assert record.data.skipped == {"train": 1}
+
+
+def test_a_better_order_of_classes_is_found_by_trying_all() -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 3, 300)
+    outputs = np.array([2, 0, 1])[labels]  # output 2 means class 0, 0 means 1, 1 means 2
+    outputs[:30] = rng.integers(0, 3, 30)
+    found = better_order(outputs, labels)
+    assert found is not None
+    order, best, present = found
+    assert order == [1, 2, 0]
+    assert best == pytest.approx(np.mean(np.array(order)[outputs] == labels))
+    assert present == pytest.approx(np.mean(outputs == labels))
+    assert better_order(labels, labels) is None
+    assert better_order(rng.integers(0, 3, 300), labels) is None
+
+
+def test_a_teacher_with_nameless_classes_in_another_order_is_spoken_of(shop: Workshop, tmp_path: Path) -> None:
+    folder = tmp_path / "nameless"
+    shutil.copytree(shop.swapped, folder)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["id2label"], config["label2id"] = {"0": "LABEL_0", "1": "LABEL_1"}, {"LABEL_0": 0, "LABEL_1": 1}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    run = shop.run(tmp_path, teacher={"model": str(folder), "finetune": "never"}, training={"max_steps": 2})
+    with pytest.warns(Notice, match=r"in another order in 9.*`LABEL_0`, `LABEL_1`; task.labels=\[good, bad\] is that"):
+        distiller.distil(parse_run(run))

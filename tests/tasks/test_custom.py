@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distiller.config import Task
-from distiller.errors import ConfigError, DataError, DistillerError
+from distiller.config import Task, load_run
+from distiller.errors import ConfigError, DataError, DistillerError, Notice
 from distiller.tasks import load_task
 from distiller.tasks.custom import located
 from distiller.tasks.data import Split, TaskData, hold_out, sample
@@ -130,7 +130,7 @@ def test_a_label_outside_the_label_set_is_located(tmp_path: Path, train: str) ->
     dev = table(tmp_path / "dev.csv", "text,label", ("a", "y"), ("b", "maybe"))
     error = refused(Task(train=train, dev=dev))
     assert error.message == f"`{dev}`, line 3: `label` is 'maybe', which is not in the label set"
-    assert error.hint == "the label set is `n`, `y`"
+    assert (error.hint or "").startswith("the label set is `n`, `y`; --skip-bad")
     assert "train.csv`, line 2: `label` is 'y'" in refused(Task(train=train, labels=["n", "no"])).message
     empty = table(tmp_path / "empty.csv", "text,label", ("a", "y"), ("b", ""))
     assert "empty.csv`, line 3: `label` is empty" in refused(Task(train=empty)).message
@@ -148,8 +148,12 @@ def test_test_rows_may_be_unlabelled_but_not_wrongly_labelled(tmp_path: Path, tr
     hidden = table(tmp_path / "hidden.csv", "text,label", ("a", ""))
     for path in (bare, hidden):
         assert load_task(Task(train=train, test=path)).splits["test"].labels is None
-    wrong = table(tmp_path / "wrong.csv", "text,label", ("a", "y"), ("a", ""))
+    wrong = table(tmp_path / "wrong.csv", "text,label", ("a", "y"), ("a", "maybe"))
     assert "line 3" in refused(Task(train=train, test=wrong)).message
+    partly = table(tmp_path / "partly.csv", "text,label", ("a", ""), ("b", "y"))
+    data = load_task(Task(train=train, test=partly))
+    assert (data.splits["test"].ids, data.splits["test"].labels) == ((1,), (1,))
+    assert "1 of 2 rows of test have no label, and no score" in data.notes
     assert "no column `label`" in refused(Task(train=train, dev=bare)).message
 
 
@@ -195,3 +199,70 @@ def test_the_fingerprint_follows_every_part() -> None:
     ]
     assert build() == variants[0]
     assert len(set(variants)) == len(variants)
+
+
+def test_some_numbers_with_fractions_are_a_regression_and_a_word_among_them_is_named(tmp_path: Path) -> None:
+    rows = [(f"pair {row}", ("4", "3.6", "1")[row % 3]) for row in range(30)]
+    path = table(tmp_path / "likeness.csv", "text,label", *rows)
+    data = load_task(Task(train=path))
+    assert (data.kind, data.labels) == ("regression", ())
+    assert "task.kind is taken to be regression, from numbers with fractions in `label`" in data.notes
+    gap = table(tmp_path / "gap.csv", "text,label", *rows, ("the last", "n/a"))
+    error = refused(Task(train=gap))
+    assert error.message == f"`{gap}`, line 32: `label` should be a finite number, got 'n/a'"
+    assert load_task(Task(train=gap, skip_bad=True)).skipped == {"train": 1}
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_rows_that_cannot_be_used_are_left_out_and_listed(tmp_path: Path, kind: Any) -> None:
+    marks = ("2.5", "0.5") if kind == "regression" else ("y", "n")
+    good = [(f"text {row}", marks[row % 2]) for row in range(20)]
+    train = table(tmp_path / "train.csv", "text,label", ("", marks[0]), *good, ("no label", ""), ("short",))
+    dev = table(tmp_path / "dev.csv", "text,label", ("a", marks[0]), ("b", "maybe"), ("c", marks[1]), ("d", "x", "z"))
+    with pytest.warns(Notice, match=r"left out 3 bad row\(s\)"):
+        data = load_task(Task(train=train, dev=dev, kind=kind, skip_bad=True))
+    assert data.skipped == {"train": 3, "dev": 2}
+    assert [len(data.splits[name]) for name in ("train", "dev")] == [20, 2]
+    assert data.splits["train"].ids == tuple(range(1, 21))
+    lines = sorted(int(line.partition(", line ")[2].partition(":")[0]) for line in data.left_out)
+    assert lines == [2, 3, 5, 23, 24]
+    assert "--skip-bad" in (refused(Task(train=train, dev=dev, kind=kind)).hint or "")
+
+
+def test_numbers_written_by_two_programs_name_the_same_classes(tmp_path: Path) -> None:
+    train = table(tmp_path / "train.csv", "text,label", ("a", "1"), ("b", "0"), ("c", "1.0"), ("d", "2"))
+    dev = table(tmp_path / "dev.csv", "text,label", ("a", "1.0"), ("b", "2.0"))
+    data = load_task(Task(train=train, dev=dev))
+    assert (data.labels, data.splits["dev"].labels) == (("0", "1", "2"), (1, 2))
+
+
+def test_a_task_is_called_after_what_its_user_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reviews" / "data").mkdir(parents=True)
+    rows = [(f"text {row}", "yn"[row % 2]) for row in range(10)]
+    for name in ("train.csv", "stars.csv", "data/train_all.csv"):
+        table(tmp_path / "reviews" / name, "text,label", *rows)
+    monkeypatch.chdir(tmp_path / "reviews")
+    for task, name in [
+        (Task(train="train.csv"), "reviews"),
+        (Task(train="data/train_all.csv"), "reviews"),
+        (Task(train="stars.csv"), "stars"),
+        (Task(data=str(tmp_path / "reviews"), train="stars.csv"), "reviews"),
+    ]:
+        assert load_task(task).name == name
+
+
+def test_words_that_yaml_takes_for_something_else_are_class_names(tmp_path: Path) -> None:
+    train = table(tmp_path / "train.csv", "text,label", *((f"t {row}", ("no", "yes")[row % 2]) for row in range(20)))
+    file = tmp_path / "run.yaml"
+    file.write_text(f"task: {{train: {train}, labels: [no, yes]}}\nteacher: {{model: m}}\nbaseline: no\n", "utf-8")
+    run = load_run(file, ["training.tensorboard=off"])
+    assert (run.task.labels, run.baseline, run.training.tensorboard) == (["no", "yes"], False, False)
+    assert load_task(run.task).labels == ("no", "yes")
+    assert Task(labels=[0, 1]).labels == ["0", "1"]  # pyright: ignore[reportArgumentType]
+
+
+def test_what_describes_files_of_another_form_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n', encoding="utf-8")
+    assert "task.separator has no meaning" in refused(Task(train=str(path), separator=";"), ConfigError).message
+    assert "task.columns has no meaning" in refused(Task(train=str(path), columns=["a"]), ConfigError).message

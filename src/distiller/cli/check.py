@@ -15,8 +15,9 @@ def register(app: typer.Typer) -> None:
 def check(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be used, and count them.")] = False,
 ) -> None:
-    """Print the fully resolved run on stdout, and its cost on stderr; trains nothing.
+    """Print the fully resolved run on stdout, its data and its cost on stderr; trains nothing.
 
     Example:
 
@@ -26,7 +27,7 @@ def check(
     from distiller.config import to_yaml
     from distiller.forecast import forecast
 
-    plan = forecast(load(source, overrides or []))
+    plan = forecast(load(source, [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])]))
     typer.echo(to_yaml(plan.run), nl=False)
     for line in plan.lines():
         typer.echo(line, err=True)

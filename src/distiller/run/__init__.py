@@ -19,6 +19,7 @@ from distiller.run.output import finish
 from distiller.run.plan import blueprint
 from distiller.run.seeds import baselines, train_seed
 from distiller.run.setup import encode_splits, prepare
+from distiller.run.summary import data_lines, list_left_out
 from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.output_folder import SEEDS, claimed, finished, output_folder, writing
@@ -56,6 +57,10 @@ def distil(
         claimed(folder, written, _load_written, resume=resume, overwrite=overwrite),
         writing(folder, cache_root(run.cache)),
     ):
+        if console is not None:
+            for line in data_lines(plan.data, tokens[0], plan.run.task.max_length or 0):
+                console.print(line, markup=False, soft_wrap=True)
+        list_left_out(folder, plan.data)
         setup = prepare(plan, tokens, console)
         baseline = baselines(setup) if run.baseline else None
         results = [

@@ -15,9 +15,10 @@ from distiller.augment import Policy, build_policy
 from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Run
 from distiller.device import Compute, compute
-from distiller.models.load import follow_tokenizer, load_model
+from distiller.models.load import class_names, follow_tokenizer, load_config, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
+from distiller.run.label_order import warn_of_order
 from distiller.run.plan import Blueprint, stages_of, will_be_tuned
 from distiller.tasks.data import AnySplit, TaskData
 from distiller.tasks.encode import Collator, EncodedSplit
@@ -171,6 +172,9 @@ def _teacher(
         return load(tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
     decoding = {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
     collate = Collator(plan.teacher_tokenizer)
+    if data.kind == "classification":
+        theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
+        warn_of_order(spec.model, teacher, splits["dev"], collate, labels=data.labels, theirs=theirs)
     scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
     return teacher, scores, outcome, None
 

@@ -1,20 +1,20 @@
 """Anyone's own data: the files or the data set that the fields of `config.Task` name."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll, read_conll
-from distiller.tasks.data import AnySplit, Kind, QuestionSplit, Split, TaskData, hold_out
+from distiller.tasks.data import AnySplit, Kind, Split, TaskData
+from distiller.tasks.held_out import hold_out_rows
 from distiller.tasks.hub import load_dataset_tables, pick_split
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import label_set
 from distiller.tasks.questions import (
     COLUMNS,
-    hold_out_contexts,
     is_squad,
     question_split,
     read_squad,
@@ -22,7 +22,7 @@ from distiller.tasks.questions import (
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.readers import Layout, is_file_name, read_table
-from distiller.tasks.table import Table
+from distiller.tasks.table import Table, is_empty
 from distiller.tasks.tagging import (
     metrics_of,
     sentences,
@@ -31,6 +31,7 @@ from distiller.tasks.tagging import (
     written_tags,
 )
 from distiller.tasks.text_files import DELIMITED, ending, stem
+from distiller.tasks.usable import usable_rows
 
 DEV_NAMES = ("validation", "dev", "valid")
 """What the development split of a data set is called, tried in this order."""
@@ -56,22 +57,77 @@ def load_custom(task: Task) -> TaskData:
     task = with_conllu_columns(task)
     bad = {name: BadRows(task.skip_bad) for name in SPLITS}
     tables, declared = _tables(task, bad)
-    train = tables["train"]
-    kind = task.kind or infer_kind(task, train, declared).kind
+    kind, notes = _kind(task, tables["train"], declared)
     if kind == "tagging":
-        return _tagging(task, tables, declared, bad)
+        return _tagging(task, tables, declared, bad, notes)
     if kind == "qa":
-        return _questions(task, tables, bad)
+        return _questions(task, tables, bad, notes)
+    train = usable_rows(tables["train"], task, kind, bad["train"], labels=task.labels, labelled=True)
     labels = () if kind == "regression" else _label_set(task, train, declared)
-    splits = {name: _split(task, name, table, kind, labels) for name, table in tables.items()}
+    splits: dict[str, AnySplit] = {"train": _split(task, "train", train, kind, labels)}
     _refuse_constant(task, train, splits["train"], labels)
+    for name in tables.keys() - {"train"}:
+        labelled, note = _with_label(task, name, tables[name])
+        notes += note
+        known = None if kind == "regression" else labels
+        hidden = name == "test" and all(map(is_empty, labelled.columns.get(task.label, ())))
+        table = usable_rows(labelled, task, kind, bad[name], labels=known, labelled=not hidden)
+        splits[name] = _split(task, name, table, kind, labels)
+    return _task_data(task, kind, labels, METRICS_OF[kind], tables, splits, bad, notes)
+
+
+def _kind(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> tuple[Kind, list[str]]:
+    """The kind of task, and where it is a guess, what it was guessed from."""
+    if task.kind is not None:
+        return task.kind, []
+    guess = infer_kind(task, train, declared)
+    return guess.kind, [f"task.kind is taken to be {guess.kind}, from {guess.why}"]
+
+
+def _with_label(task: Task, name: str, table: Table) -> tuple[Table, list[str]]:
+    """Test rows that have a label, where only some have one; what is missing is said, and stops no training."""
+    cells = table.columns.get(task.label, ())
+    kept = [row for row, cell in enumerate(cells) if not is_empty(cell)]
+    if name != "test" or len(kept) in (0, len(table)):
+        return table, []
+    return table.take(kept), [f"{len(table) - len(kept):,} of {len(table):,} rows of test have no label, and no score"]
+
+
+def _task_data(
+    task: Task,
+    kind: Kind,
+    labels: tuple[str, ...],
+    metrics: tuple[str, ...],
+    tables: Mapping[str, Table],
+    splits: Mapping[str, AnySplit],
+    bad: Mapping[str, BadRows],
+    notes: Sequence[str],
+) -> TaskData:
+    """The task of these splits, with development rows held out where there are none, and what was left out."""
+    for name, table in tables.items():
+        bad[name].warn(table.where)
     if "dev" not in splits:
-        splits = _with_held_out(task, train, splits)
-    return TaskData(name=_name(task), kind=kind, labels=labels, metrics=METRICS_OF[kind], splits=splits)
+        train, dev, more = hold_out_rows(splits["train"], task, labels, where=tables["train"].where)
+        splits, notes = {**splits, "train": train, "dev": dev}, [*notes, *more]
+    order = [name for name in ("train", "dev", *splits) if name in splits]
+    return TaskData(
+        name=_name(task),
+        kind=kind,
+        labels=labels,
+        metrics=metrics,
+        splits={name: splits[name] for name in order},
+        skipped={name: len(bad[name].errors) for name in tables if bad[name].errors},
+        left_out=tuple(error.message for name in tables for error in bad[name].errors),
+        notes=tuple(notes),
+    )
 
 
 def _tagging(
-    task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]], bad: Mapping[str, BadRows]
+    task: Task,
+    tables: Mapping[str, Table],
+    declared: Mapping[str, tuple[str, ...]],
+    bad: Mapping[str, BadRows],
+    notes: list[str],
 ) -> TaskData:
     if task.text_pair is not None:
         raise ConfigError(f"task.text_pair is `{task.text_pair}`, but tagging has no pairs", hint="leave it out")
@@ -87,37 +143,15 @@ def _tagging(
             f"`{tables['train'].where}`: every `{task.label}` is `{tags.pop()}`, so there is nothing to learn",
             hint="a tagger needs words of at least two tags; task.label names the column of the tags",
         )
-    for name, table in tables.items():
-        bad[name].warn(table.where)
-    if "dev" not in splits:
-        splits = _with_held_out(task, tables["train"], splits)
-    return TaskData(
-        name=_name(task),
-        kind="tagging",
-        labels=labels,
-        metrics=metrics,
-        splits=splits,
-        skipped={name: len(bad[name].errors) for name in tables if bad[name].errors},
-    )
+    return _task_data(task, "tagging", labels, metrics, tables, splits, bad, notes)
 
 
-def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows]) -> TaskData:
+def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], notes: list[str]) -> TaskData:
     refuse_other_fields(task)
     splits: dict[str, AnySplit] = {
         name: question_split(name, table, bad[name], labelled=name != "test") for name, table in tables.items()
     }
-    for name, table in tables.items():
-        bad[name].warn(table.where)
-    if "dev" not in splits:
-        splits = _with_held_out(task, tables["train"], splits)
-    return TaskData(
-        name=_name(task),
-        kind="qa",
-        labels=(),
-        metrics=QUESTION_METRICS,
-        splits=splits,
-        skipped={name: len(bad[name].errors) for name in tables if bad[name].errors},
-    )
+    return _task_data(task, "qa", (), QUESTION_METRICS, tables, splits, bad, notes)
 
 
 def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
@@ -226,14 +260,16 @@ def _split(task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, .
         texts=table.texts(task.text),
         pairs=table.texts(task.text_pair) if task.text_pair else None,
         labels=_labels(task, name, table, kind, labels),
+        ids=tuple(table.origin or ()),
     )
 
 
 def _labels(
     task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, ...]
 ) -> tuple[int, ...] | tuple[float, ...] | None:
-    hidden = name == "test" and all(cell is None or cell == "" for cell in table.columns.get(task.label, ()))
-    if hidden:  # rows to predict, without the column or with nothing in it
+    if name == "test" and all(
+        map(is_empty, table.columns.get(task.label, ()))
+    ):  # rows to predict, without the column or with nothing in it
         return None
     if kind == "regression":
         return table.numbers(task.label)
@@ -250,14 +286,3 @@ def _refuse_constant(task: Task, train: Table, split: Split, labels: tuple[str, 
         f"`{train.where}`: all {len(train)} rows have the one `{task.label}` {shown}, so there is nothing to learn",
         hint="a classifier needs rows of at least two labels, a regression at least two different numbers",
     )
-
-
-def _with_held_out(task: Task, train: Table, splits: Mapping[str, AnySplit]) -> dict[str, AnySplit]:
-    rows = splits["train"]
-    if len(rows) < 2:
-        raise DataError(f"`{train.where}` has one row, too few to hold any out", hint="name a file in task.dev")
-    if isinstance(rows, QuestionSplit):
-        kept, held_out = hold_out_contexts(rows, task.dev_fraction, seed=task.split_seed)
-    else:
-        kept, held_out = hold_out(len(rows), task.dev_fraction, seed=task.split_seed)
-    return {**splits, "train": rows.take(kept), "dev": rows.take(held_out, name="dev")}

@@ -195,6 +195,10 @@ class TaskData:
     splits: Mapping[str, AnySplit]
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Rows of each split that could not be used and were left out, as `Task.skip_bad` allows."""
+    left_out: tuple[str, ...] = ()
+    """Where each of these rows stands, and why it could not be used."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the rows: what was guessed, held out, or has no label."""
 
     @property
     def metric(self) -> str:

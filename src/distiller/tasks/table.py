@@ -19,6 +19,8 @@ class Table:
     columns: Mapping[str, Sequence[Any]]
     lines: Sequence[int] | None = None
     """The line on which each row starts, from 1; `None` where rows have no lines, e.g. in Parquet."""
+    origin: Sequence[int] | None = None
+    """Position of each row in the file or data set, from 0; `None`: 0, 1, 2, …"""
     doubled: frozenset[str] = frozenset()
     """Names that several columns have, of which none is read."""
 
@@ -27,7 +29,9 @@ class Table:
 
     def place(self, row: int) -> str:
         """Where row `row`, counted from 0, is to be found."""
-        return f"`{self.where}`, " + (f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}")
+        if self.lines is not None:
+            return f"`{self.where}`, line {self.lines[row]}"
+        return f"`{self.where}`, row {(row if self.origin is None else self.origin[row]) + 1}"
 
     def column(self, name: str) -> Sequence[Any]:
         """The cells of one column. Raises `DataError` that lists the columns when there is none of that name."""
@@ -42,16 +46,19 @@ class Table:
             raise DataError(f"`{self.where}` has no column `{name}`; its columns are {listed}", hint=hint)
         return self.columns[name]
 
+    def take(self, rows: Sequence[int]) -> "Table":
+        """The rows at these positions, which keep their places. Columns that were not read stay empty."""
+        columns = {name: [cells[row] for row in rows] if cells else cells for name, cells in self.columns.items()}
+        lines = None if self.lines is None else [self.lines[row] for row in rows]
+        origin = [row if self.origin is None else self.origin[row] for row in rows]
+        return Table(self.where, columns, lines, origin, self.doubled)
+
     def texts(self, name: str) -> tuple[str, ...]:
         """A column of text. Raises `DataError` for a cell that is missing or not text; warns of blank ones."""
         cells = self.column(name)
         blank: list[int] = []
         for row, cell in enumerate(cells):
-            if not isinstance(cell, str):
-                what = "is missing" if cell is None else f"is not text but {cell!r:.40}"
-                raise DataError(f"{self.place(row)}: `{name}` {what}", hint="every row needs a text, in quotes in JSON")
-            if not cell.isascii():
-                self._refuse_surrogates(row, name, cell)
+            self.check_text(row, name, cell)
             if not cell.strip():
                 blank.append(row)
         if blank:
@@ -60,40 +67,56 @@ class Table:
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A column of finite numbers. Raises `DataError` for any other cell."""
-        found: list[float] = []
-        for row, cell in enumerate(self.column(name)):
-            try:
-                value = math.nan if cell is None or isinstance(cell, bool) else float(cell)
-            except (TypeError, ValueError, OverflowError):
-                value = math.nan
-            if not math.isfinite(value):
-                raise DataError(
-                    f"{self.place(row)}: `{name}` should be a finite number, got {shown(cell)}",
-                    hint="labels of a regression are numbers; set task.kind=classification if these are classes",
-                )
-            found.append(value)
-        return tuple(found)
+        return tuple(self.number(row, name, cell) for row, cell in enumerate(self.column(name)))
 
     def classes(self, name: str) -> tuple[str, ...]:
         """A column of class names as text; the number 1.0 is the class `1`. Raises `DataError` for an empty cell."""
-        names = tuple(_class_name(cell) for cell in self.column(name))
-        for row, label in enumerate(names):
-            if not label:
-                raise DataError(f"{self.place(row)}: `{name}` is empty", hint="every row here needs a label")
-        return names
+        return tuple(self.class_name(row, name, cell) for row, cell in enumerate(self.column(name)))
 
     def class_ids(self, name: str, labels: Sequence[str]) -> tuple[int, ...]:
         """A column of class names as ids, as `class_numbers` says. Raises `DataError` for a name outside `labels`."""
-        names = self.classes(name)
-        numbers = class_numbers(labels, set(names))
-        for row, label in enumerate(names):
-            if label not in numbers:
-                known = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
-                raise DataError(
-                    f"{self.place(row)}: `{name}` is {shown(label)}, which is not in the label set",
-                    hint=f"the label set is {known}",
-                )
-        return tuple(numbers[label] for label in names)
+        cells = self.column(name)
+        numbers = class_numbers(labels, {class_name(cell) for cell in cells})
+        for row, cell in enumerate(cells):
+            self.check_class(row, name, cell, labels, numbers)
+        return tuple(numbers[class_name(cell)] for cell in cells)
+
+    def check_text(self, row: int, name: str, cell: Any) -> None:
+        """Raise `DataError` for a cell that is missing or not text."""
+        if not isinstance(cell, str):
+            what = "is missing" if cell is None else f"is not text but {cell!r:.40}"
+            raise DataError(f"{self.place(row)}: `{name}` {what}", hint="every row needs a text, in quotes in JSON")
+        if not cell.isascii():
+            self._refuse_surrogates(row, name, cell)
+
+    def number(self, row: int, name: str, cell: Any) -> float:
+        """The number in a cell. Raises `DataError` for one that is not finite."""
+        try:
+            value = math.nan if cell is None or isinstance(cell, bool) else float(cell)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise DataError(
+                f"{self.place(row)}: `{name}` should be a finite number, got {shown(cell)}",
+                hint="labels of a regression are numbers; set task.kind=classification if these are classes",
+            )
+        return value
+
+    def class_name(self, row: int, name: str, cell: Any) -> str:
+        """The class name in a cell. Raises `DataError` for an empty one."""
+        if not (label := class_name(cell)):
+            raise DataError(f"{self.place(row)}: `{name}` is empty", hint="every row here needs a label")
+        return label
+
+    def check_class(self, row: int, name: str, cell: Any, labels: Sequence[str], numbers: Mapping[str, int]) -> None:
+        """Raise `DataError` for a cell that is empty or none of `labels`; `numbers` are the ids of names that are."""
+        label = self.class_name(row, name, cell)
+        if label not in numbers:
+            known = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
+            raise DataError(
+                f"{self.place(row)}: `{name}` is {shown(label)}, which is not in the label set",
+                hint=f"the label set is {known}",
+            )
 
     def _refuse_surrogates(self, row: int, name: str, cell: str) -> None:
         """JSON can spell half of a surrogate pair, which no tokenizer takes."""
@@ -112,7 +135,15 @@ def shown(cell: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
-def _class_name(cell: Any) -> str:
+def is_empty(cell: Any) -> bool:
+    """Whether nothing stands in a cell: no value, NaN, only spaces, or a list of nothing but missing values."""
+    if isinstance(cell, list | tuple):
+        return bool(cell) and all(one is None for one in cell)
+    return not class_name(cell)
+
+
+def class_name(cell: Any) -> str:
+    """A cell as the name of a class: the number 1.0 is `1`; nothing where nothing stands in it."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()

@@ -1,0 +1,72 @@
+"""The data of a run in words, before anything is trained: kind, classes and their shares, lengths, what is left out."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from distiller.record import write_text
+from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
+from distiller.tasks.encode import IGNORED, EncodedSplit
+
+LEFT_OUT = "left_out.txt"
+"""File of the output folder that lists the rows that could not be used, if there are any."""
+
+SHOWN = 8
+"""Classes that are named; of more the largest."""
+
+
+def data_lines(data: TaskData, splits: Mapping[str, EncodedSplit], max_length: int) -> list[str]:
+    """For people: one line for the task, one for each split, one for each note. `splits` are those in tokens."""
+    classes = f" of {len(data.labels)} classes" if data.labels else ""
+    lines = [f"data      {data.name}: {data.kind}{classes}, scored by {', '.join(data.metrics)}"]
+    for name, split in data.splits.items():
+        parts = [f"{len(split):,} {'row' if len(split) == 1 else 'rows'}", _labels_of(split, data.labels)]
+        if name in splits:
+            parts.append(_lengths(splits[name], max_length))
+        lines.append(f"{name:10}" + "; ".join(part for part in parts if part))
+        skipped = data.skipped.get(name, 0) + (splits[name].skipped if name in splits else 0)
+        if skipped:
+            lines.append(f"{'':10}{skipped:,} more could not be used and {'is' if skipped == 1 else 'are'} left out")
+    return [*lines, *(f"{'':10}{note}" for note in data.notes)]
+
+
+def list_left_out(folder: Path, data: TaskData) -> None:
+    """Write where each row that was left out stands, and why, if there are any."""
+    if data.left_out:
+        write_text(folder / LEFT_OUT, "".join(f"{line}\n" for line in data.left_out))
+
+
+def _labels_of(split: AnySplit, labels: tuple[str, ...]) -> str:
+    """Shares of the classes, or the range of the numbers."""
+    if isinstance(split, QuestionSplit):
+        return f"about {len(set(split.contexts)):,} contexts"
+    given = split.tags if isinstance(split, TaggedSplit) else split.labels
+    if given is None:
+        return "without labels"
+    if isinstance(split, Split) and not labels:
+        numbers = np.asarray(given, dtype=np.float64)
+        numbers = numbers[np.isfinite(numbers)]
+        return f"from {numbers.min():g} to {numbers.max():g}, {numbers.mean():.3g} on average" if len(numbers) else ""
+    counts: Counter[int] = Counter()
+    for one in given:
+        counts.update(one if isinstance(one, tuple) else (one,))
+    del counts[IGNORED]
+    named = counts.most_common(SHOWN)
+    shares = [f"{labels[int(one)]} {_percent(count / counts.total())}" for one, count in named]
+    rest = len(counts) - len(named)
+    absent = [label for number, label in enumerate(labels) if number not in counts]
+    more = [f"{rest} more, the smallest {_percent(min(counts.values()) / counts.total())}"] if rest else []
+    none = [f"none of {', '.join(absent[:SHOWN])}{', …' if len(absent) > SHOWN else ''}"] if absent else []
+    return ", ".join([*shares, *more, *none])
+
+
+def _lengths(split: EncodedSplit, max_length: int) -> str:
+    middle, longest = int(np.median(split.lengths)), max(split.lengths)
+    cut = f", {split.truncated:,} cut at {max_length}" if split.truncated else ""
+    return f"{middle} tokens in the middle, {longest} at most{cut}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,110 @@
+"""Development rows taken out of the training rows: of every class, and none that also stands among the others."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
+
+from distiller.config import Task
+from distiller.errors import DataError
+from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, sample
+from distiller.tasks.questions import hold_out_contexts
+
+
+class HeldOut(NamedTuple):
+    """The two sides, and what a reader should know of them."""
+
+    train: AnySplit
+    dev: AnySplit
+    notes: list[str]
+
+
+def hold_out_rows(rows: AnySplit, task: Task, labels: Sequence[str], *, where: str) -> HeldOut:
+    """`task.dev_fraction` of `rows`, chosen by `task.split_seed`, as the development split; `where` is their source.
+
+    Of each class as many as of all rows, and at least one where it has two; texts that occur more than once stay in
+    `train`, so that no development text has been learnt. Of questions whole contexts. Raises `DataError` if no row
+    can be held out.
+    """
+    if len(rows) < 2:
+        raise DataError(f"`{where}` has one row, too few to hold any out", hint="name a file in task.dev")
+    if isinstance(rows, QuestionSplit):
+        kept, aside = hold_out_contexts(rows, task.dev_fraction, seed=task.split_seed)
+        return HeldOut(rows.take(kept), rows.take(aside, name="dev"), ["dev is held out of train, by context"])
+    once = _once(keys(rows))
+    if not once:
+        raise DataError(f"`{where}`: every text occurs twice, so none can be held out", hint="name a file in task.dev")
+    classes = _classes(rows, labels)
+    size = min(max(1, round(len(rows) * task.dev_fraction)), len(rows) - 1, len(once))
+    if classes is None:
+        aside = [once[position] for position in sample(len(once), size, seed=task.split_seed)]
+    else:
+        aside = stratified(classes, once, size, seed=task.split_seed)
+    gone = set(aside)
+    notes = [f"dev is held out of train{', by class' if classes else ''} (task.dev_fraction)"]
+    if len(once) < len(rows):
+        notes.append(f"{len(rows) - len(once):,} rows of train repeat a text, and none of them is held out")
+    if classes is not None:
+        missing = sorted(set(classes) - {classes[row] for row in aside})
+        if missing:
+            named = ", ".join(f"`{labels[one]}` ({classes.count(one)} of {len(rows):,} rows)" for one in missing[:5])
+            named += ", …" if len(missing) > 5 else ""
+            notes.append(f"no row of {len(missing)} class(es) is among the held-out ones: {named}")
+    train = rows.take(row for row in range(len(rows)) if row not in gone)
+    return HeldOut(train, rows.take(aside, name="dev"), notes)
+
+
+def keys(rows: AnySplit) -> list[Hashable]:
+    """What makes two rows the same: the text or both of a pair, words, question and context; case and space do not."""
+    if isinstance(rows, TaggedSplit):
+        return [tuple(word.casefold() for word in words) for words in rows.words]
+    if isinstance(rows, QuestionSplit):
+        return list(zip(rows.questions, rows.contexts, strict=True))
+    texts = [_plain(text) for text in rows.texts]
+    return list(texts if rows.pairs is None else zip(texts, map(_plain, rows.pairs), strict=True))
+
+
+def stratified(classes: Sequence[int], candidates: Sequence[int], size: int, *, seed: int) -> list[int]:
+    """`size` of the `candidates`, positions in `classes`: of each class its share of all rows, in ascending order.
+
+    A class of two rows or more gives at least one, the largest classes first if `size` is smaller than their number,
+    and keeps at least one. What is left over goes to the classes with the largest remainders.
+    """
+    members: Mapping[int, list[int]] = defaultdict(list)
+    for row in candidates:
+        members[classes[row]].append(row)
+    rows_of = Counter(classes)
+    room = {one: min(len(rows), rows_of[one] - 1) for one, rows in members.items()}
+    order = sorted((one for one in room if room[one] > 0), key=lambda one: (-rows_of[one], one))
+    wanted = {one: size * rows_of[one] / len(classes) for one in order}
+    taken = dict.fromkeys(order, 0)
+    for one in order[:size]:
+        taken[one] = min(room[one], max(1, int(wanted[one])))
+    while sum(taken.values()) > size:  # so many small classes took one that the large ones give some back
+        largest = max((one for one in order if taken[one] > 1), key=lambda one: taken[one] - wanted[one])
+        taken[largest] -= 1
+    while sum(taken.values()) < size and any(taken[one] < room[one] for one in order):
+        open_ = [one for one in order if taken[one] < room[one]]
+        taken[max(open_, key=lambda one: wanted[one] - taken[one])] += 1
+    chosen: list[int] = []
+    for one in order:
+        chosen += [members[one][position] for position in sample(len(members[one]), taken[one], seed=seed)]
+    if not chosen:  # every class has one row: one of them cannot be learnt
+        return [candidates[position] for position in sample(len(candidates), size, seed=seed)]
+    return sorted(chosen)
+
+
+def _classes(rows: AnySplit, labels: Sequence[str]) -> list[int] | None:
+    """The class of each row, where each has one."""
+    if not isinstance(rows, Split) or not labels or rows.labels is None:
+        return None
+    return [int(label) for label in rows.labels]
+
+
+def _once(found: Sequence[Hashable]) -> list[int]:
+    """Positions of what occurs once."""
+    counts = Counter(found)
+    return [row for row, key in enumerate(found) if counts[key] == 1]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())

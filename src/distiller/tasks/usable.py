@@ -1,0 +1,47 @@
+"""Rows of a table that can be used: with a text, and where it is asked for with a label that means something."""
+
+from collections.abc import Sequence
+
+from distiller.config import Task
+from distiller.errors import DataError
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.data import Kind
+from distiller.tasks.labels import class_numbers
+from distiller.tasks.table import Table, class_name
+
+
+def usable_rows(
+    table: Table, task: Task, kind: Kind, bad: BadRows, *, labels: Sequence[str] | None, labelled: bool
+) -> Table:
+    """The rows of `table` whose texts can be used, and with `labelled` whose label; the others are `bad`.
+
+    A label is a finite number (regression), or a name: one of `labels`, where these are known. A text may be blank,
+    but where bad rows are left out, so are rows of nothing. Raises `DataError` for an absent column, or if no row is
+    left.
+    """
+    texts = [task.text, *([task.text_pair] if task.text_pair else [])]
+    columns = [(name, table.column(name)) for name in texts]
+    marks = table.column(task.label) if labelled else None
+    numbers = class_numbers(labels or (), {class_name(cell) for cell in marks or ()})
+    kept: list[int] = []
+    for row in range(len(table)):
+        try:
+            for name, cells in columns:
+                table.check_text(row, name, cells[row])
+                if bad.leave_out and not cells[row].strip():
+                    raise DataError(f"{table.place(row)}: `{name}` is blank")
+            if marks is not None:
+                if kind == "regression":
+                    table.number(row, task.label, marks[row])
+                elif labels is not None:
+                    table.check_class(row, task.label, marks[row], labels, numbers)
+                else:
+                    table.class_name(row, task.label, marks[row])
+        except DataError as error:
+            bad.meet(error)
+        else:
+            kept.append(row)
+    if not kept:
+        first = f"the first problem: {bad.errors[0].message}" if bad.errors else None
+        raise DataError(f"`{table.where}` has no row that can be used", hint=first)
+    return table if len(kept) == len(table) else table.take(kept)
