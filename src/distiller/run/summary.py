@@ -50,8 +50,11 @@ def _labels_of(split: AnySplit, labels: tuple[str, ...]) -> str:
         numbers = numbers[np.isfinite(numbers)]
         return f"from {numbers.min():g} to {numbers.max():g}, {numbers.mean():.3g} on average" if len(numbers) else ""
     counts: Counter[int] = Counter()
-    for one in given:
-        counts.update(one if isinstance(one, tuple) else (one,))
+    if isinstance(split, TaggedSplit):
+        for tags in split.tags or ():
+            counts.update(tags)
+    else:
+        counts.update(int(label) for label in split.labels or ())
     del counts[IGNORED]
     named = counts.most_common(SHOWN)
     shares = [f"{labels[int(one)]} {_percent(count / counts.total())}" for one, count in named]

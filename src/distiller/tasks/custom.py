@@ -32,6 +32,7 @@ from distiller.tasks.tagging import (
 )
 from distiller.tasks.text_files import DELIMITED, ending, stem
 from distiller.tasks.usable import usable_rows
+from distiller.tasks.written_lists import with_lists
 
 DEV_NAMES = ("validation", "dev", "valid")
 """What the development split of a data set is called, tried in this order."""
@@ -64,8 +65,9 @@ def load_custom(task: Task) -> TaskData:
         return _questions(task, tables, bad, notes)
     train = usable_rows(tables["train"], task, kind, bad["train"], labels=task.labels, labelled=True)
     labels = () if kind == "regression" else _label_set(task, train, declared)
-    splits: dict[str, AnySplit] = {"train": _split(task, "train", train, kind, labels)}
-    _refuse_constant(task, train, splits["train"], labels)
+    rows = _split(task, "train", train, kind, labels)
+    _refuse_constant(task, train, rows, labels)
+    splits: dict[str, AnySplit] = {"train": rows}
     for name in tables.keys() - {"train"}:
         labelled, note = _with_label(task, name, tables[name])
         notes += note
@@ -206,7 +208,7 @@ def _read(task: Task, path: Path, bad: BadRows) -> Table:
         return read_conll(path, task.columns, bad=bad, encoding=task.encoding)
     if is_squad(path, qa=task.kind == "qa", encoding=task.encoding):
         return read_squad(path, bad, task.encoding)
-    return read_table(path, Layout.of(task), bad)
+    return with_lists(read_table(path, Layout.of(task), bad), text=task.text, label=task.label)
 
 
 def _file(task: Task, name: str) -> Path:

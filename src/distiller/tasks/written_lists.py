@@ -1,0 +1,71 @@
+"""Lists that a table of text holds as text: as Python and pandas write them, as numpy does, and as JSON."""
+
+import ast
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from distiller.tasks.table import Table
+
+ITEM = re.compile(
+    r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | [-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)? | \w+""",
+    re.VERBOSE | re.DOTALL,
+)
+WORDS: dict[str, Any] = {"None": None, "nan": None, "NaN": None, "null": None, "True": True, "False": False}
+
+
+def parse_list(cell: Any) -> list[Any] | None:
+    """The list that a cell spells: `['a', 'b']`, `['a' 'b']` (numpy), `["a", "b"]` (JSON), of texts or numbers.
+
+    `None` for anything else.
+    """
+    text = cell.strip() if isinstance(cell, str) else ""
+    if not text.startswith("[") or not text.endswith("]"):
+        return None
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        pass
+    found: list[Any] = []
+    position, end = 1, len(text) - 1
+    while True:
+        while position < end and text[position] in " ,\n\r\t":
+            position += 1
+        if position == end:
+            return found
+        item = ITEM.match(text, position, end)
+        if item is None:
+            return None
+        try:
+            found.append(WORDS[item[0]] if item[0] in WORDS else ast.literal_eval(item[0]))
+        except (ValueError, SyntaxError):
+            return None
+        position = item.end()
+
+
+def with_lists(table: Table, *, text: str, label: str | None) -> Table:
+    """`table` with lists for cells that spell them in the column `label`, and then also in `text`.
+
+    A column counts as one of lists if most of its cells that are not empty spell one. Without `label` the column `text`
+    decides for itself.
+    """
+    columns = dict(table.columns)
+    for name in (label, text) if label is not None else (text,):
+        lists = _lists(columns.get(name, ()))
+        if lists is not None:
+            columns[name] = lists
+        elif not any(isinstance(cell, list | tuple) for cell in columns.get(name, ())[:1]):
+            break  # labels that are no lists: the texts are texts, whatever they look like
+    return Table(table.where, columns, table.lines, table.origin, table.doubled)
+
+
+def _lists(cells: Sequence[Any]) -> list[Any] | None:
+    """The cells of a column with lists for those that spell one, if most do."""
+    if not any(isinstance(cell, str) and cell.lstrip().startswith("[") for cell in cells[:100]):
+        return None
+    parsed = [parse_list(cell) for cell in cells]
+    filled = sum(cell is not None and cell != "" for cell in cells)
+    if 2 * sum(one is not None for one in parsed) <= filled:
+        return None
+    return [cell if one is None else one for cell, one in zip(cells, parsed, strict=True)]
