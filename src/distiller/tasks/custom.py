@@ -56,6 +56,8 @@ def load_custom(task: Task) -> TaskData:
     `DataError` for rows or columns that cannot be used, `ConfigError` when no data is named.
     """
     task = with_conllu_columns(task)
+    if task.labels and len(set(task.labels)) < len(task.labels):
+        raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place")
     bad = {name: BadRows(task.skip_bad) for name in SPLITS}
     tables, declared = _tables(task, bad)
     kind, notes = _kind(task, tables["train"], declared)
@@ -246,10 +248,6 @@ def _label_set(
     """`found`: the labels of the training rows, where they are not the cells of the label column themselves."""
     train.column(task.label)  # an absent column is said before anything about labels
     if task.labels:
-        if len(set(task.labels)) < len(task.labels):
-            raise ConfigError(
-                f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place"
-            )
         return tuple(task.labels)
     if task.label in declared:
         return declared[task.label]
