@@ -93,5 +93,7 @@ def test_a_teacher_with_nameless_classes_in_another_order_is_spoken_of(shop: Wor
     config["id2label"], config["label2id"] = {"0": "LABEL_0", "1": "LABEL_1"}, {"LABEL_0": 0, "LABEL_1": 1}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     run = shop.run(tmp_path, teacher={"model": str(folder), "finetune": "never"}, training={"max_steps": 2})
-    with pytest.warns(Notice, match=r"in another order in 100.*`LABEL_0`, `LABEL_1`; task.labels=\[good, bad\] is that"):
+    with pytest.warns(
+        Notice, match=r"in another order in 100.*`LABEL_0`, `LABEL_1`; task.labels=\[good, bad\] is that"
+    ):
         distiller.distil(parse_run(run))

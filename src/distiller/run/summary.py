@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distiller.record import write_text
+from distiller.files import write_text
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, EncodedSplit
 
