@@ -80,13 +80,24 @@ class Task(Config):
     """Development file or split name. Without one, `dev_fraction` of the training rows is held out."""
     test: str | None = None
     """Test file or split name; scored only by `distiller evaluate --split test`."""
+    unlabelled: str | list[str] | None = None
+    """More texts to learn from, without labels: a file or split of `data`, or a list of them, with the columns `text`
+    and `text_pair` (for tagging words, for question answering questions and contexts); `.txt` has a text a line. The
+    student learns of them what the teacher says. So it does of training rows whose label is empty."""
     text: str = "text"
     """Column of the text (or of the first of two)."""
     text_pair: str | None = None
     """Column of the second text of a pair."""
     label: str = "label"
-    """Column of the label."""
-    kind: Literal["classification", "regression", "tagging", "qa"] | None = None
+    """Column of the label. A list of class names that repeats one holds several answers to the same text, whose
+    shares are probabilities; lists of numbers that sum to one, or class names with numbers, are `probabilities`."""
+    probabilities: str | list[str] | None = None
+    """How probable each class is, as an LLM, an ensemble or `distiller label` says: a column of lists in the order of
+    `labels`, or of class names with numbers; or a column for each class, as a list of names or with a `*` where the
+    class stands (`p(*)`). They stand in for what the teacher says, and for a label where there is none."""
+    min_confidence: Probability | None = None
+    """Leave out rows whose most probable class has less than this probability (counted in the Record)."""
+    kind: Literal["classification", "multilabel", "regression", "tagging", "qa"] | None = None
     """`null`: the task table's kind; for `custom` it follows from the data: `tagging` for CoNLL files and columns of
     lists, `qa` for SQuAD files, `regression` when every label is written with a fraction and not all are whole."""
     labels: Words | None = None
@@ -100,6 +111,10 @@ class Task(Config):
     """Cut longer inputs at `max_length` (and count them in the Record); `false` refuses them."""
     train_limit: Count | None = None
     """Use only so many training rows, chosen by `split_seed`."""
+    label_limit: Count | None = None
+    """Use the labels of only so many training rows, chosen by `split_seed`; the others are texts without labels."""
+    unlabelled_limit: Count | None = None
+    """Use only so many texts without labels, chosen by `split_seed`."""
     dev_limit: Count | None = None
     """Use only so many development rows, chosen by `split_seed`."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -283,6 +298,10 @@ class Objective(Config):
     """Weight of the prediction objective on the augmented view. `null`: 1 with augmentation, else 0."""
     gamma2: NonNegative | None = None
     """Weight of the augmented view's labels. `null`: 0.5 with augmentation, else 0."""
+    class_weights: Literal["balanced"] | dict[str, NonNegative] | None = None
+    """How much rows of each class count in the label terms, also where teacher and baseline are fine-tuned: `balanced`
+    is the inverse of how often a class occurs, a class that is not named counts 1. Their mean over the labelled
+    training rows (of tagging, words) is 1, so that gamma keeps its meaning."""
     augmented_label: Literal["teacher_soft", "teacher_hard", "gold"] | None = None
     """Which label the augmented view has: the paper says the teacher's soft one, its code takes the argmax. `null`:
     `gold` where mixup is the only operator (the mixed labels of both examples), else `teacher_soft`."""
@@ -345,7 +364,8 @@ class Run(Config):
     recipe: str | None = None
     """The recipe this run was made from; a label only."""
     task: Task
-    teacher: Teacher
+    teacher: Teacher | None = None
+    """`null`: no model is imitated, but the probabilities that training rows bring along (`task.probabilities`)."""
     student: Student = Student()
     augmentation: list[Choice] = []
     """The augmentation policy: operators in the order in which they are applied."""

@@ -31,7 +31,7 @@ class Forecast:
     run: Run
     data: list[str]
     """What the data are, in words."""
-    teacher: Size
+    teacher: Size | None
     student: Size
     steps: int
     memory: int
@@ -43,10 +43,13 @@ class Forecast:
         yield ""
         yield from self.data
         for role, size in (("teacher", self.teacher), ("student", self.student)):
+            if size is None:
+                continue
             yield f"{role:10}{size.parameters:,} parameters, {size.flops / 1e9:.2f} GFLOPs a text ({size.name})"
-        smaller = self.teacher.parameters / self.student.parameters
-        fewer = self.teacher.flops / max(1, self.student.flops)
-        yield f"{'':10}{smaller:.1f} times smaller, {fewer:.1f} times less computation"
+        if self.teacher is not None:
+            smaller = self.teacher.parameters / self.student.parameters
+            fewer = self.teacher.flops / max(1, self.student.flops)
+            yield f"{'':10}{smaller:.1f} times smaller, {fewer:.1f} times less computation"
         seeds = f" for each of {len(self.run.seeds)} seeds" if len(self.run.seeds) > 1 else ""
         yield f"training  {self.steps:,} steps{seeds}, {self.machine}"
         yield f"memory    about {self.memory / 1e9:.2f} GB at {self.run.task.max_length} tokens"
@@ -62,9 +65,9 @@ def forecast(run: Run) -> Forecast:
     return Forecast(
         run=run,
         data=data_lines(data, encode_splits(plan)[0], length),
-        teacher=_size(run.teacher.model, teacher, length),
+        teacher=None if run.teacher is None or teacher is None else _size(run.teacher.model, teacher, length),
         student=_size("student", student, length),
-        steps=sum(_steps(stage.training, len(data.splits["train"])) for stage in stages),
+        steps=sum(_steps(stage.training, data.labelled + data.unlabelled) for stage in stages),
         memory=training_memory(
             student,
             length=length,
@@ -74,6 +77,11 @@ def forecast(run: Run) -> Forecast:
         ),
         machine=str(here),
     )
+
+
+def _examples(data: TaskData) -> dict[str, int]:
+    counts = {name: len(split) for name, split in data.splits.items()}
+    return counts if data.labelled else {"train": 0, UNLABELLED: data.unlabelled} | {**counts, "train": 0}
 
 
 def _size(name: str, shape: PretrainedConfig, length: int) -> Size:

@@ -1,5 +1,6 @@
 """Using what was distilled: scores on a split, and labels for new texts."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 from distiller.config import Run, Task, load_run
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean
 from distiller.models.load import (
+    PROBLEMS,
     follow_tokenizer,
     has_head_for,
     load_config,
@@ -60,7 +62,7 @@ def evaluate(
             raise ConfigError("`data` is scored without a task", hint="leave out `run` and `overrides`")
         return Predictor(model).scores(data, text=text, text_pair=text_pair, label=label)
     transformers_logging.disable_progress_bar()
-    name, described = _model_and_run(model, run, overrides)
+    name, described = model_and_run(model, run, overrides)
     if described is None:
         raise OutputError(f"`{model}` is not a run's output", hint="say which task with --run run.yaml")
     data = load_task(described.task)
@@ -102,13 +104,14 @@ class Predictor:
 
     def __init__(self, model: str) -> None:
         transformers_logging.disable_progress_bar()
-        self.name, self._run = _model_and_run(model, None, ())
+        self.name, self._run = model_and_run(model, None, ())
         shape: Any = load_config(self.name)
         self._shape = shape
         self._tags = str((shape.architectures or [""])[0]).endswith("ForTokenClassification")
         self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
         """The classes in the order of the model's outputs; one without a meaning for a regression."""
-        kind = "tagging" if self._tags else "regression" if shape.num_labels == 1 else "classification"
+        kind = kind_of(shape)
+        self._kind = kind
         self._names = None if kind == "regression" else self.classes
         if not has_head_for(self.name, kind=kind, labels=self._names):
             raise ModelError(
@@ -134,6 +137,12 @@ class Predictor:
         if self._names is None:
             return [{"score": value} for value in logits.squeeze(-1).tolist()]
         rows: list[Row] = []
+        if self._kind == "multilabel":
+            for shares in logits.sigmoid().tolist():
+                there = [name for name, share in zip(self.classes, shares, strict=True) if share > 0.5]
+                shown = {f"p({name})": share for name, share in zip(self.classes, shares, strict=True)}
+                rows.append({"labels": json.dumps(there, ensure_ascii=False), **shown})
+            return rows
         for shares in logits.softmax(-1).tolist():
             best = max(range(len(shares)), key=shares.__getitem__)
             shown = {f"p({name})": share for name, share in zip(self.classes, shares, strict=True)}
@@ -150,6 +159,10 @@ class Predictor:
         if self._tags:
             raise ConfigError(
                 "a tagger is scored on the task of a run", hint='evaluate("outputs/tagger", split="test")'
+            )
+        if self._kind == "multilabel":
+            raise ConfigError(
+                "a model of several labels is scored on the task of a run", hint='evaluate("outputs/run", split="test")'
             )
         table, first, second = self._table(data, text, text_pair)
         gold = label or self._task.label
@@ -202,6 +215,18 @@ class Predictor:
         return rows
 
 
+def kind_of(shape: Any) -> str:
+    """The kind of task that the head of a model with this configuration is for."""
+    architecture = str((shape.architectures or [""])[0])
+    if architecture.endswith("ForQuestionAnswering"):
+        return "qa"
+    if architecture.endswith("ForTokenClassification"):
+        return "tagging"
+    if shape.problem_type == PROBLEMS["multilabel"]:
+        return "multilabel"
+    return "regression" if shape.num_labels == 1 else "classification"
+
+
 def predict(model: str, texts: Any, *, text: str | None = None, text_pair: str | None = None) -> list[Row]:
     """What `model` says of each of `texts`, which may be a file, a list of texts or of pairs, columns or a frame.
 
@@ -220,7 +245,7 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
     transformers_logging.disable_progress_bar()
     found: dict[str, list[str | float]] = {}
     for output in outputs:
-        name, run = _model_and_run(output, None, ())
+        name, run = model_and_run(output, None, ())
         if run is None or run.task.name not in GLUE:
             raise ConfigError(
                 f"`{output}` is not the output of a run on a GLUE task", hint="task.name=rte, for example"
@@ -254,7 +279,7 @@ def predict_answers(model: str, file: Path, *, skip_bad: bool = False) -> dict[s
     With `skip_bad` questions that cannot be used are left out with a warning. Raises `DistillerError`.
     """
     transformers_logging.disable_progress_bar()
-    name, run = _model_and_run(model, None, ())
+    name, run = model_and_run(model, None, ())
     task = run.task if run else Task()
     bad = BadRows(skip_bad)
     table = read_squad(file, bad)
@@ -284,7 +309,7 @@ def predict_answers(model: str, file: Path, *, skip_bad: bool = False) -> dict[s
 
 def answers_questions(model: str) -> bool:
     """Whether the model (or the student of a run) has a head for extractive question answering."""
-    shape: Any = load_config(_model_and_run(model, None, ())[0])
+    shape: Any = load_config(model_and_run(model, None, ())[0])
     return str((shape.architectures or [""])[0]).endswith("ForQuestionAnswering")
 
 
@@ -316,7 +341,7 @@ def _words(table: Table, column: str, task: Task) -> list[tuple[str, ...]]:
     return [one.words for one in listed]
 
 
-def _model_and_run(model: str, run: Path | None, overrides: Sequence[str]) -> tuple[str, Run | None]:
+def model_and_run(model: str, run: Path | None = None, overrides: Sequence[str] = ()) -> tuple[str, Run | None]:
     """The model's name, and the run that says what its task is, where one is known."""
     folder = Path(model)
     if (folder / RUN_FILE).is_file():

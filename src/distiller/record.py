@@ -86,6 +86,10 @@ class DataFacts(Config):
     """Rows by split."""
     truncated: dict[str, int]
     """Rows cut at `max_length`, by split."""
+    soft: int = 0
+    """Training rows that brought probabilities along (`task.probabilities`)."""
+    unsure: int = 0
+    """Rows left out because no class was as probable as `task.min_confidence`."""
     skipped: dict[str, int] = {}
     """Rows that could not be used and were left out (`task.skip_bad`), by split."""
     classes: dict[str, float] = {}

@@ -194,7 +194,7 @@ def bad_lines(tmp_path: Path, *objects: Any) -> str:
         ({"text": [], "label": []}, r"line 3: `text` is an empty list"),
         ({"text": "a b", "label": ["X", "Y"]}, r"line 3: `text` is not a list but 'a b'"),
         ({"label": ["X"]}, r"line 3: `text` is missing"),
-        ({"text": ["a"]}, r"line 3: `label` is missing"),
+        ({"text": ["a"], "label": []}, r"line 3: `label` is an empty list"),
         ({"text": ["a", ""], "label": ["X", "Y"]}, r"line 3, word 2: `text` is ''"),
         ({"text": ["a", 1], "label": ["X", "Y"]}, r"line 3, word 2: `text` is 1"),
         ({"text": ["a", "\ud800"], "label": ["X", "Y"]}, r"line 3, word 2: `text` is '\\ud800'"),

@@ -13,10 +13,11 @@ from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.config import Objective
 from distiller.models.signals import SignalReader, Signals
 from distiller.training.batching import count
+from distiller.training.mixing import Mix, mixed
 from distiller.training.objective import Anatomy, DistillationObjective
 from distiller.training.readout import Kind
 from distiller.training.trainer import kind_of
-from distiller.training.view import View
+from distiller.training.view import Totals, View
 
 CLASSES = 3
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
@@ -139,3 +140,74 @@ def test_the_cache_gives_the_outputs_of_every_token_back(kind: str, head: type, 
     torch.testing.assert_close(stored.logits[valid], online.logits[valid], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(stored.hidden_states[1][valid], online.hidden_states[1][valid], rtol=1e-4, atol=1e-5)
     assert not stored.logits[~valid].any()
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize("absent", [(), (1,), (0, 3, 4), (0, 1, 2, 3, 4)])
+def test_gold_labels_are_averaged_over_the_rows_that_have_one(kind: Kind, absent: tuple[int, ...]) -> None:
+    width = 3 if kind == "classification" else 1
+    logits = torch.randn(5, width, generator=torch.Generator().manual_seed(4), dtype=torch.float64).requires_grad_()
+    labels = torch.tensor([2, 0, 1, 1, 2]) if kind == "classification" else torch.tensor([0.5, -1.0, 2.0, 0.0, 3.0])
+    labels[list(absent)] = -100 if kind == "classification" else math.nan
+    ids = torch.ones(5, 2, dtype=torch.long)
+    totals = count([{"input_ids": ids, "attention_mask": ids, "labels": labels}])["original"]
+    totals = Totals(*(number.clamp(min=1) for number in totals))  # as the trainer divides
+    seen = View(Signals(logits, {}, {}, ids), None, labels, totals)
+    loss, parts = evaluate(kind, seen, beta1=0.0, gamma1=1.0)
+    loss.backward()
+    there = [row for row in range(5) if row not in absent]
+    assert logits.grad is not None
+    assert torch.equal(logits.grad.abs().sum(1) > 0, torch.tensor([row in there for row in range(5)]))
+    if there and kind == "classification":
+        expected = F.cross_entropy(logits[there], labels[there])
+    elif there:
+        expected = F.mse_loss(logits[there, 0], labels[there].double())
+    else:
+        expected = torch.zeros((), dtype=torch.float64)
+    torch.testing.assert_close(parts["label"].double(), expected.detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_mixed_rows_of_which_some_have_no_label(kind: Kind) -> None:
+    numbers = kind == "regression"
+    logits = torch.randn(4, 1 if numbers else 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    labels = torch.tensor([0.5, math.nan, 2.0, math.nan]) if numbers else torch.tensor([2, -100, 1, -100])
+    mix = Mix(torch.tensor([2, 0, 3, 1]), torch.tensor([0.75, 0.5, 0.25, 1.0]))
+    ids = torch.ones(4, 2, dtype=torch.long)
+    batch = mixed({"input_ids": ids, "attention_mask": ids, "labels": labels}, mix, mask="union")
+    seen = View(Signals(logits, {}, {}, ids), None, labels, count([batch])["original"], mix=mix)
+    _, parts = evaluate(kind, seen, beta1=0.0, gamma1=1.0)
+    if numbers:  # of the four only the first is mixed of two numbers
+        expected = (logits[0, 0] - (0.75 * 0.5 + 0.25 * 2.0)) ** 2
+    else:
+        shares = [(0, 2, 0.75), (0, 1, 0.25), (1, 2, 0.5), (2, 1, 0.25)]  # of the third the partner has no class
+        loss = sum(share * F.cross_entropy(logits[row], torch.tensor(label)) for row, label, share in shares)
+        expected = loss / sum(share for *_, share in shares)
+    torch.testing.assert_close(parts["label"].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_soft_labels_of_independent_classes_are_binary() -> None:
+    generator = torch.Generator().manual_seed(3)
+    student, teacher = (torch.randn(4, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    ids = torch.ones(4, 2, dtype=torch.long)
+    gold = torch.tensor([[1.0, 0, 1], [0, 0, 0], [math.nan] * 3, [1, 1, 1]])
+    totals = count([{"input_ids": ids, "attention_mask": ids, "labels": gold}])["original"]
+    seen = View(Signals(student, {}, {}, ids), Signals(teacher, {}, {}, ids), gold, totals)
+    _, parts = evaluate("multilabel", seen, prediction="ce", gamma1=1.0)
+    soft = F.binary_cross_entropy_with_logits(student, teacher.sigmoid())
+    torch.testing.assert_close(parts["prediction"].double(), soft, rtol=1e-5, atol=1e-6)
+    hard = F.binary_cross_entropy_with_logits(student[[0, 1, 3]], gold[[0, 1, 3]].double())
+    torch.testing.assert_close(parts["label"].double(), hard, rtol=1e-5, atol=1e-6)
+    _, parts = evaluate("multilabel", seen, prediction="mse")
+    torch.testing.assert_close(parts["prediction"].double(), F.mse_loss(student, teacher), rtol=1e-5, atol=1e-6)
+
+
+def test_class_weights_multiply_the_label_loss() -> None:
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    labels, weights = torch.tensor([2, 0, -100, 1, 2]), torch.tensor([0.5, 2.0, 1.5])
+    ids = torch.ones(5, 2, dtype=torch.long)
+    totals = count([{"input_ids": ids, "attention_mask": ids, "labels": labels}])["original"]
+    seen = View(Signals(logits, {}, {}, ids), None, labels, totals, class_weights=weights)
+    _, parts = evaluate("classification", seen, beta1=0.0, gamma1=1.0)
+    expected = F.cross_entropy(logits, labels, weight=weights.double(), reduction="sum") / 4
+    torch.testing.assert_close(parts["label"].double(), expected, rtol=1e-5, atol=1e-6)

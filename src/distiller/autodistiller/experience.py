@@ -146,7 +146,7 @@ def names_of(run: Run) -> dict[str, str]:
     student = run.student.model_dump(exclude_defaults=True)
     return {
         "task": task_name(run.task),
-        "teacher": part_label(run.teacher.model_dump(exclude_defaults=True), *TEACHER_LABEL),
+        "teacher": part_label(run.teacher.model_dump(exclude_defaults=True), *TEACHER_LABEL) if run.teacher else "none",
         "student": part_label(student, *STUDENT_LABEL),
     }
 

@@ -19,6 +19,7 @@ from distiller.cli import (
     evaluate,
     export,
     importance,
+    label,
     mlm,
     predict,
     pseudo_label,
@@ -85,7 +86,7 @@ app = typer.Typer(
 )
 for module in (
     run, recipes, check, evaluate, predict, export, bench, report, show, components, study, importance,
-    advise, mlm, translate, pseudo_label,
+    advise, mlm, label, translate, pseudo_label,
 ):  # fmt: skip
     module.register(app)
 

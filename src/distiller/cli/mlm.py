@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from distiller.cli.run import OVERRIDES_HELP
+from distiller.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -38,11 +39,13 @@ def mlm(
     from distiller.tasks.data import texts_of
 
     run = load(source, overrides or [])
-    texts = texts_of(load_task(run.task).splits["train"])
+    if start is None and run.teacher is None:
+        raise ConfigError("the run has no teacher to start from", hint="--start MODEL")
+    texts = list(dict.fromkeys(text for split in load_task(run.task).transfer for text in texts_of(split)))
     result = train_masked_lm(
         texts,
         output,
-        start=start or run.teacher.model,
+        start=start or (run.teacher.model if run.teacher else ""),
         steps=steps,
         minutes=minutes,
         learning_rate=learning_rate,

@@ -102,12 +102,13 @@ def _on_data(source: str, overrides: list[str]) -> "Run":
     name = Path(source).name.partition(".")[0]
     data = {"task": {"train": source}, "teacher": {"model": teacher}, "output": f"outputs/{name}"}
     wanted = parse_run(data, overrides, where=source)
-    if wanted.teacher is not None and not any(change.startswith("student") for change in overrides):
-        layers = load_config(wanted.teacher.model, trust_remote_code=wanted.teacher.trust_remote_code).num_hidden_layers
+    spec = wanted.teacher
+    if spec is not None and not any(change.startswith("student") for change in overrides):
+        layers = load_config(spec.model, trust_remote_code=spec.trust_remote_code).num_hidden_layers
         data["student"] = {"layers": max(1, layers // 2)}
         wanted = parse_run(data, overrides, where=source)
         typer.echo(
-            f"teacher {wanted.teacher.model}, student {max(1, layers // 2)} of its {layers} layers; "
+            f"teacher {spec.model}, student {max(1, layers // 2)} of its {layers} layers; "
             "others: teacher.model=…, student.layers=… or student.architecture=bert-tiny",
             err=True,
         )

@@ -166,7 +166,8 @@ def _by_class(labels: list[str], split: AnySplit, student: np.ndarray, teacher: 
     found = []
     for row in np.flatnonzero(ours.argmax(-1) != theirs.argmax(-1)).tolist():
         said = [f"{labels[shares[row].argmax()]} ({100 * shares[row].max():.0f} %)" for shares in (theirs, ours)]
-        gold = labels[int(split.labels[row])] if split.labels is not None else ""
+        label = None if split.labels is None else split.labels[row]
+        gold = labels[label] if isinstance(label, int) else ""
         distance = float(np.abs(ours[row] - theirs[row]).sum() / 2)
         found.append(
             Disagreement(text=_text(split, row), gold=gold, teacher=said[0], student=said[1], distance=distance)

@@ -12,7 +12,10 @@ from distiller.models.load import has_head_for, load_config, load_model, weights
 def find_teacher(source: Finished) -> Path | str | None:
     """Folder or name of the teacher's model; `None`, with a note in `source`, where it is not there any more."""
     run, record = source.run, source.record
-    if run is None or record is None or record.teacher is None:
+    if run is not None and run.teacher is None:
+        source.notes.append("the run had no teacher")
+        return None
+    if run is None or run.teacher is None or record is None or record.teacher is None:
         source.notes.append("no Record says which teacher it had")
         return None
     expected = record.teacher.fingerprint

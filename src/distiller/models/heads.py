@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from transformers import PretrainedConfig
 
-from distiller.models.load import ARCHITECTURE_ENDINGS, NAMED, class_names
+from distiller.models.load import ARCHITECTURE_ENDINGS, NAMED, PROBLEMS, class_names
 
 
 class Difference(NamedTuple):
@@ -23,6 +23,8 @@ def head_differs(config: PretrainedConfig, *, kind: str, labels: Sequence[str] |
     """
     ending = ARCHITECTURE_ENDINGS[kind]
     if not any(name.endswith(ending) for name in config.architectures or ()):
+        return None
+    if (config.problem_type == PROBLEMS["multilabel"]) != (kind == "multilabel") and kind != "tagging":
         return None
     theirs = class_names(config)
     if kind not in NAMED or labels is None:

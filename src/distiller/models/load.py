@@ -32,6 +32,7 @@ from distiller.tasks.labels import same_names, says_nothing
 
 HEADS: dict[str, Any] = {
     "classification": AutoModelForSequenceClassification,
+    "multilabel": AutoModelForSequenceClassification,
     "regression": AutoModelForSequenceClassification,
     "tagging": AutoModelForTokenClassification,
     "qa": AutoModelForQuestionAnswering,
@@ -40,6 +41,7 @@ HEADS: dict[str, Any] = {
 
 ARCHITECTURE_ENDINGS = {
     "classification": "ForSequenceClassification",
+    "multilabel": "ForSequenceClassification",
     "regression": "ForSequenceClassification",
     "tagging": "ForTokenClassification",
     "qa": "ForQuestionAnswering",
@@ -49,8 +51,11 @@ ARCHITECTURE_ENDINGS = {
 NO_LIMIT = 1_000_000
 """Tokens that a model takes which names no limit."""
 
-NAMED = ("classification", "tagging")
+NAMED = ("classification", "multilabel", "tagging")
 """Kinds whose outputs are named classes; regression has one number, question answering a start and an end."""
+
+PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "multilabel": "multi_label_classification"}
+"""Kind of task to what `transformers` calls it, where it tells one head from another."""
 
 KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 """Attention kernels that are part of `transformers` and torch; any other name would be downloaded and run."""
@@ -178,7 +183,7 @@ def with_labels(config: PretrainedConfig, *, kind: str, labels: Sequence[str] | 
     else:
         config.id2label = dict(enumerate(labels or ()))
         config.label2id = {label: index for index, label in enumerate(labels or ())}
-        config.problem_type = "single_label_classification" if kind == "classification" else None
+        config.problem_type = PROBLEMS.get(kind)
     return config
 
 
@@ -196,6 +201,14 @@ def has_head_for(name: str | Path, *, kind: str, labels: Sequence[str] | None, t
     if kind not in NAMED:
         return config.num_labels == (1 if kind == "regression" else 2)
     return label_permutation(config, labels) is not None
+
+
+def head_names(config: PretrainedConfig) -> list[str]:
+    """The classes of a fine-tuned model in the order of its outputs; none where it does not name them."""
+    if not any(_has_head(config, kind) for kind in NAMED):
+        return []
+    names = class_names(config)
+    return [] if says_nothing(names) else names
 
 
 def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) -> list[int] | None:
@@ -314,6 +327,10 @@ def _package_folder(package: str) -> Path:
 def _has_head(config: PretrainedConfig, kind: str) -> bool:
     if kind not in HEADS:
         raise ModelError(f"there is no model head for `{kind}`", hint=did_you_mean(kind, list(HEADS)))
+    if PROBLEMS["multilabel"] in (config.problem_type, PROBLEMS.get(kind)) and config.problem_type != PROBLEMS.get(
+        kind
+    ):
+        return False  # classes that exclude each other, or not: the outputs mean different things
     return any(name.endswith(ARCHITECTURE_ENDINGS[kind]) for name in config.architectures or ())
 
 

@@ -1,7 +1,7 @@
 """Students: building one from pretrained weights, from layers of the teacher, or at random."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -41,6 +41,8 @@ from distiller.models.load import (
     with_labels,
 )
 
+P = TypeVar("P")
+
 DROPOUT = (
     *("hidden_dropout_prob", "dropout", "hidden_dropout", "dropout_rate", "resid_pdrop", "embd_pdrop"),
     *("resid_dropout", "embed_dropout", "embedding_dropout", "mlp_dropout"),
@@ -52,8 +54,8 @@ PROBE = "The Quick, brown FÖX didn't jump: naïve 2,000 tests!"
 def build_student(
     student: Student,
     *,
-    teacher_model: PreTrainedModel,
-    teacher_tokenizer: PreTrainedTokenizerBase,
+    teacher_model: PreTrainedModel | None,
+    teacher_tokenizer: PreTrainedTokenizerBase | None,
     kind: str,
     labels: Sequence[str] | None,
     seed: int,
@@ -66,7 +68,7 @@ def build_student(
     configuration field.
     """
     tokenizer = student_tokenizer(student, teacher_tokenizer)
-    config = student_config(student, teacher=teacher_model.config, tokenizer=tokenizer)
+    config = student_config(student, teacher=teacher_model and teacher_model.config, tokenizer=tokenizer)
     with_labels(config, kind=kind, labels=labels)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -78,7 +80,7 @@ def build_student(
             raise unbuildable(config, error) from None
     source = None
     if initialisation(student) == "teacher":
-        source = teacher_model
+        source = _given(teacher_model)
     elif initialisation(student) == "pretrained":
         name, trust = _start(student), student.trust_remote_code
         source = load_model(name, kind=kind, labels=labels, trust_remote_code=trust, seed=seed)
@@ -89,7 +91,7 @@ def build_student(
 
 
 def student_config(
-    student: Student, *, teacher: PretrainedConfig, tokenizer: PreTrainedTokenizerBase | None = None
+    student: Student, *, teacher: PretrainedConfig | None, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> PretrainedConfig:
     """The configuration of the student that `student` describes; reads no weights, so it can be asked for early.
 
@@ -102,7 +104,7 @@ def student_config(
     early, late = _by_time(student, base)
     source = base
     if start == "teacher":
-        source = teacher
+        source = _given(teacher)
     elif start == "pretrained":
         source = load_config(_start(student), trust_remote_code=student.trust_remote_code)
     keep, behind = _depths(student, base)
@@ -118,25 +120,27 @@ def student_config(
     return _shaped(with_fields(cut_config(config, picked), late), student, tokenizer if start == "random" else None)
 
 
-def check_copy(student: Student, config: PretrainedConfig, *, teacher: PretrainedConfig, kind: str) -> None:
+def check_copy(student: Student, config: PretrainedConfig, *, teacher: PretrainedConfig | None, kind: str) -> None:
     """Raises `ModelError` where the weights of the student's source would not fit it; reads none of them."""
     if initialisation(student) == "random":
         return
-    source = teacher
     if initialisation(student) == "pretrained":
         source = load_config(_start(student), trust_remote_code=student.trust_remote_code)
+    else:
+        source = _given(teacher)
     head, picked = HEADS[kind], _picked(student, source, config)
     origins(on_meta(head, config), on_meta(head, source), picked, layer_lists(head, source))
 
 
-def student_tokenizer(student: Student, teacher_tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+def student_tokenizer(student: Student, teacher_tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
     """The student's own tokenizer if it starts from pretrained weights, else the teacher's.
 
-    A student that reads the teacher's tokens may be compared with it token by token.
+    A student that reads the teacher's tokens may be compared with it token by token. Raises `ConfigError` where there
+    is neither.
     """
     if initialisation(student) == "pretrained":
         return load_tokenizer(_start(student), trust_remote_code=student.trust_remote_code)
-    return teacher_tokenizer
+    return _given(teacher_tokenizer)
 
 
 def source_of(student: Student) -> str | None:
@@ -225,13 +229,13 @@ def same_vocabulary(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerB
     )
 
 
-def _base(student: Student, teacher: PretrainedConfig) -> PretrainedConfig:
+def _base(student: Student, teacher: PretrainedConfig | None) -> PretrainedConfig:
     """The configuration that `student` begins with, before it is changed and cut."""
     if student.architecture:
         return architecture(student.architecture).config()
     if student.model:
         return load_config(student.model, trust_remote_code=student.trust_remote_code)
-    return teacher
+    return _given(teacher)
 
 
 def _by_time(student: Student, base: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -259,6 +263,16 @@ def _depths(student: Student, base: PretrainedConfig) -> tuple[int, int]:
 def _picked(student: Student, source: PretrainedConfig, config: PretrainedConfig) -> Picked:
     """The layers that a student of configuration `config` starts from."""
     return picked_from(student, source, keep=config.num_hidden_layers, behind=decoder_layers(config))
+
+
+def _given(part: P | None) -> P:
+    """What a student takes from its teacher."""
+    if part is None:
+        raise ConfigError(
+            "the run has no teacher, so the student needs weights and a tokenizer of its own",
+            hint="student.model=MODEL, perhaps with student.layers",
+        )
+    return part
 
 
 def _start(student: Student) -> str:

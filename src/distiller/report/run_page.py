@@ -69,8 +69,9 @@ def render(record: Record, examination: Examination | None, bench: Bench | None,
     assets = resources.files("distiller.report") / "assets"
     style = "\n".join((assets / name).read_text(encoding="utf-8") for name in ("page.css", "run.css"))
     examples = ", ".join(f"{count:,} {name}" for name, count in record.data.examples.items())
+    teacher = Path(record.run.teacher.model).name if record.run.teacher else "soft labels"
     return PAGE.format(
-        title=_text(f"{record.data.task}: a student of {Path(record.run.teacher.model).name}"),
+        title=_text(f"{record.data.task}: a student of {teacher}"),
         summary=_text(f"{record.data.kind.replace('_', '-')} · {examples} examples"),
         style=style,
         tiles="".join(f"<div><b>{_text(big)}</b><span>{_text(small)}</span></div>" for big, small in _tiles(record)),

@@ -62,7 +62,7 @@ def distil(
                 console.print(line, markup=False, soft_wrap=True)
         list_left_out(folder, plan.data)
         setup = prepare(plan, tokens, console)
-        baseline = baselines(setup) if run.baseline else None
+        baseline = baselines(setup) if plan.run.baseline else None
         results = [
             train_seed(setup, seed, folder / SEEDS / str(seed), resume, on_evaluation if position == 0 else None)
             for position, seed in enumerate(run.seeds)

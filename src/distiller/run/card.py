@@ -68,7 +68,9 @@ def write_card(record: Record, folder: Path) -> Path:
 
 def card(record: Record) -> str:
     """The card as Markdown behind YAML metadata."""
-    title = f"{_plain(record.data.task)}, distilled from {_plain(Path(record.run.teacher.model).name)}"
+    teacher = record.run.teacher
+    origin = _plain(Path(teacher.model).name) if teacher else "soft labels"
+    title = f"{_plain(record.data.task)}, distilled from {origin}"
     pipeline = PIPELINES.get(record.data.kind)
     scores = record.student.scores
     metadata = ModelCardData(
@@ -76,7 +78,7 @@ def card(record: Record) -> str:
         library_name="transformers",
         pipeline_tag=pipeline,
         tags=["knowledge-distillation", "distiller"],
-        base_model=record.run.teacher.model if _is_hub_id(record.run.teacher.model) else None,
+        base_model=teacher.model if teacher and _is_hub_id(teacher.model) else None,
         datasets=[record.run.task.data] if record.run.task.data and _is_hub_id(record.run.task.data) else None,
         eval_results=[
             EvalResult(
@@ -99,7 +101,7 @@ def card(record: Record) -> str:
         seeds=f", means over {len(record.seeds)} seeds" if len(record.seeds) > 1 else "",
         machine=f"{record.machine.get('processor')} ({record.machine.get('accelerator')})",
         use=_use(record),
-        teacher=f"`{_plain(record.run.teacher.model)}`",
+        teacher=f"`{_plain(teacher.model)}`" if teacher else "the probabilities that its training rows bring along",
         data=", ".join(f"{count:,} {name}" for name, count in record.data.examples.items()) + " rows",
         fingerprint=record.data.fingerprint,
         weights=record.student.fingerprint,

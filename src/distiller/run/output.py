@@ -32,6 +32,7 @@ from distiller.run.card import write_card
 from distiller.run.seeds import Trained, total
 from distiller.run.setup import Setup, machine
 from distiller.run.verdict import Outcomes, compare, shares, words
+from distiller.tasks.data import UNLABELLED
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.training.output_folder import SEEDS, STUDENT, publish
 from distiller.training.shared_work import FineTuned
@@ -79,13 +80,17 @@ def finish(
             kind=data.kind,
             labels=list(data.labels),
             metric=metric,
-            examples={name: len(split) for name, split in setup.splits.items()},
+            examples=_examples(setup),
+            soft=data.soft,
+            unsure=data.unsure,
             truncated={name: split.truncated for name, split in setup.splits.items()},
             skipped=_skipped(setup),
             classes=shares(data, found.gold),
             fingerprint=data.fingerprint,
         ),
-        teacher=_facts(
+        teacher=None
+        if setup.teacher is None or setup.run.teacher is None
+        else _facts(
             setup.run.teacher.model, setup.teacher, [setup.teacher_scores], [setup.teacher_steps or ()], "pretrained"
         ),
         baseline=_facts(
@@ -119,12 +124,13 @@ def finish(
             peak_memory_megabytes=peak_memory_megabytes(),
             teacher_cache_megabytes=max(one.cache_megabytes for one in trained),
             milliseconds_per_example={
-                "teacher": latency(setup.teacher, teacher_example).milliseconds,
-                "student": latency(nn.Module.to(student, accelerator()), example).milliseconds,
+                name: latency(nn.Module.to(model, accelerator()), text).milliseconds
+                for name, model, text in (("teacher", setup.teacher, teacher_example), ("student", student, example))
+                if model is not None
             },
         ),
         comparison=comparison,
-        verdict=words(data, found, comparison),
+        verdict=words(data, found, comparison, unlabelled=data.unlabelled),
         notes=[
             *_data_notes(setup, total(one.augmentation for one in trained)),
             *sorted({note for one in trained for note in one.notes}),
@@ -133,6 +139,12 @@ def finish(
     write_card(record, folder / STUDENT)
     record.save(folder)
     return record
+
+
+def _examples(setup: Setup) -> dict[str, int]:
+    """Rows by split; training rows without a label are counted as `unlabelled` wherever they came from."""
+    counts = {name: len(split) for name, split in setup.splits.items()}
+    return counts if setup.data.labelled else {"train": 0, UNLABELLED: counts["train"]} | {**counts, "train": 0}
 
 
 def _skipped(setup: Setup) -> dict[str, int]:
@@ -146,6 +158,7 @@ def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
     skipped = [f"{count} rows of {name}" for name, count in _skipped(setup).items()]
     failed = {name: count for name, count in counts.items() if name.endswith(".failed") and count}
     return [
+        *_label_notes(setup),
         *(
             f"augmentation: {name.removesuffix('.failed')} failed on {n} texts, left as they are"
             for name, n in failed.items()
@@ -153,6 +166,34 @@ def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
         *(f"{what} lie behind the longest input and are not scored" for what in cut),
         *(f"{what} could not be used and were left out" for what in skipped),
     ]
+
+
+def _label_notes(setup: Setup) -> list[str]:
+    """Which rows have labels, and who learnt from those that have none."""
+    data = setup.data
+    notes: list[str] = []
+    if data.soft:
+        instead = (
+            "of these the student learnt what they say" if setup.teacher is None else "which came before the teacher"
+        )
+        notes.append(
+            f"{data.soft} training rows bring probabilities of {', '.join(data.labels)} along, in this order: {instead}"
+        )
+    if data.unsure:
+        notes.append(f"{data.unsure} rows were left out: no class was as probable as {setup.run.task.min_confidence:g}")
+    if not data.unlabelled:
+        return notes
+    notes += [
+        f"{data.unlabelled} of {data.labelled + data.unlabelled} training rows have no label: of them the student "
+        "learnt what the teacher says"
+    ]
+    if data.labelled:
+        notes.append(f"what is fine-tuned, teacher or baseline, has seen the {data.labelled} labelled rows alone")
+    else:
+        notes.append("no training row has a label, so there is no baseline without a teacher")
+    if data.repeated:
+        notes.append(f"{data.repeated} texts without labels also stand in another split and were left out")
+    return notes
 
 
 def _example(split: EncodedSplit, collate: Collator) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from distiller import config
 from distiller.augment import check_policy
 from distiller.config import Run
-from distiller.errors import ConfigError, warn
+from distiller.errors import ConfigError, did_you_mean, warn
 from distiller.models.cutting import check_scores, on_meta
 from distiller.models.heads import head_differs
 from distiller.models.layers import check_states
@@ -20,6 +20,7 @@ from distiller.models.load import (
     check_vocabulary,
     check_weights,
     has_head_for,
+    head_names,
     load_config,
     load_tokenizer,
     longest_input,
@@ -41,6 +42,7 @@ from distiller.run.defaults import filled_in
 from distiller.tasks import load_task
 from distiller.tasks.data import QuestionSplit, TaskData
 from distiller.tasks.encode import Collator
+from distiller.tasks.soft_labels import with_gold_as_soft
 from distiller.training.objective import DistillationObjective
 from distiller.training.pace import learning_rate
 from distiller.training.trackers import check_trackers
@@ -77,7 +79,8 @@ class Blueprint:
 
     run: Run
     data: TaskData
-    teacher: PretrainedConfig
+    teacher: PretrainedConfig | None
+    """`None`: rows bring along what is to be imitated."""
     student: PretrainedConfig
     teacher_tokenizer: PreTrainedTokenizerBase
     student_tokenizer: PreTrainedTokenizerBase
@@ -95,32 +98,38 @@ class Blueprint:
             return DistillationObjective(
                 stage.objective,
                 student=anatomy(self.student),
-                teacher=anatomy(self.teacher),
+                teacher=None if self.teacher is None else anatomy(self.teacher),
                 kind=self.data.kind,
             )
 
 
 def blueprint(run: Run) -> Blueprint:
     """Check `run` against its data and models, before anything is trained. Raises `DistillerError`."""
-    data = load_task(run.task)
+    spec = run.teacher
+    teacher = None if spec is None else load_config(spec.model, trust_remote_code=spec.trust_remote_code)
+    data = load_task(run.task, head=[] if teacher is None else head_names(teacher))
+    if teacher is None:
+        data = with_gold_as_soft(data)
     labels = data.label_names
-    trusted = run.teacher.trust_remote_code
-    teacher = load_config(run.teacher.model, trust_remote_code=trusted)
-    check_known(teacher)
-    teacher_tokenizer = load_tokenizer(run.teacher.model, trust_remote_code=trusted)
-    tokenizer = student_tokenizer(run.student, teacher_tokenizer)
+    if teacher is not None:
+        check_known(teacher)
+    read = None if spec is None else load_tokenizer(spec.model, trust_remote_code=spec.trust_remote_code)
+    tokenizer = student_tokenizer(run.student, read)
+    teacher_tokenizer = read or tokenizer
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
     shared_tokens = same_vocabulary(tokenizer, teacher_tokenizer)
     run = resolve(run, data, shared_tokens=shared_tokens)
     made = Blueprint(
         run=_with_rates(run, teacher=teacher, student=student),
         data=data,
-        teacher=with_labels(teacher, kind=data.kind, labels=labels),
+        teacher=None if teacher is None else with_labels(teacher, kind=data.kind, labels=labels),
         student=student,
         teacher_tokenizer=teacher_tokenizer,
         student_tokenizer=tokenizer,
         shared_tokens=shared_tokens,
     )
+    _check_labels(made)
+    _check_class_weights(made)
     _check_head(made)
     _check_length(made)
     _check_models(made)
@@ -133,11 +142,22 @@ def blueprint(run: Run) -> Blueprint:
 def resolve(run: Run, data: TaskData, *, shared_tokens: bool = True) -> Run:
     """`run` with what it leaves open filled in for this task, checked for options that contradict each other."""
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
+    if (data.unlabelled or data.soft) and task.name == "custom" and data.labels:  # they may be those of the teacher
+        task = task.model_copy(update={"labels": list(data.labels)})
     operators = list(check_policy(run.augmentation))
-    fill_in = partial(filled_in, kind=data.kind, operators=operators, tokens=shared_tokens)
+    labelled = data.labelled > 0
+    fill_in = partial(
+        filled_in,
+        kind=data.kind,
+        operators=operators,
+        labelled=labelled,
+        layers=run.teacher is not None,
+        tokens=shared_tokens,
+    )
     stages = [stage.model_copy(update={"objective": fill_in(stage.objective)}) for stage in run.stages]
     objective = fill_in(run.objective)
-    resolved = run.model_copy(update={"task": task, "objective": objective, "stages": stages})
+    update = {"task": task, "objective": objective, "stages": stages, "baseline": run.baseline and labelled}
+    resolved = run.model_copy(update=update)
     for stage in stages_of(resolved):
         check_trackers(stage.training.report_to)
         _check_objective(stage.objective, stage.training)
@@ -145,20 +165,16 @@ def resolve(run: Run, data: TaskData, *, shared_tokens: bool = True) -> Run:
     return resolved
 
 
-def _with_rates(run: Run, *, teacher: PretrainedConfig, student: PretrainedConfig) -> Run:
+def _with_rates(run: Run, *, teacher: PretrainedConfig | None, student: PretrainedConfig) -> Run:
     """`run` with the learning rates that it leaves open, which follow from the kind of model."""
     random = initialisation(run.student) == "random"
-    rates = {
-        "teacher": run.teacher.training.learning_rate or learning_rate(teacher, pretrained=True),
-        "student": run.training.learning_rate or learning_rate(student, pretrained=not random),
-    }
-    tuning = run.teacher.training.model_copy(update={"learning_rate": rates["teacher"]})
-    return run.model_copy(
-        update={
-            "teacher": run.teacher.model_copy(update={"training": tuning}),
-            "training": run.training.model_copy(update={"learning_rate": rates["student"]}),
-        }
-    )
+    rate = run.training.learning_rate or learning_rate(student, pretrained=not random)
+    run = run.model_copy(update={"training": run.training.model_copy(update={"learning_rate": rate})})
+    if run.teacher is None or teacher is None:
+        return run
+    rate = run.teacher.training.learning_rate or learning_rate(teacher, pretrained=True)
+    tuning = run.teacher.training.model_copy(update={"learning_rate": rate})
+    return run.model_copy(update={"teacher": run.teacher.model_copy(update={"training": tuning})})
 
 
 def _check_objective(objective: config.Objective, training: config.Training) -> None:
@@ -193,15 +209,82 @@ def _check_views(objective: config.Objective, operators: list[str]) -> None:
         )
 
 
+def _check_labels(plan: Blueprint) -> None:
+    """What weighs gold labels needs some; rows without any need a teacher to learn from."""
+    data, spec = plan.data, plan.run.teacher
+    for stage in stages_of(plan.run):
+        objective = stage.objective
+        gold = {"gamma1": bool(objective.gamma1)}
+        gold["gamma2"] = bool(objective.gamma2) and objective.augmented_label == "gold"
+        weighed = next((name for name, positive in gold.items() if positive), None)
+        if weighed and not data.labelled:
+            raise ConfigError(
+                f"objective.{weighed} weighs gold labels, and no training row has one",
+                hint=f"objective.{weighed}=0, or label some rows",
+            )
+        if data.soft and objective.prediction and objective.prediction.name == "mse":
+            raise ConfigError(
+                "prediction objective `mse` compares logits, and rows bring probabilities along",
+                hint="objective.prediction=kl, or ce",
+            )
+        if spec is None and any(term.active for term in objective.terms) and objective.intermediate_weight:
+            raise ConfigError(
+                f"`{objective.terms[0].loss}` compares layers, and the run has no teacher",
+                hint="leave out objective.intermediate, or name teacher.model",
+            )
+        if data.unlabelled and not plan.objective(stage).needs_teacher:
+            raise ConfigError(
+                f"{data.unlabelled} training rows have no label, and this objective learns nothing from the teacher",
+                hint="set objective.beta1, or leave out rows without labels",
+            )
+    if spec is not None and not data.labelled and spec.finetune == "always":
+        raise ConfigError(
+            "teacher.finetune is `always`, and no training row has a label",
+            hint="teacher.finetune=never, or label some rows",
+        )
+
+
+def _check_class_weights(plan: Blueprint) -> None:
+    """Weights of classes need classes that are known by these names."""
+    data = plan.data
+    for stage in stages_of(plan.run):
+        wish = stage.objective.class_weights
+        if wish is None:
+            continue
+        if data.kind not in ("classification", "tagging"):
+            raise ConfigError(
+                f"objective.class_weights is for classes, and `{data.name}` is a {data.kind} task", hint="leave it out"
+            )
+        if not data.labelled:
+            raise ConfigError(
+                "objective.class_weights weighs gold labels, and no training row has one", hint="leave it out"
+            )
+        if isinstance(wish, dict):
+            strange = next((name for name in wish if name not in data.labels), None)
+            if strange is not None:
+                raise ConfigError(
+                    f"objective.class_weights: no class is called `{strange}`",
+                    hint=did_you_mean(strange, list(data.labels)),
+                )
+            if not any(wish.get(label, 1.0) for label in data.labels):
+                raise ConfigError("objective.class_weights: every class has the weight 0", hint="leave some out")
+
+
 def _check_head(plan: Blueprint) -> None:
     """A head that the teacher has is kept, or its loss is said."""
     spec = plan.run.teacher
-    if spec.finetune == "always" or has_head_for(
-        spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code
-    ):
+    if spec is None or (spec.finetune == "always" and plan.data.labelled):
+        return
+    if has_head_for(spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code):
         return
     there = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
     differs = head_differs(there, kind=plan.data.kind, labels=plan.labels)
+    if not plan.data.labelled:
+        raise ConfigError(
+            f"teacher `{spec.model}` has no head for this task, and no training row has a label to fine-tune it on"
+            + (f": {differs.what}" if differs else ""),
+            hint=(differs and differs.keep) or "name a fine-tuned teacher, or label some rows",
+        )
     if spec.finetune == "never":
         raise ConfigError(
             f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`"
@@ -217,6 +300,8 @@ def _check_length(plan: Blueprint) -> None:
     """The longest input must fit both models."""
     wanted = plan.run.task.max_length or 0
     for role, shape in (("teacher", plan.teacher), ("student", plan.student)):
+        if shape is None:
+            continue
         limit = longest_input(shape)
         if wanted > limit:
             raise ConfigError(
@@ -231,21 +316,26 @@ def _check_models(plan: Blueprint) -> None:
         ("teacher", plan.teacher_tokenizer, plan.teacher),
         ("student", plan.student_tokenizer, plan.student),
     ):
+        if shape is None:
+            continue
         Collator(tokenizer)  # refuses one that cannot pad
         check_vocabulary(tokenizer, shape, role)
         tokenizer.model_max_length = run.task.max_length  # nothing is padded, or later read, beyond what is trained
-    on_meta(HEADS[kind], plan.teacher)
+    if plan.teacher is not None:
+        on_meta(HEADS[kind], plan.teacher)
     check_copy(run.student, plan.student, teacher=plan.teacher, kind=kind)
-    for name in (run.teacher.model, source_of(run.student)):
+    for name in (run.teacher and run.teacher.model, source_of(run.student)):
         if name is not None and isinstance(folder := model_folder(name), Path):
             check_weights(folder, name)
-    if will_be_tuned(plan):
+    if plan.teacher is not None and will_be_tuned(plan):
         check_trainable(plan.teacher, "teacher")
 
 
 def will_be_tuned(plan: Blueprint) -> bool:
     """Whether the teacher is fine-tuned before it teaches."""
     spec = plan.run.teacher
+    if spec is None:
+        return False
     return spec.finetune == "always" or not has_head_for(
         spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code
     )
@@ -256,7 +346,7 @@ def _check_mixup(plan: Blueprint) -> None:
     if "mixup" not in check_policy(plan.run.augmentation):
         return
     for role, shape in (("teacher", plan.teacher), ("student", plan.student)):
-        if finds_end(shape):
+        if shape is not None and finds_end(shape):
             raise ConfigError(
                 f"augmentation: `mixup` has no token ids, by which a `{shape.model_type}` {role} finds its last token",
                 hint="leave out `mixup`",
@@ -307,6 +397,8 @@ def _check_reading(plan: Blueprint, objective: DistillationObjective) -> None:
     """What an objective reads must be there in both models."""
     scores = False
     for side, shape in (("teacher", plan.teacher), ("student", plan.student)):
+        if shape is None:
+            continue
         if objective.layers(side):
             check_states(shape)
         if objective.layers(side, "attention_scores"):

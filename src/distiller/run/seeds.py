@@ -21,6 +21,7 @@ from distiller.models.load import weights_fingerprint
 from distiller.record import SeedResult
 from distiller.run.plan import Stage, stages_of
 from distiller.run.setup import Setup, machine
+from distiller.tasks.data import UNLABELLED
 from distiller.tasks.encode import Collator
 from distiller.tasks.tokens import scorer
 from distiller.training.callbacks import OnEvaluation
@@ -231,7 +232,7 @@ def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
     """Scores on further development splits; only MNLI has one: its mismatched genres."""
     found: dict[str, float] = {}
     for name, split in setup.splits.items():
-        if name not in ("train", "dev"):
+        if name not in ("train", "dev", UNLABELLED):
             logits = predict_logits(
                 student, split, Collator(setup.plan.student_tokenizer), precision=machine(setup.run).precision
             )
@@ -252,7 +253,7 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, Augmented
     repeated = always or (stage.training.epochs or 2) * len(setup.run.seeds) > 1
     augmented = any(objective.weights["augmented"]) or bool(objective.terms)
     keep = augmented and setup.policy.rewrites and (always or setup.policy.repeats)
-    if not objective.needs_teacher or not repeated:
+    if setup.teacher is None or not objective.needs_teacher or not repeated:
         return None, None, None
     teacher = FrozenTeacher(
         setup.teacher,
@@ -263,7 +264,7 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, Augmented
     )
     collate = Collator(setup.plan.teacher_tokenizer)
     try:
-        train = setup.teacher_splits["train"]
+        train = setup.teacher_transfer
         folder, why = teacher_outputs(setup.store, teacher, train, collate, stage.training)
         return folder, augmented_outputs(setup.store, teacher, stage.training) if keep else None, why
     finally:

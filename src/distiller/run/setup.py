@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.run.label_order import warn_of_order
 from distiller.run.plan import Blueprint, stages_of, will_be_tuned
-from distiller.tasks.data import AnySplit, TaskData
+from distiller.tasks.data import UNLABELLED, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
+from distiller.tasks.joined import JoinedSplit
 from distiller.tasks.outcomes import outcomes
 from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.augmented import AugmentedSplit
@@ -36,9 +37,9 @@ class Setup:
 
     plan: Blueprint
     store: FolderCache
-    teacher: PreTrainedModel
+    teacher: PreTrainedModel | None
     teacher_scores: dict[str, float]
-    teacher_outcome: np.ndarray
+    teacher_outcome: np.ndarray | None
     """What the teacher says of the development set."""
     teacher_steps: tuple[int, int] | None
     """Optimisation steps of its fine-tuning, and which of them was the best; `None` for one that came fine-tuned."""
@@ -65,6 +66,16 @@ class Setup:
         """Whether teacher and student read different tokens."""
         return self.splits is not self.teacher_splits
 
+    @property
+    def transfer(self) -> Any:
+        """The rows that the student learns from, labelled or not, in its tokens."""
+        return _transfer(self.data, self.splits)
+
+    @property
+    def teacher_transfer(self) -> Any:
+        """The same rows in the teacher's tokens."""
+        return _transfer(self.data, self.teacher_splits)
+
     def new_student(self, seed: int) -> PreTrainedModel:
         """A fresh student; what is not copied is drawn from `seed`."""
         return build_student(
@@ -84,16 +95,16 @@ class Setup:
 
     def job(self, seed: int) -> Job:
         """What a distillation of the student reads; `seed` decides the augmentation."""
-        train: Any = self.splits["train"]
+        train: Any = self.transfer
         if self.paired:
-            train = PairedSplit(train, self.teacher_splits["train"])
+            train = PairedSplit(train, self.teacher_transfer)
         if self.run.augmentation:
-            source = self.data.splits["train"]
+            source = reduce(joined, self.data.transfer)
             labels = self.data.label_names or []
             train = AugmentedSplit(train, source, self.policy, self._encoders(), labels=labels, seed=seed)
         teacher, student = Collator(self.plan.teacher_tokenizer), Collator(self.plan.student_tokenizer)
         collate = ViewCollator(student, teacher if self.paired else None, mixup=self.policy.mixup, seed=seed)
-        return replace(self.label_job, train=train, collate=collate)
+        return replace(self.label_job, train=train, collate=collate, soft_labels=self.data.soft > 0)
 
     def _encoders(self) -> dict[str, Callable[[AnySplit], EncodedSplit]]:
         """How augmented rows become tokens, for the student and for a teacher that reads others."""
@@ -137,11 +148,13 @@ def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | N
 
 def _teacher(
     plan: Blueprint, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
-) -> tuple[PreTrainedModel, dict[str, float], np.ndarray, tuple[int, int] | None]:
+) -> tuple[PreTrainedModel | None, dict[str, float], np.ndarray | None, tuple[int, int] | None]:
     """The teacher with a head for the task, fine-tuned here if it has none; its scores, outcome and steps."""
     run, data, spec = plan.run, plan.data, plan.run.teacher
     labels = plan.labels
     here = machine(run)
+    if spec is None:
+        return None, {}, None, None
 
     def load(name: str | Path) -> PreTrainedModel:
         model = load_model(
@@ -209,6 +222,12 @@ def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSp
     }
 
 
+def _transfer(data: TaskData, splits: Tokens) -> EncodedSplit | JoinedSplit:
+    if UNLABELLED not in splits:
+        return splits["train"]
+    return JoinedSplit([splits["train"], splits[UNLABELLED]], [*map(len, data.transfer)])
+
+
 def _job(plan: Blueprint, splits: Tokens, tokenizer: Any) -> Job:
     data, task = plan.data, plan.run.task
     limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
@@ -220,4 +239,28 @@ def _job(plan: Blueprint, splits: Tokens, tokenizer: Any) -> Job:
         metric=data.metric,
         tokenizer=tokenizer,
         outcome=partial(outcomes, data, splits["dev"], limits=limits),
+        class_weights=class_weights(plan.run, data),
     )
+
+
+def class_weights(run: Run, data: TaskData) -> tuple[float, ...] | None:
+    """How much each class counts, so that the mean over the labelled training rows is 1; `None`: all the same."""
+    objectives = [stage.objective for stage in stages_of(run)]
+    wish = next((one.class_weights for one in objectives if one.class_weights is not None), None)
+    if wish is None:
+        return None
+    counts = class_counts(data)
+    if isinstance(wish, str):  # balanced
+        weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
+    else:
+        weights = np.asarray([wish.get(label, 1.0) for label in data.labels])
+    mean = float((weights * counts).sum() / counts.sum())
+    return tuple((weights / mean).tolist())
+
+
+def class_counts(data: TaskData) -> np.ndarray:
+    """Labelled training rows of each class, or of tagging words."""
+    train = data.splits["train"]
+    labels = train.tags if isinstance(train, TaggedSplit) else getattr(train, "labels", None)
+    ids = [tag for row in labels or () for tag in row] if isinstance(train, TaggedSplit) else list(labels or ())
+    return np.bincount(np.asarray(ids, dtype=np.int64), minlength=len(data.labels))

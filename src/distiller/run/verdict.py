@@ -86,7 +86,7 @@ def _advice(lead: Difference, scale: float, unlabelled: int) -> str:
 
 def _no_better(data: TaskData, outcome: np.ndarray, fixed: float, gold: Any) -> bool:
     """Whether `outcome` is within one standard error of a constant answer, or below it."""
-    if data.kind == "qa":
+    if data.kind in ("multilabel", "qa"):
         return False
     if data.kind == "regression":
         return score_of(data, outcome, gold) <= 1 / len(outcome) ** 0.5

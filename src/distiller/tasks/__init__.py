@@ -1,6 +1,6 @@
 """Tasks: what is to be learnt, from which rows, and how it is scored. `load_task` is the way in."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from distiller.config import Task
@@ -13,6 +13,7 @@ from distiller.tasks.metrics import check_metric
 from distiller.tasks.packages import imdb, rotten_tomatoes
 from distiller.tasks.squad import squad
 from distiller.tasks.treebank import ud_ewt
+from distiller.tasks.unlabelled import with_unlabelled
 
 TaskLoader = Callable[[Task], TaskData]
 
@@ -72,20 +73,22 @@ TASKS: Family[TaskLoader] = Family(
 """`kind` and `metrics` are `None` where the data decides."""
 
 
-def load_task(task: Task) -> TaskData:
+def load_task(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     """The data that `task` describes, with its limits applied and its metric put first.
 
+    `head` are the classes that the teacher knows already: those of rows without labels are among them.
     Raises `ConfigError` for a name, metric or field that does not go with the task, `DataError` for data that cannot
     be used, `MissingPackageError` for an absent optional package.
     """
     entry = TASKS[task.name]
     if task.name != "custom":
-        _refuse_fixed_fields(task, entry.traits.get("open", ()))
+        texts = ("text", "text_pair") if task.unlabelled else ()
+        _refuse_fixed_fields(task, (*entry.traits.get("open", ()), *texts))
     if task.skip_bad and (task.name in GLUE or task.name in ("rotten-tomatoes", "imdb")):
         raise ConfigError(
             f"task.skip_bad has no meaning for task `{task.name}`, whose rows are all to be used", hint="leave it out"
         )
-    data = entry.function(task)
+    data = load_custom(task, head=head) if task.name == "custom" else entry.function(task)
     metrics = data.metrics
     if task.metric is not None:
         check_metric(task.metric, data)
@@ -97,7 +100,7 @@ def load_task(task: Task) -> TaskData:
         else split.take(sample(len(split), limit, seed=task.split_seed))
         for name, split in data.splits.items()
     }
-    return replace(data, metrics=metrics, splits=splits)
+    return with_unlabelled(task, replace(data, metrics=metrics, splits=splits))
 
 
 def _refuse_fixed_fields(task: Task, but: Collection[str]) -> None:

@@ -2,19 +2,26 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll, read_conll
-from distiller.tasks.data import AnySplit, Kind, Split, TaskData
+from distiller.tasks.data import UNLABELLED, AnySplit, Kind, Split, TaskData
 from distiller.tasks.held_out import hold_out_rows
 from distiller.tasks.hub import load_dataset_tables, pick_split
 from distiller.tasks.kinds import infer_kind
-from distiller.tasks.labels import label_set
+from distiller.tasks.labels import among, label_set
+from distiller.tasks.multilabel import memberships, names_in
+from distiller.tasks.multilabel import with_lists as with_memberships
 from distiller.tasks.questions import (
     COLUMNS,
+    has_answers,
     is_squad,
     question_split,
     read_squad,
@@ -22,6 +29,7 @@ from distiller.tasks.questions import (
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.readers import Layout, is_file_name, read_table
+from distiller.tasks.soft_labels import read_all, soft_classes, with_hard_labels
 from distiller.tasks.table import Table, is_empty
 from distiller.tasks.tagging import (
     metrics_of,
@@ -44,48 +52,74 @@ COMMON = r"(train|data(set)?$|all$)"
 
 METRICS_OF: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "f1_macro"),
+    "multilabel": ("micro_f1", "macro_f1", "subset_accuracy", "average_precision"),
     "regression": ("spearman", "pearson", "rmse"),
 }
 
 
-def load_custom(task: Task) -> TaskData:
+def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     """Your own CSV, TSV, JSON, JSON Lines, Parquet, CoNLL or SQuAD files, or any data set that `datasets` resolves.
 
-    The label set is `task.labels`, else the one the data set declares, else the labels of the training rows, sorted.
-    Without a development split, `task.dev_fraction` of the training rows is held out by `task.split_seed`. Raises
+    The label set is `task.labels`, else the one the data set declares, else the labels of the training rows, sorted;
+    where rows have no label, it is `head`, the classes that the teacher knows, if the labels are among them. Without a
+    development split, `task.dev_fraction` of the training rows is held out by `task.split_seed`. Raises
     `DataError` for rows or columns that cannot be used, `ConfigError` when no data is named.
     """
     task = with_conllu_columns(task)
     if task.labels and len(set(task.labels)) < len(task.labels):
         raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place")
-    bad = {name: BadRows(task.skip_bad) for name in SPLITS}
+    bad = {name: BadRows(task.skip_bad) for name in (*SPLITS, UNLABELLED)}
     tables, declared = _tables(task, bad)
-    kind, notes = _kind(task, tables["train"], declared)
-    if kind == "tagging":
-        return _tagging(task, tables, declared, bad, notes)
+    kind, notes = _kind(task, tables, declared)
     if kind == "qa":
         return _questions(task, tables, bad, notes)
-    train = usable_rows(tables["train"], task, kind, bad["train"], labels=task.labels, labelled=True)
-    labels = () if kind == "regression" else _label_set(task, train, declared)
-    rows = _split(task, "train", train, kind, labels)
-    _refuse_constant(task, train, rows, labels)
-    splits: dict[str, AnySplit] = {"train": rows}
+    soft: dict[str, np.ndarray] = {}
+    if kind == "classification" and (said := read_all(task, tables)):
+        labels = soft_classes(task, tables, said, declared, head)
+        soft = {name: one.matrix(labels) for name, one in said.items()}
+        hard = {name: with_hard_labels(said[name], tables[name], task.label, soft[name], labels) for name in said}
+        tables, task = {**tables, **hard}, task.model_copy(update={"labels": list(labels)})
+    if kind == "multilabel":
+        tables = {name: with_memberships(task, table) for name, table in tables.items()}
+    known = _labelled_table(task, tables)
+    tables = _divided(tables, task.label)
+    if kind == "tagging":
+        return _tagging(task, tables, declared, bad, notes, head)
+    tables = {**tables, "train": _usable(task, "train", tables["train"], kind, bad["train"], task.labels)}
+    labels: tuple[str, ...] = ()
+    if kind != "regression":
+        rows = tables["train"] if UNLABELLED in tables or known.where == tables["train"].where else known
+        written = names_in(rows, task.label) if kind == "multilabel" else ()
+        labels = _label_set(task, rows, declared, written, head=_head(task, tables, head))
     for name in tables.keys() - {"train"}:
-        labelled, note = _with_label(task, name, tables[name])
+        tables[name], note = _with_label(task, name, tables[name])
         notes += note
-        known = None if kind == "regression" else labels
-        hidden = name == "test" and all(map(is_empty, labelled.columns.get(task.label, ())))
-        table = usable_rows(labelled, task, kind, bad[name], labels=known, labelled=not hidden)
-        splits[name] = _split(task, name, table, kind, labels)
+        tables[name] = _usable(task, name, tables[name], kind, bad[name], labels)
+    splits: dict[str, AnySplit] = {name: _split(task, name, table, kind, labels) for name, table in tables.items()}
+    train = splits["train"]
+    assert isinstance(train, Split)
+    if "train" in soft:
+        splits["train"] = train = replace(train, soft=soft["train"][list(train.ids)])
+    if train.labelled:
+        _refuse_constant(task, tables["train"], train, labels)
     return _task_data(task, kind, labels, METRICS_OF[kind], tables, splits, bad, notes)
 
 
-def _kind(task: Task, train: Table, declared: Mapping[str, tuple[str, ...]]) -> tuple[Kind, list[str]]:
+def _kind(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]]) -> tuple[Kind, list[str]]:
     """The kind of task, and where it is a guess, what it was guessed from."""
     if task.kind is not None:
         return task.kind, []
-    guess = infer_kind(task, train, declared)
+    if task.probabilities is not None:
+        return "classification", []
+    guess = infer_kind(task, _labelled_table(task, tables), declared)
     return guess.kind, [f"task.kind is taken to be {guess.kind}, from {guess.why}"]
+
+
+def _usable(task: Task, name: str, table: Table, kind: Kind, bad: BadRows, labels: Sequence[str] | None) -> Table:
+    """The rows of `table` that can be used, whose label too where they have one and it is a class or a number."""
+    labelled = kind in ("classification", "regression") and not _hidden(task, name, table)
+    known = labels if kind == "classification" and labels else None
+    return usable_rows(table, task, kind, bad, labels=known, labelled=labelled)
 
 
 def _with_label(task: Task, name: str, table: Table) -> tuple[Table, list[str]]:
@@ -132,11 +166,16 @@ def _tagging(
     declared: Mapping[str, tuple[str, ...]],
     bad: Mapping[str, BadRows],
     notes: list[str],
+    head: Sequence[str],
 ) -> TaskData:
     if task.text_pair is not None:
         raise ConfigError(f"task.text_pair is `{task.text_pair}`, but tagging has no pairs", hint="leave it out")
-    found = {name: sentences(table, task, bad[name], labelled=name != "test") for name, table in tables.items()}
-    labels = _label_set(task, tables["train"], declared, written_tags(found["train"]))
+    found = {
+        name: sentences(table, task, bad[name], labelled=name not in ("test", UNLABELLED) and _any_label(task, table))
+        for name, table in tables.items()
+    }
+    written = written_tags(found["train"]) or written_tags(found["dev"])
+    labels = _label_set(task, _labelled_table(task, tables), declared, written, head=_head(task, tables, head))
     metrics = metrics_of(labels)
     splits: dict[str, AnySplit] = {
         name: tagged_split(name, tables[name], rows, labels, bad[name], label=task.label)
@@ -153,8 +192,18 @@ def _tagging(
 def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], notes: list[str]) -> TaskData:
     refuse_other_fields(task)
     splits: dict[str, AnySplit] = {
-        name: question_split(name, table, bad[name], labelled=name != "test") for name, table in tables.items()
+        name: question_split(
+            name,
+            table,
+            bad[name],
+            labelled=name == "dev" or (name == "train" and any(map(has_answers, table.columns.get("answers", ())))),
+        )
+        for name, table in tables.items()
     }
+    if not splits["train"].labelled and "dev" not in splits:
+        raise DataError(
+            f"no question of `{tables['train'].where}` has an answer", hint="name labelled rows in task.dev"
+        )
     return _task_data(task, "qa", (), QUESTION_METRICS, tables, splits, bad, notes)
 
 
@@ -174,7 +223,7 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
     if _is_file(task, task.data):
         raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
     _refuse_layout(task, None)
-    wanted = [task.text, task.label, *filter(None, [task.text_pair])]
+    wanted = [*_text_columns(task), task.label, *(task.labels or ())]
     wanted = {None: [*wanted, *COLUMNS], "qa": COLUMNS}.get(task.kind, wanted)
     loaded, declared = load_dataset_tables(task.data, wanted, config=task.config)
     named.setdefault("train", "train")
@@ -199,6 +248,59 @@ def _refuse_layout(task: Task, file: str | None) -> None:
         if getattr(task, field) is not None and field not in known:
             what = f"`{file}`" if file else f"the data set `{task.data}`"
             raise ConfigError(f"task.{field} has no meaning for {what}", hint="leave it out")
+
+
+def table_of(task: Task, name: str, bad: BadRows) -> Table:
+    """The rows of the file `name`, or of the split of that name of the data set `task.data`."""
+    if _is_file(task, name):
+        return _read(task, _file(task, name), bad)
+    if task.data is None or task.name != "custom":
+        raise ConfigError(
+            f"`{name}` is no file name, and task.data names no data set",
+            hint="a file ends in .txt .csv .tsv .jsonl .json .parquet or .conll",
+        )
+    wanted = COLUMNS if task.kind == "qa" else _text_columns(task)
+    return pick_split(load_dataset_tables(task.data, wanted, config=task.config)[0], name, data=task.data)
+
+
+def _text_columns(task: Task) -> list[str]:
+    """What is read of a data set, beside the labels."""
+    probabilities = [task.probabilities] if isinstance(task.probabilities, str) else task.probabilities or []
+    return [task.text, *filter(None, [task.text_pair]), *probabilities]
+
+
+def _labelled_table(task: Task, tables: Mapping[str, Table]) -> Table:
+    """The rows that say what labels are: the training rows, or where none of them has a label the development rows."""
+    train = tables["train"]
+    if _any_label(task, train) or set(COLUMNS[:3]) <= train.columns.keys():
+        return train
+    if "dev" not in tables:
+        if task.label in train.columns and task.kind != "qa":
+            raise DataError(
+                f"`{train.where}`: `{task.label}` is empty in every row", hint="name labelled rows in task.dev"
+            )
+        return train  # which says that the column is absent
+    return tables["dev"]
+
+
+def _any_label(task: Task, table: Table) -> bool:
+    return not all(map(is_empty, table.columns.get(task.label, ())))
+
+
+def _divided(tables: Mapping[str, Table], label: str) -> dict[str, Table]:
+    """`tables` in which the training rows without a label, if others have one, are a table of their own."""
+    train = tables["train"]
+    empty = {row for row, cell in enumerate(train.columns.get(label, ())) if is_empty(cell)}
+    if not empty or len(empty) == len(train):
+        return dict(tables)
+    kept = [row for row in range(len(train)) if row not in empty]
+    return {**tables, "train": train.take(kept), UNLABELLED: train.take(sorted(empty))}
+
+
+def _head(task: Task, tables: Mapping[str, Table], head: Sequence[str]) -> Sequence[str]:
+    """The classes that the teacher knows, where there are rows whose class only the teacher can say."""
+    unlabelled = task.unlabelled is not None or UNLABELLED in tables or not _any_label(task, tables["train"])
+    return head if unlabelled else ()
 
 
 def _is_file(task: Task, name: str) -> bool:
@@ -226,7 +328,11 @@ def located(task: Task) -> Task:
     """
     paths = {name: _file(task, value) for name in SPLITS if (value := getattr(task, name)) and _is_file(task, value)}
     paths |= {"data": Path(task.data).expanduser()} if task.data else {}
-    return task.model_copy(update={name: str(path.resolve()) for name, path in paths.items() if path.exists()})
+    found: dict[str, Any] = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
+    if task.unlabelled is not None:
+        names = [task.unlabelled] if isinstance(task.unlabelled, str) else task.unlabelled
+        found[UNLABELLED] = [str(path.resolve()) if (path := _file(task, name)).is_file() else name for name in names]
+    return task.model_copy(update=found)
 
 
 def _name(task: Task) -> str:
@@ -243,15 +349,21 @@ def _name(task: Task) -> str:
 
 
 def _label_set(
-    task: Task, train: Table, declared: Mapping[str, tuple[str, ...]], found: Iterable[str] = ()
+    task: Task,
+    train: Table,
+    declared: Mapping[str, tuple[str, ...]],
+    found: Iterable[str] = (),
+    *,
+    head: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """`found`: the labels of the training rows, where they are not the cells of the label column themselves."""
+    """`found`: the labels of the training rows, where they are not the cells of the label column themselves. `head`
+    is taken where these are among them."""
     train.column(task.label)  # an absent column is said before anything about labels
     if task.labels:
         return tuple(task.labels)
     if task.label in declared:
         return declared[task.label]
-    return label_set(found or train.classes(task.label))
+    return among(label_set(found or train.classes(task.label)), head)
 
 
 def _split(task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, ...]) -> Split:
@@ -266,14 +378,19 @@ def _split(task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, .
 
 def _labels(
     task: Task, name: str, table: Table, kind: Kind, labels: tuple[str, ...]
-) -> tuple[int, ...] | tuple[float, ...] | None:
-    if name == "test" and all(
-        map(is_empty, table.columns.get(task.label, ()))
-    ):  # rows to predict, without the column or with nothing in it
+) -> tuple[int, ...] | tuple[float, ...] | tuple[tuple[float, ...], ...] | None:
+    if _hidden(task, name, table):
         return None
     if kind == "regression":
         return table.numbers(task.label)
+    if kind == "multilabel":
+        return memberships(table, task.label, labels)
     return table.class_ids(task.label, labels)
+
+
+def _hidden(task: Task, name: str, table: Table) -> bool:
+    """Whether these are rows to predict or to imitate, without the column of labels or with nothing in it."""
+    return name in ("train", "test", UNLABELLED) and not _any_label(task, table)
 
 
 def _refuse_constant(task: Task, train: Table, split: Split, labels: tuple[str, ...]) -> None:
@@ -281,7 +398,9 @@ def _refuse_constant(task: Task, train: Table, split: Split, labels: tuple[str, 
     if len(values) > 1:
         return
     only = next(iter(values))
-    shown = f"`{labels[int(only)]}`" if labels else f"{only:g}"
+    shown = f"{only:g}" if isinstance(only, float) else "list"
+    if isinstance(only, int):
+        shown = f"`{labels[only]}`"
     raise DataError(
         f"`{train.where}`: all {len(train)} rows have the one `{task.label}` {shown}, so there is nothing to learn",
         hint="a classifier needs rows of at least two labels, a regression at least two different numbers",

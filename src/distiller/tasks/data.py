@@ -2,13 +2,23 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["classification", "regression", "tagging", "qa"]
-"""What a label is: one of a set of classes, a number, a class for each word, or a span of a context."""
+import numpy as np
+
+Kind = Literal["classification", "multilabel", "regression", "tagging", "qa"]
+"""What a label is: one of a set of classes, some of them, a number, a class for each word, or a span of a context."""
+
+
+IGNORED = -100
+"""The label of what has none, as torch and `transformers` write it."""
+
+UNLABELLED = "unlabelled"
+"""The split of training rows without a label."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +29,18 @@ class Split:
     texts: tuple[str, ...]
     pairs: tuple[str, ...] | None = None
     """The second text of each row, for tasks over pairs."""
-    labels: tuple[int, ...] | tuple[float, ...] | None = None
-    """Class ids (classification) or numbers (regression); `None`: unlabelled, as the official GLUE tests are."""
+    labels: tuple[int, ...] | tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
+    """Class ids (classification), numbers (regression), or for each class 1.0 if it applies and 0.0 if not
+    (multi-label); `None`: unlabelled, as the official GLUE tests are."""
     ids: tuple[int, ...] = ()
     """Position of each row among the rows of its source, from 0; by default 0, 1, 2, …"""
+    soft: np.ndarray | None = field(default=None, compare=False)
+    """What somebody else says of each row: probabilities of classes `[rows, classes]`, NaN where nobody does."""
 
     def __post_init__(self) -> None:
         if not self.ids:
             object.__setattr__(self, "ids", tuple(range(len(self.texts))))
-        for name, column in (("pairs", self.pairs), ("labels", self.labels), ("ids", self.ids)):
+        for name, column in (("pairs", self.pairs), ("labels", self.labels), ("ids", self.ids), ("soft", self.soft)):
             if column is not None and len(column) != len(self.texts):
                 raise ValueError(f"{len(self.texts)} texts, but {len(column)} {name}")
 
@@ -46,13 +59,16 @@ class Split:
         def chosen(column: Sequence[Any] | None) -> Any:
             return None if column is None else tuple(column[row] for row in rows)
 
-        return Split(name or self.name, *(chosen(c) for c in (self.texts, self.pairs, self.labels, self.ids)))
+        columns = (chosen(column) for column in (self.texts, self.pairs, self.labels, self.ids))
+        return Split(name or self.name, *columns, soft=None if self.soft is None else self.soft[rows])
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over texts, pairs and labels."""
-        content = json.dumps([self.texts, self.pairs, self.labels])
-        return hashlib.sha256(content.encode()).hexdigest()
+        """SHA-256 over texts, pairs, labels and probabilities."""
+        digest = hashlib.sha256(json.dumps([self.texts, self.pairs, self.labels]).encode())
+        if self.soft is not None:
+            digest.update(self.soft.tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,11 @@ AnySplit = Split | TaggedSplit | QuestionSplit
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task ready to be learnt: `splits` has `train` and `dev`, perhaps `test`, and for MNLI the mismatched ones."""
+    """A task ready to be learnt: `splits` has `train` and `dev`, perhaps `test`, and for MNLI the mismatched ones.
+
+    All rows of `train` have labels, or none has. Where some have none they stand in the split `unlabelled`, together
+    with the texts of `task.unlabelled`.
+    """
 
     name: str
     kind: Kind
@@ -199,6 +219,10 @@ class TaskData:
     """Where each of these rows stands, and why it could not be used."""
     notes: tuple[str, ...] = ()
     """What a reader should know of the rows: what was guessed, held out, or has no label."""
+    repeated: int = 0
+    """Texts without labels that also stand in another split, and were left out."""
+    unsure: int = 0
+    """Rows that were left out because no class was as probable as `Task.min_confidence`."""
 
     @property
     def metric(self) -> str:
@@ -208,13 +232,34 @@ class TaskData:
     @property
     def label_names(self) -> list[str] | None:
         """Class or tag names in the order of a model's outputs; `None` for numbers and spans."""
-        return list(self.labels) if self.kind in ("classification", "tagging") else None
+        return list(self.labels) if self.kind in ("classification", "multilabel", "tagging") else None
 
     @property
     def pairs(self) -> bool:
         """Whether each row has two texts."""
         train = self.splits["train"]
         return isinstance(train, Split) and train.pairs is not None
+
+    @property
+    def labelled(self) -> int:
+        """Training rows that have a label."""
+        return len(self.splits["train"]) if self.splits["train"].labelled else 0
+
+    @property
+    def unlabelled(self) -> int:
+        """Training rows that have none: of them a student learns what the teacher says."""
+        return sum(len(split) for split in self.transfer) - self.labelled
+
+    @property
+    def soft(self) -> int:
+        """Training rows that bring probabilities along."""
+        columns = [split.soft for split in self.transfer if isinstance(split, Split) and split.soft is not None]
+        return sum(int((~np.isnan(column).any(-1)).sum()) for column in columns)
+
+    @cached_property
+    def transfer(self) -> tuple[AnySplit, ...]:
+        """The rows that a student learns from: `train`, and `unlabelled` if there is one."""
+        return tuple(self.splits[name] for name in ("train", UNLABELLED) if name in self.splits)
 
     @property
     def default_max_length(self) -> int:
@@ -228,6 +273,63 @@ class TaskData:
         """SHA-256 over the kind, the label set and the content of all splits."""
         splits = sorted((name, split.fingerprint) for name, split in self.splits.items())
         return hashlib.sha256(json.dumps([self.kind, self.labels, splits]).encode()).hexdigest()
+
+
+def joined(first: AnySplit, second: AnySplit) -> AnySplit:
+    """The rows of two splits of one kind, under the name of the first; those of the second get ids behind its ids.
+
+    Where only one of them has labels, the rows of the other are marked as having none: -100 instead of a class id or
+    the tag of each word, NaN instead of a number, no answers.
+    """
+    behind = max(first.ids, default=-1) + 1
+    ids = (*first.ids, *(behind + number for number in second.ids))
+    if isinstance(first, TaggedSplit) and isinstance(second, TaggedSplit):
+        tags = None
+        if first.labelled or second.labelled:
+            tags = tuple(row for one in (first, second) for row in one.tags or _no_tags(one))
+        return TaggedSplit(first.name, first.words + second.words, tags, ids, first.source)
+    if isinstance(first, QuestionSplit) and isinstance(second, QuestionSplit):
+        answers = None
+        if first.labelled or second.labelled:
+            answers = tuple(row for one in (first, second) for row in one.answers or ((),) * len(one))
+        questions, contexts = first.questions + second.questions, first.contexts + second.contexts
+        names = first.question_ids + second.question_ids
+        return QuestionSplit(first.name, questions, contexts, answers, ids, names, first.source)
+    assert isinstance(first, Split)
+    assert isinstance(second, Split)
+    known = next((one.labels for one in (first, second) if one.labels), None)
+    labels: Any = None
+    if known:
+        missing: Any = math.nan if isinstance(known[0], float) else IGNORED
+        if isinstance(known[0], tuple):
+            missing = (float(IGNORED),) * len(known[0])
+        labels = tuple(label for one in (first, second) for label in one.labels or (missing,) * len(one))
+    pairs = None if first.pairs is None else first.pairs + (second.pairs or ())
+    soft = None
+    if first.soft is not None or second.soft is not None:
+        classes = next(one.soft.shape[1] for one in (first, second) if one.soft is not None)
+        parts = (np.full((len(one), classes), np.nan) if one.soft is None else one.soft for one in (first, second))
+        soft = np.concatenate([part.astype(np.float32) for part in parts])
+    return Split(first.name, first.texts + second.texts, pairs, labels, ids, soft)
+
+
+def without_labels(split: AnySplit, *, name: str = UNLABELLED) -> AnySplit:
+    """The rows of `split` as if their labels were not known."""
+    hidden = {TaggedSplit: "tags", QuestionSplit: "answers"}.get(type(split), "labels")
+    return replace(split, name=name, **{hidden: None})
+
+
+def keys_of(split: AnySplit) -> list[Any]:
+    """What tells the rows of a split from others: the text or both of a pair, the words, question and context."""
+    if isinstance(split, TaggedSplit):
+        return list(split.words)
+    if isinstance(split, QuestionSplit):
+        return list(zip(split.questions, split.contexts, strict=True))
+    return list(split.texts if split.pairs is None else zip(split.texts, split.pairs, strict=True))
+
+
+def _no_tags(split: TaggedSplit) -> list[tuple[int, ...]]:
+    return [(IGNORED,) * len(words) for words in split.words]
 
 
 def texts_of(split: AnySplit) -> list[str]:

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distiller.errors import ConfigError, DataError, ModelError
-from distiller.tasks.data import Split
+from distiller.tasks.data import IGNORED, Split
 from distiller.tasks.segments import aligned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-IGNORED = -100
-"""The label of what has none, as torch and `transformers` write it."""
 
 CHUNK = 2000
 """Rows given to the tokenizer at a time: enough for its threads, few enough for the memory."""
@@ -34,8 +31,8 @@ class EncodedSplit:
     types: np.ndarray | None
     """Segment ids of all rows, int8, if the tokenizer has them."""
     labels: np.ndarray | None
-    """Class ids (int64) or numbers (float32) `[rows]`, or several ids for each row `[rows, k]`; with `per_token` one
-    id for each token `[sum of lengths]`, -100 where there is none. `None`: unlabelled."""
+    """Class ids (int64) or numbers (float32) `[rows]`, or several of either for each row `[rows, k]`; with `per_token`
+    one id for each token `[sum of lengths]`. -100 and NaN where there is none. `None`: unlabelled."""
     truncated: int
     """Rows that were cut."""
     per_token: bool = False
@@ -46,6 +43,8 @@ class EncodedSplit:
     """Words that were cut off with their tags."""
     skipped: int = 0
     """Rows of the split that could not be put into tokens and were left out."""
+    soft: np.ndarray | None = None
+    """Probabilities of classes that rows bring along, float32 `[rows, classes]`, NaN where a row has none."""
     starts: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,8 +54,8 @@ class EncodedSplit:
         return len(self.lengths)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        """`input_ids`, `attention_mask` and `example_id`, the row number; perhaps `token_type_ids`, `output_mask` and
-        `labels`."""
+        """`input_ids`, `attention_mask` and `example_id`, the row number; perhaps `token_type_ids`, `output_mask`,
+        `labels` and `soft_labels`."""
         row = range(len(self))[row]
         span = slice(self.starts[row], self.starts[row + 1])
         feature: dict[str, Any] = {
@@ -70,6 +69,8 @@ class EncodedSplit:
             feature["output_mask"] = self.output_mask[span].tolist()
         if self.labels is not None:
             feature["labels"] = self.labels[span if self.per_token else row].tolist()
+        if self.soft is not None:
+            feature["soft_labels"] = self.soft[row].tolist()
         return feature
 
     @property
@@ -86,6 +87,8 @@ class EncodedSplit:
         digest = hashlib.sha256(self.starts.tobytes() + self.tokens.tobytes())
         for column in (self.types, self.labels, self.output_mask):
             digest.update(b"-" if column is None else column.dtype.str.encode() + column.tobytes())
+        if self.soft is not None:
+            digest.update(self.soft.tobytes())
         return digest.hexdigest()
 
 
@@ -125,6 +128,7 @@ def encode(
         types=np.concatenate(types) if types else None,
         labels=_label_array(split),
         truncated=truncated,
+        soft=split.soft,
     )
 
 
@@ -199,8 +203,11 @@ class Collator:
             batch["example_ids"] = torch.tensor([feature["example_id"] for feature in features], dtype=torch.long)
         if "labels" in features[0] and "labels" not in batch:
             labels = [feature["labels"] for feature in features]
-            kind = torch.float32 if isinstance(labels[0], float) else torch.long
+            first = labels[0][0] if isinstance(labels[0], list) else labels[0]
+            kind = torch.float32 if isinstance(first, float) else torch.long
             batch["labels"] = torch.tensor(labels, dtype=kind)
+        if "soft_labels" in features[0]:
+            batch["soft_labels"] = torch.tensor([feature["soft_labels"] for feature in features], dtype=torch.float32)
         return batch
 
     @property
@@ -211,7 +218,9 @@ class Collator:
 def _per_token(features: Sequence[Mapping[str, Any]]) -> bool:
     """Whether labels are lists as long as the tokens, rather than numbers or short lists of positions."""
     return all(
-        isinstance(labels := feature.get("labels"), list) and len(labels) == len(feature["input_ids"])
+        isinstance(labels := feature.get("labels"), list)
+        and len(labels) == len(feature["input_ids"])
+        and isinstance(labels[0], int)
         for feature in features
     )
 
@@ -244,7 +253,7 @@ def _tokenize(
 def _label_array(split: Split) -> np.ndarray | None:
     if split.labels is None:
         return None
-    return np.asarray(split.labels, dtype=np.float32 if isinstance(split.labels[0], float) else np.int64)
+    return np.asarray(split.labels, dtype=np.int64 if isinstance(split.labels[0], int) else np.float32)
 
 
 def _padded(rows: Sequence[Sequence[int] | np.ndarray], width: int, value: int, left: bool) -> np.ndarray:

@@ -97,7 +97,8 @@ def _classes(rows: AnySplit, labels: Sequence[str]) -> list[int] | None:
     """The class of each row, where each has one."""
     if not isinstance(rows, Split) or not labels or rows.labels is None:
         return None
-    return [int(label) for label in rows.labels]
+    classes = [label for label in rows.labels if isinstance(label, int)]  # several at once are tuples
+    return classes if len(classes) == len(rows.labels) else None
 
 
 def _once(found: Sequence[Hashable]) -> list[int]:

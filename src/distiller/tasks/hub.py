@@ -1,6 +1,7 @@
 """Tables from whatever `datasets` resolves: a name, a folder of files, or a folder written by `save_to_disk`."""
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ def load_dataset_tables(
     names: dict[str, tuple[str, ...]] = {}
     for split, rows in loaded.items():
         cells: dict[str, Sequence[Any]] = dict.fromkeys(rows.column_names, ())
-        for column in set(columns) & set(cells):
+        for column in cells:
+            if not any(column == wanted or ("*" in wanted and fnmatch(column, wanted)) for wanted in columns):
+                continue
             values = list(rows[column])
             feature = rows.features[column]
             classes = getattr(getattr(feature, "feature", feature), "names", None)  # of a list, what it is a list of

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 from distiller.config import Task
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
+from distiller.tasks.multilabel import holds_names
 from distiller.tasks.questions import COLUMNS
+from distiller.tasks.soft_labels import read_soft
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists
 
@@ -29,6 +31,10 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
         return Guess("qa", "questions, contexts and answers")
     if is_conll(train.where, tagging=False):
         return Guess("tagging", "a CoNLL file")
+    if read_soft(task, train):
+        return Guess("classification", "probabilities of classes")
+    if holds_names(train, task.label) and not holds_lists(train, task.text):
+        return Guess("multilabel", f"lists of class names in `{task.label}`")
     if holds_lists(train, task.label):
         return Guess("tagging", f"lists in `{task.label}`")
     if task.labels:

@@ -39,6 +39,18 @@ def label_set(written: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=_natural))
 
 
+def among(written: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """`known` in their order, spelt as they are `written`, if all that are written are among them; else `written`.
+
+    What a name stands for is what `same_names` says: exact names first, without case only where that is clear.
+    """
+    for spelt in (str, str.casefold):
+        ours, theirs = {spelt(name): name for name in written}, [spelt(name) for name in known]
+        if len(ours) == len(written) and len(set(theirs)) == len(theirs) and ours.keys() <= set(theirs):
+            return tuple(ours.get(name, given) for name, given in zip(theirs, known, strict=True))
+    return tuple(written)
+
+
 def plain_number(name: str) -> str:
     """A whole number as its digits (`1.0` as `1`); any other name as it is."""
     return str(int(float(name))) if WHOLE.fullmatch(name) else name

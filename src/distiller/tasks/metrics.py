@@ -13,6 +13,8 @@ from distiller.tasks.entities import entity_f1, entity_precision, entity_recall,
 from distiller.tasks.overlap import answer_f1, exact_match
 
 Metric = Callable[..., float]
+ZERO: Any = 0
+"""What a quotient by nothing counts; scikit-learn would warn."""
 GLUE_SOURCE = "arXiv:1804.07461"
 
 
@@ -67,6 +69,33 @@ def rmse(predictions: np.ndarray, labels: np.ndarray) -> float:
     return float(np.sqrt(np.mean((predictions.astype(np.float64) - labels) ** 2)))
 
 
+def micro_f1(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """F1 over all classes of all rows together, `[n, c]` of 0 and 1; 0 when nothing is predicted or there."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="micro", zero_division=ZERO))
+
+
+def macro_f1(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Unweighted mean over classes of their F1, `[n, c]` of 0 and 1; 0 for a class neither predicted nor there."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="macro", zero_division=ZERO))
+
+
+def subset_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    """Share of rows `[n, c]` of 0 and 1 of which every class is right."""
+    return float((predictions == labels).all(-1).mean())
+
+
+def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the classes that occur of the area under precision over recall, of scores `[n, c]`."""
+    from sklearn.metrics import average_precision_score
+
+    there = labels.any(0)
+    return float(average_precision_score(labels[:, there], scores[:, there], average="macro")) if there.any() else 0.0
+
+
 METRICS: Family[Metric] = Family(
     "metric",
     {
@@ -74,6 +103,10 @@ METRICS: Family[Metric] = Family(
         "f1": Entry(f1, GLUE_SOURCE, {"kind": "classification", "classes": 2}),
         "f1_macro": Entry(f1_macro, "scikit-learn", {"kind": "classification"}),
         "matthews": Entry(matthews, "doi:10.1016/0005-2795(75)90109-9", {"kind": "classification"}),
+        "micro_f1": Entry(micro_f1, "scikit-learn", {"kind": "multilabel"}),
+        "macro_f1": Entry(macro_f1, "scikit-learn", {"kind": "multilabel"}),
+        "subset_accuracy": Entry(subset_accuracy, "scikit-learn", {"kind": "multilabel"}),
+        "average_precision": Entry(average_precision, "scikit-learn", {"kind": "multilabel", "scores": True}),
         "pearson": Entry(pearson, GLUE_SOURCE, {"kind": "regression"}),
         "spearman": Entry(spearman, GLUE_SOURCE, {"kind": "regression"}),
         "rmse": Entry(rmse, "scikit-learn", {"kind": "regression", "lower_is_better": True}),
@@ -99,12 +132,28 @@ def scores(data: TaskData, logits: Any, labels: Any) -> dict[str, float]:
     raw, gold = np.asarray(logits), np.asarray(labels)
     if data.kind == "tagging":
         return _tagging_scores(data, raw, gold)
+    if data.kind == "multilabel":
+        return _multilabel_scores(data, raw, gold)
     expected = (len(gold), len(data.labels)) if data.kind == "classification" else (len(gold), 1)
     if raw.shape != expected and not (data.kind == "regression" and raw.shape == expected[:1]):
         raise ShapeError(f"logits of shape {list(raw.shape)} for {data.kind} should have shape {list(expected)}")
     _warn_of_divergence(raw)
     predictions = raw.argmax(-1) if data.kind == "classification" else raw.reshape(-1)
     return {name: METRICS[name].function(predictions, gold) for name in data.metrics}
+
+
+def _multilabel_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dict[str, float]:
+    if raw.shape != gold.shape or raw.shape[1:] != (len(data.labels),):
+        raise ShapeError(
+            f"logits of shape {list(raw.shape)} for multilabel should have shape {[len(gold), len(data.labels)]}"
+        )
+    _warn_of_divergence(raw)
+    predictions, gold = (raw > 0).astype(np.int64), gold.astype(np.int64)
+    found: dict[str, float] = {}
+    for name in data.metrics:
+        entry = METRICS[name]
+        found[name] = entry.function(np.nan_to_num(raw) if entry.traits.get("scores") else predictions, gold)
+    return found
 
 
 def _tagging_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dict[str, float]:

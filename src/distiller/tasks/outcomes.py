@@ -34,8 +34,9 @@ class Difference(NamedTuple):
 def outcomes(data: TaskData, encoded: EncodedSplit, logits: np.ndarray, *, limits: dict[str, int]) -> np.ndarray:
     """What of `logits` decides the task's score, by example.
 
-    Class ids `[n]`, numbers `[n]`, tag ids `[n, length]` with -100 where nothing is scored, or for question answering
-    the value of the task's metric for each question `[q]`; `limits` are `n_best` and `max_answer_length`.
+    Class ids `[n]`, for each class 0 or 1 `[n, c]` (scores, where the metric reads these), numbers `[n]`, tag ids
+    `[n, length]` with -100 where nothing is scored, or for question answering the value of the task's metric for each
+    question `[q]`; `limits` are `n_best` and `max_answer_length`.
     """
     if data.kind == "qa":
         split = data.splits["dev"]
@@ -44,6 +45,8 @@ def outcomes(data: TaskData, encoded: EncodedSplit, logits: np.ndarray, *, limit
         return question_values(encoded, split, logits, data.metric, **limits)
     if data.kind == "regression":
         return logits.reshape(-1)
+    if data.kind == "multilabel":
+        return logits if METRICS[data.metric].traits.get("scores") else (logits > 0).astype(np.int64)
     chosen = logits.argmax(-1)
     if data.kind == "tagging":
         gold: Any = encoded.gold
@@ -57,6 +60,8 @@ def score_of(data: TaskData, outcome: np.ndarray, gold: Any, rows: np.ndarray | 
     if data.kind == "qa":
         return float(outcome[rows].mean())
     said, right = outcome[rows], np.asarray(gold)[rows]
+    if data.kind == "multilabel":
+        return entry.function(said, right.astype(np.int64))
     if data.kind != "tagging":
         return entry.function(said, right)
     scored = right != IGNORED
@@ -95,7 +100,7 @@ def difference(
 
 def constant(data: TaskData, gold: Any) -> tuple[float, str | None]:
     """The score of whoever always says the same, and what that is: the most frequent class."""
-    if data.kind in ("regression", "qa"):
+    if data.kind in ("regression", "multilabel", "qa"):
         return 0.0, None
     labels = np.asarray(gold)
     most = int(np.bincount(labels[labels != IGNORED]).argmax())

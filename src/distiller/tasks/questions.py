@@ -73,7 +73,7 @@ def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = Tr
     and row if no question is left.
     """
     cells = [table.column(column) for column in COLUMNS[:3]]
-    hidden = not labelled and not any(map(_has_answers, table.columns.get("answers", ())))
+    hidden = not labelled and not any(map(has_answers, table.columns.get("answers", ())))
     answers = [None] * len(table) if hidden else table.column("answers")
     impossible = table.columns.get(IMPOSSIBLE) or [None] * len(table)
     seen: dict[str, int] = {}
@@ -163,7 +163,8 @@ def _text(place: str, name: str, cell: Any) -> str:
     return cell
 
 
-def _has_answers(cell: Any) -> bool:
+def has_answers(cell: Any) -> bool:
+    """Whether a cell of the column `answers` has any, in either of its forms."""
     return bool(cell.get("text") if isinstance(cell, dict) else cell)
 
 

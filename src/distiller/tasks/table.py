@@ -71,7 +71,14 @@ class Table:
 
     def classes(self, name: str) -> tuple[str, ...]:
         """A column of class names as text; the number 1.0 is the class `1`. Raises `DataError` for an empty cell."""
-        return tuple(self.class_name(row, name, cell) for row, cell in enumerate(self.column(name)))
+        cells = self.column(name)
+        listed = next((row for row, cell in enumerate(cells) if isinstance(cell, list | tuple | dict)), None)
+        if listed is not None:
+            raise DataError(
+                f"{self.place(listed)}: `{name}` is a list, {shown(cells[listed])}, and classes exclude each other",
+                hint="task.kind=multilabel, where several may apply; or the column of one label in task.label",
+            )
+        return tuple(self.class_name(row, name, cell) for row, cell in enumerate(cells))
 
     def class_ids(self, name: str, labels: Sequence[str]) -> tuple[int, ...]:
         """A column of class names as ids, as `class_numbers` says. Raises `DataError` for a name outside `labels`."""

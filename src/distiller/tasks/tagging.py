@@ -62,6 +62,15 @@ def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) 
     return found
 
 
+def untagged(table: Table, column: str, task: Task, bad: BadRows) -> list[tuple[str, ...]]:
+    """The words of each row: of a column of lists, or of one of texts whose words have spaces between them."""
+    if not holds_lists(table, column):
+        return [words for line in table.texts(column) if (words := tuple(line.split()))]
+    words = Table(table.where, {column: table.column(column)}, table.lines)
+    listed = sentences(words, task.model_copy(update={"text": column}), bad, labelled=False)
+    return [one.words for one in listed]
+
+
 def written_tags(found: Sequence[Sentence]) -> set[str]:
     """Every tag of some sentences, as it is written."""
     return {tag for sentence in found for tag in sentence.tags or ()}

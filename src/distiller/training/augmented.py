@@ -90,6 +90,5 @@ class AugmentedSplit:
 
 def _first_windows(tokens: Any) -> np.ndarray | None:
     """The first window of each question; `None` where an example is one row."""
-    if not isinstance(tokens, EncodedQuestions):
-        return None
-    return np.searchsorted(tokens.questions, range(int(tokens.questions[-1]) + 1))
+    questions = getattr(tokens, "questions", None)
+    return None if questions is None else np.searchsorted(questions, range(int(questions[-1]) + 1))

@@ -160,10 +160,9 @@ def _counted(view: Batch) -> Totals:
     mask = mask if mask is not None else torch.ones_like(view["input_ids"])
     outputs, labels = view.get("output_mask"), view.get("labels")
     examples = torch.full_like(mask.sum(), len(mask))
-    spread = labels is not None and labels.dim() > 1  # several labels for each example, perhaps not all of them there
     return Totals(
         examples=examples,
         tokens=mask.sum(),
         outputs=mask.sum() if outputs is None else outputs.sum(),
-        labels=label_weights(view).sum() if spread else examples,
+        labels=examples if labels is None else label_weights(view).sum(),
     )

@@ -52,6 +52,10 @@ class Job:
     tokenizer: Any = None
     outcome: Callable[[Any], Any] = lambda logits: logits
     """What of development logits decides the score, by example."""
+    soft_labels: bool = False
+    """Whether examples bring probabilities along."""
+    class_weights: tuple[float, ...] | None = None
+    """How much each class counts in the label terms."""
 
 
 class ScoredTrainer(DistillationTrainer):
@@ -134,6 +138,8 @@ def fit(
         augmented_cache=augmented_cache,
         head_learning_rate=training.head_learning_rate or HEAD_RATE,
         rate=learns,
+        soft_labels=job.soft_labels,
+        class_weights=job.class_weights,
         args=arguments,
         train_dataset=job.train,
         eval_dataset=dev,

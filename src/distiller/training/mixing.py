@@ -92,8 +92,20 @@ def embedded(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**words, "inputs_embeds": mix.blend(table(batch["input_ids"]))}
 
 
+def known(labels: Tensor) -> Tensor:
+    """Which labels are there: numbers `[b]` that are not NaN, and anything else that is not -100."""
+    return ~labels.isnan() if labels.is_floating_point() and labels.dim() == 1 else labels != -100
+
+
 def label_weights(batch: Mapping[str, Any]) -> Tensor:
-    """How much each label of a mixed batch `[b, k]` counts: λ of the example's own plus 1 - λ of its partner's."""
-    mix = mix_of(batch)
-    valid = (batch["labels"] != -100).float()
-    return valid if mix is None else mix.blend(valid)
+    """How much each label `[b]` or `[b, k]` counts: 1, or 0 where there is none.
+
+    In a mixed batch a class counts λ if the example has one plus 1 - λ if its partner has one; two numbers make one,
+    if both are there.
+    """
+    labels, mix = batch["labels"], mix_of(batch)
+    valid = known(labels)
+    if mix is None:
+        return valid.float()
+    numbers = labels.is_floating_point() and labels.dim() == 1
+    return (valid & valid[mix.partner]).float() if numbers else mix.blend(valid.float())

@@ -241,6 +241,8 @@ class DistillationObjective(nn.Module):
         self.readout = READOUTS[kind]
         self.gold: Callable[[View], Tensor] = self.readout.gold
         """The loss of gold labels; a script may have one of its own."""
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", None, persistent=False)
         self.augmented_label = objective.augmented_label or "teacher_soft"
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distiller.models.signals import Signals
 from distiller.objectives.prediction import LABEL, mask_positions
+from distiller.training.mixing import known
 from distiller.training.view import View
 
 Kind = Literal["classification", "multilabel", "regression", "tagging", "qa", "generation"]
@@ -41,7 +42,7 @@ def _example_soft(loss: Loss, view: View) -> Tensor:
 
 
 def _class_gold(view: View) -> Tensor:
-    return _mixed_loss(view, view.student.logits).sum() / view.totals.examples
+    return _mixed_loss(view, view.student.logits).sum() / view.totals.labels
 
 
 def _class_imitated(view: View, hard: bool) -> Tensor:
@@ -51,7 +52,9 @@ def _class_imitated(view: View, hard: bool) -> Tensor:
 
 def _number_gold(view: View) -> Tensor:
     labels = _labels(view) if view.mix is None else view.mix.blend(_labels(view))
-    return LABEL["squared_error"].function(view.student.logits, labels).sum() / view.totals.examples
+    there = known(labels)  # of two mixed numbers both must be
+    values = LABEL["squared_error"].function(view.student.logits, labels.nan_to_num())
+    return (values * there).sum() / view.totals.labels
 
 
 def _number_imitated(view: View, hard: bool) -> Tensor:
@@ -142,11 +145,16 @@ def _span_imitated(view: View, hard: bool) -> Tensor:
 def _mixed_loss(view: View, scores: Tensor, name: str = "cross_entropy") -> Tensor:
     """The label loss `name` with the gold classes; of a mixed example λ · its own + (1 - λ) · that of its partner's."""
     labels = _labels(view)
-    own = LABEL[name].function(scores, labels)
+    own = _weighted_loss(view, scores, labels, name)
     if view.mix is None:
         return own
     weight = view.mix.weight.view(-1, *[1] * (own.dim() - 1))
-    return weight * own + (1 - weight) * LABEL[name].function(scores, labels[view.mix.partner])
+    return weight * own + (1 - weight) * _weighted_loss(view, scores, labels[view.mix.partner], name)
+
+
+def _weighted_loss(view: View, scores: Tensor, labels: Tensor, name: str) -> Tensor:
+    loss = LABEL[name].function(scores, labels)
+    return loss if view.class_weights is None else loss * view.class_weights[labels.clamp(min=0)]
 
 
 def _teacher_classes(scores: Tensor, hard: bool) -> Tensor:

@@ -64,6 +64,8 @@ def fine_tune(
         "seed": seed,
         "format": 2,
     }
+    if job.class_weights is not None:
+        facts["class_weights"] = job.class_weights
 
     def make(folder: Path) -> None:
         def keep(done: Fit) -> None:

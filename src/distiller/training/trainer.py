@@ -54,6 +54,7 @@ from distiller.training.script_batch import (
     plain_model,
     with_decoder_inputs,
 )
+from distiller.training.soft_labels import signals_of, with_soft_labels
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.view import Totals, View
 
@@ -69,7 +70,7 @@ COUNTED = "augmentation.json"
 """What the augmentation policy had counted by then."""
 
 
-OWN = ("example_id", "example_ids", "output_mask")
+OWN = ("example_id", "example_ids", "output_mask", "soft_labels")
 """Columns of an example that the objective reads, and no model."""
 TRAINING_ARGS_NAME = "training_args.bin"
 
@@ -116,6 +117,7 @@ class DistillationModel(nn.Module):
                 totals=totals[name],
                 output_mask=view.get("output_mask"),
                 mix=mix_of(view),
+                class_weights=self.objective.class_weights,
             )
             for name, view in views.items()
         }
@@ -144,6 +146,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         augmented_cache: Keeps what the teacher says of augmented texts, where these come up again.
         head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
         rate: The factor of the learning rate by step (from 0); `None` is what `args` say.
+        soft_labels: Examples have `soft_labels`, probabilities of classes `[c]` that stand in for what the teacher says
+            of them; NaN where there are none. With them `teacher` may be `None` too.
+        class_weights: How much each class counts in the label terms, in the order of the model's outputs.
 
     Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view). `trainer.model`
     is the student. The evaluation loss is `Trainer`'s: that of the labels.
@@ -177,6 +182,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         augmented_cache: AugmentedOutputs | None = None,
         head_learning_rate: float | None = None,
         rate: Callable[[int], float] | None = None,
+        soft_labels: bool = False,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         self.wish = (
             objective
@@ -186,6 +193,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.generates = isinstance(args, Seq2SeqTrainingArguments)
         self._distillation: DistillationModel | None = None
         self._given_teacher = teacher
+        self._given_soft_labels = soft_labels
+        self._given_class_weights = class_weights
         self._resumed: str | bool | None = None
         # past `Seq2SeqTrainer`, whose own constructor takes no `optimizer_cls_and_kwargs`
         Trainer.__init__(
@@ -257,6 +266,9 @@ class DistillationTrainer(Seq2SeqTrainer):
                 kind=kind,
             )
         self._check(model, parts, kind)
+        self.soft_labels = self._given_soft_labels and parts.needs_teacher
+        if self._given_class_weights is not None:
+            parts.class_weights = torch.tensor(self._given_class_weights, dtype=torch.float32)
         if self.compute_loss_func is not None or self.label_smoother is not None:
             parts.gold = partial(self._own_label_loss, model)
         nn.Module.to(parts, self.args.device)
@@ -283,8 +295,13 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _check(self, model: Any, parts: DistillationObjective, kind: Kind) -> None:
         """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
-        if parts.needs_teacher and self._given_teacher is None:
+        if parts.needs_teacher and self._given_teacher is None and not self._given_soft_labels:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
+        if self.wish.class_weights is not None and self._given_class_weights is None:
+            raise ConfigError(
+                "objective.class_weights needs the numbers of rows by class, which a run counts",
+                hint="pass `class_weights`, one number for each class",
+            )
         if any(term.loss.startswith("mi_") for term in self.wish.terms) and self.args.train_batch_size < 3:
             raise ConfigError(
                 "mutual information compares at least three examples, and a batch has fewer",
@@ -380,7 +397,9 @@ class DistillationTrainer(Seq2SeqTrainer):
             )
         if not any(objective.weights["augmented"]) and not objective.terms:
             views = {"original": views["original"]}
-        teacher = {name: self.teacher_signals(view, name) for name, view in views.items()} if self.teacher else None
+        teacher = None
+        if self.teacher is not None or self.soft_labels:
+            teacher = {name: self.teacher_signals(view, name) for name, view in views.items()}
         loss, components = model(views=views, teacher=teacher, totals=totals, measure=self._arrive(objective))
         share = loss.detach()
         if self.args.world_size > 1:
@@ -398,7 +417,16 @@ class DistillationTrainer(Seq2SeqTrainer):
         return first and objective.measures(step) and not _recomputes_without_graph(self.args)
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Signals:
-        """What the teacher says of a view `[b, l]`; it is read from the cache of this view when there is one."""
+        """What the teacher says of a view `[b, l]`; it is read from the cache of this view when there is one.
+
+        Probabilities that an example brings along come before what the teacher says of it, unless it was augmented.
+        """
+        if self.teacher is None:
+            return signals_of(view)
+        signals = self._teacher_signals(view, name)
+        return with_soft_labels(signals, view) if self.soft_labels and name == "original" else signals
+
+    def _teacher_signals(self, view: Batch, name: str) -> Signals:
         inputs = view.get("teacher", view)
         if self.teacher_cache is not None and "example_ids" in view and name == "original":
             return self.teacher_cache.read(view["example_ids"], inputs["attention_mask"])

@@ -21,7 +21,7 @@ class Totals(NamedTuple):
     outputs: Tensor
     """Token outputs that the teacher is asked about: the sum of `output_mask`."""
     labels: Tensor
-    """Labels that are there, i.e. not -100."""
+    """Labels that are there, i.e. neither -100 nor NaN; those of mixed examples by their share."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class View:
     """`[b, l]`, 1 at tokens whose outputs count: real words for tagging, possible answers for question answering."""
     mix: Mix | None = None
     """How the examples of this view were mixed, if they were."""
+    class_weights: Tensor | None = None
+    """How much each class counts where it is the label, `[c]`."""
 
     def without_gradient(self) -> "View":
         """The same, but what is made of it does not reach the student."""

@@ -83,7 +83,11 @@ class TranslationTrainer(DistillationTrainer):
         return self.lr_scheduler  # type: ignore[return-value]
 
     def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+        **generation: Any,
     ) -> dict[str, float]:
         """Translate the development text, on the first process, and log its scores."""
         found = self.score(self.student) if self.is_world_process_zero() else {}

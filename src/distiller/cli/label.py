@@ -1,0 +1,68 @@
+"""`distiller label`: a teacher labels many texts, as a job that can be stopped, continued and shared."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distiller.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("label")(label)
+
+
+def label(
+    model: Annotated[str, typer.Argument(help="A fine-tuned model, or a run's output folder.")],
+    files: Annotated[list[Path], typer.Argument(help="Files of texts: .txt .csv .tsv .jsonl .json .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the job.")],
+    text: Annotated[str | None, typer.Option(help="Column of the text. Default: that of the run, else `text`.")] = None,
+    text_pair: Annotated[str | None, typer.Option(help="Column of the second text of a pair.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Longest input in tokens; longer ones are cut.", min=3)] = None,
+    shard: Annotated[str, typer.Option(help="I/N: only every N-th shard from the I-th, for N machines.")] = "0/1",
+    shard_size: Annotated[int, typer.Option(help="Texts between two savings.", min=1)] = 2000,
+    form: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
+    resume: Annotated[bool, typer.Option(help="Continue a job where it stopped, or help with it.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Label texts with a model; a student learns from the result with `task.unlabelled=FOLDER`.
+
+    Every shard is a table with the texts, `label`, and the probability of each class in `p(NAME)`. Processes on one
+    machine that are started with `--resume` share the shards among them.
+
+    Examples:
+
+        distiller label ./teacher tickets.txt -o labels
+        distiller label ./teacher web.parquet -o labels --shard 3/8 --format parquet
+        distiller run run.yaml task.unlabelled=labels teacher=null student.model=./small
+    """
+    from distiller import labelling
+    from distiller.cli.output import progress
+
+    if form not in ("jsonl", "parquet"):
+        raise ConfigError(f"--format is `{form}`", hint="--format jsonl, or parquet")
+    summary = labelling.label(
+        model,
+        files,
+        output,
+        text=text,
+        text_pair=text_pair,
+        max_length=max_length,
+        shard_size=shard_size,
+        part=_part(shard),
+        form="parquet" if form == "parquet" else "jsonl",
+        resume=resume,
+        console=None if quiet else progress(),
+    )
+    if summary is None:
+        typer.echo(f"shards {shard} are done or in other hands; the job ends with the process that finds all", err=True)
+        return
+    typer.echo(f"{summary.texts:,} texts, {summary.texts_per_second:.0f} texts/s in {summary.shards} shards · {output}")
+
+
+def _part(text: str) -> tuple[int, int]:
+    first, _, count = text.partition("/")
+    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
+        raise ConfigError(f"--shard is I/N with I from 0 to N - 1, got `{text}`", hint="e.g. --shard 0/4")
+    return int(first), int(count)

@@ -1,0 +1,304 @@
+"""Labelling as a job of its own: a model says of many texts how probable each class is, shard by shard.
+
+A shard is written beside its place and renamed when it is whole, so a job that was killed labels the shards that are
+missing and nothing else; no text is lost or labelled twice. Several processes may work on one job: each takes shards
+that nobody else has, those on other machines every n-th one. The shards are tables that anybody reads; a run reads
+them one after the other (`task.unlabelled=FOLDER`).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from distiller.config import Config, Task
+from distiller.device import compute
+from distiller.errors import ConfigError, MissingPackageError, ModelError, OutputError
+from distiller.files import write_json, write_text
+from distiller.inference import kind_of, model_and_run
+from distiller.models.load import (
+    class_names,
+    has_head_for,
+    load_config,
+    load_model,
+    load_tokenizer,
+    longest_input,
+    resolve,
+)
+from distiller.models.load import weights_fingerprint as fingerprint_of_weights
+from distiller.tasks.data import Split
+from distiller.tasks.encode import Collator, encode
+from distiller.tasks.readers import Layout, read_table
+from distiller.tasks.unlabelled import JOB, SUMMARY, WRITTEN
+from distiller.training.evaluate import predict_logits
+
+Format = Literal["jsonl", "parquet"]
+SAID_EVERY = 15.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+class Summary(Config):
+    """What a job came to."""
+
+    texts: int
+    seconds: float
+    """Of labelling, over all processes and all times that the job was started."""
+    texts_per_second: float
+    shards: int
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A fine-tuned model, and how its outputs become columns."""
+
+    model: Any
+    tokenizer: Any
+    kind: str
+    names: Sequence[str] | None
+    max_length: int
+    precision: Any
+
+    def rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[dict[str, Any]]:
+        """The label and the probability of each class, or the number, of every text."""
+        split = Split("label", tuple(texts), None if pairs is None else tuple(pairs))
+        encoded = encode(split, self.tokenizer, self.max_length, True)
+        logits = predict_logits(self.model, encoded, Collator(self.tokenizer), precision=self.precision)
+        if self.names is None:
+            return [{"label": value} for value in logits.squeeze(-1).tolist()]
+        several = self.kind == "multilabel"
+        columns = [WRITTEN.replace("*", name) for name in self.names]
+        found: list[dict[str, Any]] = []
+        for row in (logits.sigmoid() if several else logits.softmax(-1)).tolist():
+            best = max(range(len(row)), key=row.__getitem__)
+            label: Any = self.names[best]
+            if several:
+                label = [name for name, value in zip(self.names, row, strict=True) if value > 0.5]
+            found.append({"label": label} | dict(zip(columns, row, strict=True)))
+        return found
+
+
+def label(
+    model: str,
+    files: Sequence[Path],
+    folder: Path,
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    max_length: int | None = None,
+    shard_size: int = 2000,
+    part: tuple[int, int] = (0, 1),
+    form: Format = "jsonl",
+    resume: bool = False,
+    console: Console | None = None,
+) -> Summary | None:
+    """Label the texts of `files` with `model`, a fine-tuned model or a run's output, into shards in `folder`.
+
+    Columns of a shard: `row` (counted from 0 over all files), the texts, `label`, and `p(NAME)` for every class. With
+    `resume` a job that was stopped is continued, and a finished one returns its summary. `part` (i, n) labels every
+    n-th shard from the i-th, for n machines at once; whoever finds all shards there finishes the job, the others
+    return `None`. Raises `OutputError` when something else lies in `folder`, `ModelError` for a model without a head
+    for texts, `DataError` for a file that cannot be used.
+    """
+    labeller, task = _labeller(model, max_length)
+    first, second = text or task.text, text_pair or (task.text_pair if text is None else None)
+    tables = [read_table(file, Layout(text=first)) for file in files]
+    texts = [one for table in tables for one in table.texts(first)]
+    pairs = [one for table in tables for one in table.texts(second)] if second else None
+    facts = {
+        "model": fingerprint_of_weights(resolve(model_and_run(model)[0])),
+        "files": [[file.name, len(table)] for file, table in zip(files, tables, strict=True)],
+        "texts": _digest(texts, pairs),
+        "columns": [first, second],
+        "max_length": labeller.max_length,
+        "shard_size": shard_size,
+        "form": form,
+    }
+    if (done := _claim(folder, facts, resume=resume or part[1] > 1)) is not None:
+        return done
+    shards = range(-(-len(texts) // shard_size))
+    names = {shard: folder / f"part-{shard:06d}.{form}" for shard in shards}
+    own = [shard for shard in shards if shard % part[1] == part[0]]
+    missing = [shard for shard in own if not names[shard].is_file()]
+    size = sum(min(shard_size, len(texts) - shard * shard_size) for shard in missing)
+    with _progress(console, size) as advance:
+        for shard in missing:
+            begin = shard * shard_size
+            rows = range(begin, min(begin + shard_size, len(texts)))
+            with _mine(names[shard]) as mine:
+                if mine and not names[shard].is_file():
+                    _label_shard(labeller, names[shard], rows, (texts, pairs), (first, second), form)
+            advance(len(rows))
+    if not all(path.is_file() for path in names.values()):
+        return None
+    return _finish(folder, [*names.values()], len(texts))
+
+
+def _label_shard(
+    labeller: Labeller,
+    path: Path,
+    rows: range,
+    texts: tuple[Sequence[str], Sequence[str] | None],
+    columns: tuple[str, str | None],
+    form: Format,
+) -> None:
+    started = time.perf_counter()
+    part = texts[0][rows.start : rows.stop]
+    pairs = None if texts[1] is None else texts[1][rows.start : rows.stop]
+    said = labeller.rows(part, pairs)
+    found: list[dict[str, Any]] = []
+    for position, (row, one) in enumerate(zip(rows, said, strict=True)):
+        read = {columns[0]: part[position]}
+        if pairs is not None and columns[1] is not None:
+            read[columns[1]] = pairs[position]
+        found.append({"row": row, **read, **one})
+    _write(path, found, form)
+    write_json(_timing(path), {"texts": len(rows), "seconds": time.perf_counter() - started})
+
+
+def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Task]:
+    name, run = model_and_run(model)
+    task = run.task if run and run.task.name == "custom" else Task()
+    shape: Any = load_config(name)
+    kind = kind_of(shape)
+    names = None if kind == "regression" else class_names(shape)
+    if kind not in ("classification", "multilabel", "regression") or not has_head_for(name, kind=kind, labels=names):
+        raise ModelError(
+            f"`{name}` has no head that labels whole texts",
+            hint="name a run's output or a fine-tuned model; `distiller predict` tags words and answers questions",
+        )
+    here = compute("auto", "auto")
+    loaded, tokenizer = load_model(name, kind=kind, labels=names, attention=here.attention), load_tokenizer(name)
+    limit = longest_input(loaded)
+    wanted = max_length or (run.task.max_length if run else None) or min(tokenizer.model_max_length, 512, limit)
+    if wanted > limit:
+        raise ConfigError(f"--max-length is {wanted}, but the model takes {limit} tokens", hint=f"--max-length {limit}")
+    return Labeller(loaded, tokenizer, kind, names, wanted, here.precision), task
+
+
+def _digest(texts: Sequence[str], pairs: Sequence[str] | None) -> str:
+    return Split("texts", tuple(texts), None if pairs is None else tuple(pairs)).fingerprint
+
+
+def _claim(folder: Path, facts: Mapping[str, Any], *, resume: bool) -> Summary | None:
+    """Make the folder this job's; the summary if it is finished already."""
+    try:
+        stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stored = None
+    if stored is None:
+        if folder.is_file() or (folder.is_dir() and any(path.suffix != ".part" for path in folder.iterdir())):
+            raise OutputError(f"`{folder}` is not empty and not a labelling job", hint="choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / JOB, dict(facts))
+        return None
+    if stored != json.loads(json.dumps(facts)):
+        changed = ", ".join(f"`{name}`" for name in facts if stored.get(name) != json.loads(json.dumps(facts[name])))
+        raise OutputError(f"`{folder}` holds another job, which differs in {changed}", hint="choose another folder")
+    if not resume:
+        raise OutputError(f"`{folder}` holds this job already", hint="continue it: --resume")
+    if (folder / SUMMARY).is_file():
+        return Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
+    return None
+
+
+@contextmanager
+def _mine(path: Path) -> Iterator[bool]:
+    """Whether nobody else labels this shard; the lock ends with the process."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]], form: Format) -> None:
+    if form == "jsonl":
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return
+    try:
+        from pyarrow import Table, parquet
+    except ImportError:
+        raise MissingPackageError(
+            "writing Parquet needs the package `pyarrow`", hint='pip install "distiller-nlp[data]", or --format jsonl'
+        ) from None
+    temporary = path.with_name(path.name + ".part")
+    parquet.write_table(Table.from_pylist([dict(row) for row in rows]), temporary)
+    temporary.replace(path)
+
+
+def _timing(path: Path) -> Path:
+    return path.with_suffix(".time.json")
+
+
+def _finish(folder: Path, shards: Sequence[Path], texts: int) -> Summary:
+    """Count what the shards hold, and write the summary last."""
+    timings: list[dict[str, float]] = []
+    for path in shards:
+        try:
+            timings.append(json.loads(_timing(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError):  # killed between the shard and its time
+            timings.append({"texts": len(read_table(path)), "seconds": 0.0})
+    counted = round(sum(one["texts"] for one in timings))
+    if counted != texts:
+        raise OutputError(
+            f"the shards in `{folder}` hold {counted} texts instead of {texts}", hint="start the job again elsewhere"
+        )
+    seconds = sum(one["seconds"] for one in timings)
+    summary = Summary(texts=texts, seconds=seconds, texts_per_second=texts / max(seconds, 1e-9), shards=len(shards))
+    write_json(folder / SUMMARY, summary.model_dump(mode="json"))
+    for path in shards:
+        _timing(path).unlink(missing_ok=True)
+    return summary
+
+
+@contextmanager
+def _progress(console: Console | None, texts: int) -> Iterator[Callable[[int], None]]:
+    """Texts done, texts per second and time left: a bar on a terminal, else a line now and then."""
+    if console is None:
+        yield lambda count: None
+        return
+    started = time.perf_counter()
+    if console.is_terminal:
+        columns = (BarColumn(bar_width=24), TextColumn("{task.completed:,} of {task.total:,}"))
+        speed, left = TextColumn("{task.fields[speed]}"), TimeRemainingColumn(compact=True)
+        with Progress(TextColumn("label"), *columns, speed, left, console=console, transient=True) as bar:
+            task = bar.add_task("", total=texts, speed="")
+
+            def advance(count: int) -> None:
+                done = bar.tasks[0].completed + count
+                bar.update(task, advance=count, speed=f"{done / (time.perf_counter() - started):.0f} texts/s")
+
+            yield advance
+        return
+    done, said = 0, 0.0
+
+    def tell(count: int) -> None:
+        nonlocal done, said
+        done += count
+        now = time.perf_counter() - started
+        if now - said >= SAID_EVERY or done == texts:
+            said = now
+            speed = done / max(now, 1e-9)
+            left = (texts - done) / max(speed, 1e-9)
+            console.print(f"{done:,} of {texts:,} texts, {speed:.0f} texts/s, {_words(left)} left", soft_wrap=True)
+
+    yield tell
+
+
+def _words(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,97 @@
+"""Several classes that may apply at once: lists of names, or a column of yes and no for each class."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from distiller.config import Task
+from distiller.errors import DataError
+from distiller.tasks.labels import class_numbers
+from distiller.tasks.soft_labels import parsed_cell
+from distiller.tasks.table import Table, class_name, is_empty, shown
+
+YES, NO = ("1", "true", "yes"), ("0", "false", "no")
+
+
+def holds_names(table: Table, column: str) -> bool:
+    """Whether the first cell of a column that says something is a list of class names."""
+    for cell in table.columns.get(column, ()):
+        value = parsed_cell(cell)
+        if isinstance(value, list) and value:
+            return all(isinstance(one, str) for one in value)
+        if not is_empty(cell) and not isinstance(value, list):
+            return False
+    return False
+
+
+def with_lists(task: Task, table: Table) -> Table:
+    """`table` whose label column has lists of names, also where these are written as text or in columns of yes and no.
+
+    An empty cell stays one: nobody said which classes apply. An empty list says that none does.
+    """
+    if task.label not in table.columns and task.labels and all(name in table.columns for name in task.labels):
+        cells = [_names_of(task.labels, table, row) for row in range(len(table))]
+    else:
+        cells = [_listed(task, cell) for cell in table.columns.get(task.label, ())]
+    return replace(table, columns={**table.columns, task.label: cells}) if cells else table
+
+
+def names_in(table: Table, column: str) -> set[str]:
+    """Every class name that some row of a column of lists has."""
+    return {name for row, cell in enumerate(table.column(column)) for name in _checked(table, column, row, cell)}
+
+
+def memberships(table: Table, column: str, labels: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+    """For each row and each of `labels` 1.0 where its list has it. Raises `DataError` for a name outside `labels`."""
+    numbers = class_numbers(labels, names_in(table, column))
+    found: list[tuple[float, ...]] = []
+    for row, cell in enumerate(table.column(column)):
+        names = _checked(table, column, row, cell)
+        strange = next((name for name in names if name not in numbers), None)
+        if strange is not None:
+            known = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
+            raise DataError(
+                f"{table.place(row)}: `{column}` has {shown(strange)}, which is not in the label set",
+                hint=f"the label set is {known}",
+            )
+        there = {numbers[name] for name in names}
+        found.append(tuple(float(number in there) for number in range(len(labels))))
+    return tuple(found)
+
+
+def _listed(task: Task, cell: Any) -> Any:
+    """A cell as a list of names, where it can be read as one: of yes and no by class, or of one name alone."""
+    value = parsed_cell(cell)
+    if isinstance(value, list):
+        if task.labels and len(value) == len(task.labels) and value and all(_is_bit(one) for one in value):
+            return [name for name, one in zip(task.labels, value, strict=True) if one]
+        return value
+    return value if is_empty(value) else [value]
+
+
+def _is_bit(value: Any) -> bool:
+    return isinstance(value, bool | int | float) and value in (0, 1)
+
+
+def _names_of(labels: Sequence[str], table: Table, row: int) -> list[str] | None:
+    cells = {name: table.columns[name][row] for name in labels}
+    if all(map(is_empty, cells.values())):
+        return None
+    for name, cell in cells.items():
+        if class_name(cell).casefold() not in (*YES, *NO):
+            raise DataError(
+                f"{table.place(row)}: `{name}` should be 1 or 0, got {shown(cell)}",
+                hint="a column for each class says whether it applies",
+            )
+    return [name for name, cell in cells.items() if class_name(cell).casefold() in YES]
+
+
+def _checked(table: Table, column: str, row: int, cell: Any) -> list[str]:
+    if is_empty(cell):
+        raise DataError(f"{table.place(row)}: `{column}` is empty", hint="[] where no class applies")
+    if not isinstance(cell, list) or not all(isinstance(one, str | int | float) for one in cell):
+        raise DataError(
+            f"{table.place(row)}: `{column}` should be a list of class names, got {shown(cell)}",
+            hint='["sound", "plot"]; 1 and 0 for each class need task.labels',
+        )
+    return [class_name(one) for one in cell]

@@ -1,0 +1,140 @@
+"""More text than labels: training rows of which nobody knows the label. A student learns of them what its teacher says.
+
+Such rows are training rows with an empty label, texts of other files, and training rows whose label is to be ignored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from glob import glob
+from pathlib import Path
+
+from distiller.config import Task
+from distiller.errors import ConfigError, DataError
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.custom import table_of
+from distiller.tasks.data import UNLABELLED, AnySplit, Split, TaggedSplit, TaskData, joined, keys_of, sample
+from distiller.tasks.data import without_labels as hidden
+from distiller.tasks.questions import question_split
+from distiller.tasks.soft_labels import Soft, read_soft, sure_enough
+from distiller.tasks.table import Table
+from distiller.tasks.tagging import untagged, with_conllu_columns
+
+WRITTEN = "p(*)"
+"""The columns in which this house writes the probability of each class."""
+
+JOB, SUMMARY = "job.json", "summary.json"
+"""Files of a folder that `distiller label` fills: the first begins it, the second ends it."""
+
+
+def with_unlabelled(task: Task, data: TaskData) -> TaskData:
+    """`data` with all rows without labels that `task` asks for in the split `unlabelled`, after its limits.
+
+    Rows that also stand in another split are left out and counted: a labelled one teaches more, and no text of the
+    development set should be learnt from. Raises `DataError` for files that cannot be used, `ConfigError` for a task
+    that cannot have such rows.
+    """
+    splits = dict(data.splits)
+    train = splits["train"]
+    found: list[AnySplit] = [splits.pop(UNLABELLED)] if UNLABELLED in splits else []
+    if task.label_limit is not None:
+        if not train.labelled:
+            raise ConfigError("task.label_limit is set, but no training row has a label", hint="leave it out")
+        chosen = sample(len(train), task.label_limit, seed=task.split_seed)
+        others = sorted(set(range(len(train))) - set(chosen))
+        splits["train"] = train.take(chosen)
+        found += [hidden(train.take(others))] if others else []
+    for name in names_of(task):
+        found.append(_texts(task, data, name))
+    if task.probabilities is not None and data.kind != "classification":
+        raise ConfigError(
+            f"task.probabilities is for classification, and `{data.name}` is a {data.kind} task", hint="leave it out"
+        )
+    if not found:
+        return sure_enough(task, data)
+    while len(found) > 1:  # two by two: every text moves a few times, and not once for every file
+        found = [joined(*found[at : at + 2]) if at + 1 < len(found) else found[at] for at in range(0, len(found), 2)]
+    rows = found[0]
+    rows, repeated = _distinct(rows, list(splits.values()))
+    if task.unlabelled_limit is not None:
+        rows = rows.take(sample(len(rows), task.unlabelled_limit, seed=task.split_seed))
+    if not splits["train"].labelled:  # then all training rows are of one kind
+        splits["train"] = joined(splits["train"], rows)
+    elif len(rows):
+        splits[UNLABELLED] = rows
+    return sure_enough(task, replace(data, splits=splits, repeated=repeated))
+
+
+def names_of(task: Task) -> Sequence[str]:
+    """The files, or splits of a data set, that have texts without labels; of a folder of shards every shard.
+
+    Raises `DataError` for a folder that `distiller label` has not finished, or a pattern that no file has.
+    """
+    named = [task.unlabelled] if isinstance(task.unlabelled, str) else task.unlabelled or []
+    found: list[str] = []
+    for name in named:
+        path = Path(name).expanduser()
+        if (path / JOB).is_file():
+            if not (path / SUMMARY).is_file():
+                raise DataError(
+                    f"`{name}` holds a labelling job that is not finished",
+                    hint="continue it: distiller label … --resume",
+                )
+            found += [str(shard) for shard in sorted(path.glob("part-*")) if shard.suffix in (".jsonl", ".parquet")]
+        elif "*" in name and not path.exists():
+            files = sorted(glob(str(path)))
+            if not files:
+                raise DataError(f"no file is called like `{name}`", hint="task.unlabelled names files or a pattern")
+            found += files
+        else:
+            found.append(name)
+    return found
+
+
+def _texts(task: Task, data: TaskData, name: str) -> AnySplit:
+    bad = BadRows(task.skip_bad)
+    kind = None if _is_list(name) else data.kind  # a tagger reads words with spaces between them
+    task = with_conllu_columns(task.model_copy(update={"kind": kind, "train": name}))
+    table = table_of(task, name, bad)
+    if data.kind == "qa":
+        asked = Table(table.where, {column: cells for column, cells in table.columns.items() if column != "answers"})
+        split: AnySplit = question_split(UNLABELLED, asked, bad, labelled=False)
+    elif data.kind == "tagging":
+        words = untagged(table, task.text, task, bad)
+        split = TaggedSplit(UNLABELLED, tuple(words), source=table.where)
+    elif data.pairs:
+        if task.text_pair is None:
+            raise ConfigError(
+                f"task `{data.name}` has pairs of texts, and task.text_pair names no column of `{table.where}`",
+                hint="task.text=FIRST task.text_pair=SECOND",
+            )
+        split = Split(UNLABELLED, table.texts(task.text), table.texts(task.text_pair))
+    else:
+        split = Split(UNLABELLED, table.texts(task.text))
+    bad.warn(table.where)
+    if isinstance(split, Split) and data.kind == "classification" and (soft := _soft(task, table, data.labels)):
+        split = replace(split, soft=soft.matrix(data.labels))
+    if not len(split):
+        raise DataError(f"`{table.where}` has no text that can be used", hint="one text a line or row")
+    return split
+
+
+def _soft(task: Task, table: Table, labels: Sequence[str]) -> Soft | None:
+    """The probabilities of texts, as `task.probabilities` says or as `distiller label` writes them."""
+    if task.probabilities is not None:
+        return read_soft(task, table, hidden=True)
+    written = {WRITTEN.replace("*", label) for label in labels}
+    if not written <= table.columns.keys():
+        return None
+    return read_soft(task.model_copy(update={"probabilities": WRITTEN}), table)
+
+
+def _is_list(name: str) -> bool:
+    """Whether a file has a text a line, and nothing else."""
+    return Path(name).suffix.lower() == ".txt"
+
+
+def _distinct(rows: AnySplit, others: Sequence[AnySplit]) -> tuple[AnySplit, int]:
+    """`rows` without those that stand in `others`, and how many these are."""
+    known = {key for other in others for key in keys_of(other)}
+    kept = [number for number, key in enumerate(keys_of(rows)) if key not in known]
+    return rows.take(kept) if len(kept) < len(rows) else rows, len(rows) - len(kept)

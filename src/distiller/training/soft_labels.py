@@ -1,0 +1,33 @@
+"""Probabilities that examples bring along, where a prediction objective expects what a teacher says."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from distiller.models.signals import Signals
+from distiller.training.batching import Batch
+from distiller.training.mixing import mix_of
+
+FLOOR = 1e-6
+"""The least probability that has a logarithm here."""
+
+
+def logits_of(probabilities: Tensor) -> Tensor:
+    """Logits `[*b, c]` whose softmax is `probabilities`, as near as `FLOOR` allows."""
+    return probabilities.float().clamp(min=FLOOR).log()
+
+
+def signals_of(view: Batch) -> Signals:
+    """What a teacher would have said that gives a view's own probabilities; of a mixed view these are mixed."""
+    mix, soft = mix_of(view), view["soft_labels"]
+    return Signals(logits_of(soft if mix is None else mix.blend(soft)), {}, {}, view["attention_mask"])
+
+
+def with_soft_labels(signals: Signals, view: Batch) -> Signals:
+    """`signals` in which examples with probabilities of their own say these."""
+    if "soft_labels" not in view:
+        return signals
+    soft = view["soft_labels"]
+    there = ~soft.isnan().any(-1, keepdim=True)
+    return replace(signals, logits=torch.where(there, logits_of(soft), signals.logits.float()))

@@ -1,0 +1,99 @@
+"""Whole runs on several labels at once, and with classes that count differently."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoConfig
+
+import distiller
+from distiller.config import parse_run
+from distiller.errors import ConfigError
+from distiller.forecast import forecast
+from distiller.inference import evaluate, predict
+from distiller.run.plan import blueprint
+from distiller.run.setup import class_counts, class_weights
+from run.tiny import FAST, Workshop, reviews, write
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> dict[str, Any]:
+    """What a review mentions, and whether it is good: any of three labels, the first five rows without any."""
+    names: list[str] = []
+    for name, rows, seed in (("train", 200, 0), ("dev", 60, 1)):
+        lines: list[dict[str, Any]] = []
+        for row in reviews(rows, seed=seed):
+            words = row["text"].split()
+            there = [word for word in ("music", "plot") if word in words]
+            lines.append({"text": row["text"], "label": there + (["good"] if row["label"] == "good" else [])})
+        for row in lines[:5] if name == "train" else []:
+            row["label"] = None
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+        names.append(str(path))
+    return {"train": names[0], "dev": names[1], "max_length": 16}
+
+
+@pytest.mark.parametrize("prediction", ["kl", "mse"])
+def test_labels_that_do_not_exclude_each_other(
+    shop: Workshop, tmp_path: Path, task: dict[str, Any], prediction: str
+) -> None:
+    fields = {
+        "task": task,
+        "teacher": {"model": shop.tuned, "training": {**FAST, "epochs": 8}},
+        "objective": {"prediction": prediction, "gamma1": 0.5, "intermediate": [{"loss": "mse"}]},
+        "training": {**FAST, "epochs": 6, "threads": 1},
+        "augmentation": ["mixup"],
+    }
+    record = distiller.distil(parse_run(shop.run(tmp_path, **fields)))
+    assert (record.data.kind, record.data.labels) == ("multilabel", ["good", "music", "plot"])
+    assert record.data.examples["unlabelled"] > 0
+    assert record.teacher is not None
+    assert record.teacher.scores["micro_f1"] > 0.9  # its head was one of two classes: it was fine-tuned
+    assert record.score > 0.8
+    out = str(tmp_path / "out")
+    shape: Any = AutoConfig.from_pretrained(f"{out}/student")
+    assert shape.problem_type == "multi_label_classification"
+    assert evaluate(out)["micro_f1"] == pytest.approx(record.score, abs=0.01)
+    write(tmp_path / "new.csv", [{"text": "the music was good"}])
+    row = predict(out, tmp_path / "new.csv")[0]
+    assert [name for name in ("good", "music", "plot") if float(row[f"p({name})"]) > 0.5] == json.loads(row["labels"])
+
+
+def test_classes_that_count_differently(shop: Workshop, tmp_path: Path) -> None:
+    rows = reviews(160, seed=0)
+    rare = [row for row in rows if row["label"] == "bad"][:16] + [row for row in rows if row["label"] == "good"]
+    write(tmp_path / "rare.csv", rare)
+    task = {"train": str(tmp_path / "rare.csv"), "dev": shop.dev, "max_length": 16}
+
+    def weights(wish: Any) -> Any:
+        plan = blueprint(parse_run(shop.run(tmp_path, task=task, objective={"gamma1": 1, "class_weights": wish})))
+        assert class_counts(plan.data).tolist() == [16, 80]
+        return class_weights(plan.run, plan.data)
+
+    assert weights("balanced") == pytest.approx((3.0, 0.6))  # as scikit-learn: n / (classes · count)
+    assert weights({"bad": 5.0}) == pytest.approx((5 / (160 / 96), 1 / (160 / 96)))
+    assert weights(None) is None
+    for wish, said in (({"awful": 2.0}, "no class is called `awful`"), ({"bad": 0, "good": 0}, "every class has the")):
+        with pytest.raises(ConfigError, match=said):
+            weights(wish)
+    fields: dict[str, Any] = {"task": {"train": shop.stars, "max_length": 16}, "teacher": {"model": shop.base}}
+    run = parse_run(shop.run(tmp_path, **fields, objective={"class_weights": "balanced", "gamma1": 1}))
+    with pytest.raises(ConfigError, match="is for classes, and"):
+        forecast(run)
+
+
+def test_a_class_without_weight_is_never_learnt(shop: Workshop, tmp_path: Path) -> None:
+    fields: dict[str, Any] = {
+        "teacher": {"model": shop.base, "training": FAST},
+        "objective": {"beta1": 0, "gamma1": 1, "class_weights": {"bad": 0}},
+        "student": {"model": shop.base, "layers": 2},
+        "training": {**FAST, "epochs": 3, "threads": 1},
+        "baseline": True,
+    }
+    record = distiller.distil(parse_run(shop.run(tmp_path, **fields)))
+    assert record.baseline is not None
+    assert record.teacher is not None
+    for facts in (record.teacher, record.baseline, record.student):
+        assert facts.scores["accuracy"] == pytest.approx(0.5)  # all are called good

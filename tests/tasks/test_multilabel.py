@@ -1,0 +1,87 @@
+"""Several labels at once: how they are written, and how they are scored."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, f1_score
+
+from distiller.config import Task
+from distiller.errors import DataError, ShapeError
+from distiller.tasks import load_task
+from distiller.tasks.data import Split, TaskData
+from distiller.tasks.metrics import scores
+from tasks.test_unlabelled import lines, table
+
+CELLS = (["plot", "sound"], ["plot"], [], ["sound"])
+WANTED = ((1.0, 1.0), (1.0, 0.0), (0.0, 0.0), (0.0, 1.0))
+
+
+def labels(data: TaskData) -> Any:
+    train = data.splits["train"]
+    assert isinstance(train, Split)
+    return train.labels
+
+
+@pytest.mark.parametrize("form", ["lists", "text", "bits", "columns"])
+def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
+    given: dict[str, Any] = {}
+    if form == "columns":
+        rows = [(text, int(bool(a)), int(bool(b))) for text, (a, b) in zip("abcd", WANTED, strict=True)]
+        path, given = table(tmp_path / "t.csv", "text,plot,sound", *rows), {"labels": ["plot", "sound"]}
+    elif form == "text":
+        path = table(tmp_path / "t.csv", "text,label", *zip("abcd", map(str, CELLS), strict=True))
+    else:
+        cells = CELLS if form == "lists" else [[int(one) for one in row] for row in WANTED]
+        path = lines(tmp_path / "t.jsonl", *({"text": t, "label": c} for t, c in zip("abcd", cells, strict=True)))
+        given = {} if form == "lists" else {"labels": ["plot", "sound"]}
+    kind = None if form in ("lists", "text") else "multilabel"
+    data = load_task(Task(train=path, dev=path, kind=kind, **given))
+    assert (data.kind, data.labels, labels(data)) == ("multilabel", ("plot", "sound"), WANTED)
+    assert data.metric == "micro_f1"
+    assert load_task(Task(train=path, kind=kind, dev_fraction=0.5, **given)).splits["dev"].labelled
+
+
+def test_rows_of_which_nobody_said_anything(tmp_path: Path) -> None:
+    rows = [{"text": text, "label": cell} for text, cell in zip("abcde", [*CELLS, None], strict=True)]
+    path = lines(tmp_path / "t.jsonl", *rows)
+    dev = lines(tmp_path / "d.jsonl", *({**row, "text": row["text"] * 2} for row in rows[:4]))
+    data = load_task(Task(train=path, dev=dev))
+    assert (data.labelled, data.unlabelled) == (4, 1)
+
+
+def test_what_excludes_each_other_is_no_list(tmp_path: Path) -> None:
+    path = lines(tmp_path / "t.jsonl", *({"text": t, "label": c} for t, c in zip("ab", CELLS, strict=False)))
+    with pytest.raises(DataError, match=r"line 1: `label` is a list, \['plot', 'sound'\]") as caught:
+        load_task(Task(train=path, dev=path, kind="classification"))
+    assert "task.kind=multilabel" in (caught.value.hint or "")
+    strange = lines(tmp_path / "d.jsonl", {"text": "a", "label": ["light"]})
+    with pytest.raises(DataError, match="`label` has 'light', which is not in the label set"):
+        load_task(Task(train=path, dev=strange))
+
+
+def test_scores_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    gold = (rng.random((30, 4)) < 0.4).astype(np.float32)
+    gold[:, 3] = 0
+    logits = rng.normal(size=(30, 4)) + gold
+    logits[:, 3] = -1
+    data = TaskData(
+        "t", "multilabel", tuple("abcd"), ("micro_f1", "macro_f1", "subset_accuracy", "average_precision"), {}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = scores(data, logits, gold)
+    predicted = logits > 0
+    assert found["micro_f1"] == pytest.approx(f1_score(gold, predicted, average="micro"))
+    assert found["macro_f1"] == pytest.approx(f1_score(gold, predicted, average="macro", zero_division=0))  # pyright: ignore[reportArgumentType]
+    assert found["subset_accuracy"] == pytest.approx(
+        np.mean([(a == b).all() for a, b in zip(gold, predicted, strict=True)])
+    )
+    assert found["average_precision"] == pytest.approx(
+        np.mean([average_precision_score(gold[:, n], logits[:, n]) for n in range(3)])
+    )
+    with pytest.raises(ShapeError):
+        scores(data, logits[:, :3], gold)
