@@ -331,7 +331,9 @@ def located(task: Task) -> Task:
     found: dict[str, Any] = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
     if task.unlabelled is not None:
         names = [task.unlabelled] if isinstance(task.unlabelled, str) else task.unlabelled
-        found[UNLABELLED] = [str(path.resolve()) if (path := _file(task, name)).is_file() else name for name in names]
+        places = {name: _file(task, name).expanduser() for name in names}
+        there = {name: str(path.absolute()) for name, path in places.items() if path.exists() or "*" in name}
+        found[UNLABELLED] = [there.get(name, name) for name in names]
     return task.model_copy(update=found)
 
 

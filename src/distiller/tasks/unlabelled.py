@@ -43,6 +43,8 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
         others = sorted(set(range(len(train))) - set(chosen))
         splits["train"] = train.take(chosen)
         found += [hidden(train.take(others))] if others else []
+    if not train.labelled:  # then its rows are texts like the others
+        found.insert(0, hidden(splits.pop("train")))
     for name in names_of(task):
         found.append(_texts(task, data, name))
     if task.probabilities is not None and data.kind != "classification":
@@ -57,8 +59,10 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
     rows, repeated = _distinct(rows, list(splits.values()))
     if task.unlabelled_limit is not None:
         rows = rows.take(sample(len(rows), task.unlabelled_limit, seed=task.split_seed))
-    if not splits["train"].labelled:  # then all training rows are of one kind
-        splits["train"] = joined(splits["train"], rows)
+    if "train" not in splits:
+        if not len(rows):
+            raise DataError(f"every training text of `{data.name}` is one of another split", hint="add other texts")
+        splits["train"] = rows.take(range(len(rows)), name="train")
     elif len(rows):
         splits[UNLABELLED] = rows
     return sure_enough(task, replace(data, splits=splits, repeated=repeated))
