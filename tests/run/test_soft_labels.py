@@ -54,7 +54,8 @@ def test_without_a_teacher_the_probabilities_teach(shop: Workshop, tmp_path: Pat
 
 def test_with_a_teacher_they_come_before_what_it_says(shop: Workshop, tmp_path: Path, task: dict[str, Any]) -> None:
     training = {**FAST, "epochs": 4, "threads": 1, "cache_teacher": "always"}
-    record = distiller.distil(parse_run(shop.run(tmp_path, task=task, training=training)))
+    wish = {"prediction": "ce", "gamma1": 0.0, "intermediate": []}
+    record = distiller.distil(parse_run(shop.run(tmp_path, task=task, training=training, objective=wish)))
     assert record.teacher is not None
     assert record.teacher.scores["accuracy"] > 0.95
     assert record.score < 0.1

@@ -70,7 +70,7 @@ def test_a_training_file_without_labels_needs_labelled_development_rows(tmp_path
     empty = table(tmp_path / "empty.csv", "text,label", ("a", ""), ("b", ""))
     with pytest.raises(DataError, match=r"empty\.csv`: `label` is empty in every row"):
         load_task(Task(train=empty))
-    scores = table(tmp_path / "scores.csv", "text,label", ("a", "1.5"), ("b", "0.25"))
+    scores = table(tmp_path / "scores.csv", "text,label", ("f", "1.5"), ("g", "0.25"))
     assert load_task(Task(train=bare, dev=scores)).kind == "regression"
 
 

@@ -103,7 +103,8 @@ def cross_entropy(logits: Logits, labels: Tensor) -> PerExample:
 def binary_cross_entropy(logits: Logits, labels: Tensor) -> Tensor:
     """Cross-entropy of each label on its own: `logits` and `labels` `[*b, c]` give nats `[*b, c]`.
 
-    A label is 1, 0 or a probability between; -100 gives 0. Raises `ShapeError` if the shapes differ.
+    A label is 1, 0 or a probability between; -100 and NaN are none and give 0. Raises `ShapeError` if the shapes
+    differ.
     Source: the multi-label loss of `transformers` (`BCEWithLogitsLoss`).
     """
     if logits.shape != labels.shape:
@@ -112,8 +113,10 @@ def binary_cross_entropy(logits: Logits, labels: Tensor) -> Tensor:
             hint="several labels at once are a number, 0 or 1, for every class of every example",
         )
     targets = full_precision(labels).detach()
-    losses = F.binary_cross_entropy_with_logits(full_precision(logits), targets.clamp(0, 1), reduction="none")
-    return losses.masked_fill(targets == IGNORED, 0.0)
+    missing = targets.isnan() | (targets == IGNORED)
+    given = targets.masked_fill(missing, 0.0).clamp(0, 1)
+    losses = F.binary_cross_entropy_with_logits(full_precision(logits), given, reduction="none")
+    return losses.masked_fill(missing, 0.0)
 
 
 def squared_error(logits: Logits, targets: Tensor) -> PerExample:

@@ -93,8 +93,11 @@ def embedded(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def known(labels: Tensor) -> Tensor:
-    """Which labels are there: numbers `[b]` that are not NaN, and anything else that is not -100."""
-    return ~labels.isnan() if labels.is_floating_point() and labels.dim() == 1 else labels != -100
+    """Which labels are there: numbers that are not NaN, and classes (of several at once, `[b, c]`) that are not -100."""
+    if not labels.is_floating_point():
+        return labels != -100
+    there = ~labels.isnan()
+    return there if labels.dim() == 1 else there & (labels != -100)
 
 
 def label_weights(batch: Mapping[str, Any]) -> Tensor:
