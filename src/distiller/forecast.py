@@ -79,11 +79,6 @@ def forecast(run: Run) -> Forecast:
     )
 
 
-def _examples(data: TaskData) -> dict[str, int]:
-    counts = {name: len(split) for name, split in data.splits.items()}
-    return counts if data.labelled else {"train": 0, UNLABELLED: data.unlabelled} | {**counts, "train": 0}
-
-
 def _size(name: str, shape: PretrainedConfig, length: int) -> Size:
     return Size(name, parameter_count(shape), flops(shape, length=length))
 

@@ -54,7 +54,11 @@ def _labels_of(split: AnySplit, labels: tuple[str, ...]) -> str:
         for tags in split.tags or ():
             counts.update(tags)
     else:
-        counts.update(int(label) for label in split.labels or ())
+        for label in split.labels or ():
+            if isinstance(label, tuple):  # several at once
+                counts.update(number for number, there in enumerate(label) if there > 0.5)
+            else:
+                counts[int(label)] += 1
     del counts[IGNORED]
     named = counts.most_common(SHOWN)
     shares = [f"{labels[int(one)]} {_percent(count / counts.total())}" for one, count in named]

@@ -93,7 +93,7 @@ def embedded(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def known(labels: Tensor) -> Tensor:
-    """Which labels are there: numbers that are not NaN, and classes (of several at once, `[b, c]`) that are not -100."""
+    """Which labels are there: numbers that are not NaN, classes and memberships `[b, c]` that are not -100."""
     if not labels.is_floating_point():
         return labels != -100
     there = ~labels.isnan()
