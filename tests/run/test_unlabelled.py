@@ -45,7 +45,6 @@ def test_labelled_rows_teach_the_teacher_and_all_rows_the_student(
     plan = forecast(parse_run(shop.run(tmp_path, task=task, **fields)))
     record = distil(shop, tmp_path, task=task, **fields)
     examples = record.data.examples
-    assert examples == plan.examples
     assert examples["train"] == 40
     assert 100 < examples["train"] + examples["unlabelled"] <= 160
     assert plan.steps == record.seeds[0].steps == -(-sum(examples[name] for name in ("train", "unlabelled")) // 32)
@@ -167,5 +166,5 @@ def test_texts_without_labels_need_a_teacher_to_learn_from(
 
 def test_check_counts_them(shop: Workshop, tmp_path: Path, task: dict[str, Any]) -> None:
     plan = forecast(parse_run(shop.run(tmp_path, task=task)))
-    assert f"{plan.examples['unlabelled']:,} unlabelled" in "\n".join(plan.lines())
+    assert any(line.startswith("unlabelled") and "without labels" in line for line in plan.lines())
     assert "labels:\n  - bad\n  - good" in to_yaml(plan.run)

@@ -219,13 +219,13 @@ def test_rows_that_cannot_be_used_are_left_out_and_listed(tmp_path: Path, kind: 
     good = [(f"text {row}", marks[row % 2]) for row in range(20)]
     train = table(tmp_path / "train.csv", "text,label", ("", marks[0]), *good, ("no label", ""), ("short",))
     dev = table(tmp_path / "dev.csv", "text,label", ("a", marks[0]), ("b", "maybe"), ("c", marks[1]), ("d", "x", "z"))
-    with pytest.warns(Notice, match=r"left out 3 bad row\(s\)"):
+    with pytest.warns(Notice, match=r"left out 2 bad row\(s\)"):
         data = load_task(Task(train=train, dev=dev, kind=kind, skip_bad=True))
-    assert data.skipped == {"train": 3, "dev": 2}
-    assert [len(data.splits[name]) for name in ("train", "dev")] == [20, 2]
+    assert data.skipped == {"train": 2, "dev": 2}
+    assert [len(data.splits[name]) for name in ("train", "dev", "unlabelled")] == [20, 2, 1]
     assert data.splits["train"].ids == tuple(range(1, 21))
     lines = sorted(int(line.partition(", line ")[2].partition(":")[0]) for line in data.left_out)
-    assert lines == [2, 3, 5, 23, 24]
+    assert lines == [2, 3, 5, 24]
     assert "--skip-bad" in (refused(Task(train=train, dev=dev, kind=kind)).hint or "")
 
 
@@ -255,8 +255,8 @@ def test_words_that_yaml_takes_for_something_else_are_class_names(tmp_path: Path
     train = table(tmp_path / "train.csv", "text,label", *((f"t {row}", ("no", "yes")[row % 2]) for row in range(20)))
     file = tmp_path / "run.yaml"
     file.write_text(f"task: {{train: {train}, labels: [no, yes]}}\nteacher: {{model: m}}\nbaseline: no\n", "utf-8")
-    run = load_run(file, ["training.tensorboard=off"])
-    assert (run.task.labels, run.baseline, run.training.tensorboard) == (["no", "yes"], False, False)
+    run = load_run(file, ["task.truncate=off"])
+    assert (run.task.labels, run.baseline, run.task.truncate) == (["no", "yes"], False, False)
     assert load_task(run.task).labels == ("no", "yes")
     assert Task(labels=[0, 1]).labels == ["0", "1"]  # pyright: ignore[reportArgumentType]
 

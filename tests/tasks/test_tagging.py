@@ -183,8 +183,8 @@ def test_lists_of_class_labels_in_a_data_set(tmp_path: Path) -> None:
 
 
 def bad_lines(tmp_path: Path, *objects: Any) -> str:
-    good = [{"text": ["a", "b"], "label": ["X", "Y"]}] * 2
-    return write(tmp_path / "bad.jsonl", "\n".join(json.dumps(one) for one in [*good, *objects, *good]))
+    good = [{"text": ["a", f"b{n}"], "label": ["X", "Y"]} for n in range(4)]
+    return write(tmp_path / "bad.jsonl", "\n".join(json.dumps(one) for one in [*good[:2], *objects, *good[2:]]))
 
 
 @pytest.mark.parametrize(
