@@ -25,7 +25,7 @@ def data_lines(data: TaskData, splits: Mapping[str, EncodedSplit], max_length: i
         parts = [f"{len(split):,} {'row' if len(split) == 1 else 'rows'}", _labels_of(split, data.labels)]
         if name in splits:
             parts.append(_lengths(splits[name], max_length))
-        lines.append(f"{name:10}" + "; ".join(part for part in parts if part))
+        lines.append(f"{name:9} " + "; ".join(part for part in parts if part))
         skipped = data.skipped.get(name, 0) + (splits[name].skipped if name in splits else 0)
         if skipped:
             lines.append(f"{'':10}{skipped:,} more could not be used and {'is' if skipped == 1 else 'are'} left out")

@@ -130,7 +130,7 @@ class ProgressBar(TrainerCallback):
         rate = (state.global_step - self.first) / max(now - self.begun, 1e-9)
         left = (state.max_steps - state.global_step) / max(rate, 1e-9)
         steps = f"{state.global_step:,} of at most {state.max_steps:,} steps, {left / 60:.0f} min left at most"
-        self.bar.console.print(f"{self.title}: {' · '.join([steps, *self._facts()])}", highlight=False)
+        self.bar.console.print(f"{self.title}: {' · '.join([steps, *self._facts()])}", highlight=False, soft_wrap=True)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Remove the bar and leave one line."""
