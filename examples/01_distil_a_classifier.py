@@ -24,10 +24,10 @@ def main() -> None:
         run = Run.model_validate(
             {
                 "task": {"train": train, "max_length": 32},
-                "teacher": {"model": teacher, "training": {"epochs": 4, **pace}},
+                "teacher": {"model": teacher, "training": {"epochs": 12, **pace}},
                 "student": {"layers": 2},  # cut from the teacher
                 "objective": {"prediction": "kl", "gamma1": 0.5, "intermediate": [{"loss": "mse"}]},
-                "training": {"epochs": 3, **pace},
+                "training": {"epochs": 10, **pace},
                 "output": "outputs/example" if own else str(Path(temporary) / "out"),
                 "cache": None if own else str(Path(temporary) / "cache"),
             }

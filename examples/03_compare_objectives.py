@@ -33,9 +33,9 @@ def main() -> None:
         teacher = sys.argv[2] if len(sys.argv) > 2 else tiny_model(Path(temporary) / "teacher", layers=4)
         fixed = {
             "task": {"train": train, "max_length": 32},
-            "teacher": {"model": teacher, "training": {"epochs": 4, **pace}},
+            "teacher": {"model": teacher, "training": {"epochs": 12, **pace}},
             "student": {"layers": 2} if own else {"layers": 2, "init": "random"},
-            "training": {"epochs": 2} if own else {"epochs": 6, **pace},
+            "training": {"epochs": 2} if own else {"epochs": 12, **pace},
             "baseline": False,
             "seeds": [0, 1],
             "cache": str(Path(temporary) / "cache"),

@@ -125,7 +125,7 @@ def test_parts_are_parsed_with_the_same_words() -> None:
     [
         (lambda: Run(**SMALL, sedes=[1]), "Run: no field is called `sedes`", "did you mean `seeds`?"),  # type: ignore[call-arg]
         (lambda: Run(**SMALL, seeds=[1, 1]), "Run: seeds must be distinct, got [1, 1]", "`distiller init"),
-        (lambda: Run(task=SMALL["task"]), "Run: `teacher` is missing", "`distiller init"),  # type: ignore[call-arg]
+        (lambda: Run(teacher=SMALL["teacher"]), "Run: `task` is missing", "`distiller init"),  # type: ignore[call-arg]
         (lambda: Run(**SMALL | {"task": {"metrc": "f1"}}), "Run: no field is called `task.metrc`", "did you mean"),
         (lambda: Training(epochs=0), "Training: `epochs`: input should be greater than 0, got 0", "`epochs`: Passes"),
         (lambda: Study(name="a b"), "Study: a name has letters", "`distiller init"),

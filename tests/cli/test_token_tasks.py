@@ -198,8 +198,11 @@ def test_bad_questions_are_named_or_left_out_and_counted(
     assert len(json.loads(distiller("predict", tmp_path / "out", broken, "--skip-bad").out)) == 159
 
 
-def test_skip_bad_is_refused_where_it_would_be_ignored(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
-    answer = distiller("run", shop.file(tmp_path), "--skip-bad")
+def test_skip_bad_is_refused_where_it_would_be_ignored(
+    shop: Workshop, shared: Path, distiller: Command, tmp_path: Path
+) -> None:
+    task = {"name": "wnli", "data": str(shared / "data" / "glue"), "max_length": 16}
+    answer = distiller("run", shop.file(tmp_path, task=task), "--skip-bad")
     assert answer.code == 2
     assert "skip_bad" in answer.err
 

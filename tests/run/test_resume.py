@@ -249,7 +249,7 @@ def test_a_failure_while_writing_is_a_run_error(
         raise OSError(28, "No space left on device", "somewhere")
 
     with monkeypatch.context() as patch:
-        patch.setattr("distiller.files.write_text", full)
+        patch.setattr("distiller.run.card.write_text", full)  # one of the last files of a run
         with pytest.raises(RunError, match="stopped at `somewhere`: No space left on device"):
             distiller.distil(run(shop, tmp_path))
     assert not (tmp_path / "out" / "record.json").exists()

@@ -16,7 +16,7 @@ BAD = ["bad", "awful", "poor", "dull"]
 FILLER = ["the", "film", "was", "a", "story", "with", "actors", "and", "music", "plot"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CRITIC = {"name": "mlp", "options": {"layers": 2, "hidden": 16, "embedding": 8}}
-FAST = {"epochs": 2, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.0}
+FAST = {"epochs": 2, "batch_size": 32, "learning_rate": 2e-3, "weight_decay": 0.0, "max_grad_norm": 0.0}
 
 
 @dataclass(frozen=True)

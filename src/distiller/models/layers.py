@@ -181,7 +181,9 @@ def _run(
         if name.endswith(".0"):
             keep = partial(_keep_input, met, Place(name, "input"))
             hooks.append(module.register_forward_pre_hook(keep, with_kwargs=True))
-    options = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+    if model.config.is_encoder_decoder and model.can_generate():
+        options["decoder_input_ids"] = ids[:, :1]  # whoever generates must be told what it has said
     try:
         output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True, **options)
     finally:

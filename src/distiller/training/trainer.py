@@ -117,7 +117,7 @@ class DistillationModel(nn.Module):
                 totals=totals[name],
                 output_mask=view.get("output_mask"),
                 mix=mix_of(view),
-                class_weights=self.objective.class_weights,
+                class_weights=getattr(self.objective, "class_weights", None),
             )
             for name, view in views.items()
         }
