@@ -19,14 +19,13 @@ from run.tiny import FAST, Workshop, reviews, write
 
 @pytest.fixture
 def task(tmp_path: Path) -> dict[str, Any]:
-    """What a review mentions, and whether it is good: any of three labels, the first five rows without any."""
+    """What is said of a review: one or two of three labels; the first five rows are without any."""
     names: list[str] = []
     for name, rows, seed in (("train", 200, 0), ("dev", 60, 1)):
         lines: list[dict[str, Any]] = []
         for row in reviews(rows, seed=seed):
-            words = row["text"].split()
-            there = [word for word in ("music", "plot") if word in words]
-            lines.append({"text": row["text"], "label": there + (["good"] if row["label"] == "good" else [])})
+            there = ["good", "praise"] if row["label"] == "good" else ["poor"]
+            lines.append({"text": row["text"], "label": there})
         for row in lines[:5] if name == "train" else []:
             row["label"] = None
         path = tmp_path / f"{name}.jsonl"
@@ -41,13 +40,13 @@ def test_labels_that_do_not_exclude_each_other(
 ) -> None:
     fields = {
         "task": task,
-        "teacher": {"model": shop.tuned, "training": {**FAST, "epochs": 30}},
+        "teacher": {"model": shop.tuned, "training": {**FAST, "epochs": 8}},
         "objective": {"prediction": prediction, "gamma1": 0.5, "intermediate": [{"loss": "mse"}]},
-        "training": {**FAST, "epochs": 20, "threads": 1},
+        "training": {**FAST, "epochs": 6, "threads": 1},
         "augmentation": ["mixup"],
     }
     record = distiller.distil(parse_run(shop.run(tmp_path, **fields)))
-    assert (record.data.kind, record.data.labels) == ("multilabel", ["good", "music", "plot"])
+    assert (record.data.kind, record.data.labels) == ("multilabel", ["good", "poor", "praise"])
     assert record.data.examples["unlabelled"] > 0
     assert record.teacher is not None
     assert record.teacher.scores["micro_f1"] > 0.9  # its head was one of two classes: it was fine-tuned
@@ -58,7 +57,7 @@ def test_labels_that_do_not_exclude_each_other(
     assert evaluate(out)["micro_f1"] == pytest.approx(record.score, abs=0.01)
     write(tmp_path / "new.csv", [{"text": "the music was good"}])
     row = predict(out, tmp_path / "new.csv")[0]
-    assert [name for name in ("good", "music", "plot") if float(row[f"p({name})"]) > 0.5] == json.loads(row["labels"])
+    assert [name for name in ("good", "poor", "praise") if float(row[f"p({name})"]) > 0.5] == json.loads(row["labels"])
 
 
 def test_classes_that_count_differently(shop: Workshop, tmp_path: Path) -> None:
