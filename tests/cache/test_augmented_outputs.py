@@ -23,7 +23,7 @@ class Asked:
     """A teacher that remembers how many texts it was asked about."""
 
     def __init__(self, teacher: FrozenTeacher) -> None:
-        self.teacher = teacher
+        self.teacher, self.model = teacher, teacher.model
         self.texts = 0
 
     def __call__(self, inputs: Any) -> Any:
