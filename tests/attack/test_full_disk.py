@@ -30,7 +30,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     yield folder
-    subprocess.run(["umount", folder], capture_output=True)
+    subprocess.run(["umount", "--lazy", folder], capture_output=True)
 
 
 @pytest.fixture(scope="module")
