@@ -565,7 +565,12 @@ def _with(node: Any, keys: list[str], value: Any, path: str) -> Any:
 
 
 def _config_error(error: ValidationError, root: type[Config], where: str) -> ConfigError:
-    first = error.errors()[0]
+    found = error.errors()
+    first = found[0]
+    if "constrained-" in str(first["loc"][-1:]):  # a number, where parts may stand too
+        place = first["loc"][:-1]
+        inner = [one for one in found if one["loc"][: len(place)] == place and len(one["loc"]) > len(place) + 1]
+        first = {**inner[0], "loc": (*place, *inner[0]["loc"][len(place) + 1 :])} if inner else {**first, "loc": place}
     owner, path = _owner(root, first["loc"])
     location = ".".join(map(str, path))
     if first["type"] == "extra_forbidden":
