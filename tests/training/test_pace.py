@@ -143,3 +143,16 @@ def test_a_resumed_training_ends_where_the_uninterrupted_one_does(tmp_path: Path
     assert again.steps == whole.steps
     assert again.best_step == whole.best_step
     assert again.scores == whole.scores
+
+
+def test_a_training_that_is_not_for_the_score_does_not_end_by_it(tmp_path: Path) -> None:
+    """A first stage on hidden states alone leaves the head as it was."""
+    made = job()
+    work = Job(made.train, made.dev, made.collate, lambda *_: {"accuracy": 0.5}, "accuracy")
+    training = config.Training(min_steps=5, max_steps=40, batch_size=8, patience=1, evaluations=1)
+    hidden = config.Objective(beta1=0.0, gamma1=0.0, intermediate=[config.Term(loss="mse")])
+    given: dict[str, Any] = {"seed": 0, "title": "", "teacher": teacher()}
+    stage = fit(student(), work, training, objective=hidden, folder=tmp_path / "a", select_best=False, **given)
+    scored = fit(student(), work, training, objective=config.Objective(), folder=tmp_path / "b", **given)
+    assert stage.steps == 40
+    assert scored.steps < 40

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,8 @@ def fit(
     """
     request = StopRequest()
     steps = pace_of(training, job, objective)
+    if not select_best:  # nothing here is learnt for the score, so it does not say when that has been learnt
+        steps = replace(steps, patience=None)
     arguments = training_arguments(model, training, folder, seed=seed, job=job, objective=objective, pace=steps)
     arguments.run_name = title
     learns = UntilLearnt(steps, job.metric) if training.epochs is None else None
