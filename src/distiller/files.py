@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ PART = ".part"
 """Ending of a file that is being written."""
 LOCK, HOLDER = ".lock", ".holder"
 """Who writes into a folder: a lock that ends with its process, and a line for people."""
+JOB, SUMMARY = "job.json", "summary.json"
+"""Of a job in shards: the facts that decide what it makes, and, written last, what it came to."""
 
 
 def write_json(path: Path, data: Any) -> Path:
@@ -196,3 +198,28 @@ def replace_folder(make: Callable[[Path], None], target: Path) -> None:
     make(temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
+
+
+def claim_job(folder: Path, facts: Mapping[str, Any], *, what: str, resume: bool) -> str | None:
+    """Make the folder that of a job in shards; the text of its summary if it is finished already.
+
+    `facts` decide what the job makes; `what` calls it by name. Raises `OutputError` for a folder with something else,
+    with a job of other facts, or without `resume` with this very job.
+    """
+    wanted = json.loads(json.dumps(dict(facts)))
+    try:
+        stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        stored = None
+    if stored is None:
+        if folder.is_file() or (folder.is_dir() and any(path.suffix != PART for path in folder.iterdir())):
+            raise OutputError(f"`{folder}` is not empty and not a {what} job", hint="choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / JOB, wanted)
+        return None
+    if stored != wanted:
+        changed = ", ".join(f"`{name}`" for name in wanted if stored.get(name) != wanted[name])
+        raise OutputError(f"`{folder}` holds another job, which differs in {changed}", hint="choose another folder")
+    if not resume:
+        raise OutputError(f"`{folder}` holds this job already", hint="continue it: --resume")
+    return (folder / SUMMARY).read_text(encoding="utf-8") if (folder / SUMMARY).is_file() else None

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from distiller.config import Config, Task
 from distiller.device import compute
 from distiller.errors import ConfigError, MissingPackageError, ModelError, OutputError
-from distiller.files import write_json, write_text
+from distiller.files import SUMMARY, claim_job, write_json, write_text
 from distiller.inference import kind_of, model_and_run
 from distiller.models.load import (
     class_names,
@@ -36,7 +36,7 @@ from distiller.models.load import weights_fingerprint as fingerprint_of_weights
 from distiller.tasks.data import Split
 from distiller.tasks.encode import Collator, encode
 from distiller.tasks.readers import Layout, read_table
-from distiller.tasks.unlabelled import JOB, SUMMARY, WRITTEN
+from distiller.tasks.unlabelled import WRITTEN
 from distiller.training.evaluate import predict_logits
 
 Format = Literal["jsonl", "parquet"]
@@ -120,8 +120,8 @@ def label(
         "shard_size": shard_size,
         "form": form,
     }
-    if (done := _claim(folder, facts, resume=resume or part[1] > 1)) is not None:
-        return done
+    if (done := claim_job(folder, facts, what="labelling", resume=resume or part[1] > 1)) is not None:
+        return Summary.model_validate_json(done)
     shards = range(-(-len(texts) // shard_size))
     names = {shard: folder / f"part-{shard:06d}.{form}" for shard in shards}
     own = [shard for shard in shards if shard % part[1] == part[0]]
@@ -184,28 +184,6 @@ def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Task]:
 
 def _digest(texts: Sequence[str], pairs: Sequence[str] | None) -> str:
     return Split("texts", tuple(texts), None if pairs is None else tuple(pairs)).fingerprint
-
-
-def _claim(folder: Path, facts: Mapping[str, Any], *, resume: bool) -> Summary | None:
-    """Make the folder this job's; the summary if it is finished already."""
-    try:
-        stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = None
-    if stored is None:
-        if folder.is_file() or (folder.is_dir() and any(path.suffix != ".part" for path in folder.iterdir())):
-            raise OutputError(f"`{folder}` is not empty and not a labelling job", hint="choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / JOB, dict(facts))
-        return None
-    if stored != json.loads(json.dumps(facts)):
-        changed = ", ".join(f"`{name}`" for name in facts if stored.get(name) != json.loads(json.dumps(facts[name])))
-        raise OutputError(f"`{folder}` holds another job, which differs in {changed}", hint="choose another folder")
-    if not resume:
-        raise OutputError(f"`{folder}` holds this job already", hint="continue it: --resume")
-    if (folder / SUMMARY).is_file():
-        return Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
-    return None
 
 
 @contextmanager

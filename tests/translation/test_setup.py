@@ -7,8 +7,9 @@ import pytest
 
 from distiller.cache.folders import FolderCache
 from distiller.errors import ConfigError, DataError
+from distiller.files import SUMMARY
 from distiller.translation.corpus import Splits, read_corpus
-from distiller.translation.pseudo_labels import RESULT, SUMMARY, Summary
+from distiller.translation.pseudo_labels import RESULT, Summary
 from distiller.translation.setup import PseudoPairs, check, pseudo_pairs
 from distiller.translation.voices import Labelled, Scored
 from translation.tiny import sentences, tiny_run, write_pairs

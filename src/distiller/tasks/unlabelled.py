@@ -10,6 +10,7 @@ from pathlib import Path
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
+from distiller.files import JOB, SUMMARY
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.custom import table_of
 from distiller.tasks.data import UNLABELLED, AnySplit, Split, TaggedSplit, TaskData, joined, keys_of, sample
@@ -21,9 +22,6 @@ from distiller.tasks.tagging import untagged, with_conllu_columns
 
 WRITTEN = "p(*)"
 """The columns in which this house writes the probability of each class."""
-
-JOB, SUMMARY = "job.json", "summary.json"
-"""Files of a folder that `distiller label` fills: the first begins it, the second ends it."""
 
 
 def with_unlabelled(task: Task, data: TaskData) -> TaskData:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from distiller.config import Config
 from distiller.errors import ConfigError, OutputError
-from distiller.files import write_json, write_text
+from distiller.files import SUMMARY, claim_job, write_json, write_text
 from distiller.translation.config import Filter
 from distiller.translation.corpus import Pairs, text_fingerprint
 from distiller.translation.scores import closest
@@ -24,7 +24,7 @@ from distiller.translation.voices import Labelled, Voice
 
 QUIET_SECONDS = 10.0
 """Between two lines of progress where there is no terminal."""
-JOB, SUMMARY, RESULT, SHARDS = "job.json", "summary.json", "hypotheses.jsonl", "shards"
+RESULT, SHARDS = "hypotheses.jsonl", "shards"
 
 
 class Summary(Config):
@@ -58,8 +58,8 @@ def pseudo_label(
     in `folder`.
     """
     facts = job_facts(pairs, voice, shard_size=shard_size, seed=seed)
-    if (done := _claim(folder, facts, resume=resume or part[1] > 1)) is not None:
-        return done
+    if (done := claim_job(folder, facts, what="pseudo-label", resume=resume or part[1] > 1)) is not None:
+        return Summary.model_validate_json(done)
     starts = range(0, len(pairs), shard_size)
     mine = [shard for shard in range(len(starts)) if shard % part[1] == part[0]]
     missing = [shard for shard in mine if not _shard(folder, shard).is_file()]
@@ -176,28 +176,6 @@ def _reason(source: str, text: str, wish: Filter, seen: set[tuple[str, str]]) ->
         ratio = max(1, len(text)) / max(1, len(source))
         if not 1 / wish.length_ratio <= ratio <= wish.length_ratio:
             return "of another length"
-    return None
-
-
-def _claim(folder: Path, facts: dict[str, Any], *, resume: bool) -> Summary | None:
-    """Make the folder this job's; the summary if it is finished already."""
-    try:
-        stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = None
-    if stored is None:
-        if folder.is_dir() and any(path.suffix != ".part" for path in folder.iterdir()):
-            raise OutputError(f"`{folder}` is not empty and not a pseudo-label job", hint="choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / JOB, facts)
-        return None
-    if stored != json.loads(json.dumps(facts)):
-        changed = ", ".join(f"`{name}`" for name in facts if stored.get(name) != facts[name])
-        raise OutputError(f"`{folder}` holds another job, which differs in {changed}", hint="choose another folder")
-    if not resume:
-        raise OutputError(f"`{folder}` holds this job already", hint="continue it: --resume")
-    if (folder / SUMMARY).is_file():
-        return Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
     return None
 
 
