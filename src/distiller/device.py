@@ -67,8 +67,8 @@ def accelerator() -> str:
 def native_bf16(device: str) -> bool:
     """Whether matrix products in bf16 run on hardware made for them; emulated bf16 is slower than fp32.
 
-    On processors that is AMX, or AVX-512 BF16: a training step of MiniLM-L6 on an AMD Zen 4, batch 32 of 32 tokens, takes
-    0.55 to 0.62 of the time of fp32.
+    On processors that is AMX, or AVX-512 BF16: a training step of MiniLM-L6 on an AMD Zen 4, batch 32 of 32 tokens,
+    takes 0.55 to 0.62 of the time of fp32.
     """
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
