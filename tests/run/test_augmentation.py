@@ -104,12 +104,16 @@ def test_runs_that_augment_alike_ask_the_teacher_once(
     assert again == 0
 
 
-def test_published_weights_with_and_without_augmentation(shop: Workshop, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("defaults", "gold"), [("paper", 0), ("distiller", 0.5)])
+def test_weights_with_and_without_augmentation(shop: Workshop, tmp_path: Path, defaults: str, gold: float) -> None:
+    """The paper's gold labels count with augmentation alone (appendix G), ours always."""
+
     def weights(**fields: Any) -> tuple[Any, ...]:
-        found = blueprint(run(shop, tmp_path, **fields)).run.objective
+        wish = {"objective": {"defaults": defaults, "intermediate": [{"loss": "mse"}]}}
+        found = blueprint(run(shop, tmp_path, **wish | fields)).run.objective
         return found.beta1, found.gamma1, found.beta2, found.gamma2, found.augmented_label
 
-    assert weights(augmentation=[]) == (1, 0, 0, 0, "teacher_soft")
+    assert weights(augmentation=[]) == (1, gold, 0, 0, "teacher_soft")
     assert weights() == (1, 0.5, 1, 0.5, "teacher_soft")
     assert weights(augmentation=["mixup"]) == (1, 0.5, 1, 0.5, "gold")
 
@@ -121,7 +125,7 @@ def test_published_weights_with_and_without_augmentation(shop: Workshop, tmp_pat
         ({"augmentation": [SWAP, SWAP]}, "twice"),
         ({"augmentation": ["shuffle"]}, "no augmentation operator is called `shuffle`"),
         ({"augmentation": [], "objective": {"beta2": 1}}, "no operator makes one"),
-        ({"objective": {"beta2": 0, "gamma2": 0}}, "nothing reads what"),
+        ({"objective": {"beta2": 0, "gamma2": 0, "intermediate": []}}, "nothing reads what"),
         ({"augmentation": [{"name": "contextual", "options": {"model": "nowhere/at-all"}}]}, "nowhere"),
         ({"augmentation": [{"name": "mixup", "options": {"align_segments": True}}]}, "this task has single texts"),
     ],
