@@ -20,7 +20,7 @@ from sklearn.ensemble import RandomForestRegressor
 from distiller.autodistiller import features
 from distiller.autodistiller.advice import vectors_for
 from distiller.autodistiller.evaluate import (
-    Held,
+    HeldOutTask,
     Rank,
     bootstrap,
     ceiling,
@@ -30,7 +30,7 @@ from distiller.autodistiller.evaluate import (
     ranker,
 )
 from distiller.autodistiller.experience import Experience, read_experience
-from distiller.autodistiller.ground import impossible, prepare
+from distiller.autodistiller.fit_data import impossible, prepare
 from distiller.autodistiller.probes import probe_gain
 from distiller.autodistiller.target import offsets
 from distiller.autodistiller.vectors import Vectors
@@ -44,10 +44,10 @@ def plain_forest(*, percentile: bool, vectors: Vectors) -> Rank:
     """A forest on the features of Table 7 and the ratio itself, or its percentile within its task."""
 
     def rank(experience: Experience, rows: pd.DataFrame) -> np.ndarray:
-        ground = prepare(experience, vectors=vectors, teacher=True, baseline=False)
+        fit_data = prepare(experience, vectors=vectors, teacher=True, baseline=False)
         trials = experience.complete
         both = pd.concat([trials, rows], ignore_index=True)
-        table = features.table(both, ground.factors, ground.tasks, vectors).fillna(-1.0).to_numpy(float)
+        table = features.table(both, fit_data.factors, fit_data.tasks, vectors).fillna(-1.0).to_numpy(float)
         target = trials.groupby("task")["ratio"].rank(pct=True) if percentile else trials["ratio"]
         forest = RandomForestRegressor(300, random_state=0, max_features=0.5, n_jobs=1)
         return forest.fit(table[: len(trials)], target).predict(table[len(trials) :])
@@ -87,7 +87,7 @@ def possible(experience: Experience) -> Experience:
     return replace(experience, trials=replace(experience.trials, frame=kept))
 
 
-def row(name: str, held: Sequence[Held]) -> str:
+def row(name: str, held: Sequence[HeldOutTask]) -> str:
     values = [one.spearman for one in held]
     low, high = bootstrap(values)
     within = float(np.nanmean([one.within for one in held]))
@@ -96,7 +96,7 @@ def row(name: str, held: Sequence[Held]) -> str:
     return f"| {name} | {np.nanmean(values):.3f}{some} | {low:.2f} … {high:.2f} | {cells} | {within:.3f} |"
 
 
-def table(experience: Experience, vectors: Vectors, *, with_nested: bool) -> dict[str, list[Held]]:
+def table(experience: Experience, vectors: Vectors, *, with_nested: bool) -> dict[str, list[HeldOutTask]]:
     ranks: dict[str, Rank] = {
         "known scores alone, nothing learnt": known_alone(baseline=False),
         "forest, raw ratio": plain_forest(percentile=False, vectors=vectors),
@@ -120,7 +120,7 @@ def table(experience: Experience, vectors: Vectors, *, with_nested: bool) -> dic
     return found
 
 
-def controls(experience: Experience, vectors: Vectors, held: Sequence[Held], permutations: int) -> None:
+def controls(experience: Experience, vectors: Vectors, held: Sequence[HeldOutTask], permutations: int) -> None:
     shuffled = [
         float(np.nanmean([one.spearman for one in leave_one_task_out(permuted(experience, seed=seed), rank)]))
         for rank in [ranker(vectors=vectors, baseline=False)]
@@ -140,7 +140,7 @@ def controls(experience: Experience, vectors: Vectors, held: Sequence[Held], per
     for one in held:
         top = one.top()
         group, places = next(iter(one.groups.items()), ("all", np.arange(len(one.rows))))
-        reached = Held(one.task, one.rows.iloc[places].reset_index(drop=True), one.order[places]).spearman
+        reached = HeldOutTask(one.task, one.rows.iloc[places].reset_index(drop=True), one.order[places]).spearman
         keys = ("advised", "random", "advised best", "random best", "best")
         print(f"| {one.task}, {group} | {len(places)} | " + " | ".join(f"{top[key]:.3f}" for key in keys)
               + f" | {ceiling(one, experience.trials.factors):.2f} | {reached:.2f} |")  # fmt: skip

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from distiller.config import to_yaml
 from distiller.study.config import parse_study
 from distiller.study.engine import run_study
-from distiller.study.space import planned, space_of
+from distiller.study.search_space import planned, search_space_of
 
 SPACE = {
     "objective.intermediate": [[{"loss": loss}] for loss in ("mse", "l2", "cos", "pkd")],
@@ -81,7 +81,7 @@ def main() -> None:
                 "engine": {"threads": arguments.threads},
             }
         )
-        space = space_of(study)
+        space = search_space_of(study)
         runs = [space.run(space.cells[0], point) for point in planned(space, space.cells[0])]
 
         def separate(name: str, cache: Callable[[int], str]) -> None:

@@ -16,7 +16,7 @@ import time
 import torch
 
 from distiller.device import accelerator, describe_machine, peak_memory_megabytes
-from distiller.translation.vocabulary_loss import Head, Side, vocabulary_losses
+from distiller.translation.vocabulary_loss import Head, TokenStates, vocabulary_losses
 
 
 def case(given: argparse.Namespace, megabytes: float) -> str:
@@ -31,10 +31,12 @@ def case(given: argparse.Namespace, megabytes: float) -> str:
 
         ours = Head(draw(given.vocabulary, given.width).requires_grad_(), draw(given.vocabulary).requires_grad_())
         theirs = Head(draw(given.vocabulary, given.width), draw(given.vocabulary))
-        student = Side(draw(tokens, given.width).requires_grad_(), ours)
+        student = TokenStates(draw(tokens, given.width).requires_grad_(), ours)
         labels = torch.randint(given.vocabulary, (tokens,), generator=rng).to(device)
         started = time.perf_counter()
-        found = vocabulary_losses(student, labels, Side(draw(tokens, given.width), theirs), chunk_megabytes=megabytes)
+        found = vocabulary_losses(
+            student, labels, TokenStates(draw(tokens, given.width), theirs), chunk_megabytes=megabytes
+        )
         (found.nll + found.word).backward()
         return time.perf_counter() - started + 0 * float(found.nll)
 

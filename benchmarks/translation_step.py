@@ -28,7 +28,7 @@ from distiller.training.batching import Batch
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Shape, TranslationObjective, parse_translation
 from distiller.translation.model import TokenIds, build_model
-from distiller.translation.objective import Objective, anatomies
+from distiller.translation.objective import Objective, model_shapes
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.tokenizer import END
 from distiller.translation.trainer import TranslationTrainer
@@ -80,7 +80,7 @@ class OurStep:
         cache: TeacherCache | None = None,
     ) -> None:
         wish = parse(TranslationObjective, objective, where="objective")
-        parts = Objective(wish, student=anatomies(student), teacher=anatomies(teacher) if teacher else None)
+        parts = Objective(wish, student=model_shapes(student), teacher=model_shapes(teacher) if teacher else None)
         arguments = TrainingArguments(
             output_dir=str(folder), use_cpu=True, optim="adamw_torch_fused", report_to=[], max_grad_norm=0
         )

@@ -1,7 +1,7 @@
 """A distillation pipeline as data: `Run` and its parts, YAML in and out, and `a.b=value` overrides.
 
 The classes here say what may be written; whether the names and options exist is checked against the families by
-`distiller.run.plan.blueprint`, which needs torch. Reading a run does not.
+`distiller.run.plan.make_plan`, which needs torch. Reading a run does not.
 """
 
 import re

@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 from distiller.config import Run, Training
 from distiller.models.cost import flops, parameter_count, training_memory
-from distiller.run.plan import blueprint, stages_of
+from distiller.run.plan import make_plan, stages_of
 from distiller.run.setup import encode_splits, machine
 from distiller.run.summary import data_lines
 from distiller.training.pace import pace
@@ -57,7 +57,7 @@ class Forecast:
 
 def forecast(run: Run) -> Forecast:
     """Resolve `run` against its data and models and size it. Raises `DistillerError` for what would stop it."""
-    plan = blueprint(run)
+    plan = make_plan(run)
     run, data, teacher, student = plan.run, plan.data, plan.teacher, plan.student
     length = run.task.max_length or data.default_max_length
     stages = stages_of(run)

@@ -29,7 +29,7 @@ from distiller.tasks.data import Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, Collator, encode
 from distiller.tasks.glue import GLUE, diagnostic
 from distiller.tasks.in_memory import is_pairs, table_of
-from distiller.tasks.leaderboard import SHEETS
+from distiller.tasks.leaderboard import SUBMISSION_FILES
 from distiller.tasks.questions import question_split, read_squad
 from distiller.tasks.readers import read_table
 from distiller.tasks.table import Table
@@ -256,7 +256,7 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
         splits = dict(data.splits)
         if run.task.name == "mnli" and (pairs := diagnostic(run.task)) is not None:
             splits[pairs.name] = pairs
-        for file, sheet in SHEETS.items():
+        for file, sheet in SUBMISSION_FILES.items():
             if sheet.task != run.task.name or sheet.split not in splits:
                 continue
             if file in found:

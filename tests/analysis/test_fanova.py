@@ -15,11 +15,11 @@ from sklearn.ensemble import RandomForestRegressor
 
 from analysis.tables import grid
 from distiller.analysis import fanova as module
+from distiller.analysis.factor_space import Factor, FactorSpace, factor_space_of
 from distiller.analysis.fanova import Fanova, decompose, fanova
 from distiller.analysis.importance import importance
 from distiller.analysis.leaf_boxes import leaf_boxes, marginal_variance
 from distiller.analysis.second_opinion import ped_anova
-from distiller.analysis.space import Factor, Space, space_of
 from distiller.study.trials import read_authors, tabulate
 
 
@@ -119,7 +119,7 @@ def by_loops(values: dict[tuple[str, ...], float], names: str) -> dict[tuple[str
     }
 
 
-def fitted(frame: pd.DataFrame, space: Space, codes: np.ndarray, *, seed: int) -> RandomForestRegressor:
+def fitted(frame: pd.DataFrame, space: FactorSpace, codes: np.ndarray, *, seed: int) -> RandomForestRegressor:
     model = RandomForestRegressor(n_estimators=4, random_state=seed)
     return model.fit(space.encode(codes), frame["score"].to_numpy())
 
@@ -128,7 +128,7 @@ def fitted(frame: pd.DataFrame, space: Space, codes: np.ndarray, *, seed: int) -
 @settings(max_examples=6, deadline=None)
 def test_grid_and_boxes_agree_with_loops_over_cells(seed: int) -> None:
     frame = noisy(seed)
-    space, codes = space_of(frame, tuple("abcd"))
+    space, codes = factor_space_of(frame, tuple("abcd"))
     model, sets = fitted(frame, space, codes, seed=seed), space.components(4)
     quick = decompose(model, space, sets)
     module.LARGEST_GRID, largest = 0, module.LARGEST_GRID
@@ -153,7 +153,9 @@ def test_boxes_agree_with_optuna_on_ranges(seed: int) -> None:
     numbers = rng.uniform(size=(60, 3)).astype(np.float32)
     scores = np.sin(5 * numbers[:, 0]) * numbers[:, 1] + numbers[:, 2] ** 2 + 0.1 * rng.normal(size=60)
     bounds = np.array([[-0.5, 1.0], [0.0, 1.25], [0.0, 1.0]])
-    space = Space(tuple(Factor(name, bounds=(low, high)) for name, (low, high) in zip("xyz", bounds, strict=True)), {})
+    space = FactorSpace(
+        tuple(Factor(name, bounds=(low, high)) for name, (low, high) in zip("xyz", bounds, strict=True)), {}
+    )
     model = RandomForestRegressor(n_estimators=2, random_state=seed).fit(numbers, scores)
     for estimator in model.estimators_:
         leaves, theirs = leaf_boxes(estimator.tree_, space), tree_class(estimator.tree_, bounds)
@@ -178,7 +180,7 @@ def test_levels_and_ranges_mix() -> None:
 def test_wide_ranges_are_measured_in_logarithms() -> None:
     rates = [10 ** -(1 + n / 10) for n in range(41)]
     frame = pd.DataFrame({"rate": list(map(repr, rates)), "score": np.log10(rates)})
-    factor = space_of(frame, ("rate",))[0].factors[0]
+    factor = factor_space_of(frame, ("rate",))[0].factors[0]
     assert factor.log
     assert factor.bounds == pytest.approx((np.log(1e-5), np.log(0.1)))
 
@@ -208,7 +210,7 @@ def test_a_factor_that_exists_only_under_another_is_nested_in_it() -> None:
 
 
 def test_impossible_combinations_weigh_nothing() -> None:
-    space, _ = space_of(conditional(), ("critic", "loss", "mapping"))
+    space, _ = factor_space_of(conditional(), ("critic", "loss", "mapping"))
     codes, weights = space.grid()
     cells = {
         tuple(factor.levels[code] for factor, code in zip(space.factors, row, strict=True)): weight

@@ -6,16 +6,24 @@ import pandas as pd
 import pytest
 
 from autodistiller.synthetic import experience
-from distiller.autodistiller.evaluate import Held, bootstrap, ceiling, leave_one_task_out, permuted, ranker, spearman
+from distiller.autodistiller.evaluate import (
+    HeldOutTask,
+    bootstrap,
+    ceiling,
+    leave_one_task_out,
+    permuted,
+    ranker,
+    spearman,
+)
 from distiller.autodistiller.experience import read_experience
-from distiller.autodistiller.ground import prepare
+from distiller.autodistiller.fit_data import prepare
 from distiller.autodistiller.predictor import fit
 from distiller.autodistiller.probes import choose_probes, probe_gain
 
 
-def held(ratio: list[float], order: list[float], **columns: list) -> Held:
+def held(ratio: list[float], order: list[float], **columns: list) -> HeldOutTask:
     rows = pd.DataFrame({"ratio": ratio, "teacher": "t", "student": "s", **columns})
-    return Held("task", rows, np.array(order, dtype=float))
+    return HeldOutTask("task", rows, np.array(order, dtype=float))
 
 
 def test_top_five_against_every_draw() -> None:

@@ -9,11 +9,11 @@ from scipy.stats import multivariate_normal, spearmanr
 
 from autodistiller.synthetic import effect, experience
 from distiller.autodistiller import features
-from distiller.autodistiller.additive import Shares, covariance, fit_additive
+from distiller.autodistiller.additive import Variances, covariance, fit_additive
 from distiller.autodistiller.evaluate import leave_one_task_out, permuted, ranker
 from distiller.autodistiller.facts import TaskFacts
-from distiller.autodistiller.ground import prepare
-from distiller.autodistiller.likeness import task_likeness
+from distiller.autodistiller.fit_data import prepare
+from distiller.autodistiller.kernels import task_kernel
 from distiller.autodistiller.predictor import PREDICTORS, fit
 from distiller.autodistiller.target import make_target, offsets
 from distiller.errors import ConfigError, MissingPackageError
@@ -61,7 +61,7 @@ def test_held_out_outcomes_change_no_prediction(predictor: str) -> None:
     again = fitted.predict(shuffled)
     for name in ("ratio", "low", "high", "order"):
         np.testing.assert_array_equal(getattr(said, name), getattr(again, name))
-    table = features.table(own, FACTORS, fitted.ground.tasks, {})
+    table = features.table(own, FACTORS, fitted.fit_data.tasks, {})
     assert not set(table) & {"score", "ratio", "seconds", "status"}
 
 
@@ -92,15 +92,15 @@ def test_intervals_hold_four_runs_of_five() -> None:
 def test_the_posterior_is_that_of_a_joint_normal() -> None:
     """Condition the joint normal of trials and new rows the slow way, with SciPy's density as the judge."""
     whole = experience(noise=0.05, tasks=3, runs=5)
-    ground = prepare(whole.without("task2"), vectors={}, teacher=True, baseline=False)
+    fit_data = prepare(whole.without("task2"), vectors={}, teacher=True, baseline=False)
     new = features.before(whole.complete[whole.complete["task"] == "task2"], FACTORS)
-    model = fit_additive(ground)
-    both = pd.concat([features.before(ground.rows, FACTORS), new], ignore_index=True)
-    parts, rest = covariance(ground, both, both, Shares())
+    model = fit_additive(fit_data)
+    both = pd.concat([features.before(fit_data.rows, FACTORS), new], ignore_index=True)
+    parts, rest = covariance(fit_data, both, both, Variances())
     joint = sum(parts.values()) + rest + np.eye(len(both))
-    n = len(ground.rows)
+    n = len(fit_data.rows)
     said = model.predict(new)
-    centred = ground.target.values - model.mean
+    centred = fit_data.target.values - model.mean
     for i in range(len(new)):
         keep = [*range(n), n + i]
         block = joint[np.ix_(keep, keep)]
@@ -164,7 +164,7 @@ def test_a_regression_never_learns_from_cross_entropy() -> None:
 
 def test_like_tasks_count_for_more() -> None:
     tasks = [TaskFacts(name=str(n), examples=n, pairs=n > 5000) for n in (1000, 1100, 90_000, 100_000)]
-    likeness = task_likeness(features.task_blocks(tasks, {}))
+    likeness = task_kernel(features.task_blocks(tasks, {}))
     np.testing.assert_array_equal(np.diag(likeness), 1.0)
     np.testing.assert_allclose(likeness, likeness.T)
     assert likeness[0, 1] > 0.9 > 0.5 > likeness[0, 2]
@@ -174,13 +174,13 @@ def test_a_task_feature_more_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [TaskFacts(name="a"), TaskFacts(name="b"), TaskFacts(name="c")]
     entries = {**features.TASK_FEATURES.entries, "own": Entry(lambda tasks, _: np.array([[0.0], [0.0], [1.0]]), "me")}
     monkeypatch.setattr(features, "TASK_FEATURES", features.Family("task feature", entries))
-    likeness = task_likeness(features.task_blocks(tasks, {}))
+    likeness = task_kernel(features.task_blocks(tasks, {}))
     assert likeness[0, 1] > likeness[0, 2]
 
 
 def test_numbers_of_ones_own_count() -> None:
     tasks = [TaskFacts(name=name, more={"noise": value}) for name, value in (("a", 0.1), ("b", 0.1), ("c", 0.9))]
-    likeness = task_likeness(features.task_blocks(tasks, {}))
+    likeness = task_kernel(features.task_blocks(tasks, {}))
     assert likeness[0, 1] == 1.0 > likeness[0, 2]
 
 

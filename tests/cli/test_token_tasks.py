@@ -12,7 +12,7 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassif
 
 from cli.conftest import Command
 from distiller.record import load_record
-from distiller.tasks.leaderboard import SHEETS, validate_submission
+from distiller.tasks.leaderboard import SUBMISSION_FILES, validate_submission
 from run.tiny import BAD, CRITIC, FAST, FILLER, GOOD, Workshop, reviews
 
 TERMS = [{"loss": "mse"}, {"loss": "mi_alpha", "critic": CRITIC}]
@@ -233,7 +233,7 @@ def test_the_student_of_mnli_predicts_the_diagnostic_set(
 ) -> None:
     sizes = {"QQP": 3, "MNLI-m": 4, "MNLI-mm": 5, "AX": 6}
     for name, rows in sizes.items():
-        monkeypatch.setitem(SHEETS, name, replace(SHEETS[name], rows=rows))
+        monkeypatch.setitem(SUBMISSION_FILES, name, replace(SUBMISSION_FILES[name], rows=rows))
     folder = tmp_path / "glue" / "MNLI"
     folder.mkdir(parents=True)
     moods = {"entailment": "good", "neutral": "story", "contradiction": "bad"}

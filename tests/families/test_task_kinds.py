@@ -15,7 +15,7 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
 from distiller.objectives.prediction import PREDICTION
 from distiller.training.batching import count
-from distiller.training.objective import Anatomy, DistillationObjective
+from distiller.training.objective import DistillationObjective, ModelShape
 from distiller.training.readout import Kind
 from distiller.training.view import Totals, View
 
@@ -64,8 +64,8 @@ def objective(
     torch.manual_seed(0)
     made = DistillationObjective(
         config.Objective(intermediate=intermediate, **wish),
-        student=Anatomy(2, width),
-        teacher=Anatomy(layers, 6),
+        student=ModelShape(2, width),
+        teacher=ModelShape(layers, 6),
         kind=kind,
     )
     return made.double().eval()
@@ -178,8 +178,8 @@ def test_a_student_like_its_teacher_costs_nothing(kind: Kind, mapping: str, loss
     term = config.Term(loss=loss, mapping=config.Component(name=mapping, options=options))
     made = DistillationObjective(
         config.Objective(intermediate=[term], prediction=config.Component(name="mse")),
-        student=Anatomy(2, 6),
-        teacher=Anatomy(2, 6),
+        student=ModelShape(2, 6),
+        teacher=ModelShape(2, 6),
         kind=kind,
     )
     components, by_signal, _ = gradients(made, view(kind, same=True))

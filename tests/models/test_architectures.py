@@ -23,7 +23,7 @@ from distiller.models.signals import SignalReader
 from distiller.models.students import build_student, check_copy, student_config
 from distiller.training.objective import DistillationObjective
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, anatomy
+from distiller.training.trainer import DistillationModel, model_shape
 from distiller.training.view import Totals
 from models.tiny import tiny_tokenizer
 from models.zoo import ARCHITECTURES, LAYERS, VOCABULARY, tiny_classifier, tiny_config
@@ -51,7 +51,9 @@ def batch(config: PretrainedConfig, lengths: tuple[int, ...] = (9, 7, 5)) -> dic
 
 def one_step(student: PreTrainedModel, teacher: PreTrainedModel, objective: Objective) -> None:
     """One optimisation step with every term finite and every layer of the student moved."""
-    parts = DistillationObjective(objective, student=anatomy(student), teacher=anatomy(teacher), kind="classification")
+    parts = DistillationObjective(
+        objective, student=model_shape(student), teacher=model_shape(teacher), kind="classification"
+    )
     model = DistillationModel(student, parts).train()
     frozen = FrozenTeacher(teacher, parts.layers("teacher"), set(), device=torch.device("cpu"))
     view = batch(student.config)

@@ -9,7 +9,7 @@ import distiller
 from distiller.augment.operators import AUGMENTERS
 from distiller.config import parse_run
 from distiller.errors import ConfigError
-from distiller.run.plan import blueprint
+from distiller.run.plan import make_plan
 from distiller.tasks import load_task
 from distiller.training.teacher import FrozenTeacher
 from run.test_resume import Cut, cut_after
@@ -110,7 +110,7 @@ def test_weights_with_and_without_augmentation(shop: Workshop, tmp_path: Path, d
 
     def weights(**fields: Any) -> tuple[Any, ...]:
         wish = {"objective": {"defaults": defaults, "intermediate": [{"loss": "mse"}]}}
-        found = blueprint(run(shop, tmp_path, **wish | fields)).run.objective
+        found = make_plan(run(shop, tmp_path, **wish | fields)).run.objective
         return found.beta1, found.gamma1, found.beta2, found.gamma2, found.augmented_label
 
     assert weights(augmentation=[]) == (1, gold, 0, 0, "teacher_soft")

@@ -12,7 +12,7 @@ from distiller.config import parse_run
 from distiller.errors import ConfigError
 from distiller.forecast import forecast
 from distiller.inference import evaluate, predict
-from distiller.run.plan import blueprint
+from distiller.run.plan import make_plan
 from distiller.run.setup import class_counts, class_weights
 from run.tiny import FAST, Workshop, reviews, write
 
@@ -67,7 +67,7 @@ def test_classes_that_count_differently(shop: Workshop, tmp_path: Path) -> None:
     task = {"train": str(tmp_path / "rare.csv"), "dev": shop.dev, "max_length": 16}
 
     def weights(wish: Any) -> Any:
-        plan = blueprint(parse_run(shop.run(tmp_path, task=task, objective={"gamma1": 1, "class_weights": wish})))
+        plan = make_plan(parse_run(shop.run(tmp_path, task=task, objective={"gamma1": 1, "class_weights": wish})))
         assert class_counts(plan.data).tolist() == [16, 80]
         return class_weights(plan.run, plan.data)
 

@@ -18,7 +18,7 @@ from distiller.config import Run
 from distiller.errors import ConfigError, DistillerError, ModelError
 from distiller.forecast import forecast
 from distiller.run import distil
-from distiller.run.plan import blueprint
+from distiller.run.plan import make_plan
 from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop
 
 WORDS = [*SPECIAL, *FILLER, *GOOD, *BAD]
@@ -80,13 +80,13 @@ def test_check_refuses_what_run_refuses(shop: Workshop, tmp_path: Path, made: di
     task = {"train": shop.reviews, "dev": shop.dev, "max_length": 16} | fields.pop("task", {})
     given = {"teacher": {"model": decoder(tmp_path / "gpt2", **made)}, "task": task} | fields
     with pytest.raises(DistillerError, match=words):
-        blueprint(run(shop, tmp_path, **given))
+        make_plan(run(shop, tmp_path, **given))
 
 
 def test_mixed_examples_have_no_ids_to_find_the_last_token_by(shop: Workshop, tmp_path: Path) -> None:
     given = {"teacher": {"model": decoder(tmp_path / "gpt2")}, "augmentation": [{"name": "mixup"}]}
     with pytest.raises(ConfigError, match="by which a `gpt2` teacher finds its last token"):
-        blueprint(run(shop, tmp_path, **given))
+        make_plan(run(shop, tmp_path, **given))
 
 
 def test_truncated_weights_are_seen_by_check(shop: Workshop, tmp_path: Path) -> None:
@@ -94,4 +94,4 @@ def test_truncated_weights_are_seen_by_check(shop: Workshop, tmp_path: Path) -> 
     weights = place / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ModelError, match="truncated"):
-        blueprint(run(shop, tmp_path, teacher={"model": str(place)}))
+        make_plan(run(shop, tmp_path, teacher={"model": str(place)}))

@@ -13,13 +13,13 @@ from distiller.config import parse_run
 from distiller.errors import ConfigError, Notice
 from distiller.forecast import forecast
 from distiller.run.label_order import better_order
-from distiller.run.plan import Blueprint, blueprint
+from distiller.run.plan import RunPlan, make_plan
 from distiller.run.summary import LEFT_OUT
 from run.tiny import Workshop, reviews, write
 
 
-def planned(shop: Workshop, folder: Path, **fields: Any) -> Blueprint:
-    return blueprint(parse_run(shop.run(folder, **fields)))
+def planned(shop: Workshop, folder: Path, **fields: Any) -> RunPlan:
+    return make_plan(parse_run(shop.run(folder, **fields)))
 
 
 def test_a_head_that_does_not_fit_is_never_lost_without_a_word(shop: Workshop, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from distiller import config
 from distiller.study.config import STUDY_FILE, Study, parse_study
 from distiller.study.queue import enqueue
-from distiller.study.space import space_of
-from distiller.study.storage import Book, open_book
+from distiller.study.search_space import search_space_of
+from distiller.study.storage import StoredStudy, open_study
 from run.tiny import Workshop, workshop
 from study.postgresql import Server, served
 
@@ -58,13 +58,13 @@ def database(request: pytest.FixtureRequest) -> str | None:
     return request.getfixturevalue("postgresql").database() if request.param == "postgresql" else None
 
 
-def started(study: Study) -> Book:
+def started(study: Study) -> StoredStudy:
     """What the engine makes before any worker starts."""
     study.place.mkdir(parents=True, exist_ok=True)
-    book = open_book(space_of(study), make=True)
+    stored = open_study(search_space_of(study), make=True)
     (study.place / STUDY_FILE).write_text(config.to_yaml(study), encoding="utf-8")
-    enqueue(book)
-    return book
+    enqueue(stored)
+    return stored
 
 
 def logged(study: Study, word: str = "ran") -> Counter[tuple[str, str]]:

@@ -11,7 +11,7 @@ from distiller.cli.study import app
 from distiller.errors import ConfigError, DistillerError, OutputError
 from distiller.recipes import study_texts, texts
 from distiller.study.config import Study
-from distiller.study.store import load_trials
+from distiller.study.trial_io import load_trials
 from distiller.study.worker import work
 from study.conftest import Small, started
 

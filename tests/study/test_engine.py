@@ -18,9 +18,9 @@ from distiller.config import parse_run
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.study.config import Study, load_study, parse_study
 from distiller.study.engine import run_study
-from distiller.study.losses import reclaim
+from distiller.study.lost_workers import reclaim
 from distiller.study.progress import Progress
-from distiller.study.store import load_trials
+from distiller.study.trial_io import load_trials
 from distiller.study.worker import NO_ROOM, work
 from run.tiny import Workshop
 from study.conftest import EVERY_POINT_ONCE, Small, logged, started
@@ -218,7 +218,7 @@ sys.exit(main(sys.argv[1], "w", str(os.getppid()), "study.fakes:fast"))
 
 def test_a_database_that_cannot_grow_stops_the_worker_and_keeps_what_it_has(small: Small) -> None:
     study = small(storage=None)
-    book = started(study)
+    stored = started(study)
     database = study.place / "study.db"
     command = [sys.executable, "-c", FULL, str(study.place), str(database)]
     stopped = subprocess.run(command, capture_output=True, text=True)
@@ -227,7 +227,7 @@ def test_a_database_that_cannot_grow_stops_the_worker_and_keeps_what_it_has(smal
     kept = load_trials(study.place).frame
     assert set(kept["status"]) <= {"complete"}
     assert len(kept) < 6
-    reclaim(book, died={})
+    reclaim(stored, died={})
     work(study, "w", "study.fakes:fast")
     again = load_trials(study.place).frame
     assert again["status"].tolist() == ["complete"] * 6

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.study.config import Study, parse_study
-from distiller.study.losses import reclaim, unsettled
+from distiller.study.lost_workers import reclaim, unsettled
 from distiller.study.progress import progress_of
 from distiller.study.queue import attempts, claim, enqueue, fail, give_back, identity
-from distiller.study.space import key_of, space_of
-from distiller.study.storage import Book, load_optuna, open_book
-from distiller.study.store import load_trials
+from distiller.study.search_space import key_of, search_space_of
+from distiller.study.storage import StoredStudy, load_optuna, open_study
+from distiller.study.trial_io import load_trials
 from distiller.study.worker import attempt, work
 from study import fakes
 from study.conftest import EVERY_POINT_ONCE, Small, logged, started
@@ -25,21 +25,21 @@ from study.conftest import EVERY_POINT_ONCE, Small, logged, started
 GONE = {"name": "gone", "host": "another", "pid": 1, "started": 0.0}
 
 
-def states(book: Book) -> list[str]:
+def states(stored: StoredStudy) -> list[str]:
     """Of every trial, wanted or not, in order."""
-    return [trial.state.name for shelf in book.shelves for trial in shelf.trials.get_trials(deepcopy=False)]
+    return [trial.state.name for stored_cell in stored.cells for trial in stored_cell.trials.get_trials(deepcopy=False)]
 
 
 @pytest.mark.parametrize("sampler", ["random", "grid", "tpe", "nsga2", "qmc"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_point_is_tried_once(small: Small, sampler: str, workers: int) -> None:
     study = small(sampler=sampler)
-    book = started(study)
+    stored = started(study)
     with ThreadPoolExecutor(workers) as pool:
         for done in [pool.submit(work, study, str(n), "study.fakes:fast") for n in range(workers)]:
             done.result()
     assert logged(study) == EVERY_POINT_ONCE
-    now = progress_of(book)
+    now = progress_of(stored)
     assert (now.total, now.complete, now.failed, now.running, now.waiting) == (6, 6, 0, 0, 0)
     assert now.best[0].point == {"training.epochs": "3", "training.batch_size": "8"}
 
@@ -61,9 +61,9 @@ def test_the_same_seed_tries_the_same_points_in_the_same_order(small: Small, tmp
 
 def test_every_cell_gets_its_trials_in_turn(small: Small) -> None:
     study = small(tasks={"a": {}, "b": {"max_length": 9}}, seeds=[0, 1], trials=2)
-    book = started(study)
-    taken = [claim(book, identity("w")) for _ in range(9)]
-    cells = [one.shelf.cell.name for one in taken if one]
+    stored = started(study)
+    taken = [claim(stored, identity("w")) for _ in range(9)]
+    cells = [one.stored_cell.cell.name for one in taken if one]
     assert len(cells) == 8
     assert taken[8] is None
     assert set(cells[:4]) == set(cells[4:]) == {f"{task}/big/default/{seed}" for task in "ab" for seed in (0, 1)}
@@ -80,20 +80,20 @@ def test_more_trials_extend_a_study(small: Small) -> None:
 
 def test_a_failed_trial_keeps_its_reason_and_can_be_tried_again(small: Small) -> None:
     study = small()
-    book = started(study)
+    stored = started(study)
     work(study, "w", "study.fakes:failing")
     failed = load_trials(study.place).frame.query("status == 'failed'")
     assert list(failed["reason"]) == ["ValueError: two epochs"] * 2
     assert set(failed["training.epochs"]) == {"2"}
-    assert progress_of(book).failed == 2
-    trial = next(t for tries in attempts(book.shelves[0]).values() for t in tries if t.state.name == "FAIL")
+    assert progress_of(stored).failed == 2
+    trial = next(t for tries in attempts(stored.cells[0]).values() for t in tries if t.state.name == "FAIL")
     story = (study.place / trial.user_attrs["traceback"]).read_text(encoding="utf-8")
     assert "are too few" in story
     assert "in failing" in story
     assert not list((study.place / "trials").rglob("*/0/*/*"))  # a run starts in an empty folder
 
-    assert enqueue(book) == 0  # what failed is done, unless someone asks
-    assert enqueue(book, retry_failed=True) == 2
+    assert enqueue(stored) == 0  # what failed is done, unless someone asks
+    assert enqueue(stored, retry_failed=True) == 2
     work(study, "w", "study.fakes:fast")
     assert logged(study) == EVERY_POINT_ONCE
     assert set(load_trials(study.place).frame["status"]) == {"complete"}
@@ -111,23 +111,23 @@ def test_a_score_that_is_no_number_is_a_failure(small: Small, monkeypatch: pytes
 def test_a_pruner_stops_poor_trials(small: Small) -> None:
     pruner = {"name": "median", "options": {"n_startup_trials": 2, "n_warmup_steps": 2}}
     study = small(pruner=pruner, sampler="grid", space={"training.epochs": [3, 2, 1]})
-    book = started(study)
+    stored = started(study)
     work(study, "w", "study.fakes:reporting")
     frame = load_trials(study.place).frame
     assert list(frame["status"]) == ["complete", "complete", "pruned"]
     assert frame["score"].isna().tolist() == [False, False, True]
-    assert progress_of(book).pruned == 1
+    assert progress_of(stored).pruned == 1
 
 
 def test_a_full_disk_stops_the_worker_and_loses_nothing(small: Small) -> None:
     study = small()
-    book = started(study)
+    stored = started(study)
     with pytest.raises(RunError, match="the disk is full"):
         work(study, "w", "study.fakes:no_room")
     assert logged(study).total() == 2
-    now = progress_of(book)
+    now = progress_of(stored)
     assert (now.complete, now.failed) == (2, 0)
-    enqueue(book)
+    enqueue(stored)
     (study.place / "room").touch()
     work(study, "w", "study.fakes:no_room")
     assert logged(study) == EVERY_POINT_ONCE
@@ -137,87 +137,87 @@ def test_a_full_disk_stops_the_worker_and_loses_nothing(small: Small) -> None:
 
 
 def test_what_a_dead_worker_left_is_tried_once_more(small: Small) -> None:
-    book = started(small(trials=1))
-    first = claim(book, identity("w"))
+    stored = started(small(trials=1))
+    first = claim(stored, identity("w"))
     assert first is not None
-    reclaim(book, died={})  # this process lives
-    assert states(book) == ["RUNNING"]
-    reclaim(book, died={"w": "it was shot"})
-    second = claim(book, identity("x"))
+    reclaim(stored, died={})  # this process lives
+    assert states(stored) == ["RUNNING"]
+    reclaim(stored, died={"w": "it was shot"})
+    second = claim(stored, identity("x"))
     assert second is not None
     assert second.point == first.point
-    reclaim(book, died={"x": "it was shot again"})
-    assert claim(book, identity("y")) is None
-    assert progress_of(book).failed == 1
-    frame = load_trials(book.study.place).frame
+    reclaim(stored, died={"x": "it was shot again"})
+    assert claim(stored, identity("y")) is None
+    assert progress_of(stored).failed == 1
+    frame = load_trials(stored.study.place).frame
     assert list(frame["reason"]) == ["it was shot again"]
-    assert enqueue(book, retry_failed=True) == 1
+    assert enqueue(stored, retry_failed=True) == 1
 
 
 def test_interruptions_do_not_count(small: Small) -> None:
-    book = started(small(trials=1))
+    stored = started(small(trials=1))
     for _ in range(4):
-        claimed = claim(book, identity("w"))
+        claimed = claim(stored, identity("w"))
         assert claimed is not None
         give_back(claimed)
-        assert enqueue(book) == 1
+        assert enqueue(stored) == 1
     for _ in range(4):
-        assert claim(book, GONE | {"host": identity("w")["host"], "pid": 2**22 + 1}) is not None
-        reclaim(book, died={})  # nobody watched how that process ended
-    assert progress_of(book).waiting == 1
+        assert claim(stored, GONE | {"host": identity("w")["host"], "pid": 2**22 + 1}) is not None
+        reclaim(stored, died={})  # nobody watched how that process ended
+    assert progress_of(stored).waiting == 1
 
 
 def test_another_machines_worker_is_left_alone_unless_it_is_silent_or_taken_over(small: Small) -> None:
-    book = started(small(storage=None))
-    assert claim(book, GONE) is not None
-    assert reclaim(book, died={}) == 0
-    assert reclaim(book, died={}, take_over=True) == 1
-    claimed = claim(book, GONE)
+    stored = started(small(storage=None))
+    assert claim(stored, GONE) is not None
+    assert reclaim(stored, died={}) == 0
+    assert reclaim(stored, died={}, take_over=True) == 1
+    claimed = claim(stored, GONE)
     assert claimed is not None
-    trial_id = book.trial_id(claimed.shelf, claimed.trial.number)
-    book.storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
-    assert reclaim(book, died={}) == 0
-    silent(book, trial_id)
-    assert reclaim(book, died={}) == 1
-    assert states(book).count("WAITING") == 6
+    trial_id = stored.trial_id(claimed.stored_cell, claimed.trial.number)
+    stored.storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+    assert reclaim(stored, died={}) == 0
+    silent(stored, trial_id)
+    assert reclaim(stored, died={}) == 1
+    assert states(stored).count("WAITING") == 6
 
 
 def test_a_silent_trial_is_not_overlooked_while_another_begins(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = started(small(storage=None))
-    claimed = claim(book, GONE)
+    stored = started(small(storage=None))
+    claimed = claim(stored, GONE)
     assert claimed is not None
-    trial_id = book.trial_id(claimed.shelf, claimed.trial.number)
-    book.storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
-    silent(book, trial_id)
+    trial_id = stored.trial_id(claimed.stored_cell, claimed.trial.number)
+    stored.storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]
+    silent(stored, trial_id)
     storages = load_optuna().storages
     end_stale = storages.fail_stale_trials
 
     def meanwhile(study: Any) -> None:
         end_stale(study)
-        assert claim(book, identity("w")) is not None
+        assert claim(stored, identity("w")) is not None
 
     monkeypatch.setattr(storages, "fail_stale_trials", meanwhile)
-    assert reclaim(book, died={}) == 1
-    assert sorted(states(book)) == ["FAIL", "RUNNING"] + 5 * ["WAITING"]
+    assert reclaim(stored, died={}) == 1
+    assert sorted(states(stored)) == ["FAIL", "RUNNING"] + 5 * ["WAITING"]
 
 
 def test_the_engine_waits_for_whom_it_may_have_to_replace(small: Small) -> None:
-    book = started(small(storage=None))
-    assert not unsettled(book)
-    assert claim(book, GONE) is not None
-    assert not unsettled(book)  # another machine's: its own engine, or a sign of life that fails to come, ends it
-    mine = claim(book, identity("w"))
+    stored = started(small(storage=None))
+    assert not unsettled(stored)
+    assert claim(stored, GONE) is not None
+    assert not unsettled(stored)  # another machine's: its own engine, or a sign of life that fails to come, ends it
+    mine = claim(stored, identity("w"))
     assert mine is not None
-    assert unsettled(book)
+    assert unsettled(stored)
     give_back(mine)
-    assert not unsettled(book)
+    assert not unsettled(stored)
 
 
-def silent(book: Book, trial_id: int) -> None:
+def silent(stored: StoredStudy, trial_id: int) -> None:
     """Set the last sign of life back by an hour."""
     import sqlite3
 
-    with sqlite3.connect(book.study.place / "study.db") as database:
+    with sqlite3.connect(stored.study.place / "study.db") as database:
         database.execute(
             "update trial_heartbeats set heartbeat = datetime('now', '-1 hour') where trial_id = ?", (trial_id,)
         )
@@ -225,25 +225,25 @@ def silent(book: Book, trial_id: int) -> None:
 
 def test_a_worker_that_was_taken_for_dead_changes_nothing(small: Small) -> None:
     """It wakes up after its point was given to another: its result is not counted, and not taken for a failure."""
-    book = started(small(trials=1))
-    late = claim(book, GONE)
+    stored = started(small(trials=1))
+    late = claim(stored, GONE)
     assert late is not None
-    reclaim(book, died={}, take_over=True)
+    reclaim(stored, died={}, take_over=True)
     attempt(late, fakes.fast)
     assert not fail(late, "too late")
-    now = progress_of(book)
+    now = progress_of(stored)
     assert (now.complete, now.failed, now.waiting) == (0, 0, 1)
-    work(book.study, "w", "study.fakes:fast")
-    assert progress_of(book).complete == 1
+    work(stored.study, "w", "study.fakes:fast")
+    assert progress_of(stored).complete == 1
 
 
 def test_of_two_trials_of_a_point_one_goes_on(small: Small) -> None:
-    book = started(small(trials=2))  # two engines may queue the same point at the same time
-    for shelf in book.shelves:
-        for tries in list(attempts(shelf).values()):
-            shelf.trials.add_trial(tries[0])
-    assert states(book) == ["WAITING"] * 4
-    study = book.study
+    stored = started(small(trials=2))  # two engines may queue the same point at the same time
+    for stored_cell in stored.cells:
+        for tries in list(attempts(stored_cell).values()):
+            stored_cell.trials.add_trial(tries[0])
+    assert states(stored) == ["WAITING"] * 4
+    study = stored.study
     together = threading.Barrier(2)
 
     def start(name: str) -> None:
@@ -259,9 +259,9 @@ def test_of_two_trials_of_a_point_one_goes_on(small: Small) -> None:
 
 def test_an_interrupted_start_is_completed(small: Small) -> None:
     study = small()
-    book = started(study)
-    shelf = book.shelves[0]
-    keys = {key_of(trial.params) for tries in attempts(shelf).values() for trial in tries}
+    stored = started(study)
+    stored_cell = stored.cells[0]
+    keys = {key_of(trial.params) for tries in attempts(stored_cell).values() for trial in tries}
     again = started(study)
     assert len(keys) == 6
     assert states(again) == ["WAITING"] * 6
@@ -280,33 +280,33 @@ def test_whatever_happens_no_point_is_lost_or_tried_twice(tmp_path_factory: Any,
             "storage": str(folder / "trials.journal"),
         }
     )
-    book = started(study)
+    stored = started(study)
     ended: Counter[str] = Counter()
     for number, event in enumerate(events):
         if event == "restart":
-            book = started(study)
+            stored = started(study)
             continue
-        claimed = claim(book, identity(str(number)))
+        claimed = claim(stored, identity(str(number)))
         if claimed is None:
             continue
         if event == "work":
             attempt(claimed, fakes.fast)
             ended[claimed.point["training.epochs"]] += 1
         elif event == "die":
-            reclaim(book, died={str(number): "it died"})
+            reclaim(stored, died={str(number): "it died"})
         elif event == "give back":
             give_back(claimed)
-            enqueue(book)
+            enqueue(stored)
         else:
             fail(claimed, "it failed")
             ended[claimed.point["training.epochs"]] += 1
-    now = progress_of(book)
+    now = progress_of(stored)
     assert set(ended.values()) <= {1}
     assert now.total == 3
     assert now.waiting + now.finished == 3
     work(study, "last", "study.fakes:fast")
     assert set(logged(study).values()) <= {1}
-    assert progress_of(book).waiting == 0
+    assert progress_of(stored).waiting == 0
 
 
 # --- storages ---------------------------------------------------------------------------------------------------
@@ -326,12 +326,12 @@ def test_two_workers_share_a_storage(small: Small, tmp_path: Path, url: str) -> 
 
 def test_a_storage_of_another_study_is_refused(small: Small, tmp_path: Path) -> None:
     study = small()
-    book = started(study)
+    stored = started(study)
     kept = str(study.storage)
     other = small(space={"training.epochs": [1, 2, 4], "training.batch_size": [4, 8]})
     with pytest.raises(ConfigError, match="holds another study called `small`"):
         started(other)
-    assert states(book) == ["WAITING"] * 6
+    assert states(stored) == ["WAITING"] * 6
     beside = small(name="beside", space=other.model_dump()["space"], storage=kept, folder=str(tmp_path / "beside"))
     started(beside)
     work(beside, "w", "study.fakes:fast")
@@ -365,13 +365,13 @@ def test_a_storage_that_cannot_be_used_is_said_in_one_line(small: Small, tmp_pat
         started(small(storage=str(tmp_path / "broken.db")))
     assert "\n" not in raised.value.message
     with pytest.raises(OutputError, match="there are no trials at"):
-        open_book(space_of(small(folder=str(tmp_path / "nowhere"))))
+        open_study(search_space_of(small(folder=str(tmp_path / "nowhere"))))
 
 
 def test_studies_say_who_they_are(small: Small) -> None:
     study: Study = small(name="small")
-    book = started(study)
-    attributes = book.shelves[0].trials.user_attrs
+    stored = started(study)
+    attributes = stored.cells[0].trials.user_attrs
     assert attributes["study"] == "small"
-    assert attributes["fingerprint"] == book.space.fingerprint
+    assert attributes["fingerprint"] == stored.space.fingerprint
     assert attributes["cell"] == {"task": "train.csv", "teacher": "big", "student": "default", "seed": 0}

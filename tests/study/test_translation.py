@@ -12,8 +12,8 @@ from distiller.study.check import check_runs
 from distiller.study.config import Study, load_study, parse_study
 from distiller.study.engine import run_study
 from distiller.study.forms import carry_out
-from distiller.study.space import space_of
-from distiller.study.store import load_trials
+from distiller.study.search_space import search_space_of
+from distiller.study.trial_io import load_trials
 from distiller.translation.config import TranslationRun
 from distiller.translation.record import load_translation_record
 from translation.tiny import SHAPE, tiny_run
@@ -64,7 +64,7 @@ def test_a_study_tries_every_point_and_its_table_is_that_of_any_study(tmp_path: 
 
 
 def test_a_pruner_hears_of_every_development_score(tmp_path: Path) -> None:
-    space = space_of(study(tmp_path, base={"baseline": False}))
+    space = search_space_of(study(tmp_path, base={"baseline": False}))
     (cell,) = space.cells
     run = space.run(cell, {"temperature": "1"})
     assert isinstance(run, TranslationRun)
@@ -111,11 +111,11 @@ def test_what_cannot_work_is_said_before_the_first_trial(
 ) -> None:
     wanted = study(tmp_path, base=base, space={"objective": {"name": "objective", "levels": levels}})
     with pytest.raises(error, match=message):
-        check_runs(space_of(wanted))
+        check_runs(search_space_of(wanted))
 
 
 def test_the_temperature_grid_of_the_slides() -> None:
-    space = space_of(load_study("study-nmt-temperature"))
+    space = search_space_of(load_study("study-nmt-temperature"))
     assert [cell.student for cell in space.cells] == ["slim-1x1", "slim-3x3"]
     found = set()
     for point in space.points(space.cells[0]):
@@ -130,6 +130,6 @@ def test_the_temperature_grid_of_the_slides() -> None:
 
 def test_a_corpus_is_chosen_where_tasks_are(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="`corpus` cannot be in the space"):
-        space_of(study(tmp_path, space={"corpus": [{"train": {"source": "a.tsv"}}]}))
+        search_space_of(study(tmp_path, space={"corpus": [{"train": {"source": "a.tsv"}}]}))
     varied = study(tmp_path, space={"corpus.fraction": [0.05, 1.0]})
-    assert space_of(varied).varied == ("corpus.fraction",)
+    assert search_space_of(varied).varied == ("corpus.fraction",)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from distiller.errors import ConfigError, DataError, OutputError
-from distiller.tasks.leaderboard import SHEETS, validate_submission, write_submission
+from distiller.tasks.leaderboard import SUBMISSION_FILES, validate_submission, write_submission
 
 ROWS = {
     "CoLA": 1063,
@@ -63,9 +63,9 @@ def test_a_submission_has_all_files_rows_and_labels(good: Path) -> None:
 
 
 def test_labels_are_those_of_the_class_ids() -> None:
-    assert SHEETS["MNLI-mm"].labels == ("entailment", "neutral", "contradiction")
-    assert SHEETS["QNLI"].labels == SHEETS["RTE"].labels == ("entailment", "not_entailment")
-    assert {name for name, sheet in SHEETS.items() if sheet.labels == ("0", "1")} == {
+    assert SUBMISSION_FILES["MNLI-mm"].labels == ("entailment", "neutral", "contradiction")
+    assert SUBMISSION_FILES["QNLI"].labels == SUBMISSION_FILES["RTE"].labels == ("entailment", "not_entailment")
+    assert {name for name, sheet in SUBMISSION_FILES.items() if sheet.labels == ("0", "1")} == {
         "CoLA",
         "SST-2",
         "MRPC",
@@ -78,13 +78,13 @@ def test_the_real_test_files_have_the_rows_of_the_leaderboard(shared: Path) -> N
     """Of the tasks whose test files lie beside the repository."""
     for name, folder in (("CoLA", "CoLA"), ("STS-B", "STS-B"), ("RTE", "RTE"), ("WNLI", "WNLI"), ("QNLI", "QNLI")):
         lines = (shared / "data" / "glue" / folder / "test.tsv").read_text(encoding="utf-8").rstrip("\n").split("\n")
-        assert len(lines) - 1 == SHEETS[name].rows == ROWS[name]
+        assert len(lines) - 1 == SUBMISSION_FILES[name].rows == ROWS[name]
 
 
 def test_equal_predictions_give_equal_bytes_and_no_scraps(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SHEETS, "QQP", replace(SHEETS["QQP"], rows=3))
+    monkeypatch.setitem(SUBMISSION_FILES, "QQP", replace(SUBMISSION_FILES["QQP"], rows=3))
     for name in ("one.zip", "two.zip"):
         write_submission(tmp_path / name, {"WNLI": ["0"] * 146})
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes() != good.read_bytes()
@@ -156,7 +156,9 @@ SPOILT: dict[str, tuple[Callable[[dict[str, list[str]]], Any], list[str]]] = {
 
 @pytest.mark.parametrize("how", SPOILT)
 def test_what_is_wrong_is_said(good: Path, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SHEETS, "QQP", replace(SHEETS["QQP"], rows=3))  # the whole file takes a second to check
+    monkeypatch.setitem(
+        SUBMISSION_FILES, "QQP", replace(SUBMISSION_FILES["QQP"], rows=3)
+    )  # the whole file takes a second to check
     files = read(good)
     del files["QQP.tsv"][4:]
     change, problems = SPOILT[how]

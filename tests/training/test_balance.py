@@ -8,7 +8,7 @@ import torch
 
 from distiller import config
 from distiller.errors import ConfigError
-from distiller.training.balance import Balance, Part
+from distiller.training.balance import Balance, TermValue
 from distiller.training.batching import count, views_of
 from training.tiny import Eq1, batch, student, teacher, term, trainer
 
@@ -83,8 +83,8 @@ def test_the_weight_is_kept_between_measurements_and_moves_slowly() -> None:
     balance = Balance([0.5])
     weight = torch.nn.Parameter(torch.ones(3))
 
-    def parts(scale: float) -> list[Part]:
-        return [Part("prediction", weight.sum()), Part("mse", scale * weight.sum(), term=0)]
+    def parts(scale: float) -> list[TermValue]:
+        return [TermValue("prediction", weight.sum()), TermValue("mse", scale * weight.sum(), term=0)]
 
     balance.measure(parts(0.1), [weight])
     assert float(balance.weight_of(parts(0.1)[1])) == pytest.approx(10, rel=1e-4)

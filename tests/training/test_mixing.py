@@ -147,9 +147,9 @@ class Eq1Of(Eq1):
 
     def __init__(self, kind: Any, small: Any) -> None:
         from distiller.training.objective import DistillationObjective
-        from distiller.training.trainer import DistillationModel, anatomy
+        from distiller.training.trainer import DistillationModel, model_shape
 
-        parts = DistillationObjective(objective(gamma2=1), student=anatomy(small.config), teacher=None, kind=kind)
+        parts = DistillationObjective(objective(gamma2=1), student=model_shape(small.config), teacher=None, kind=kind)
         self.model, self.teacher = DistillationModel(small, parts).eval(), None
 
     def __call__(self, examples: Any) -> Any:

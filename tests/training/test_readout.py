@@ -14,7 +14,7 @@ from distiller.config import Objective
 from distiller.models.signals import SignalReader, Signals
 from distiller.training.batching import count
 from distiller.training.mixing import Mix, mixed
-from distiller.training.objective import Anatomy, DistillationObjective
+from distiller.training.objective import DistillationObjective, ModelShape
 from distiller.training.readout import Kind
 from distiller.training.trainer import kind_of
 from distiller.training.view import Totals, View
@@ -46,7 +46,7 @@ def view(kind: Kind, seed: int, *, labels: Tensor | None = None, extra: int = 0,
 
 
 def evaluate(kind: Kind, seen: View, **wish: object) -> tuple[Tensor, dict[str, Tensor]]:
-    objective = DistillationObjective(Objective(**wish), student=Anatomy(2, 8), teacher=Anatomy(2, 8), kind=kind)  # type: ignore[arg-type]
+    objective = DistillationObjective(Objective(**wish), student=ModelShape(2, 8), teacher=ModelShape(2, 8), kind=kind)  # type: ignore[arg-type]
     return objective({"original": seen})
 
 

@@ -5,7 +5,7 @@ import torch
 
 from distiller.config import Objective
 from distiller.models.signals import Signals
-from distiller.training.objective import Anatomy, DistillationObjective
+from distiller.training.objective import DistillationObjective, ModelShape
 from distiller.training.view import Totals, View, summarised
 
 MASK = torch.tensor([[1, 1, 1, 0], [0, 1, 1, 1], [1, 0, 0, 0]])
@@ -42,8 +42,8 @@ def test_a_term_reads_the_last_token_of_a_decoder_and_no_other(term: dict) -> No
     torch.manual_seed(0)
     objective = DistillationObjective(
         Objective.model_validate({"beta1": 0, "intermediate": [term]}),
-        student=Anatomy(1, 8, "last"),
-        teacher=Anatomy(1, 8, "last"),
+        student=ModelShape(1, 8, "last"),
+        teacher=ModelShape(1, 8, "last"),
         kind="classification",
     )
     places = torch.tensor([2, 3, 0])

@@ -7,7 +7,7 @@ import pytest
 from distiller.config import Training, parse_run
 from distiller.errors import MissingPackageError
 from distiller.run import distil
-from distiller.run.plan import blueprint
+from distiller.run.plan import make_plan
 from distiller.training.trackers import check_trackers
 from run.tiny import FAST, Workshop, workshop
 
@@ -43,7 +43,7 @@ def test_what_is_not_installed_is_said_before_training(
 ) -> None:
     monkeypatch.setattr("distiller.training.trackers.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="report_to=wandb needs the package") as raised:
-        blueprint(parse_run(shop.run(tmp_path, training={**FAST, "report_to": ["wandb"]})))
+        make_plan(parse_run(shop.run(tmp_path, training={**FAST, "report_to": ["wandb"]})))
     assert "distiller-nlp[wandb]" in str(raised.value)
     check_trackers([])
 

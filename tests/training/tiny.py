@@ -13,7 +13,7 @@ from distiller.training.batching import Batch, ViewCollator, count, views_of
 from distiller.training.fit import Job
 from distiller.training.objective import DistillationObjective
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, DistillationTrainer, anatomy
+from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
 
 CRITICS = {
     "transformer": {"layers": 1, "feedforward": 16, "heads": 2, "dropout": 0.0, "embedding": 8},
@@ -113,8 +113,8 @@ class Eq1:
         torch.manual_seed(0)
         self.parts = DistillationObjective(
             objective,
-            student=anatomy(small.config),
-            teacher=anatomy(large.config) if large is not None else None,
+            student=model_shape(small.config),
+            teacher=model_shape(large.config) if large is not None else None,
             kind="regression" if small.config.num_labels == 1 else "classification",
         )
         self.model = DistillationModel(small, self.parts).eval()

@@ -16,7 +16,7 @@ from distiller.errors import RunError
 from distiller.models.load import weights_fingerprint
 from distiller.translation.batches import Examples
 from distiller.translation.config import Optimisation, TranslationObjective
-from distiller.translation.fit import Fit, Lessons, fit
+from distiller.translation.fit import Fit, TrainingData, fit
 from distiller.translation.tokenizer import END
 from distiller.translation.trainer import inverse_square_root
 from translation.tiny import model
@@ -33,17 +33,17 @@ TRAINING = {
 }
 
 
-def lessons(score: Any = None) -> Lessons:
+def training_data(score: Any = None) -> TrainingData:
     rng = torch.Generator().manual_seed(0)
     rows = [torch.randint(4, V - 1, (length,), generator=rng).tolist() for length in range(2, 8) for _ in range(12)]
     text = [[*row, END] for row in rows]
     seen = iter(range(100))
     score = score or (lambda _: {"bleu": float(next(seen))})
     tokenizer: Any = SimpleNamespace(pad=V - 1, special=frozenset({END, V - 1}))
-    return Lessons(Examples(text, text, len(text)), 1.0, score, "text", tokenizer)
+    return TrainingData(Examples(text, text, len(text)), 1.0, score, "text", tokenizer)
 
 
-def train(folder: Path, student: PreTrainedModel, given: Lessons, *, resume: bool = False, **changes: Any) -> Fit:
+def train(folder: Path, student: PreTrainedModel, given: TrainingData, *, resume: bool = False, **changes: Any) -> Fit:
     return fit(
         student,
         given,
@@ -65,7 +65,7 @@ def test_the_rate_rises_linearly_and_falls_with_the_square_root(step: int, warmu
 
 def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     whole = model(V, dropout=0.1).train()
-    first = train(tmp_path / "whole", whole, lessons())
+    first = train(tmp_path / "whole", whole, training_data())
 
     scores = iter([0.0, 1.0])
 
@@ -76,10 +76,10 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path: Path) -> N
         return {"bleu": value}
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "stopped", model(V, dropout=0.1).train(), lessons(stop))
+        train(tmp_path / "stopped", model(V, dropout=0.1).train(), training_data(stop))
     later = iter([2.0, 3.0])
     resumed = model(V, dropout=0.1).train()
-    second = train(tmp_path / "stopped", resumed, lessons(lambda _: {"bleu": next(later)}), resume=True)
+    second = train(tmp_path / "stopped", resumed, training_data(lambda _: {"bleu": next(later)}), resume=True)
     assert second.scores == first.scores == {"bleu": 3.0}
     assert all(torch.equal(weight, resumed.state_dict()[name]) for name, weight in whole.state_dict().items())
     losses = [[entry for entry in one.history if "loss" in entry] for one in (first, second)]
@@ -96,7 +96,7 @@ def test_the_best_score_decides_which_weights_are_kept(tmp_path: Path) -> None:
         return {"bleu": next(values)}
 
     student = model(V).train()
-    done = train(tmp_path, student, lessons(score))
+    done = train(tmp_path, student, training_data(score))
     assert done.best_step == 6
     assert weights_fingerprint(student) == seen[1] != seen[3]
     assert not list(tmp_path.rglob("checkpoint-*"))
@@ -107,4 +107,4 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     with torch.no_grad():
         student.final_logits_bias[0, 5] = float("nan")
     with pytest.raises(RunError, match="not a number"):
-        train(tmp_path, student, lessons(), log_every=1)
+        train(tmp_path, student, training_data(), log_every=1)

@@ -13,7 +13,7 @@ from distiller.training.batching import count
 from distiller.training.view import View
 from distiller.translation.batches import collate
 from distiller.translation.config import TranslationObjective
-from distiller.translation.objective import Listener, Objective, anatomies
+from distiller.translation.objective import Objective, Seq2SeqReader, model_shapes
 from distiller.translation.tokenizer import END
 from translation.tiny import model
 
@@ -31,13 +31,13 @@ def losses(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     objective = Objective(
         TranslationObjective.model_validate(wish),
-        student=anatomies(student),
-        teacher=anatomies(teacher) if teacher else None,
+        student=model_shapes(student),
+        teacher=model_shapes(teacher) if teacher else None,
     )
     hidden = bool(objective.terms)
     view = View(
-        student=Listener(student, hidden=hidden)(batch),  # type: ignore[arg-type]
-        teacher=Listener(teacher, hidden=hidden)(batch) if teacher else None,  # type: ignore[arg-type]
+        student=Seq2SeqReader(student, hidden=hidden)(batch),  # type: ignore[arg-type]
+        teacher=Seq2SeqReader(teacher, hidden=hidden)(batch) if teacher else None,  # type: ignore[arg-type]
         labels=batch["labels"],
         totals=count([batch])["original"],
         output_mask=batch["output_mask"],
@@ -106,13 +106,13 @@ def test_mutual_information_works_on_the_encoder_and_trains_its_critic() -> None
     critic = {"name": "mlp", "options": {"hidden": 8, "embedding": 4}}
     objective = Objective(
         TranslationObjective.model_validate({"intermediate": [{"loss": "mi_alpha", "critic": critic}]}),
-        student=anatomies(student),
-        teacher=anatomies(teacher),
+        student=model_shapes(student),
+        teacher=model_shapes(teacher),
     )
     batch = collate(ROWS)
     view = View(
-        student=Listener(student, hidden=True)(batch),  # type: ignore[arg-type]
-        teacher=Listener(teacher.requires_grad_(False), hidden=True)(batch),  # type: ignore[arg-type]
+        student=Seq2SeqReader(student, hidden=True)(batch),  # type: ignore[arg-type]
+        teacher=Seq2SeqReader(teacher.requires_grad_(False), hidden=True)(batch),  # type: ignore[arg-type]
         labels=batch["labels"],
         totals=count([batch])["original"],
         output_mask=batch["output_mask"],
@@ -141,11 +141,11 @@ def test_a_weight_may_be_a_share_of_the_gradient_and_change() -> None:
     student, teacher = model(V), model(V, seed=1, encoder_layers=2)
     terms = [{"loss": "mse", "weight": {"share": 0.3}}, {"loss": "cos", "side": "decoder", "warmup": 0.5}]
     wish = TranslationObjective.model_validate({"nll": 1.0, "intermediate": terms})
-    objective = Objective(wish, student=anatomies(student), teacher=anatomies(teacher))
+    objective = Objective(wish, student=model_shapes(student), teacher=model_shapes(teacher))
     batch = collate(ROWS)
     view: Any = View(
-        student=Listener(student, hidden=True)(batch),  # type: ignore[arg-type]
-        teacher=Listener(teacher, hidden=True)(batch),  # type: ignore[arg-type]
+        student=Seq2SeqReader(student, hidden=True)(batch),  # type: ignore[arg-type]
+        teacher=Seq2SeqReader(teacher, hidden=True)(batch),  # type: ignore[arg-type]
         labels=batch["labels"],
         totals=count([batch])["original"],
         output_mask=batch["output_mask"],

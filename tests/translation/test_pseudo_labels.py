@@ -21,7 +21,7 @@ from distiller.translation.pseudo_labels import (
     read_labels,
     training_pairs,
 )
-from distiller.translation.voices import Labelled, Scored, model_voice
+from distiller.translation.translators import Labelled, Scored, model_translator
 from translation.tiny import sentences, translator
 
 GREEDY = Decoding(beam=1, max_length=8, threads=1)
@@ -30,7 +30,7 @@ import sys, time
 from pathlib import Path
 from distiller.translation import pseudo_labels
 from translation.test_pseudo_labels import job
-from distiller.translation.voices import Labelled, Scored, model_voice
+from distiller.translation.translators import Labelled, Scored, model_translator
 from translation.tiny import translator
 
 write = pseudo_labels.write_text
@@ -51,7 +51,7 @@ def text(count: int = 33) -> Pairs:
 
 
 def job(folder: Path, *model: Any, decoding: Decoding = GREEDY, **options: Any) -> Summary | None:
-    return pseudo_label(text(), model_voice(*model, decoding), folder, **{"shard_size": 5, **options})
+    return pseudo_label(text(), model_translator(*model, decoding), folder, **{"shard_size": 5, **options})
 
 
 def test_a_killed_job_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from distiller.files import SUMMARY
 from distiller.translation.corpus import Splits, read_corpus
 from distiller.translation.pseudo_labels import RESULT, Summary
 from distiller.translation.setup import PseudoPairs, check, pseudo_pairs
-from distiller.translation.voices import Labelled, Scored
+from distiller.translation.translators import Labelled, Scored
 from translation.tiny import sentences, tiny_run, write_pairs
 
 

@@ -13,7 +13,7 @@ from distiller.config import parse
 from distiller.errors import ConfigError
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import TranslationObjective, TranslationRun, parse_translation
-from distiller.translation.objective import Listener, Objective, anatomies
+from distiller.translation.objective import Objective, Seq2SeqReader, model_shapes
 from distiller.translation.run import distil_translator
 from distiller.translation.setup import prepare
 from distiller.translation.teacher_states import teacher_states
@@ -51,7 +51,7 @@ def test_every_batch_finds_what_the_teacher_says_of_it(tmp_path: Path) -> None:
     )
     assert folder is not None
     assert why_not is None
-    kept, listen = TeacherCache(folder), Listener(frozen, hidden=False)
+    kept, listen = TeacherCache(folder), Seq2SeqReader(frozen, hidden=False)
     stream = BatchStream(text, batch_tokens=40, seed=3, gold_ratio=0.4, epochs=2)
     for index in range(len(stream)):
         batch = collate([stream[index]])
@@ -128,7 +128,7 @@ def test_hidden_layers_are_not_in_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="compares hidden layers, which the cache has not"):
         TranslationTrainer(
             student,
-            objective=Objective(wish, student=anatomies(student), teacher=anatomies(teacher())),
+            objective=Objective(wish, student=model_shapes(student), teacher=model_shapes(teacher())),
             teacher=teacher(),
             teacher_cache=TeacherCache(folder),
             score=lambda _: {},
@@ -144,8 +144,8 @@ def test_pairs_that_are_never_drawn_are_not_asked_about(tmp_path: Path) -> None:
     made = prepare(wish, None)
     assert made.teacher_cache is not None
     kept = TeacherCache(made.teacher_cache)
-    assert made.lessons.examples.gold == 0
-    assert len(made.lessons.examples) == len(kept.offsets) - 1 == made.pseudo > 0
+    assert made.training_data.examples.gold == 0
+    assert len(made.training_data.examples) == len(kept.offsets) - 1 == made.pseudo > 0
 
 
 def test_examples_of_a_mixture_are_counted_as_often_as_they_are_drawn() -> None:

@@ -9,17 +9,17 @@ from scipy.special import rel_entr, softmax
 from torch import Tensor
 
 from distiller.errors import ShapeError
-from distiller.translation.vocabulary_loss import Head, Side, vocabulary_losses
+from distiller.translation.vocabulary_loss import Head, TokenStates, vocabulary_losses
 
 
-def side(n: int, width: int, size: int, seed: int) -> Side:
+def side(n: int, width: int, size: int, seed: int) -> TokenStates:
     rng = torch.Generator().manual_seed(seed)
     shapes = ((n, width), (size, width), (size,))
     states, weight, bias = (torch.randn(*shape, generator=rng, dtype=torch.float64) for shape in shapes)
-    return Side(states.requires_grad_(), Head(weight.requires_grad_(), bias.requires_grad_()))
+    return TokenStates(states.requires_grad_(), Head(weight.requires_grad_(), bias.requires_grad_()))
 
 
-def scores(one: Side) -> Tensor:
+def scores(one: TokenStates) -> Tensor:
     return one.states @ one.head.weight.T + one.head.bias
 
 

@@ -7,7 +7,7 @@ from math import isnan
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from distiller.analysis.space import levels_of
+from distiller.analysis.factor_space import levels_of
 
 if TYPE_CHECKING:
     from distiller.study.trials import Trials
@@ -65,8 +65,8 @@ def configurations(trials: "Trials") -> dict[str, list[Configuration]]:
 def top_counts(trials: "Trials", *, top: int = 10, factors: Sequence[str] | None = None) -> list[Count]:
     """How often each level occurs among the `top` configurations of each task, summed over tasks.
 
-    A task with fewer than `2 · top` configurations gives its better half. Ranges of numbers are cut as by `space_of`.
-    Most frequent first, factor by factor.
+    A task with fewer than `2 · top` configurations gives its better half. Ranges of numbers are cut as by
+    `factor_space_of`. Most frequent first, factor by factor.
     """
     chosen = trials.factors if factors is None else tuple(factors)
     ranked = configurations(trials)

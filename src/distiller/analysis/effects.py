@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from distiller.analysis.space import levels_of
+from distiller.analysis.factor_space import levels_of
 
 if TYPE_CHECKING:
     import pandas as pd

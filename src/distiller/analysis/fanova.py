@@ -1,8 +1,8 @@
 """Functional analysis of variance of a regression forest: how much of what it learnt is owed to which choices.
 
 Hutter et al. 2014 (ICML), "An Efficient Approach for Assessing Hyperparameter Importance". For a set U of factors
-f_U(x_U) = E[f | x_U] - Σ_{W ⊂ U} f_W(x_W) under the uniform measure of `Space`; the variances V_U of all sets sum to
-the variance V of the tree, and the importance of U is V_U / V.
+f_U(x_U) = E[f | x_U] - Σ_{W ⊂ U} f_W(x_W) under the uniform measure of `FactorSpace`; the variances V_U of all sets
+sum to the variance V of the tree, and the importance of U is V_U / V.
 """
 
 import warnings
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distiller.analysis.factor_space import FactorSpace, factor_space_of
 from distiller.analysis.leaf_boxes import leaf_boxes, marginal_variance
-from distiller.analysis.space import Space, space_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ FEWEST = 10
 """Trials below which a forest says nothing worth reading."""
 
 Sets = dict[tuple[str, ...], frozenset[str]]
-"""Components by name, each with all factors it needs to be defined (`Space.components`)."""
+"""Components by name, each with all factors it needs to be defined (`FactorSpace.components`)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def fanova(
     Forest: fully grown bootstrap trees on one column per level, seeded, so equal rows give equal numbers. Where rows
     repeat a configuration, `r2` says how well it does on the repeats, too. Refuses in `refusal` and not by raising.
     """
-    space, codes = space_of(frame, tuple(factors))
+    space, codes = factor_space_of(frame, tuple(factors))
     scores = frame[target].to_numpy(dtype=float)
     rows = len(frame)
     if reason := _too_little(space, scores):
@@ -103,7 +103,7 @@ def fanova(
     return Fanova(rows, space.names, ranked, r2=r2, trees=len(found), notes=space.notes)
 
 
-def decompose(model: Any, space: Space, sets: Sets) -> list[np.ndarray | None]:
+def decompose(model: Any, space: FactorSpace, sets: Sets) -> list[np.ndarray | None]:
     """For each tree of a fitted scikit-learn forest the shares of `sets`; `None` for a tree without variance."""
     raw = _from_grid(space) if not space.ranges and space.size() <= LARGEST_GRID else _from_boxes(space)
     found: list[np.ndarray | None] = []
@@ -122,7 +122,7 @@ def decompose(model: Any, space: Space, sets: Sets) -> list[np.ndarray | None]:
     return found
 
 
-def _from_grid(space: Space) -> Callable[[Any], Callable[[frozenset[str]], float]]:
+def _from_grid(space: FactorSpace) -> Callable[[Any], Callable[[frozenset[str]], float]]:
     """Var E[f | x_U] of a tree from its value in every cell of the grid."""
     codes, weights = space.grid()
     features = space.encode(codes)
@@ -150,7 +150,7 @@ def _from_grid(space: Space) -> Callable[[Any], Callable[[frozenset[str]], float
     return of_tree
 
 
-def _from_boxes(space: Space) -> Callable[[Any], Callable[[frozenset[str]], float]]:
+def _from_boxes(space: FactorSpace) -> Callable[[Any], Callable[[frozenset[str]], float]]:
     """Var E[f | x_U] of a tree from the boxes of its leaves."""
 
     def of_tree(tree: Any) -> Callable[[frozenset[str]], float]:
@@ -181,7 +181,7 @@ def _forest(features: np.ndarray, scores: np.ndarray, trees: int, seed: int) -> 
     return model, float(model.oob_score_)
 
 
-def _too_little(space: Space, scores: np.ndarray) -> str | None:
+def _too_little(space: FactorSpace, scores: np.ndarray) -> str | None:
     if len(scores) < FEWEST:
         return f"{len(scores)} finished trials are too few; {FEWEST} are the least, 50 or more are better"
     if not space.names:

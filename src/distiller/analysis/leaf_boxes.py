@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distiller.analysis.space import Space
+from distiller.analysis.factor_space import FactorSpace
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Leaves:
     """For each factor `[cells]`: the measure of the cells, which sums to 1."""
 
 
-def leaf_boxes(tree: Any, space: Space) -> Leaves:
+def leaf_boxes(tree: Any, space: FactorSpace) -> Leaves:
     """The boxes of a scikit-learn `tree_` that was fitted on `space.encode`; the factors of `space` are independent.
 
     Levels make a cell each: a leaf covers those that reach it, so that combinations of columns which are no level
@@ -74,7 +74,7 @@ def marginal_variance(leaves: Leaves, factors: Sequence[int]) -> float:
     return float(np.sum(mass * (marginal - np.sum(mass * marginal)) ** 2))
 
 
-def _cuts(tree: Any, features: list[tuple[int, int]], position: int, space: Space) -> np.ndarray:
+def _cuts(tree: Any, features: list[tuple[int, int]], position: int, space: FactorSpace) -> np.ndarray:
     """The ends of a range and all thresholds between them, ascending; nothing for a factor with levels."""
     bounds = space.factors[position].bounds
     if not bounds:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from distiller.analysis.space import space_of
+from distiller.analysis.factor_space import factor_space_of
 from distiller.errors import MissingPackageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def ped_anova(frame: "pd.DataFrame", factors: Sequence[str], *, target: str = "s
     knows no pairs. `frame` is as for `fanova`. Empty where there are fewer than `FEWEST` trials, or nothing differs.
     Raises `MissingPackageError` without Optuna.
     """
-    space, codes = space_of(frame, tuple(factors))
+    space, codes = factor_space_of(frame, tuple(factors))
     scores = frame[target].to_numpy(dtype=float)
     if len(scores) < FEWEST or not space.names or scores.min() == scores.max():
         return {}

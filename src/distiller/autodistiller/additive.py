@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distiller.autodistiller.ground import Ground
-from distiller.autodistiller.likeness import pipeline_likeness, same
+from distiller.autodistiller.fit_data import FitData
+from distiller.autodistiller.kernels import pipeline_kernels, same
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ class Effects:
 
 
 @dataclass(frozen=True)
-class Shares:
+class Variances:
     """Variances of the parts of the target, in units of the noise of a run."""
 
     choice: float = 0.2
@@ -50,8 +50,8 @@ class Shares:
 class Additive:
     """The fitted model: `predict` is a sum over the trials it has seen, weighted by how alike they are."""
 
-    ground: Ground
-    shares: Shares
+    fit_data: FitData
+    shares: Variances
     inverse: np.ndarray
     """Of the covariance of the trials, `[trials, trials]`."""
     weights: np.ndarray
@@ -59,7 +59,7 @@ class Additive:
 
     def predict(self, rows: "pd.DataFrame") -> Effects:
         """Predict rows of any task that was known at the fit."""
-        parts, rest = self._covariance(rows, self.ground.rows)
+        parts, rest = self._covariance(rows, self.fit_data.rows)
         across = np.sum([*parts.values(), rest], axis=0)
         variance = self.variance(rows) - np.einsum("ij,ij->i", across @ self.inverse, across)
         return Effects(
@@ -78,28 +78,28 @@ class Additive:
         return total
 
     def _covariance(self, left: "pd.DataFrame", right: "pd.DataFrame") -> tuple[dict[str, np.ndarray], np.ndarray]:
-        return covariance(self.ground, left, right, self.shares)
+        return covariance(self.fit_data, left, right, self.shares)
 
 
-def fit_additive(ground: Ground, shares: Shares | None = None) -> Additive:
-    """The posterior of the effects, given the trials of `ground`; cost grows with the cube of their number."""
-    shares = shares or Shares()
-    parts, rest = covariance(ground, ground.rows, ground.rows, shares)
-    noisy = np.sum([*parts.values(), rest, np.eye(len(ground.rows))], axis=0)
+def fit_additive(fit_data: FitData, shares: Variances | None = None) -> Additive:
+    """The posterior of the effects, given the trials of `fit_data`; cost grows with the cube of their number."""
+    shares = shares or Variances()
+    parts, rest = covariance(fit_data, fit_data.rows, fit_data.rows, shares)
+    noisy = np.sum([*parts.values(), rest, np.eye(len(fit_data.rows))], axis=0)
     inverse = np.linalg.inv(noisy)
-    mean = float(ground.target.values.mean())
-    return Additive(ground, shares, inverse, inverse @ (ground.target.values - mean), mean)
+    mean = float(fit_data.target.values.mean())
+    return Additive(fit_data, shares, inverse, inverse @ (fit_data.target.values - mean), mean)
 
 
 def covariance(
-    ground: Ground, left: "pd.DataFrame", right: "pd.DataFrame", shares: Shares
+    fit_data: FitData, left: "pd.DataFrame", right: "pd.DataFrame", shares: Variances
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The covariance `[left, right]` that each factor makes, and that of task, teacher and student together."""
     own = same(left, right, "task")
-    shared = 1.0 + shares.similar * 0.5 * (ground.alike(left, right) + own)
+    shared = 1.0 + shares.similar * 0.5 * (fit_data.alike(left, right) + own)
     parts = {
         name: (shares.student if name == "student" else shares.choice) * likeness * shared
-        for name, likeness in pipeline_likeness(left, right, ground.factors).items()
+        for name, likeness in pipeline_kernels(left, right, fit_data.factors).items()
     }
     groups = shares.teacher * same(left, right, "teacher") + shares.group * same(left, right, "teacher", "student")
     return parts, own * (shares.task + groups)

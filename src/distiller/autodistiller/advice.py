@@ -9,12 +9,12 @@ import numpy as np
 
 from distiller.autodistiller import labels
 from distiller.autodistiller.candidates import CANONICAL_SPACE, Candidates, candidates_of, rows_of
+from distiller.autodistiller.embeddings import words_of
 from distiller.autodistiller.experience import Experience, names_of
 from distiller.autodistiller.facts import TaskFacts
 from distiller.autodistiller.predictor import Predictor, fit
 from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
-from distiller.autodistiller.words import words_of
 from distiller.config import Run, to_yaml
 from distiller.errors import DataError, OutputError
 from distiller.files import write_text
@@ -42,7 +42,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Advised:
+class AdvisedRun:
     """One pipeline that is advised."""
 
     point: Mapping[str, str]
@@ -58,7 +58,7 @@ class Advice:
     """Pipelines in the order in which to try them."""
 
     task: TaskFacts
-    advised: tuple[Advised, ...]
+    advised: tuple[AdvisedRun, ...]
     nearest: Mapping[str, float]
     """How alike past tasks are, from 0 to 1, most alike first."""
     considered: int
@@ -105,7 +105,7 @@ def advise(
     failed = _failures(experience, candidates)
     order = ranked(rows, said.order - 1e3 * failed)
     chosen = tuple(
-        Advised(
+        AdvisedRun(
             candidates.points[i],
             candidates.run(candidates.points[i], f"{run.output}/advised/{rank}"),
             *(float(column[i]) for column in (said.ratio, said.low, said.high)),
@@ -116,12 +116,12 @@ def advise(
     return Advice(
         whole.tasks[named["task"]],
         chosen,
-        fitted.ground.neighbours(named["task"]),
+        fitted.fit_data.neighbours(named["task"]),
         len(rows),
         (*(f"left out: {reason}" for reason in candidates.left_out), *_unknown(candidates, experience)),
         tuple(
             candidates.run(candidates.points[i], f"{run.output}/probes/{number}")
-            for number, i in enumerate(choose_probes(fitted.ground, rows, probes), 1)
+            for number, i in enumerate(choose_probes(fitted.fit_data, rows, probes), 1)
         ),
     )
 
@@ -160,7 +160,7 @@ def write_advice(advice: Advice, folder: Path) -> list[Path]:
 def _reasons(
     point: Mapping[str, str], i: int, parts: Mapping[str, np.ndarray], fitted: Predictor
 ) -> tuple[Reason, ...]:
-    rows = fitted.ground.rows
+    rows = fitted.fit_data.rows
     found = []
     for factor, level in point.items():
         part = parts.get(factor)

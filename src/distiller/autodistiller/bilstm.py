@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distiller.autodistiller.words import count_words, words_of
+from distiller.autodistiller.embeddings import count_words, words_of
 from distiller.errors import DataError
 from distiller.files import write_json
 

@@ -10,9 +10,9 @@ from distiller.config import Run
 from distiller.errors import ConfigError, DistillerError
 from distiller.study.authors_table import PARAMETERS
 from distiller.study.config import Study, base_of, load_study
-from distiller.study.space import Cell, Point, Space, key_of, space_of
-from distiller.study.store import canonical
+from distiller.study.search_space import Cell, Point, SearchSpace, key_of, search_space_of
 from distiller.study.table_files import load_pandas
+from distiller.study.trial_io import canonical
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,7 @@ CANONICAL_SPACE = "study-distiller"
 class Candidates:
     """The points that can be tried, each different in more than the order of its operators."""
 
-    space: Space
+    space: SearchSpace
     points: tuple[Point, ...]
     left_out: tuple[str, ...]
     """What the space has and this machine or task cannot do, and why."""
@@ -52,7 +52,7 @@ def candidates_of(run: Run, source: str = CANONICAL_SPACE, *, kind: str = "class
     if run.stages:
         raise ConfigError("advice is for runs without stages", hint="leave out `stages`: the objective is what varies")
     study, left_out = _without_missing(_over(load_study(source), run, kind), run)
-    space = space_of(study)
+    space = search_space_of(study)
     seen: set[str] = set()
     points = []
     for point in space.points(space.cells[0]):

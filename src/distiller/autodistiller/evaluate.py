@@ -22,7 +22,7 @@ Rank = Callable[[Experience, "pd.DataFrame"], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOutTask:
     """One task held out."""
 
     task: str
@@ -76,14 +76,14 @@ class Held:
         }
 
 
-def leave_one_task_out(experience: Experience, rank: Rank) -> list[Held]:
+def leave_one_task_out(experience: Experience, rank: Rank) -> list[HeldOutTask]:
     """Hold out every task in turn: `rank` gets the trials of the others, and the task's rows without outcomes."""
     rows = experience.complete
     found = []
     for task in rows["task"].unique():
         own = rows.loc[rows["task"] == task].reset_index(drop=True)
         blind = own.assign(score=np.nan, ratio=np.nan)
-        found.append(Held(str(task), own, rank(experience.without(str(task)), blind)))
+        found.append(HeldOutTask(str(task), own, rank(experience.without(str(task)), blind)))
     return found
 
 
@@ -120,7 +120,7 @@ def permuted(experience: Experience, *, seed: int) -> Experience:
     return replace(experience, trials=replace(experience.trials, frame=frame))
 
 
-def ceiling(held: Held, factors: Sequence[str]) -> float:
+def ceiling(held: HeldOutTask, factors: Sequence[str]) -> float:
     """The rank correlation within the largest group that a predictor of the true means would reach, from repeats.
 
     Runs of the same pipeline differ by noise alone: with noise variance v in a variance V it is sqrt(1 - v / V), for

@@ -12,8 +12,8 @@ from distiller.errors import DataError, DistillerError, warn
 from distiller.record import FILE, Record, load_record
 from distiller.study.authors_table import is_authors
 from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, part_label
-from distiller.study.store import canonical, load_trials
 from distiller.study.table_files import load_pandas, read_frame
+from distiller.study.trial_io import canonical, load_trials
 from distiller.study.trials import FACTORS, Trials, conform, open_table, tabulate, write_trials
 from distiller.translation.record import METRIC
 

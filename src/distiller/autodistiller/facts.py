@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from distiller.autodistiller.words import count_words
+from distiller.autodistiller.embeddings import count_words
 from distiller.config import Config, Task
 from distiller.errors import DataError
 from distiller.files import write_json

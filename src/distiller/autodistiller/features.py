@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distiller.autodistiller import labels
+from distiller.autodistiller.embeddings import context_embedding, description_embedding, inverse_frequency
 from distiller.autodistiller.facts import TaskFacts
 from distiller.autodistiller.vectors import Vectors
-from distiller.autodistiller.words import context_embedding, description_embedding, inverse_frequency
 from distiller.registry import Entry, Family
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 
 from distiller.autodistiller import features
-from distiller.autodistiller.additive import Effects, Shares, fit_additive
+from distiller.autodistiller.additive import Effects, Variances, fit_additive
 from distiller.autodistiller.experience import Experience
-from distiller.autodistiller.ground import Ground, impossible, prepare
+from distiller.autodistiller.fit_data import FitData, impossible, prepare
 from distiller.autodistiller.target import offsets
 from distiller.autodistiller.vectors import Vectors
 from distiller.errors import MissingPackageError
@@ -34,7 +34,7 @@ class Predict(Protocol):
 
 
 Fit = Callable[..., Predict]
-"""From a `Ground` and keyword-only options to a `Predict`."""
+"""From a `FitData` and keyword-only options to a `Predict`."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,20 @@ class Prediction:
 class Predictor:
     """A fitted predictor."""
 
-    ground: Ground
+    fit_data: FitData
     function: Predict
 
     def predict(self, rows: "pd.DataFrame") -> Prediction:
         """Predict rows with the columns of trials; only what is known before a run is read."""
-        known = features.before(rows, self.ground.factors)
-        kinds = {task.name: task.kind for task in self.ground.tasks}
+        known = features.before(rows, self.fit_data.factors)
+        kinds = {task.name: task.kind for task in self.fit_data.tasks}
         effects = self.function(known)
-        scales = {task: self.ground.scale(task) for task in dict.fromkeys(map(str, known["task"]))}
+        scales = {task: self.fit_data.scale(task) for task in dict.fromkeys(map(str, known["task"]))}
         level, spread, unsure = (
             np.array([pick(*scales[task]) for task in known["task"]])
             for pick in (lambda s, _: s.level, lambda s, _: s.spread, lambda _, u: u)
         )
-        target = self.ground.target
+        target = self.fit_data.target
         start = offsets(known, teacher=target.teacher, baseline=target.baseline)
         middle = start + level + effects.values * spread
         width = Z * np.sqrt(unsure**2 + (effects.deviation * spread) ** 2)
@@ -84,14 +84,14 @@ class Predictor:
 
 
 def additive(
-    ground: Ground, *, choice: NonNegative = 0.2, student: NonNegative = 1.0, similar: NonNegative = 1.0
+    fit_data: FitData, *, choice: NonNegative = 0.2, student: NonNegative = 1.0, similar: NonNegative = 1.0
 ) -> Predict:
     """An additive model with effects shared by all tasks and by like tasks (Gaussian process)."""
-    return fit_additive(ground, Shares(choice=choice, student=student, similar=similar)).predict
+    return fit_additive(fit_data, Variances(choice=choice, student=student, similar=similar)).predict
 
 
 def forest(
-    ground: Ground,
+    fit_data: FitData,
     *,
     trees: Count = 300,
     leaf: Count = 3,
@@ -101,12 +101,12 @@ def forest(
     """The mean of a random forest and of extremely random trees (scikit-learn) on the features of Table 7."""
     from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
-    columns = _Columns(ground)
-    inputs = columns.of(ground.rows)
+    columns = _Columns(fit_data)
+    inputs = columns.of(fit_data.rows)
     options: Any = {"min_samples_leaf": leaf, "max_features": features, "random_state": seed, "n_jobs": 1}
     fitted = [kind(trees // 2 or 1, **options) for kind in (RandomForestRegressor, ExtraTreesRegressor)]
     for one in fitted:
-        one.fit(inputs, ground.target.values)
+        one.fit(inputs, fit_data.target.values)
 
     def predict(rows: "pd.DataFrame") -> Effects:
         table = columns.of(rows)
@@ -116,7 +116,7 @@ def forest(
     return predict
 
 
-def autogluon(ground: Ground, *, seconds: Positive = 60.0) -> Predict:
+def autogluon(fit_data: FitData, *, seconds: Positive = 60.0) -> Predict:
     """AutoGluon-Tabular (the paper's choice) on the features of Table 7; tasks are its folds where there are three."""
     try:
         from autogluon.tabular import TabularPredictor  # pyright: ignore[reportMissingImports]
@@ -126,18 +126,18 @@ def autogluon(ground: Ground, *, seconds: Positive = 60.0) -> Predict:
         ) from None
     import tempfile
 
-    columns = _Columns(ground)
-    frame = columns.frame(ground.rows)
-    frame["target"] = ground.target.values
-    many = ground.rows["task"].nunique() >= 3
+    columns = _Columns(fit_data)
+    frame = columns.frame(fit_data.rows)
+    frame["target"] = fit_data.target.values
+    many = fit_data.rows["task"].nunique() >= 3
     if many:
-        frame["task"] = ground.rows["task"].to_numpy()
+        frame["task"] = fit_data.rows["task"].to_numpy()
     with tempfile.TemporaryDirectory() as folder:
         fitted = TabularPredictor(
             "target", "regression", "root_mean_squared_error", path=folder, verbosity=0, groups="task" if many else None
         ).fit(frame, time_limit=seconds, num_gpus=0, hyperparameters={"GBM": {}, "RF": {}, "XT": {}, "KNN": {}})
         fitted.persist()
-    rest = float(np.std(ground.target.values - fitted.predict(frame).to_numpy(float)))
+    rest = float(np.std(fit_data.target.values - fitted.predict(frame).to_numpy(float)))
 
     def predict(rows: "pd.DataFrame") -> Effects:
         values = fitted.predict(columns.frame(rows)).to_numpy(float)
@@ -172,16 +172,16 @@ def fit(
     `MissingPackageError`.
     """
     chosen = PREDICTORS.options(predictor, options or {})
-    ground = prepare(experience, vectors=vectors or {}, teacher=teacher, baseline=baseline)
-    return Predictor(ground, PREDICTORS[predictor].function(ground, **chosen))
+    fit_data = prepare(experience, vectors=vectors or {}, teacher=teacher, baseline=baseline)
+    return Predictor(fit_data, PREDICTORS[predictor].function(fit_data, **chosen))
 
 
 class _Columns:
-    """The features of any rows in the columns of the trials of `ground`, standardised; unknown ones are 0."""
+    """The features of any rows in the columns of the trials of `fit_data`, standardised; unknown ones are 0."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        raw: Any = self._raw(ground.rows)
+    def __init__(self, fit_data: FitData) -> None:
+        self._fit_data = fit_data
+        raw: Any = self._raw(fit_data.rows)
         self._names = list(raw)
         self._mean = raw.mean().fillna(0.0)
         deviation = raw.std(ddof=0)
@@ -195,4 +195,4 @@ class _Columns:
         return self.frame(rows).to_numpy(float)
 
     def _raw(self, rows: "pd.DataFrame") -> "pd.DataFrame":
-        return features.table(rows, self._ground.factors, self._ground.tasks, self._ground.vectors)
+        return features.table(rows, self._fit_data.factors, self._fit_data.tasks, self._fit_data.vectors)

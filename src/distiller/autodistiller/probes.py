@@ -9,7 +9,7 @@ from distiller.autodistiller.additive import covariance, fit_additive
 from distiller.autodistiller.evaluate import spearman
 from distiller.autodistiller.experience import Experience
 from distiller.autodistiller.features import before
-from distiller.autodistiller.ground import Ground, impossible
+from distiller.autodistiller.fit_data import FitData, impossible
 from distiller.autodistiller.predictor import fit
 from distiller.autodistiller.vectors import Vectors
 from distiller.study.table_files import load_pandas
@@ -31,18 +31,18 @@ class Gain:
     """After the probes of `choose_probes`."""
 
 
-def choose_probes(ground: Ground, rows: "pd.DataFrame", k: int) -> list[int]:
+def choose_probes(fit_data: FitData, rows: "pd.DataFrame", k: int) -> list[int]:
     """Positions of the `k` rows that would teach most about all `rows`, one after the other.
 
     Each leaves the smallest sum of variances under the additive model (A-optimal design); no outcome is needed.
     """
-    known = before(rows, ground.factors)
-    model = fit_additive(ground)
-    parts, rest = covariance(ground, known, ground.rows, model.shares)
+    known = before(rows, fit_data.factors)
+    model = fit_additive(fit_data)
+    parts, rest = covariance(fit_data, known, fit_data.rows, model.shares)
     across = np.sum([*parts.values(), rest], axis=0)
-    parts, rest = covariance(ground, known, known, model.shares)
+    parts, rest = covariance(fit_data, known, known, model.shares)
     left = np.sum([*parts.values(), rest], axis=0) - across @ model.inverse @ across.T
-    possible = ~impossible(known, {task.name: task.kind for task in ground.tasks})
+    possible = ~impossible(known, {task.name: task.kind for task in fit_data.tasks})
     chosen: list[int] = []
     for _ in range(min(k, int(possible.sum()))):
         gain = (left[:, possible] ** 2).sum(1) / (np.diag(left) + 1.0)
@@ -87,7 +87,7 @@ def probe_gain(
             rest = np.setdiff1d(np.arange(len(own)), probes)
             return spearman(fitted.predict(own.iloc[rest]).order, ratio[rest])
 
-        chosen = choose_probes(first.ground, own, k)
+        chosen = choose_probes(first.fit_data, own, k)
         rest = np.setdiff1d(np.arange(len(own)), chosen)
         drawn = [
             after([int(i) for i in rng.choice(len(own), min(k, len(own) - 2), replace=False)]) for _ in range(draws)

@@ -30,7 +30,7 @@ from distiller.cli import (
     study,
     translate,
 )
-from distiller.cli.output import complain
+from distiller.cli.console import complain
 from distiller.errors import DistillerError, Notice, concealed
 from distiller.interruption import raise_interrupted
 

@@ -143,7 +143,7 @@ def _run_of(source: str, overrides: list[str]) -> "Run":
 
 
 def _print(advice: "Advice") -> None:
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     factors = list(advice.advised[0].point)
     print_table(
@@ -186,7 +186,7 @@ def _print_json(advice: "Advice") -> None:
     from dataclasses import asdict
     from json import dumps
 
-    from distiller.cli.output import console
+    from distiller.cli.console import console
 
     listed = [
         {
@@ -209,7 +209,7 @@ def _print_json(advice: "Advice") -> None:
 def _probed(known: "Experience", advice: "Advice", epochs: float) -> "tuple[Experience, float | None]":
     """`known` with the outcomes of short runs of the probes, and the teacher's score; those that fail teach nothing."""
     from distiller.autodistiller.experience import Experience, from_records, join
-    from distiller.cli.output import progress
+    from distiller.cli.console import progress
     from distiller.config import apply_override, parse_run
     from distiller.errors import DistillerError
     from distiller.run import distil
@@ -231,7 +231,7 @@ def _probed(known: "Experience", advice: "Advice", epochs: float) -> "tuple[Expe
 
 def _carry_out(advice: "Advice", count: int) -> None:
     """Distil the first `count` and print what was said beside what came out."""
-    from distiller.cli.output import print_table, progress
+    from distiller.cli.console import print_table, progress
     from distiller.errors import DistillerError
     from distiller.run import distil
 

@@ -37,7 +37,7 @@ def bench(
         distiller bench outputs/rte outputs/rte-tiny --threads 1 --picture rte.svg
         distiller bench outputs/rte/exports/onnx-int8 ./other-model --run run.yaml
     """
-    from distiller.cli.output import console, progress
+    from distiller.cli.console import console, progress
     from distiller.deploy.bench import bench as measure
     from distiller.deploy.table import BENCH
     from distiller.record import FILE
@@ -71,7 +71,7 @@ def bench(
 
 def print_bench(found: "Bench") -> None:
     """A line for each model, with its ratio to the reference, and the throughput by batch size and length."""
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     reference = found.reference
     rows = []

@@ -23,7 +23,7 @@ def components(
     from dataclasses import asdict
 
     from distiller.augment import AUGMENTERS
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
     from distiller.deploy.forms import FORMS
     from distiller.errors import ConfigError, did_you_mean
     from distiller.models.students import ARCHITECTURES

@@ -28,7 +28,7 @@ def evaluate(
         distiller evaluate outputs/reviews --split test
         distiller evaluate ./my-model --run run.yaml
     """
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
     from distiller.inference import evaluate as score
     from distiller.translation.record import is_translation_output
 

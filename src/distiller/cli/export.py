@@ -52,7 +52,7 @@ def export(
         distiller export ./my-model --run run.yaml --to onnx -o served
         distiller export outputs/rte --to folder --push-to-hub my-name/rte-small
     """
-    from distiller.cli.output import console
+    from distiller.cli.console import console
     from distiller.deploy.export import export as write
     from distiller.deploy.finished import open_finished
     from distiller.deploy.forms import FORMS
@@ -98,7 +98,7 @@ def export(
 
 def print_exports(made: "list[tuple[Path, Export]]") -> None:
     """A line for each export: its size, and how it compares with the model."""
-    from distiller.cli.output import print_table
+    from distiller.cli.console import print_table
 
     metric = next((one.parity.metric for _, one in made if one.parity.metric), None) or "score"
     rows = []

@@ -78,7 +78,7 @@ def open_source(source: str, columns: dict[str, str]) -> "Trials":
     """Trials from a table file, the folder of the authors' runs, or a study. Raises `DistillerError`."""
     from pathlib import Path
 
-    from distiller.study.store import load_trials
+    from distiller.study.trial_io import load_trials
     from distiller.study.trials import open_table, read_table
 
     if "://" not in source:
@@ -104,7 +104,7 @@ def pairs(options: list[str] | None) -> dict[str, str]:
 
 
 def _print_shares(found: "Importance", trials: int) -> None:
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     if found.shares:
         print_table(
@@ -128,7 +128,7 @@ def _print_shares(found: "Importance", trials: int) -> None:
 
 
 def _print_tasks(found: "Importance") -> None:
-    from distiller.cli.output import print_table
+    from distiller.cli.console import print_table
 
     shown = {task: found.by_task[task] for task in found.tasks}
 
@@ -148,7 +148,7 @@ def _print_tasks(found: "Importance") -> None:
 
 
 def _print_effects(changes: "list[Effect]") -> None:
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     print_table(
         ["factor", "level", "against", "difference", "95 % interval", "from"],
@@ -172,7 +172,7 @@ def _print_effects(changes: "list[Effect]") -> None:
 
 
 def _print_counts(counts: "list[Count]", top: int) -> None:
-    from distiller.cli.output import print_table
+    from distiller.cli.console import print_table
 
     print_table(
         ["factor", "level", f"in the top {top}", "expected", "tried"],
@@ -186,7 +186,7 @@ def _print_counts(counts: "list[Count]", top: int) -> None:
 
 
 def _print_best(best: "dict[str, list[Configuration]]", factors: tuple[str, ...]) -> None:
-    from distiller.cli.output import print_table
+    from distiller.cli.console import print_table
 
     every = [one for listed in best.values() for one in listed]
     models = [name for name in ("teacher", "student") if len({getattr(one, name) for one in every}) > 1]

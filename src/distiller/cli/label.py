@@ -38,7 +38,7 @@ def label(
         distiller run run.yaml task.unlabelled=labels teacher=null student.model=./small
     """
     from distiller import labelling
-    from distiller.cli.output import progress
+    from distiller.cli.console import progress
 
     if form not in ("jsonl", "parquet"):
         raise ConfigError(f"--format is `{form}`", hint="--format jsonl, or parquet")

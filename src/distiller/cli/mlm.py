@@ -33,7 +33,7 @@ def mlm(
         distiller mlm tinybert task.train=reviews.csv -o outputs/mlm --minutes 5
     """
     from distiller.augment.train_masked_lm import train_masked_lm
-    from distiller.cli.output import print_table
+    from distiller.cli.console import print_table
     from distiller.cli.recipes import load
     from distiller.tasks import load_task
     from distiller.tasks.data import texts_of

@@ -52,14 +52,14 @@ def pseudo_label(
         distiller pseudo-label my-llm train.de -o labels --server http://127.0.0.1:8000/v1 \\
             --prompt "Translate to English: {source}"
     """
-    from distiller.cli.output import progress
+    from distiller.cli.console import progress
     from distiller.config import parse
     from distiller.models.encoder_decoder import longest_text
     from distiller.translation import pseudo_labels
     from distiller.translation.config import Decoding, Languages, Teacher
     from distiller.translation.corpus import usable_sentences
     from distiller.translation.students import load_translator
-    from distiller.translation.voices import model_voice, prompted_voice
+    from distiller.translation.translators import model_translator, prompted_translator
 
     decoding = parse(
         Decoding,
@@ -79,16 +79,16 @@ def pseudo_label(
     if prompt is not None or server is not None:
         wish = parse(Teacher, {"model": model, "prompt": prompt, "server": server}, where="pseudo-label")
         pairs = usable_sentences(source, None, max_tokens=max_tokens, skip_bad=skip_bad)
-        voice = prompted_voice(wish, decoding, n_best=n_best)
+        translator = prompted_translator(wish, decoding, n_best=n_best)
     else:
         languages = Languages(source=source_language, target=target_language, prefix=prefix)
         teacher, tokenizer = load_translator(model, languages)
         longest = min(max_tokens, longest_text(teacher) or max_tokens)
         pairs = usable_sentences(source, tokenizer, max_tokens=longest, skip_bad=skip_bad)
-        voice = model_voice(teacher, tokenizer, decoding, n_best=n_best)
+        translator = model_translator(teacher, tokenizer, decoding, n_best=n_best)
     summary = pseudo_labels.pseudo_label(
         pairs,
-        voice,
+        translator,
         output,
         shard_size=shard_size,
         part=_part(part),

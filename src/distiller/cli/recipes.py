@@ -23,7 +23,7 @@ def recipes(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the recipes that come with Distiller."""
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     listed = {**texts(), **study_texts(), **translation_texts()}
     if json:

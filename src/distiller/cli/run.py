@@ -30,7 +30,7 @@ def run(
         distiller run mi-alpha task.name=rte task.data=glue teacher.model=./bert-base output=outputs/rte
         distiller run run.yaml seeds=[0,1,2] training.epochs=5 --resume
     """
-    from distiller.cli.output import console, progress
+    from distiller.cli.console import console, progress
     from distiller.cli.recipes import load
     from distiller.cli.show import print_record
     from distiller.run import distil

@@ -24,7 +24,7 @@ def show(
         distiller show outputs/rte
     """
     from distiller.cli import translate
-    from distiller.cli.output import console
+    from distiller.cli.console import console
     from distiller.record import load_record
     from distiller.translation.record import is_translation_output, load_translation_record
 
@@ -44,7 +44,7 @@ def show(
 
 def print_record(record: "Record") -> None:
     """Scores, sizes and speed of teacher, baseline and student, and what the run cost."""
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     rows = []
     for label, facts in (

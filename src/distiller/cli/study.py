@@ -84,16 +84,16 @@ def status(
 
         distiller study status outputs/small
     """
-    from distiller.cli.output import console
+    from distiller.cli.console import console
     from distiller.study.config import load_study
     from distiller.study.progress import progress_of
-    from distiller.study.space import space_of
-    from distiller.study.storage import open_book, storage_of, storing
+    from distiller.study.search_space import search_space_of
+    from distiller.study.storage import open_study, storage_of, storing
 
     study = load_study(source, overrides or [])
-    space = space_of(study)
+    space = search_space_of(study)
     with storing(storage_of(study)):
-        found = progress_of(open_book(space))
+        found = progress_of(open_study(space))
     if json:
         console().print_json(data=_facts(found))
     else:
@@ -116,7 +116,7 @@ def report(
         distiller study report outputs/small
     """
     from distiller.report import write_report
-    from distiller.study.store import is_study, load_trials
+    from distiller.study.trial_io import is_study, load_trials
 
     title = name or Path(source).stem
     target = output or (Path(source) / "report.html" if is_study(source) else Path(f"{title}.html"))
@@ -135,11 +135,11 @@ def export(
 
         distiller study export outputs/small -o small.parquet
     """
-    from distiller.study import store
+    from distiller.study import trial_io
 
-    store.check_table_name(output)
-    trials = store.load_trials(source, name=name)
-    typer.echo(store.export(trials, output))
+    trial_io.check_table_name(output)
+    trials = trial_io.load_trials(source, name=name)
+    typer.echo(trial_io.export(trials, output))
     typer.echo(f"{len(trials.frame)} trials", err=True)
 
 
@@ -162,11 +162,11 @@ def import_(
         distiller study import mine.csv -o mine.parquet --map score=f1 --map mapping=layers
     """
     from distiller.cli.importance import pairs
-    from distiller.study import store
+    from distiller.study import trial_io
 
-    store.check_table_name(output)
-    trials = store.import_csv(source, columns=pairs(columns), factors=factors or ())
-    typer.echo(store.export(trials, output))
+    trial_io.check_table_name(output)
+    trials = trial_io.import_csv(source, columns=pairs(columns), factors=factors or ())
+    typer.echo(trial_io.export(trials, output))
     typer.echo(f"{len(trials.frame)} trials, factors: {', '.join(trials.factors)}", err=True)
 
 
@@ -204,7 +204,7 @@ def _carry_out(
 
     from rich.live import Live
 
-    from distiller.cli.output import progress
+    from distiller.cli.console import progress
     from distiller.errors import RunError
     from distiller.study.engine import run_study
 
@@ -249,7 +249,7 @@ def _facts(now: "Progress") -> dict[str, object]:
 
 
 def _print(study: "Study", now: "Progress") -> None:
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     rows = [
         [one.task, one.teacher, one.student, f"{one.score:.4f}", str(one.trial), _words(one.point)] for one in now.best
@@ -264,7 +264,7 @@ def _words(point: dict[str, str]) -> str:
 
 def _print_failures(study: "Study", out: "Console") -> None:
     from distiller.study.storage import storage_of
-    from distiller.study.store import load_trials
+    from distiller.study.trial_io import load_trials
 
     failed = load_trials(storage_of(study), name=study.name).frame.query("status == 'failed'")
     for reason, count in failed["reason"].value_counts().head(10).items():

@@ -37,7 +37,7 @@ def run(
         distiller translate run nmt-hybrid corpus.train.source=train.de corpus.train.target=train.en
         distiller translate run run.yaml objective.prediction.options.temperature=2 --resume
     """
-    from distiller.cli.output import console, progress
+    from distiller.cli.console import console, progress
     from distiller.translation.run import distil_translator
 
     wanted = load(source, [*(overrides or []), *(["corpus.skip_bad=true"] if skip_bad else [])])
@@ -188,7 +188,7 @@ def evaluate(
 
         distiller translate evaluate outputs/nmt-hybrid/student test.de test.en
     """
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
     from distiller.translation.config import Decoding, Languages, Parallel
     from distiller.translation.corpus import read_pairs
     from distiller.translation.translate import evaluate_folder, model_folder
@@ -222,7 +222,7 @@ def load(source: str, overrides: list[str]) -> "TranslationRun":
 
 def print_record(record: "TranslationRecord") -> None:
     """Scores and sizes of teacher, baseline and student, what the run cost, and the efficiency table."""
-    from distiller.cli.output import console, print_table
+    from distiller.cli.console import console, print_table
 
     names = list(record.student.scores)
     models = (
@@ -258,7 +258,7 @@ def print_record(record: "TranslationRecord") -> None:
 
 def print_efficiency(rows: "list[EfficiencyRow]") -> None:
     """One line for each model and number format."""
-    from distiller.cli.output import print_table
+    from distiller.cli.console import print_table
 
     columns = ["model", "form", "BLEU", "parameters", "compression", "MB", "sentences/s", "ms p50", "ms p95"]
     print_table(

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from distiller.errors import ModelError
 from distiller.models.layers import check_rotation, no_scores, projections
-from distiller.models.layouts import Picked, cut_config, decoder_field, layout
+from distiller.models.layouts import PickedLayers, cut_config, decoder_field, layout
 
 BUILD_ERRORS = (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, AssertionError)
 """What `transformers` raises for a configuration that it makes no model of."""
@@ -52,13 +52,13 @@ def layer_lists(model_class: Any, config: PretrainedConfig) -> dict[str, int]:
     if count < 2 or layout(config).no_cut:
         return {}
     behind = decoder_layers(config)
-    fewer = cut_config(config, Picked(rest, list(range(max(behind - 1, min(behind, 1))))))
+    fewer = cut_config(config, PickedLayers(rest, list(range(max(behind - 1, min(behind, 1))))))
     whole, short = _lists(on_meta(model_class, config)), _lists(on_meta(model_class, fewer))
     return {name: length for name, length in whole.items() if short.get(name, length) < length}
 
 
 def origins(
-    model: PreTrainedModel, source: PreTrainedModel, picked: Picked, lists: Mapping[str, int]
+    model: PreTrainedModel, source: PreTrainedModel, picked: PickedLayers, lists: Mapping[str, int]
 ) -> dict[str, str | None]:
     """Where in `source` each weight of `model` comes from: its own name, or that in the picked layer; `None`: nowhere.
 
@@ -79,7 +79,9 @@ def origins(
     return found
 
 
-def copy_weights(model: PreTrainedModel, source: PreTrainedModel, picked: Picked, lists: Mapping[str, int]) -> None:
+def copy_weights(
+    model: PreTrainedModel, source: PreTrainedModel, picked: PickedLayers, lists: Mapping[str, int]
+) -> None:
     """Copy embeddings, the `picked` layers, pooler and (where its shape fits) the head of `source` into `model`.
 
     Raises `ModelError` as `origins` does.
@@ -98,7 +100,7 @@ def check_scores(model_class: Any, config: PretrainedConfig) -> None:
         raise no_scores(config, "its layers have no separate query and key projections")
 
 
-def check_order(config: PretrainedConfig, picked: Picked) -> None:
+def check_order(config: PretrainedConfig, picked: PickedLayers) -> None:
     """Raises `ModelError` for layers that cannot be taken out of their place in a model of this configuration."""
     particular, kind = layout(config), config.model_type
     moved = picked.layers != list(range(len(picked.layers)))
@@ -142,7 +144,7 @@ def _part(name: str, lists: Mapping[str, int]) -> tuple[str, int, str]:
     return "", -1, name
 
 
-def _origin(name: str, picked: Picked, lists: Mapping[str, int], source: PretrainedConfig) -> str:
+def _origin(name: str, picked: PickedLayers, lists: Mapping[str, int], source: PretrainedConfig) -> str:
     prefix, layer, rest = _part(name, lists)
     return name if layer < 0 else f"{prefix}.{picked.of(lists[prefix], source)[layer]}.{rest}"
 
@@ -169,7 +171,7 @@ def _check_complete(
     found: Mapping[str, str | None],
     stored: Mapping[str, Tensor],
     wanted: Mapping[str, Tensor],
-    picked: Picked,
+    picked: PickedLayers,
     lists: Mapping[str, int],
     source: PreTrainedModel,
 ) -> None:

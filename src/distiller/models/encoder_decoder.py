@@ -21,7 +21,7 @@ STACKS = ("layers", "block", "layer")
 """What architectures call the list of their layers."""
 
 
-class Reading(NamedTuple):
+class Seq2SeqStates(NamedTuple):
     """What one forward pass gave, teacher-forced."""
 
     last: Tensor
@@ -78,7 +78,7 @@ def width_of(model: PreTrainedModel) -> int:
 
 
 def head_of(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
-    """Weight `[V, width]` and bias `[V]` that make the scores of all tokens from `Reading.last`."""
+    """Weight `[V, width]` and bias `[V]` that make the scores of all tokens from `Seq2SeqStates.last`."""
     linear: Any = model.get_output_embeddings()
     bias: Any = getattr(model, "final_logits_bias", None)
     if bias is None:
@@ -98,7 +98,7 @@ def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor:
     return shifted.masked_fill(shifted == -100, whole.config.pad_token_id)
 
 
-def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = False) -> Reading:
+def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = False) -> Seq2SeqStates:
     """What `model` computes for `input_ids`, `attention_mask` and `labels` before its head, `hidden` layers too."""
     encoder: Any = stack_of(model, "encoder")
     decoder: Any = stack_of(model, "decoder")
@@ -115,8 +115,8 @@ def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = 
     if getattr(model.config, "scale_decoder_outputs", False):  # T5 with tied tables
         last = last * model.config.d_model**-0.5
     if not hidden:
-        return Reading(last, (), ())
-    return Reading(last, tuple(encoded.hidden_states), tuple(decoded.hidden_states))
+        return Seq2SeqStates(last, (), ())
+    return Seq2SeqStates(last, tuple(encoded.hidden_states), tuple(decoded.hidden_states))
 
 
 @torch.no_grad()

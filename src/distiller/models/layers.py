@@ -33,7 +33,7 @@ CAPTURING = "_output_capturing_hooks_installed"
 
 
 @dataclass(frozen=True)
-class Place:
+class ModuleSide:
     """A module, and which side of it is meant."""
 
     module: str
@@ -41,10 +41,10 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Reading:
+class LayerAccess:
     """How a model's layers are read."""
 
-    places: Mapping[int, Place]
+    places: Mapping[int, ModuleSide]
     """Layer number (0: the embeddings) to the module that gives its states; without those that only the model's own
     report holds."""
     blocks: str | None
@@ -53,17 +53,17 @@ class Reading:
     """Whether a token sees nothing behind it."""
 
 
-_readings: WeakKeyDictionary[nn.Module, Reading] = WeakKeyDictionary()
+_known_access: WeakKeyDictionary[nn.Module, LayerAccess] = WeakKeyDictionary()
 
 
-def reading(model: PreTrainedModel) -> Reading:
+def reading(model: PreTrainedModel) -> LayerAccess:
     """How the layers of `model` are read: found once, by running it on a few tokens without gradient or dropout.
 
     Raises `ModelError` for a model that does not report one state of its width for every token and layer.
     """
-    known = _readings.get(model)
+    known = _known_access.get(model)
     if known is None:
-        known = _readings[model] = _found(model)
+        known = _known_access[model] = _found(model)
     return known
 
 
@@ -133,7 +133,7 @@ def check_states(config: PretrainedConfig) -> None:
         raise no_states(config, reason)
 
 
-def _found(model: PreTrainedModel) -> Reading:
+def _found(model: PreTrainedModel) -> LayerAccess:
     check_states(model.config)
     with _untouched(model):
         try:
@@ -145,7 +145,7 @@ def _found(model: PreTrainedModel) -> Reading:
             raise no_states(model.config, f"fails on {PROBE} tokens: {lines[0]}") from error
 
 
-def _probed(model: PreTrainedModel, count: int, width: int) -> Reading:
+def _probed(model: PreTrainedModel, count: int, width: int) -> LayerAccess:
     ids = _ids(model)
     changed = ids.clone()
     changed[0, -2] = ids[0, 0]
@@ -156,20 +156,20 @@ def _probed(model: PreTrainedModel, count: int, width: int) -> Reading:
         reason = f"reports {len(states)} states, not {count + 1} of {width} numbers for each token"
         raise no_states(model.config, reason)
     others, again, _ = _run(model, ids, padded, count)
-    places: dict[int, Place] = {}
+    places: dict[int, ModuleSide] = {}
     for layer in range(count + 1):
         for place, found in met.items():
             if _same(found, states[layer]) and _same(again.get(place), others[layer]) and _belongs(place, layer, count):
                 places.setdefault(layer, place)
     after, _, _ = _run(model, changed, torch.ones_like(ids), count)
-    return Reading(places, _blocks(places, blocks, count), causal=_unmoved(states, after))
+    return LayerAccess(places, _blocks(places, blocks, count), causal=_unmoved(states, after))
 
 
 def _run(
     model: PreTrainedModel, ids: Tensor, mask: Tensor, count: int
-) -> tuple[Sequence[Tensor], dict[Place, Any], list[str]]:
+) -> tuple[Sequence[Tensor], dict[ModuleSide, Any], list[str]]:
     """The reported states, what went through modules that may be layers, and the lists of such modules."""
-    met: dict[Place, Any] = {}
+    met: dict[ModuleSide, Any] = {}
     encoder = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
     lists = [name for name, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == count]
     names = [f"{name}.{layer}" for name in lists for layer in range(count)]
@@ -177,9 +177,9 @@ def _run(
     hooks = []
     for name in names:
         module = model.get_submodule(name)
-        hooks.append(module.register_forward_hook(partial(_keep_output, met, Place(name))))
+        hooks.append(module.register_forward_hook(partial(_keep_output, met, ModuleSide(name))))
         if name.endswith(".0"):
-            keep = partial(_keep_input, met, Place(name, "input"))
+            keep = partial(_keep_input, met, ModuleSide(name, "input"))
             hooks.append(module.register_forward_pre_hook(keep, with_kwargs=True))
     options: dict[str, Any] = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
     if model.config.is_encoder_decoder and model.can_generate():
@@ -192,7 +192,7 @@ def _run(
     return reported_states(output), met, lists
 
 
-def _belongs(place: Place, layer: int, count: int) -> bool:
+def _belongs(place: ModuleSide, layer: int, count: int) -> bool:
     """Whether a module is that of `layer` by its number, or the whole model's, which gives the last layer."""
     number = place.module.rpartition(".")[2]
     if not number.isdecimal():
@@ -200,7 +200,7 @@ def _belongs(place: Place, layer: int, count: int) -> bool:
     return int(number) == (layer if place.side == "input" else layer - 1)
 
 
-def _blocks(places: Mapping[int, Place], lists: Sequence[str], count: int) -> str | None:
+def _blocks(places: Mapping[int, ModuleSide], lists: Sequence[str], count: int) -> str | None:
     """The list whose modules give the states of every layer but the last, which may be normed on its way out."""
     inner = range(1, count) if count > 1 else range(1, 2)
     for name in lists:
@@ -220,11 +220,11 @@ def first_input(arguments: Any, named: Mapping[str, Any]) -> Any:
     return arguments[0] if arguments else named.get("hidden_states")
 
 
-def _keep_output(met: dict[Place, Any], place: Place, module: nn.Module, arguments: Any, output: Any) -> None:
+def _keep_output(met: dict[ModuleSide, Any], place: ModuleSide, module: nn.Module, arguments: Any, output: Any) -> None:
     met[place] = first_tensor(output)
 
 
-def _keep_input(met: dict[Place, Any], place: Place, module: nn.Module, arguments: Any, named: Any) -> None:
+def _keep_input(met: dict[ModuleSide, Any], place: ModuleSide, module: nn.Module, arguments: Any, named: Any) -> None:
     met[place] = first_input(arguments, named)
 
 

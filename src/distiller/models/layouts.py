@@ -164,7 +164,7 @@ def with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> Pretrain
         raise ConfigError(f"student.config: {reason}") from None
 
 
-class Picked(NamedTuple):
+class PickedLayers(NamedTuple):
     """The layers of a source that a student starts from, 0-based: of an encoder, and of the decoder beside it."""
 
     layers: list[int]
@@ -182,7 +182,7 @@ def decoder_field(config: PretrainedConfig) -> str | None:
     return next((name for name in DECODER_LAYERS if getattr(config, name, None) is not None), None)
 
 
-def cut_config(config: PretrainedConfig, picked: Picked) -> PretrainedConfig:
+def cut_config(config: PretrainedConfig, picked: PickedLayers) -> PretrainedConfig:
     """`config` of a model that has the `picked` layers alone, every field with an entry for each layer cut along.
 
     Raises `ConfigError` for what `transformers` refuses.

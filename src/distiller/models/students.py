@@ -23,7 +23,7 @@ from distiller.models.cutting import (
 from distiller.models.layouts import (
     DECODER_LAYERS,
     LISTS,
-    Picked,
+    PickedLayers,
     check_known,
     check_trainable,
     cut_config,
@@ -112,7 +112,7 @@ def student_config(
         return _shaped(with_fields(base, {**student.config, "num_hidden_layers": keep}), student, tokenizer)
     config = with_fields(base, early)
     if start == "random":
-        picked = Picked(list(range(keep)), list(range(behind)))
+        picked = PickedLayers(list(range(keep)), list(range(behind)))
     else:
         check_family(config, source)
         picked = picked_from(student, source, keep=keep, behind=behind)
@@ -159,7 +159,7 @@ def initialisation(student: Student) -> Literal["pretrained", "teacher", "random
     return "random" if student.architecture or student.config else "teacher"
 
 
-def picked_from(student: Student, source: PretrainedConfig, *, keep: int, behind: int) -> Picked:
+def picked_from(student: Student, source: PretrainedConfig, *, keep: int, behind: int) -> PickedLayers:
     """The layers of a model of configuration `source` that a student of `keep` layers starts from.
 
     `behind` is its number of layers in a decoder beside the encoder, 0 where there is none. Raises as
@@ -168,15 +168,15 @@ def picked_from(student: Student, source: PretrainedConfig, *, keep: int, behind
     layers, others = source.num_hidden_layers, decoder_layers(source)
     picked = picked_layers(student.pick, source=layers, keep=keep)
     if not others:
-        return Picked(picked, [])
+        return PickedLayers(picked, [])
     if isinstance(student.pick, str):
-        return Picked(picked, picked_layers(student.pick, source=others, keep=behind))
+        return PickedLayers(picked, picked_layers(student.pick, source=others, keep=behind))
     if (layers, keep) != (others, behind):
         raise ModelError(
             f"student.pick names layers, but the source has {layers} in its encoder and {others} in its decoder",
             hint="student.pick=every cuts both in proportion",
         )
-    return Picked(picked, picked)
+    return PickedLayers(picked, picked)
 
 
 def picked_layers(pick: str | Sequence[int], *, source: int, keep: int) -> list[int]:
@@ -260,7 +260,7 @@ def _depths(student: Student, base: PretrainedConfig) -> tuple[int, int]:
     return keep, own.get(decoder_field(base) or "", share)
 
 
-def _picked(student: Student, source: PretrainedConfig, config: PretrainedConfig) -> Picked:
+def _picked(student: Student, source: PretrainedConfig, config: PretrainedConfig) -> PickedLayers:
     """The layers that a student of configuration `config` starts from."""
     return picked_from(student, source, keep=config.num_hidden_layers, behind=decoder_layers(config))
 

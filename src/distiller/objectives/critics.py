@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from distiller.objectives.shapes import HiddenStates, Mask, Scores, full_precision, valid_tokens
+from distiller.objectives.shapes import HiddenStates, Mask, Scores, at_least_float32, valid_tokens
 from distiller.objectives.towers import MlpTower, Pool, TransformerTower, perceptron, pooled, sinusoids
 from distiller.registry import Count, Entry, Family, Probability
 
@@ -141,17 +141,17 @@ class SeparableCritic(nn.Module):
     def read_teacher(self, hidden: HiddenStates, mask: Mask) -> tuple[Tensor, Tensor | None]:
         """`(rows [b, embedding], log_baseline [b] or None)` of a teacher layer `[b, L, d_T]`."""
         hidden = hidden.detach()
-        rows = full_precision(self.teacher(hidden, mask))
+        rows = at_least_float32(self.teacher(hidden, mask))
         log_baseline = None
         if self.baseline is not None:
-            log_baseline = full_precision(self.baseline(hidden, mask)).squeeze(-1)
+            log_baseline = at_least_float32(self.baseline(hidden, mask)).squeeze(-1)
         elif rows.shape[-1] > self.embedding:
             rows, log_baseline = rows[:, :-1], rows[:, -1]
         return normalize(rows, dim=-1) if self.log_scale is not None else rows, log_baseline
 
     def read_student(self, hidden: HiddenStates, mask: Mask) -> Tensor:
         """`columns [b, embedding]` of student layer `[b, L, d_S]`."""
-        columns = full_precision(self.student(hidden, mask))
+        columns = at_least_float32(self.student(hidden, mask))
         return normalize(columns, dim=-1) if self.log_scale is not None else columns
 
     def scores(self, rows: Tensor, columns: Tensor) -> Scores:
@@ -182,10 +182,10 @@ class JointCritic(nn.Module):
             checkpoint(self.pair, student_hidden, student_mask, hidden, mask, use_reentrant=False)
             for hidden, mask in zip(teacher_hidden.split(self.chunk), teacher_mask.split(self.chunk), strict=True)
         ]
-        scores = full_precision(torch.cat(rows))
+        scores = at_least_float32(torch.cat(rows))
         if self.baseline is None:
             return scores, None
-        return scores, full_precision(self.baseline(teacher_hidden, teacher_mask)).squeeze(-1)
+        return scores, at_least_float32(self.baseline(teacher_hidden, teacher_mask)).squeeze(-1)
 
 
 class TransformerPair(nn.Module):

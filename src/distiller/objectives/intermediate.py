@@ -15,7 +15,7 @@ from distiller.objectives.shapes import (
     HiddenStates,
     Mask,
     PerExample,
-    full_precision,
+    at_least_float32,
     same_shape,
     valid_tokens,
 )
@@ -113,7 +113,7 @@ def attention_mse(
     same_shape(student, teacher)
     keys, queries = mask.bool()[:, None, None, :], mask.bool()[:, None, :, None]
     # models write -inf, or the lowest float, where a key is padding: even the NaN of -inf - -inf is filled
-    difference = full_precision(student) - full_precision(teacher).detach()
+    difference = at_least_float32(student) - at_least_float32(teacher).detach()
     difference = difference.masked_fill_(~(keys if count_padding else keys & queries), 0.0)
     entries = _counted_entries(student, mask, count_padding)
     return (torch.linalg.vector_norm(difference, dim=-1) ** 2).sum((1, 2)) / entries
@@ -161,7 +161,7 @@ def _counted_entries(scores: AttentionScores, mask: Mask, count_padding: bool) -
 def _filled(students: Tensor, teachers: Tensor, counted: Mask) -> tuple[Tensor, Tensor]:
     """Stacked layers of both sides with zeros where nothing is `counted`, the teacher's without gradient."""
     same_shape(students[0], teachers[0])
-    students, teachers = full_precision(students), full_precision(teachers.detach())
+    students, teachers = at_least_float32(students), at_least_float32(teachers.detach())
     return students.masked_fill(~counted, 0.0), teachers.masked_fill(~counted, 0.0)
 
 
@@ -185,7 +185,7 @@ def _distance(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> tuple
             "and [batch, length]"
         )
     valid = mask.bool()
-    difference = full_precision(student) - full_precision(teacher.detach())
+    difference = at_least_float32(student) - at_least_float32(teacher.detach())
     return torch.linalg.vector_norm(difference.masked_fill_(~valid[..., None], 0.0), dim=-1), valid
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distiller.errors import ShapeError
-from distiller.objectives.shapes import PerExample, Scores, full_precision
+from distiller.objectives.shapes import PerExample, Scores, at_least_float32
 from distiller.registry import Probability
 
 MAX_LOG_RATIO = 30.0
@@ -47,8 +47,8 @@ def mi_components(scores: Scores, log_baseline: Tensor | None, *, alpha: Probabi
     Source: Poole et al. 2019, arXiv:1905.06922, eq. 14, averaged over the left-out example.
     """
     size = _square(scores, at_least=3)
-    scores = full_precision(scores)
-    log_q = scores.new_zeros(size) if log_baseline is None else full_precision(log_baseline)
+    scores = at_least_float32(scores)
+    log_q = scores.new_zeros(size) if log_baseline is None else at_least_float32(log_baseline)
     if log_q.shape != (size,):
         raise ShapeError(f"log baseline {list(log_q.shape)} does not fit critic scores {list(scores.shape)}")
     log_a = _log_mixture(scores, log_q[:, None], alpha)

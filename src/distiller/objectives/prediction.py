@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distiller.errors import ShapeError
-from distiller.objectives.shapes import Logits, Mask, PerExample, full_precision, same_shape
+from distiller.objectives.shapes import Logits, Mask, PerExample, at_least_float32, same_shape
 from distiller.registry import Entry, Family, Positive
 
 IGNORED = -100
@@ -74,7 +74,7 @@ def mse(student: Logits, teacher: Logits, valid: Mask | None = None, *, divide_b
     Raises `ShapeError` if the shapes differ. Source: Ba and Caruana 2014, arXiv:1312.6184.
     """
     same_shape(student, teacher)
-    squared = ((full_precision(student) - full_precision(teacher).detach()) / divide_by) ** 2
+    squared = ((at_least_float32(student) - at_least_float32(teacher).detach()) / divide_by) ** 2
     if valid is None:
         return squared.mean(-1)
     valid = valid.bool()
@@ -88,9 +88,9 @@ def cross_entropy(logits: Logits, labels: Tensor) -> PerExample:
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
     """
     _several_classes(logits)
-    logits = full_precision(logits)
+    logits = at_least_float32(logits)
     if labels.is_floating_point() and labels.shape == logits.shape:
-        return -(full_precision(labels).detach() * logits.log_softmax(-1)).sum(-1)
+        return -(at_least_float32(labels).detach() * logits.log_softmax(-1)).sum(-1)
     if labels.is_floating_point() or labels.shape != logits.shape[:-1]:
         raise ShapeError(
             f"labels {labels.dtype} {list(labels.shape)} do not fit logits {list(logits.shape)}",
@@ -112,10 +112,10 @@ def binary_cross_entropy(logits: Logits, labels: Tensor) -> Tensor:
             f"labels {list(labels.shape)} do not fit logits {list(logits.shape)}",
             hint="several labels at once are a number, 0 or 1, for every class of every example",
         )
-    targets = full_precision(labels).detach()
+    targets = at_least_float32(labels).detach()
     missing = targets.isnan() | (targets == IGNORED)
     given = targets.masked_fill(missing, 0.0).clamp(0, 1)
-    losses = F.binary_cross_entropy_with_logits(full_precision(logits), given, reduction="none")
+    losses = F.binary_cross_entropy_with_logits(at_least_float32(logits), given, reduction="none")
     return losses.masked_fill(missing, 0.0)
 
 
@@ -131,14 +131,14 @@ def squared_error(logits: Logits, targets: Tensor) -> PerExample:
             f"regression outputs {list(logits.shape)} do not fit targets {list(targets.shape)}",
             hint="a regression model has one output per example: `num_labels: 1`",
         )
-    return (full_precision(values) - full_precision(targets).detach()) ** 2
+    return (at_least_float32(values) - at_least_float32(targets).detach()) ** 2
 
 
 def _softened(student: Logits, teacher: Logits, valid: Mask | None, temperature: float) -> tuple[Logits, Logits]:
     """Log-probabilities of both sides at `temperature`."""
     same_shape(student, teacher)
     _several_classes(student)
-    sides = [full_precision(student), full_precision(teacher).detach()]
+    sides = [at_least_float32(student), at_least_float32(teacher).detach()]
     if temperature != 1:  # over a vocabulary each division is a pass through memory
         sides = [side / temperature for side in sides]
     if valid is not None:  # after the division: a high temperature would bring -1e4 back into play

@@ -25,7 +25,7 @@ def same_shape(a: Tensor, b: Tensor) -> None:
         raise ShapeError(f"student {list(a.shape)} and teacher {list(b.shape)} should have the same shape")
 
 
-def full_precision(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """`x` in float32, whatever the autocast; float64 stays as it is, so that tests can be exact."""
     return x if x.dtype == torch.float64 else x.float()
 
@@ -42,4 +42,4 @@ def valid_tokens(hidden: HiddenStates, mask: Mask) -> tuple[HiddenStates, Mask]:
             "and [batch, length]"
         )
     valid = mask.bool()
-    return full_precision(hidden).masked_fill(~valid[..., None], 0.0), valid
+    return at_least_float32(hidden).masked_fill(~valid[..., None], 0.0), valid

@@ -15,8 +15,8 @@ from distiller.cache.folders import cache_root
 from distiller.config import Run, load_run
 from distiller.errors import ConfigError
 from distiller.record import Record, load_record
-from distiller.run.output import finish
-from distiller.run.plan import blueprint
+from distiller.run.plan import make_plan
+from distiller.run.results import finish
 from distiller.run.seeds import baselines, train_seed
 from distiller.run.setup import encode_splits, prepare
 from distiller.run.summary import data_lines, list_left_out
@@ -47,7 +47,7 @@ def distil(
         torch.set_num_threads(run.training.threads)
     if resume and overwrite:
         raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
-    plan = blueprint(run)
+    plan = make_plan(run)
     folder = output_folder(run.output)
     written = _located(plan.run)
     if resume and (record := finished(folder, written, _load_written, load_record)):

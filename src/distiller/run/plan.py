@@ -46,7 +46,7 @@ from distiller.tasks.soft_labels import with_gold_as_soft
 from distiller.training.objective import DistillationObjective
 from distiller.training.pace import learning_rate
 from distiller.training.trackers import check_trackers
-from distiller.training.trainer import anatomy
+from distiller.training.trainer import model_shape
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def stages_of(run: Run) -> list[Stage]:
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class RunPlan:
     """A resolved run and the shapes of its models: everything that can be known without large weights."""
 
     run: Run
@@ -97,13 +97,13 @@ class Blueprint:
         with torch.random.fork_rng(devices=[]):
             return DistillationObjective(
                 stage.objective,
-                student=anatomy(self.student),
-                teacher=None if self.teacher is None else anatomy(self.teacher),
+                student=model_shape(self.student),
+                teacher=None if self.teacher is None else model_shape(self.teacher),
                 kind=self.data.kind,
             )
 
 
-def blueprint(run: Run) -> Blueprint:
+def make_plan(run: Run) -> RunPlan:
     """Check `run` against its data and models, before anything is trained. Raises `DistillerError`."""
     spec = run.teacher
     teacher = None if spec is None else load_config(spec.model, trust_remote_code=spec.trust_remote_code)
@@ -119,7 +119,7 @@ def blueprint(run: Run) -> Blueprint:
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
     shared_tokens = same_vocabulary(tokenizer, teacher_tokenizer)
     run = resolve(run, data, shared_tokens=shared_tokens)
-    made = Blueprint(
+    made = RunPlan(
         run=_with_rates(run, teacher=teacher, student=student),
         data=data,
         teacher=None if teacher is None else with_labels(teacher, kind=data.kind, labels=labels),
@@ -209,7 +209,7 @@ def _check_views(objective: config.Objective, operators: list[str]) -> None:
         )
 
 
-def _check_labels(plan: Blueprint) -> None:
+def _check_labels(plan: RunPlan) -> None:
     """What weighs gold labels needs some; rows without any need a teacher to learn from."""
     data, spec = plan.data, plan.run.teacher
     for stage in stages_of(plan.run):
@@ -244,7 +244,7 @@ def _check_labels(plan: Blueprint) -> None:
         )
 
 
-def _check_class_weights(plan: Blueprint) -> None:
+def _check_class_weights(plan: RunPlan) -> None:
     """Weights of classes need classes that are known by these names."""
     data = plan.data
     for stage in stages_of(plan.run):
@@ -270,7 +270,7 @@ def _check_class_weights(plan: Blueprint) -> None:
                 raise ConfigError("objective.class_weights: every class has the weight 0", hint="leave some out")
 
 
-def _check_head(plan: Blueprint) -> None:
+def _check_head(plan: RunPlan) -> None:
     """A head that the teacher has is kept, or its loss is said."""
     spec = plan.run.teacher
     if spec is None or (spec.finetune == "always" and plan.data.labelled):
@@ -296,7 +296,7 @@ def _check_head(plan: Blueprint) -> None:
         warn(f"the head of teacher `{spec.model}` is thrown away and the teacher fine-tuned anew: {differs.what}{keep}")
 
 
-def _check_length(plan: Blueprint) -> None:
+def _check_length(plan: RunPlan) -> None:
     """The longest input must fit both models."""
     wanted = plan.run.task.max_length or 0
     for role, shape in (("teacher", plan.teacher), ("student", plan.student)):
@@ -309,7 +309,7 @@ def _check_length(plan: Blueprint) -> None:
             )
 
 
-def _check_models(plan: Blueprint) -> None:
+def _check_models(plan: RunPlan) -> None:
     """What can be known without weights: every token has an embedding, every weight of the student a source."""
     run, kind = plan.run, plan.data.kind
     for role, tokenizer, shape in (
@@ -331,7 +331,7 @@ def _check_models(plan: Blueprint) -> None:
         check_trainable(plan.teacher, "teacher")
 
 
-def will_be_tuned(plan: Blueprint) -> bool:
+def will_be_tuned(plan: RunPlan) -> bool:
     """Whether the teacher is fine-tuned before it teaches."""
     spec = plan.run.teacher
     if spec is None:
@@ -341,7 +341,7 @@ def will_be_tuned(plan: Blueprint) -> bool:
     )
 
 
-def _check_mixup(plan: Blueprint) -> None:
+def _check_mixup(plan: RunPlan) -> None:
     """Mixed examples are embeddings without ids, and some classifiers look for the end of a text by its id."""
     if "mixup" not in check_policy(plan.run.augmentation):
         return
@@ -353,7 +353,7 @@ def _check_mixup(plan: Blueprint) -> None:
             )
 
 
-def _check_segments(plan: Blueprint) -> None:
+def _check_segments(plan: RunPlan) -> None:
     """What is to be aligned must be there, and be told apart."""
     if not check_policy(plan.run.augmentation).get("mixup", {}).get("align_segments"):
         return
@@ -372,7 +372,7 @@ def _check_segments(plan: Blueprint) -> None:
             )
 
 
-def _check_parts(plan: Blueprint) -> None:
+def _check_parts(plan: RunPlan) -> None:
     """Build every stage's objective once, so that names, options, layers and widths that do not fit are said now."""
     for stage in stages_of(plan.run):
         _check_reading(plan, plan.objective(stage))
@@ -393,7 +393,7 @@ def _check_parts(plan: Blueprint) -> None:
                 )
 
 
-def _check_reading(plan: Blueprint, objective: DistillationObjective) -> None:
+def _check_reading(plan: RunPlan, objective: DistillationObjective) -> None:
     """What an objective reads must be there in both models."""
     scores = False
     for side, shape in (("teacher", plan.teacher), ("student", plan.student)):

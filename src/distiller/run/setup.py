@@ -19,7 +19,7 @@ from distiller.models.load import class_names, follow_tokenizer, load_config, lo
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.run.label_order import warn_of_order
-from distiller.run.plan import Blueprint, stages_of, will_be_tuned
+from distiller.run.plan import RunPlan, stages_of, will_be_tuned
 from distiller.tasks.data import UNLABELLED, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.joined import JoinedSplit
@@ -35,7 +35,7 @@ from distiller.training.shared_work import fine_tune, teacher_scores
 class Setup:
     """What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
 
-    plan: Blueprint
+    plan: RunPlan
     store: FolderCache
     teacher: PreTrainedModel | None
     teacher_scores: dict[str, float]
@@ -118,13 +118,13 @@ class Setup:
         return {role: partial(encode, tokenizer=tokenizer) for role, tokenizer in tokenizers.items()}
 
 
-def encode_splits(plan: Blueprint) -> tuple[Tokens, Tokens]:
+def encode_splits(plan: RunPlan) -> tuple[Tokens, Tokens]:
     """The data in the student's and in the teacher's tokens; one object where both share a vocabulary."""
     teacher = _encode_all(plan.data, plan.teacher_tokenizer, plan.run)
     return teacher if plan.shared_tokens else _encode_all(plan.data, plan.student_tokenizer, plan.run), teacher
 
 
-def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | None = None) -> Setup:
+def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], console: Console | None = None) -> Setup:
     """Load the teacher, and fine-tune it if need be."""
     store = FolderCache(cache_root(plan.run.cache))
     run = plan.run
@@ -147,7 +147,7 @@ def prepare(plan: Blueprint, tokens: tuple[Tokens, Tokens], console: Console | N
 
 
 def _teacher(
-    plan: Blueprint, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
+    plan: RunPlan, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
 ) -> tuple[PreTrainedModel | None, dict[str, float], np.ndarray | None, tuple[int, int] | None]:
     """The teacher with a head for the task, fine-tuned here if it has none; its scores, outcome and steps."""
     run, data, spec = plan.run, plan.data, plan.run.teacher
@@ -192,7 +192,7 @@ def _teacher(
     return teacher, scores, outcome, None
 
 
-def _rehearse(plan: Blueprint, teacher: PreTrainedModel) -> None:
+def _rehearse(plan: RunPlan, teacher: PreTrainedModel) -> None:
     """Make a student and read both models on a few tokens: what fails there would fail after minutes of training."""
     student, _ = build_student(
         plan.run.student,
@@ -228,7 +228,7 @@ def _transfer(data: TaskData, splits: Tokens) -> EncodedSplit | JoinedSplit:
     return JoinedSplit([splits["train"], splits[UNLABELLED]], [*map(len, data.transfer)])
 
 
-def _job(plan: Blueprint, splits: Tokens, tokenizer: Any) -> Job:
+def _job(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:
     data, task = plan.data, plan.run.task
     limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
     return Job(

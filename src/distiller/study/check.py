@@ -2,10 +2,10 @@
 
 from distiller.errors import DistillerError
 from distiller.study.forms import check_run
-from distiller.study.space import Cell, Space, covering
+from distiller.study.search_space import Cell, SearchSpace, covering
 
 
-def check_runs(space: Space) -> None:
+def check_runs(space: SearchSpace) -> None:
     """Resolve runs that have between them every task, teacher, student and level against their data and models.
 
     Raises the `DistillerError` that the first of them would end with, and says which one it is. Trains nothing.

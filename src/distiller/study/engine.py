@@ -16,11 +16,11 @@ from distiller.errors import OutputError, RunError, concealed
 from distiller.files import write_text
 from distiller.study.check import check_runs
 from distiller.study.config import STUDY_FILE, Study, load_study
-from distiller.study.losses import reclaim, unsettled
+from distiller.study.lost_workers import reclaim, unsettled
 from distiller.study.progress import Progress, progress_of
 from distiller.study.queue import attempts, enqueue
-from distiller.study.space import Space, space_of
-from distiller.study.storage import Book, load_optuna, open_book, storage_of, storing
+from distiller.study.search_space import SearchSpace, search_space_of
+from distiller.study.storage import StoredStudy, load_optuna, open_study, storage_of, storing
 from distiller.study.worker import EXECUTE, tidy
 
 POLL = 0.5
@@ -76,7 +76,7 @@ def run_study(
     first, so that what cannot work is said at once. `execute` names the function that carries out a trial.
     Raises `DistillerError`; what was finished is kept.
     """
-    space = space_of(study)
+    space = search_space_of(study)
     load_optuna()
     if (study.place / STUDY_FILE).is_file() and (other := load_study(study.place).name) != study.name:
         raise OutputError(f"`{study.place}` is the folder of the study `{other}`", hint="choose another `folder`")
@@ -85,19 +85,19 @@ def run_study(
             _refuse_second(space)
         if check:
             check_runs(space)
-        book = open_book(space, make=True, salt="engine")
+        stored = open_study(space, make=True, salt="engine")
         _write_study(study)
-        reclaim(book, died={}, take_over=take_over)
-        enqueue(book, retry_failed=retry_failed)
+        reclaim(stored, died={}, take_over=take_over)
+        enqueue(stored, retry_failed=retry_failed)
         pool = _pool(study, execute)
         try:
-            _keep_busy(book, pool, on_progress)
+            _keep_busy(stored, pool, on_progress)
         finally:
             names = list(pool.running)
             pool.close()
-            reclaim(book, died={}, ended=names)
-        tidy(book)
-        return progress_of(book)
+            reclaim(stored, died={}, ended=names)
+        tidy(stored)
+        return progress_of(stored)
 
 
 def _write_study(study: Study) -> None:
@@ -107,12 +107,12 @@ def _write_study(study: Study) -> None:
     write_text(file, text, private=concealed(text) != text)
 
 
-def _refuse_second(space: Space) -> None:
+def _refuse_second(space: SearchSpace) -> None:
     try:
-        book = open_book(space)
+        stored = open_study(space)
     except OutputError:
         return
-    if any(attempts(shelf) for shelf in book.shelves):
+    if any(attempts(stored_cell) for stored_cell in stored.cells):
         raise OutputError(
             f"the study `{space.study.name}` has trials already",
             hint=f"continue it: distiller study resume {space.study.place}, or choose another `name`",
@@ -129,7 +129,7 @@ def _pool(study: Study, execute: str) -> Pool:
     return LocalPool(study, execute)
 
 
-def _keep_busy(book: Book, pool: Pool, on_progress: OnProgress | None) -> None:
+def _keep_busy(stored: StoredStudy, pool: Pool, on_progress: OnProgress | None) -> None:
     started, deaths, next_look, finished = 0, 0, 0.0, -1
     prefix = f"{int(time.time()):x}"
     while True:
@@ -137,8 +137,8 @@ def _keep_busy(book: Book, pool: Pool, on_progress: OnProgress | None) -> None:
         died = {name: why for name, why in ended.items() if why}
         if ended or time.monotonic() > next_look:
             looked = time.monotonic()
-            reclaim(book, died=died)
-            now = progress_of(book)
+            reclaim(stored, died=died)
+            now = progress_of(stored)
             # Each worker may die of its own trial once; more without any trial that ends is something else.
             deaths = 0 if now.finished > finished else deaths + len(died)
             finished = max(finished, now.finished)
@@ -150,7 +150,7 @@ def _keep_busy(book: Book, pool: Pool, on_progress: OnProgress | None) -> None:
             for _ in range(min(idle, now.waiting, now.open - len(pool.running))):
                 pool.start(f"{prefix}-{started}")
                 started += 1
-            if not pool.running and now.waiting <= 0 and not unsettled(book):
+            if not pool.running and now.waiting <= 0 and not unsettled(stored):
                 return
             next_look = time.monotonic() + max(LOOK, SHARE * (time.monotonic() - looked))
         time.sleep(POLL)

@@ -51,6 +51,6 @@ def check_run(run: AnyRun) -> None:
 
         check(run)
     else:
-        from distiller.run.plan import blueprint
+        from distiller.run.plan import make_plan
 
-        blueprint(run)
+        make_plan(run)

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from distiller.study.queue import attempts, budget, lost, missing
-from distiller.study.space import Point
-from distiller.study.storage import LISTED, Book
+from distiller.study.search_space import Point
+from distiller.study.storage import LISTED, StoredStudy
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Progress:
         return None if self.seconds is None else self.open * self.seconds / max(1, workers)
 
 
-def progress_of(book: Book) -> Progress:
-    """How the study in `book` stands."""
+def progress_of(stored: StoredStudy) -> Progress:
+    """How the study in `stored` stands."""
     counts = {"complete": 0, "failed": 0, "pruned": 0, "running": 0}
     total, durations, best = 0, [], {}
-    for shelf in book.shelves:
-        tries = attempts(shelf)
-        total += len(tries) if book.study.sampler.name in LISTED else max(len(tries), budget(book, shelf))
+    for stored_cell in stored.cells:
+        tries = attempts(stored_cell)
+        total += len(tries) if stored.study.sampler.name in LISTED else max(len(tries), budget(stored, stored_cell))
         for found in tries.values():
             last = found[-1]
             if state := state_of(found):
@@ -68,7 +68,7 @@ def progress_of(book: Book) -> Progress:
             if last.state.name in ("COMPLETE", "PRUNED") and last.duration:
                 durations.append(last.duration.total_seconds())
             if last.state.name == "COMPLETE":
-                cell = shelf.cell
+                cell = stored_cell.cell
                 group = (cell.task, cell.teacher, cell.student)
                 one = Best(*group, last.values[0], dict(last.params), last.user_attrs["index"])
                 best[group] = max(best.get(group, one), one, key=lambda entry: entry.score)

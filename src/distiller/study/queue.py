@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from distiller.study.space import Point, excluded_by, key_of, parents_first, planned
+from distiller.study.search_space import Point, excluded_by, key_of, parents_first, planned
 from distiller.study.storage import (
     INDEX,
     INTERRUPTED,
@@ -23,8 +23,8 @@ from distiller.study.storage import (
     RUN,
     TRACEBACK,
     WORKER,
-    Book,
-    Shelf,
+    StoredCell,
+    StoredStudy,
     in_turn,
     load_optuna,
     storage_of,
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from distiller.translation.record import TranslationRecord
 
 Worker = Mapping[str, Any]
-LOSSES = 2
+MAX_DEATHS = 2
 """A point whose worker died so many times is not tried again."""
-DRAWS = 20
+MAX_DRAWS = 20
 """Suggestions of a sampler that repeat earlier points, after which a fresh one is drawn by lot."""
 
 
@@ -48,8 +48,8 @@ DRAWS = 20
 class Claim:
     """A trial that this process runs."""
 
-    book: Book
-    shelf: Shelf
+    stored: StoredStudy
+    stored_cell: StoredCell
     trial: "Trial"
 
     @property
@@ -60,7 +60,7 @@ class Claim:
     @property
     def run(self) -> "AnyRun":
         """The run to carry out."""
-        return self.book.space.run(self.shelf.cell, self.point)
+        return self.stored.space.run(self.stored_cell.cell, self.point)
 
 
 def identity(name: str) -> dict[str, Any]:
@@ -70,10 +70,10 @@ def identity(name: str) -> dict[str, Any]:
     return {"name": name, "host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
 
-def attempts(shelf: Shelf) -> dict[str, list["FrozenTrial"]]:
+def attempts(stored_cell: StoredCell) -> dict[str, list["FrozenTrial"]]:
     """The trials of each point by its key, oldest first; those that were never wanted are left out."""
     found: dict[str, list[FrozenTrial]] = defaultdict(list)
-    for trial in shelf.trials.get_trials(deepcopy=False):
+    for trial in stored_cell.trials.get_trials(deepcopy=False):
         if INDEX in trial.user_attrs:
             found[key_of(trial.params)].append(trial)
     return found
@@ -84,7 +84,7 @@ def lost(trial: "FrozenTrial") -> bool:
     return trial.state.name == "FAIL" and REASON not in trial.user_attrs
 
 
-def losses(tries: Iterable["FrozenTrial"]) -> int:
+def deaths(tries: Iterable["FrozenTrial"]) -> int:
     """How many times in a row, up to the last, the worker of this point died."""
     count = 0
     for trial in tries:
@@ -97,34 +97,37 @@ def missing(tries: list["FrozenTrial"], *, retry_failed: bool = False) -> bool:
     last = tries[-1] if tries else None
     if last is None or (retry_failed and last.state.name == "FAIL"):
         return True
-    return lost(last) and losses(tries) < LOSSES
+    return lost(last) and deaths(tries) < MAX_DEATHS
 
 
-def enqueue(book: Book, *, retry_failed: bool = False, on_progress: Callable[[int], None] | None = None) -> int:
+def enqueue(
+    stored: StoredStudy, *, retry_failed: bool = False, on_progress: Callable[[int], None] | None = None
+) -> int:
     """Put every point that should be tried and is not there yet into the storage; returns how many."""
     added = 0
-    plan: list[tuple[int, Shelf, Point]] = []
-    for position, shelf in enumerate(book.shelves):
-        tries = attempts(shelf)
-        if book.study.sampler.name in LISTED:
+    plan: list[tuple[int, StoredCell, Point]] = []
+    for position, stored_cell in enumerate(stored.cells):
+        tries = attempts(stored_cell)
+        if stored.study.sampler.name in LISTED:
             wanted = [
-                (place * len(book.shelves) + position, p) for place, p in enumerate(planned(book.space, shelf.cell))
+                (place * len(stored.cells) + position, p)
+                for place, p in enumerate(planned(stored.space, stored_cell.cell))
             ]
         else:
             wanted = [(found[0].user_attrs[INDEX], found[0].params) for found in tries.values()]
-        plan += [(i, shelf, p) for i, p in wanted if missing(tries.get(key_of(p), []), retry_failed=retry_failed)]
-    for index, shelf, point in sorted(plan, key=lambda item: item[0]):
-        _add(book, shelf, point, index)
+        plan += [(i, stored_cell, p) for i, p in wanted if missing(tries.get(key_of(p), []), retry_failed=retry_failed)]
+    for index, stored_cell, point in sorted(plan, key=lambda item: item[0]):
+        _add(stored, stored_cell, point, index)
         added += 1
         if on_progress:
             on_progress(added)
     return added
 
 
-def _add(book: Book, shelf: Shelf, point: Mapping[str, str], index: int) -> None:
+def _add(stored: StoredStudy, stored_cell: StoredCell, point: Mapping[str, str], index: int) -> None:
     optuna = load_optuna()
-    levels = {factor.name: sorted(factor.levels) for _, factor in book.space.factors}
-    shelf.trials.add_trial(
+    levels = {factor.name: sorted(factor.levels) for _, factor in stored.space.factors}
+    stored_cell.trials.add_trial(
         optuna.create_trial(
             state=optuna.trial.TrialState.WAITING,
             params=dict(point),
@@ -134,59 +137,59 @@ def _add(book: Book, shelf: Shelf, point: Mapping[str, str], index: int) -> None
     )
 
 
-def claim(book: Book, worker: Worker) -> Claim | None:
+def claim(stored: StoredStudy, worker: Worker) -> Claim | None:
     """A trial for this `worker`, the earliest of the plan; `None` when nothing is left to claim."""
-    with in_turn(storage_of(book.study)):
-        return _claim(book, worker)
+    with in_turn(storage_of(stored.study)):
+        return _claim(stored, worker)
 
 
-def _claim(book: Book, worker: Worker) -> Claim | None:
+def _claim(stored: StoredStudy, worker: Worker) -> Claim | None:
     while True:
         waiting = [
             (min(trial.user_attrs.get(INDEX, 0) for trial in found), position)
-            for position, shelf in enumerate(book.shelves)
-            if (found := in_state(shelf, "WAITING"))
+            for position, stored_cell in enumerate(stored.cells)
+            if (found := in_state(stored_cell, "WAITING"))
         ]
         if waiting:
-            shelf = book.shelves[min(waiting)[1]]
-            if made := _take(book, shelf, worker):
+            stored_cell = stored.cells[min(waiting)[1]]
+            if made := _take(stored, stored_cell, worker):
                 return made
-        elif book.study.sampler.name in LISTED:
+        elif stored.study.sampler.name in LISTED:
             return None
         else:
-            return _search(book, worker)
+            return _search(stored, worker)
 
 
-def in_state(shelf: Shelf, *names: str) -> list["FrozenTrial"]:
+def in_state(stored_cell: StoredCell, *names: str) -> list["FrozenTrial"]:
     """The trials of a cell in these states of Optuna's, also those that were never wanted."""
     states = load_optuna().trial.TrialState
-    return shelf.trials.get_trials(deepcopy=False, states=tuple(states[name] for name in names))
+    return stored_cell.trials.get_trials(deepcopy=False, states=tuple(states[name] for name in names))
 
 
-def _ask(shelf: Shelf, worker: Worker) -> "Trial":
-    trial = shelf.trials.ask()
+def _ask(stored_cell: StoredCell, worker: Worker) -> "Trial":
+    trial = stored_cell.trials.ask()
     trial.set_user_attr(WORKER, dict(worker))
     return trial
 
 
-def _take(book: Book, shelf: Shelf, worker: Worker) -> Claim | None:
+def _take(stored: StoredStudy, stored_cell: StoredCell, worker: Worker) -> Claim | None:
     """Claim a waiting trial; `None` if another worker was faster."""
-    trial = _ask(shelf, worker)
-    if INDEX not in trial.user_attrs or _repeats(shelf, trial):
-        give_up(shelf, trial.number)
+    trial = _ask(stored_cell, worker)
+    if INDEX not in trial.user_attrs or _repeats(stored_cell, trial):
+        give_up(stored_cell, trial.number)
         return None
-    return _named(book, shelf, trial)
+    return _named(stored, stored_cell, trial)
 
 
-def _named(book: Book, shelf: Shelf, trial: "Trial") -> Claim:
-    made = Claim(book, shelf, trial)
+def _named(stored: StoredStudy, stored_cell: StoredCell, trial: "Trial") -> Claim:
+    made = Claim(stored, stored_cell, trial)
     trial.set_user_attr(RUN, made.run.model_dump_json(exclude={"output", "cache"}, exclude_defaults=True))
     return made
 
 
-def _repeats(shelf: Shelf, trial: "Trial") -> bool:
+def _repeats(stored_cell: StoredCell, trial: "Trial") -> bool:
     """Whether another trial of the same point runs, or has ended well. Of two that run, the older goes on."""
-    for other in attempts(shelf).get(key_of(trial.params), []):
+    for other in attempts(stored_cell).get(key_of(trial.params), []):
         if other.state.name in ("COMPLETE", "PRUNED") or (
             other.state.name == "RUNNING" and other.number < trial.number
         ):
@@ -194,68 +197,68 @@ def _repeats(shelf: Shelf, trial: "Trial") -> bool:
     return False
 
 
-def _search(book: Book, worker: Worker) -> Claim | None:
+def _search(stored: StoredStudy, worker: Worker) -> Claim | None:
     """A trial that the sampler suggests, in the cell that has the fewest; `None` when every cell has enough."""
     open_cells = []
-    for position, shelf in enumerate(book.shelves):
-        tries = attempts(shelf)
-        if len(tries) < budget(book, shelf):
+    for position, stored_cell in enumerate(stored.cells):
+        tries = attempts(stored_cell)
+        if len(tries) < budget(stored, stored_cell):
             open_cells.append((len(tries), position))
     for _, position in sorted(open_cells):
-        if made := _draw(book, book.shelves[position], position, worker):
+        if made := _draw(stored, stored.cells[position], position, worker):
             return made
     return None
 
 
-def budget(book: Book, shelf: Shelf) -> int:
+def budget(stored: StoredStudy, stored_cell: StoredCell) -> int:
     """How many points a sampler tries in a cell."""
-    wanted = book.study.trials
-    points = book.space.count(shelf.cell)
+    wanted = stored.study.trials
+    points = stored.space.count(stored_cell.cell)
     return points if wanted == "all" else min(wanted, points)
 
 
-def _draw(book: Book, shelf: Shelf, position: int, worker: Worker) -> Claim | None:
-    for _ in range(DRAWS):
-        trial = _ask(shelf, worker)
+def _draw(stored: StoredStudy, stored_cell: StoredCell, position: int, worker: Worker) -> Claim | None:
+    for _ in range(MAX_DRAWS):
+        trial = _ask(stored_cell, worker)
         if INDEX in trial.user_attrs:  # a lost point that was given back meanwhile
-            return _named(book, shelf, trial)
-        for factor in parents_first([factor for _, factor in book.space.factors]):
-            if book.space.active(factor, trial.params):
+            return _named(stored, stored_cell, trial)
+        for factor in parents_first([factor for _, factor in stored.space.factors]):
+            if stored.space.active(factor, trial.params):
                 trial.suggest_categorical(factor.name, sorted(factor.levels))
-        tries = attempts(shelf)
-        if len(tries) >= budget(book, shelf):
-            give_up(shelf, trial.number)
+        tries = attempts(stored_cell)
+        if len(tries) >= budget(stored, stored_cell):
+            give_up(stored_cell, trial.number)
             return None
-        if key_of(trial.params) not in tries and not excluded_by(book.study, trial.params, shelf.cell):
-            trial.set_user_attr(INDEX, trial.number * len(book.shelves) + position)
-            if _first(shelf, trial, budget(book, shelf)):
-                return _named(book, shelf, trial)
-        give_up(shelf, trial.number)
-    return _by_lot(book, shelf, position, worker)
+        if key_of(trial.params) not in tries and not excluded_by(stored.study, trial.params, stored_cell.cell):
+            trial.set_user_attr(INDEX, trial.number * len(stored.cells) + position)
+            if _first(stored_cell, trial, budget(stored, stored_cell)):
+                return _named(stored, stored_cell, trial)
+        give_up(stored_cell, trial.number)
+    return _by_lot(stored, stored_cell, position, worker)
 
 
-def _first(shelf: Shelf, trial: "Trial", budget: int) -> bool:
+def _first(stored_cell: StoredCell, trial: "Trial", budget: int) -> bool:
     """Whether no older trial has this point, and the cell had room: two workers may have drawn at the same time."""
-    older = {key: tries for key, tries in attempts(shelf).items() if tries[0].number < trial.number}
+    older = {key: tries for key, tries in attempts(stored_cell).items() if tries[0].number < trial.number}
     return key_of(trial.params) not in older and len(older) < budget
 
 
-def _by_lot(book: Book, shelf: Shelf, position: int, worker: Worker) -> Claim | None:
-    tried = attempts(shelf)
-    left = [point for point in book.space.points(shelf.cell) if key_of(point) not in tried]
+def _by_lot(stored: StoredStudy, stored_cell: StoredCell, position: int, worker: Worker) -> Claim | None:
+    tried = attempts(stored_cell)
+    left = [point for point in stored.space.points(stored_cell.cell) if key_of(point) not in tried]
     if not left:
         return None
-    rng = random.Random(f"{book.study.sampler_seed} {shelf.cell.name} {len(tried)}")
-    trials = len(shelf.trials.get_trials(deepcopy=False))
-    _add(book, shelf, rng.choice(left), trials * len(book.shelves) + position)
-    return _take(book, shelf, worker)
+    rng = random.Random(f"{stored.study.sampler_seed} {stored_cell.cell.name} {len(tried)}")
+    trials = len(stored_cell.trials.get_trials(deepcopy=False))
+    _add(stored, stored_cell, rng.choice(left), trials * len(stored.cells) + position)
+    return _take(stored, stored_cell, worker)
 
 
-def give_up(shelf: Shelf, number: int) -> None:
+def give_up(stored_cell: StoredCell, number: int) -> None:
     """End a trial that was never wanted, or that is given back: it counts as lost."""
     optuna = load_optuna()
     try:
-        shelf.trials.tell(number, state=optuna.trial.TrialState.FAIL)
+        stored_cell.trials.tell(number, state=optuna.trial.TrialState.FAIL)
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
         return
 
@@ -287,7 +290,7 @@ def _finish(claimed: Claim, state: str, score: float | None, attributes: Mapping
     try:
         for name, value in attributes.items():
             claimed.trial.set_user_attr(name, value)
-        claimed.shelf.trials.tell(claimed.trial.number, score, state=optuna.trial.TrialState[state])
+        claimed.stored_cell.trials.tell(claimed.trial.number, score, state=optuna.trial.TrialState[state])
     except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
         return False
     return True

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from distiller.errors import ConfigError, MissingPackageError, OutputError, RunError, did_you_mean
 from distiller.study.config import Study
-from distiller.study.space import Cell, Space
+from distiller.study.search_space import Cell, SearchSpace
 
 if TYPE_CHECKING:
     from optuna import Study as OptunaStudy
@@ -57,7 +57,7 @@ PRUNERS = {
 
 
 @dataclass(frozen=True)
-class Shelf:
+class StoredCell:
     """One cell and its trials in the storage."""
 
     cell: Cell
@@ -65,21 +65,21 @@ class Shelf:
 
 
 @dataclass(frozen=True)
-class Book:
+class StoredStudy:
     """A study and all its trials."""
 
-    space: Space
+    space: SearchSpace
     storage: "BaseStorage"
-    shelves: tuple[Shelf, ...]
+    cells: tuple[StoredCell, ...]
 
     @property
     def study(self) -> Study:
         """What was asked."""
         return self.space.study
 
-    def trial_id(self, shelf: Shelf, number: int) -> int:
+    def trial_id(self, stored_cell: StoredCell, number: int) -> int:
         """The storage's own name of a trial."""
-        study_id = self.storage.get_study_id_from_name(shelf.trials.study_name)
+        study_id = self.storage.get_study_id_from_name(stored_cell.trials.study_name)
         return self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
 
@@ -184,8 +184,8 @@ def open_storage(where: str, *, make: bool = False) -> "BaseStorage":
         raise ConfigError(f"the storage `{where}` cannot be opened: {error}", hint="choose another") from None
 
 
-def open_book(space: Space, *, make: bool = False, salt: str = "") -> Book:
-    """The trials of a study; with `make` an empty book if there is none yet.
+def open_study(space: SearchSpace, *, make: bool = False, salt: str = "") -> StoredStudy:
+    """The trials of a study; with `make` an empty one if there is none yet.
 
     `salt` makes the samplers of several workers draw differently. Raises `ConfigError` where the storage has
     another study of that name, `OutputError` where it has none.
@@ -201,20 +201,22 @@ def open_book(space: Space, *, make: bool = False, salt: str = "") -> Book:
             raise OutputError(
                 f"the storage `{where}` has no study `{study.name}`", hint="`distiller study run` starts one"
             )
-        shelves = [
-            _shelf(storage, space, cell, name, name in known, salt)
+        cells = [
+            _stored_cell(storage, space, cell, name, name in known, salt)
             for cell, name in zip(space.cells, names, strict=True)
         ]
-    return Book(space, storage, tuple(shelves))
+    return StoredStudy(space, storage, tuple(cells))
 
 
-def _shelf(storage: "BaseStorage", space: Space, cell: Cell, name: str, known: bool, salt: str) -> Shelf:
+def _stored_cell(
+    storage: "BaseStorage", space: SearchSpace, cell: Cell, name: str, known: bool, salt: str
+) -> StoredCell:
     optuna = load_optuna()
     tools = {"sampler": _sampler(space.study, cell, salt), "pruner": _pruner(space.study)}
     if known:
         found = optuna.load_study(study_name=name, storage=storage, **tools)
         if "cell" in found.user_attrs:
-            return Shelf(cell, found)
+            return StoredCell(cell, found)
     else:
         found = optuna.create_study(
             study_name=name, storage=storage, direction="maximize", load_if_exists=True, **tools
@@ -226,10 +228,10 @@ def _shelf(storage: "BaseStorage", space: Space, cell: Cell, name: str, known: b
     found.set_user_attr(
         "cell", {"task": cell.task, "teacher": cell.teacher, "student": cell.student, "seed": cell.seed}
     )
-    return Shelf(cell, found)
+    return StoredCell(cell, found)
 
 
-def _refuse_other(storage: "BaseStorage", space: Space, known: set[str]) -> None:
+def _refuse_other(storage: "BaseStorage", space: SearchSpace, known: set[str]) -> None:
     study = space.study
     for name in known:
         attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(name))

@@ -22,8 +22,8 @@ from distiller.errors import DistillerError, RunError, concealed
 from distiller.study.config import Study, load_study
 from distiller.study.forms import AnyRun, Report
 from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
-from distiller.study.space import key_of, space_of
-from distiller.study.storage import HEARTBEAT, Book, load_optuna, open_book, storage_of, storing
+from distiller.study.search_space import key_of, search_space_of
+from distiller.study.storage import HEARTBEAT, StoredStudy, load_optuna, open_study, storage_of, storing
 
 if TYPE_CHECKING:
     from distiller.record import Record
@@ -40,13 +40,13 @@ def work(study: Study, name: str, execute: str = EXECUTE) -> None:
     """Carry out trials of `study` until none is left. Raises `RunError` where results cannot be stored."""
     module, _, function = execute.partition(":")
     carry_out = getattr(importlib.import_module(module), function)
-    space = space_of(study)
+    space = search_space_of(study)
     with storing(storage_of(study)):
-        book = open_book(space, salt=name)
-        while claimed := claim(book, identity(name)):
+        stored = open_study(space, salt=name)
+        while claimed := claim(stored, identity(name)):
             with alive(claimed):
                 attempt(claimed, carry_out)
-            tidy(book)
+            tidy(stored)
 
 
 def attempt(claimed: Claim, execute: Callable[[AnyRun, Report | None], "Record | TranslationRecord"]) -> None:
@@ -82,12 +82,12 @@ def _store_failure(claimed: Claim, folder: Path, error: Exception) -> None:
     file = folder.with_name(folder.name + ERRORS)  # beside it: a run starts in an empty folder
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(concealed("".join(traceback.format_exception(error))), encoding="utf-8")
-    fail(claimed, concealed(reason)[:500], file.relative_to(claimed.book.study.place).as_posix())
+    fail(claimed, concealed(reason)[:500], file.relative_to(claimed.stored.study.place).as_posix())
 
 
 def _reporter(claimed: Claim) -> Report | None:
     """Tells the pruner of scores; `None` where nothing is pruned."""
-    if claimed.book.study.pruner.name == "none":
+    if claimed.stored.study.pruner.name == "none":
         return None
 
     def report(step: int, score: float) -> None:
@@ -121,12 +121,12 @@ def _own(folder: Path) -> Iterator[None]:
 @contextmanager
 def alive(claimed: Claim) -> Iterator[None]:
     """Give a sign of life now and then, where the storage records them."""
-    storage = claimed.book.storage
+    storage = claimed.stored.storage
     record = getattr(storage, "record_heartbeat", None)
     if record is None:
         yield
         return
-    trial_id = claimed.book.trial_id(claimed.shelf, claimed.trial.number)
+    trial_id = claimed.stored.trial_id(claimed.stored_cell, claimed.trial.number)
     ended = threading.Event()
 
     def beat() -> None:
@@ -145,16 +145,16 @@ def alive(claimed: Claim) -> Iterator[None]:
         thread.join()
 
 
-def tidy(book: Book) -> None:
+def tidy(stored: StoredStudy) -> None:
     """Remove the weights that `keep` does not ask for; Records and runs stay."""
-    keep = book.study.keep
+    keep = stored.study.keep
     best: dict[tuple[str, str, str], tuple[float, Path]] = {}
     finished: list[Path] = []
     states = load_optuna().trial.TrialState
-    for shelf in book.shelves:
-        group = (shelf.cell.task, shelf.cell.teacher, shelf.cell.student)
-        for trial in shelf.trials.get_trials(deepcopy=False, states=(states.COMPLETE,)):
-            folder = book.study.place / "trials" / shelf.cell.name / key_of(trial.params)
+    for stored_cell in stored.cells:
+        group = (stored_cell.cell.task, stored_cell.cell.teacher, stored_cell.cell.student)
+        for trial in stored_cell.trials.get_trials(deepcopy=False, states=(states.COMPLETE,)):
+            folder = stored.study.place / "trials" / stored_cell.cell.name / key_of(trial.params)
             finished.append(folder)
             if trial.value is not None and trial.value > best.get(group, (float("-inf"), folder))[0]:
                 best[group] = (trial.value, folder)

@@ -18,7 +18,7 @@ LARGEST = 100_000_000
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SubmissionFile:
     """One file of a submission."""
 
     task: str
@@ -33,9 +33,9 @@ class Sheet:
         return GLUE[self.task].written
 
 
-SHEETS: dict[str, Sheet] = {
+SUBMISSION_FILES: dict[str, SubmissionFile] = {
     **{
-        stem: Sheet(task, split, GLUE[task].rows[split])
+        stem: SubmissionFile(task, split, GLUE[task].rows[split])
         for stem, task, split in (
             ("CoLA", "cola", "test"),
             ("SST-2", "sst2", "test"),
@@ -49,7 +49,7 @@ SHEETS: dict[str, Sheet] = {
             ("WNLI", "wnli", "test"),
         )
     },
-    "AX": Sheet("mnli", "diagnostic", 1104),
+    "AX": SubmissionFile("mnli", "diagnostic", 1104),
 }
 """File name without `.tsv` to what it holds. Source: gluebenchmark.com, arXiv:1804.07461."""
 
@@ -57,19 +57,19 @@ SHEETS: dict[str, Sheet] = {
 def write_submission(zip_path: str | Path, predictions: Mapping[str, Sequence[str | float]]) -> list[str]:
     """Write the submission, and return the names of the files for which there were no predictions.
 
-    `predictions` are keyed as `SHEETS` and in the order of the official test files: labels as the files write them
-    (`1`) or as the task names them (`acceptable`), numbers for STS-B, which are clipped to 0 … 5. Files without
+    `predictions` are keyed as `SUBMISSION_FILES` and in the order of the official test files: labels as the files write
+    them (`1`) or as the task names them (`acceptable`), numbers for STS-B, which are clipped to 0 … 5. Files without
     predictions hold the first label in every row, for the leaderboard takes complete submissions only. The zip file
     appears as a whole or not at all, and equal predictions give equal bytes. Raises `ConfigError` for an unknown
     name, `DataError` for a wrong number of predictions or an unknown label, `OutputError` if it cannot be written.
     """
     for name in predictions:
-        if name not in SHEETS:
-            raise ConfigError(f"the leaderboard has no file `{name}`", hint=did_you_mean(name, list(SHEETS)))
-    filled = [name for name in SHEETS if name not in predictions]
+        if name not in SUBMISSION_FILES:
+            raise ConfigError(f"the leaderboard has no file `{name}`", hint=did_you_mean(name, list(SUBMISSION_FILES)))
+    filled = [name for name in SUBMISSION_FILES if name not in predictions]
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, sheet in SHEETS.items():
+        for name, sheet in SUBMISSION_FILES.items():
             cells = _cells(name, sheet, predictions.get(name))
             rows = "".join(f"{index}\t{cell}\n" for index, cell in enumerate(cells))
             member = zipfile.ZipInfo(f"{name}.tsv")  # dated 1980, whenever it is written
@@ -95,12 +95,12 @@ def validate_submission(path: str | Path) -> list[str]:
             members = [member for member in archive.infolist() if not member.is_dir()]
             problems = [f"`{member.filename}` is in a folder" for member in members if "/" in member.filename]
             names = [member.filename for member in members]
-            known = [f"{name}.tsv" for name in SHEETS]
+            known = [f"{name}.tsv" for name in SUBMISSION_FILES]
             problems += [f"`{name}` is there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
             problems += [
                 f"`{name}` is no file of a submission" for name in names if name.rpartition("/")[2] not in known
             ]
-            for name, sheet in SHEETS.items():
+            for name, sheet in SUBMISSION_FILES.items():
                 if f"{name}.tsv" not in names:
                     problems.append(f"`{name}.tsv` is missing")
                 elif archive.getinfo(f"{name}.tsv").file_size > LARGEST:
@@ -114,7 +114,7 @@ def validate_submission(path: str | Path) -> list[str]:
         raise DataError(f"`{path}` cannot be read as a zip file: {error}", hint="write it again") from None
 
 
-def _cells(name: str, sheet: Sheet, predictions: Sequence[str | float] | None) -> list[str]:
+def _cells(name: str, sheet: SubmissionFile, predictions: Sequence[str | float] | None) -> list[str]:
     """The predictions as the leaderboard writes them."""
     if predictions is None:
         return [sheet.labels[0] if sheet.labels else _number(0.0)] * sheet.rows
@@ -149,7 +149,7 @@ def _score(name: str, row: int, cell: str | float) -> float:
     return value
 
 
-def _problems(where: str, sheet: Sheet, content: bytes) -> list[str]:
+def _problems(where: str, sheet: SubmissionFile, content: bytes) -> list[str]:
     """What is wrong with one file: for each kind of problem the first row that has it."""
     try:
         header, *lines = content.decode().removesuffix("\n").replace("\r\n", "\n").split("\n")
@@ -175,7 +175,7 @@ def _problems(where: str, sheet: Sheet, content: bytes) -> list[str]:
     return problems
 
 
-def _allowed(sheet: Sheet, cell: str) -> bool:
+def _allowed(sheet: SubmissionFile, cell: str) -> bool:
     if sheet.labels:
         return cell in sheet.labels
     try:

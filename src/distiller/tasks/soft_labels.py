@@ -25,7 +25,7 @@ TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class Soft:
+class SoftLabels:
     """What the rows of one table say, before it is known which classes there are."""
 
     table: Table
@@ -71,7 +71,7 @@ class Soft:
         return [value / total for value in values]
 
 
-def read_soft(task: Task, table: Table, *, hidden: bool = False) -> Soft | None:
+def read_soft(task: Task, table: Table, *, hidden: bool = False) -> SoftLabels | None:
     """The probabilities of a table: where `task.probabilities` says, or in its label column, unless that is `hidden`.
 
     Raises `DataError` for cells that are no probabilities, or an absent column.
@@ -93,7 +93,7 @@ def read_soft(task: Task, table: Table, *, hidden: bool = False) -> Soft | None:
     return None
 
 
-def read_all(task: Task, tables: Mapping[str, Table]) -> dict[str, Soft]:
+def read_all(task: Task, tables: Mapping[str, Table]) -> dict[str, SoftLabels]:
     """The probabilities that rows bring along, by the table that has some."""
     found = {name: soft for name, table in tables.items() if (soft := read_soft(task, table, hidden=name != "train"))}
     if task.probabilities is None:  # labels of development rows may be probabilities too
@@ -106,7 +106,7 @@ def read_all(task: Task, tables: Mapping[str, Table]) -> dict[str, Soft]:
 def soft_classes(
     task: Task,
     tables: Mapping[str, Table],
-    said: Mapping[str, Soft],
+    said: Mapping[str, SoftLabels],
     declared: Mapping[str, tuple[str, ...]],
     head: Sequence[str],
 ) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def _is_distribution(value: Any) -> bool:
     return not whole and min(value) >= 0 and abs(math.fsum(value) - 1) <= TOLERANCE
 
 
-def _cells(table: Table, column: str, cells: Sequence[Any]) -> Soft:
+def _cells(table: Table, column: str, cells: Sequence[Any]) -> SoftLabels:
     rows: list[Any] = []
     names: dict[str, None] = {}
     for row, cell in enumerate(cells):
@@ -191,10 +191,10 @@ def _cells(table: Table, column: str, cells: Sequence[Any]) -> Soft:
             said = {class_name(name): float(value) for name, value in said.items() if value is not None}
             names |= dict.fromkeys(said)
         rows.append(said)
-    return Soft(table, column, rows, tuple(names))
+    return SoftLabels(table, column, rows, tuple(names))
 
 
-def _columns(table: Table, wish: str | list[str]) -> Soft | None:
+def _columns(table: Table, wish: str | list[str]) -> SoftLabels | None:
     if isinstance(wish, str):
         before, _, behind = wish.partition("*")
         columns = {
@@ -225,10 +225,10 @@ def _columns(table: Table, wish: str | list[str]) -> Soft | None:
                     hint="a number from 0 to 1; a row without probabilities has none in every column",
                 ) from None
         rows.append(said)
-    return Soft(table, "`, `".join(columns.values()), rows, tuple(columns))
+    return SoftLabels(table, "`, `".join(columns.values()), rows, tuple(columns))
 
 
-def _answers(table: Table, column: str, cells: Sequence[Any]) -> Soft:
+def _answers(table: Table, column: str, cells: Sequence[Any]) -> SoftLabels:
     rows: list[dict[str, float] | None] = []
     names: dict[str, None] = {}
     for cell in cells:
@@ -239,10 +239,10 @@ def _answers(table: Table, column: str, cells: Sequence[Any]) -> Soft:
         counts = Counter(class_name(answer) for answer in (answers if isinstance(answers, list) else [answers]))
         names |= dict.fromkeys(counts)
         rows.append({name: count / counts.total() for name, count in counts.items()})
-    return Soft(table, column, rows, tuple(sorted(names)))
+    return SoftLabels(table, column, rows, tuple(sorted(names)))
 
 
-def with_hard_labels(soft: Soft, table: Table, label: str, matrix: np.ndarray, labels: Sequence[str]) -> Table:
+def with_hard_labels(soft: SoftLabels, table: Table, label: str, matrix: np.ndarray, labels: Sequence[str]) -> Table:
     """`table` whose label is the most probable class wherever it is empty or is the probabilities themselves."""
     own = soft.column != label
     cells = list(table.columns.get(label, ())) or [None] * len(table)

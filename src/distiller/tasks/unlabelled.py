@@ -16,7 +16,7 @@ from distiller.tasks.custom import table_of
 from distiller.tasks.data import UNLABELLED, AnySplit, Split, TaggedSplit, TaskData, joined, keys_of, sample
 from distiller.tasks.data import without_labels as hidden
 from distiller.tasks.questions import question_split
-from distiller.tasks.soft_labels import Soft, read_soft, sure_enough
+from distiller.tasks.soft_labels import SoftLabels, read_soft, sure_enough
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import untagged, with_conllu_columns
 
@@ -120,7 +120,7 @@ def _texts(task: Task, data: TaskData, name: str) -> AnySplit:
     return split
 
 
-def _soft(task: Task, table: Table, labels: Sequence[str]) -> Soft | None:
+def _soft(task: Task, table: Table, labels: Sequence[str]) -> SoftLabels | None:
     """The probabilities of texts, as `task.probabilities` says or as `distiller label` writes them."""
     if task.probabilities is not None:
         return read_soft(task, table, hidden=True)

@@ -20,7 +20,7 @@ MEMORY = 0.7
 
 
 @dataclass(frozen=True)
-class Part:
+class TermValue:
     """One term of one view."""
 
     name: str
@@ -56,11 +56,11 @@ class Balance(nn.Module):
         """Whether this optimisation step is one that is measured."""
         return step in EARLY or step % EVERY[bool(self.wanted)] == 0
 
-    def weight_of(self, part: Part) -> float | Tensor:
+    def weight_of(self, part: TermValue) -> float | Tensor:
         """The number that multiplies the part."""
         return part.weight if part.term is None else part.weight * self.weights[part.term]
 
-    def measure(self, parts: Sequence[Part], parameters: Sequence[nn.Parameter]) -> None:
+    def measure(self, parts: Sequence[TermValue], parameters: Sequence[nn.Parameter]) -> None:
         """Note the shares of `parts`, and correct the weights of those that are given by share."""
         norms = torch.stack([_gradient_norm(part.value, parameters) for part in parts])
         if distributed.is_available() and distributed.is_initialized():

@@ -28,7 +28,7 @@ TOGETHER = 8
 
 
 @runtime_checkable
-class Kept(Protocol):
+class CheckpointState(Protocol):
     """What a checkpoint holds beside the weights, the optimiser and the random state."""
 
     def write(self, folder: Path, step: int) -> None:

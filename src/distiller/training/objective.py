@@ -25,14 +25,14 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
 from distiller.objectives.prediction import PREDICTION
 from distiller.objectives.transport import Transport
-from distiller.training.balance import Balance, Part
-from distiller.training.processes import Place, gathered, place_of
+from distiller.training.balance import Balance, TermValue
+from distiller.training.processes import BatchSlice, batch_slice, gathered
 from distiller.training.readout import READOUTS, Kind
 from distiller.training.view import View, concatenated, summarised
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ModelShape:
     """What the objective must know of a model: encoder layers and width of their outputs."""
 
     layers: int
@@ -44,7 +44,7 @@ class Anatomy:
 class IntermediateTerm(nn.Module):
     """One intermediate objective over the layer pairs of its mapping, with its projections or critics."""
 
-    def __init__(self, term: config.Term, *, student: Anatomy, teacher: Anatomy) -> None:
+    def __init__(self, term: config.Term, *, student: ModelShape, teacher: ModelShape) -> None:
         super().__init__()
         entry = INTERMEDIATE[term.loss]
         self.loss = entry.function
@@ -95,7 +95,7 @@ class IntermediateTerm(nn.Module):
         name = wish.name or ("mlp" if self.transport is not None else "transformer")
         return name, CRITICS.options(name, wish.options)
 
-    def _make_heads(self, term: config.Term, student: Anatomy, teacher: Anatomy) -> nn.ModuleDict:
+    def _make_heads(self, term: config.Term, student: ModelShape, teacher: ModelShape) -> nn.ModuleDict:
         """Projections by student layer or critics by pair; the key `all` is shared by every pair."""
         if self.head_kind == "critic":
             wish = term.critic or config.Critic()
@@ -127,7 +127,7 @@ class IntermediateTerm(nn.Module):
             view = summarised(view, *self.summaries)
         if self.head_kind == "critic":
             size = len(view.student.mask)
-            place = place_of(size, view.student.mask.device) if self.gather else Place(0, size, size)
+            place = batch_slice(size, view.student.mask.device) if self.gather else BatchSlice(0, size, size)
             if place.total < 3:
                 return view.student.logits.new_zeros(())  # leave-one-out needs three examples
             values = self._critic_losses(view, place)
@@ -159,7 +159,7 @@ class IntermediateTerm(nn.Module):
     def _losses(self, view: View) -> dict[LayerPair, Tensor]:
         assert view.teacher is not None
         student, teacher = self._project(view.student), getattr(view.teacher, self.reads)
-        with full_precision(view.student.logits):
+        with without_autocast(view.student.logits):
             met = self._grid_losses(student, teacher, view.student.mask) if self.transport and self.grid else {}
             return met | {
                 pair: self.loss(student[pair.student], teacher[pair.teacher], view.student.mask, **self.options)
@@ -176,11 +176,11 @@ class IntermediateTerm(nn.Module):
         losses = self.grid(*stacks, mask, **self.options)
         return {LayerPair(j, i): losses[n, m] for n, j in enumerate(rows) for m, i in enumerate(columns)}
 
-    def _critic_losses(self, view: View, place: Place) -> dict[LayerPair, Tensor]:
+    def _critic_losses(self, view: View, place: BatchSlice) -> dict[LayerPair, Tensor]:
         """Losses of this process's examples; their negatives stand at all of `place`."""
         critics = {pair: self.heads["all" if "all" in self.heads else _pair_key(pair)] for pair in self.pairs}
         scored = self._separable_scores(view, critics, place) if self.separable else self._joint_scores(view, critics)
-        with full_precision(view.student.logits):
+        with without_autocast(view.student.logits):
             return {pair: self._contrast(*scored[pair], place) for pair in self.pairs}
 
     def _joint_scores(self, view: View, critics: Mapping[LayerPair, Any]) -> dict[LayerPair, tuple[Tensor, Any]]:
@@ -194,7 +194,7 @@ class IntermediateTerm(nn.Module):
         }
 
     def _separable_scores(
-        self, view: View, critics: Mapping[LayerPair, Any], place: Place
+        self, view: View, critics: Mapping[LayerPair, Any], place: BatchSlice
     ) -> dict[LayerPair, tuple[Tensor, Tensor | None]]:
         """Scores `[own, all]` and log baselines `[own]`; a tower sees one side: once per layer, not once per pair."""
         assert view.teacher is not None
@@ -210,7 +210,7 @@ class IntermediateTerm(nn.Module):
             scored[pair] = critic.scores(row, everyone[critic, pair.student]), log_baseline
         return scored
 
-    def _contrast(self, scores: Tensor, log_baseline: Tensor | None, place: Place) -> Tensor:
+    def _contrast(self, scores: Tensor, log_baseline: Tensor | None, place: BatchSlice) -> Tensor:
         if place.total > place.size:  # a row's loss reads that row alone, so that anything may stand in the others'
             scores = pad(scores, (0, 0, *place.around))
             log_baseline = None if log_baseline is None else pad(log_baseline, place.around)
@@ -230,8 +230,8 @@ class DistillationObjective(nn.Module):
         self,
         objective: config.Objective,
         *,
-        student: Anatomy,
-        teacher: Anatomy | None,
+        student: ModelShape,
+        teacher: ModelShape | None,
         kind: Kind,
     ) -> None:
         super().__init__()
@@ -299,7 +299,7 @@ class DistillationObjective(nn.Module):
         Σ weight · component is the first result. With parameters that are `measured`, the share of each part in their
         gradient is noted in `balance`, before weights that are given by share are used.
         """
-        parts: list[Part] = []
+        parts: list[TermValue] = []
         for name in views:
             parts += self._view_parts(name, views)
         if measured:
@@ -309,17 +309,17 @@ class DistillationObjective(nn.Module):
             total = total + self.balance.weight_of(part) * part.value
         return total, {part.name: part.value.detach() for part in parts}
 
-    def _view_parts(self, name: str, views: Mapping[str, View]) -> list[Part]:
+    def _view_parts(self, name: str, views: Mapping[str, View]) -> list[TermValue]:
         view = views[name]
         beta, gamma = self.weights[name]
         prefix = "" if name == "original" else f"{name}_"
-        parts: list[Part] = []
-        with full_precision(view.student.logits):
+        parts: list[TermValue] = []
+        with without_autocast(view.student.logits):
             if beta > 0:
                 loss = partial(PREDICTION[self.prediction.name].function, **self.prediction_options)
-                parts.append(Part(prefix + "prediction", self.readout.soft(loss, view), beta))
+                parts.append(TermValue(prefix + "prediction", self.readout.soft(loss, view), beta))
             if gamma > 0:
-                parts.append(Part(prefix + "label", self._label_loss(name, view), gamma))
+                parts.append(TermValue(prefix + "label", self._label_loss(name, view), gamma))
         shares = 0
         for label, term in zip(self.term_names, self._intermediate(), strict=True):
             by_share = None
@@ -331,7 +331,7 @@ class DistillationObjective(nn.Module):
             if self.step < term.head_start:
                 read = read.without_gradient()
             weight = self.intermediate_weight * term.weight_at(self.progress)
-            parts.append(Part(prefix + label, term(read), weight, by_share))
+            parts.append(TermValue(prefix + label, term(read), weight, by_share))
         return parts
 
     def _label_loss(self, name: str, view: View) -> Tensor:
@@ -366,7 +366,7 @@ def prediction_choice(objective: config.Objective, *, regression: bool) -> confi
     return wish
 
 
-def full_precision(like: Tensor) -> torch.autocast:
+def without_autocast(like: Tensor) -> torch.autocast:
     """Losses are computed in float32, whatever the autocast around them."""
     return torch.autocast(like.device.type, enabled=False)
 

@@ -7,7 +7,7 @@ from torch import Tensor, distributed
 from torch.nn.functional import pad
 
 
-class Place(NamedTuple):
+class BatchSlice(NamedTuple):
     """Where this process's examples stand among those of all processes, in the order of their ranks."""
 
     start: int
@@ -25,19 +25,19 @@ class Place(NamedTuple):
         return slice(self.start, self.start + self.size)
 
 
-def place_of(size: int, device: torch.device) -> Place:
+def batch_slice(size: int, device: torch.device) -> BatchSlice:
     """The place of `size` examples, however many each process has. One copy from the device where there are several."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return Place(0, size, size)
+        return BatchSlice(0, size, size)
     sizes = torch.zeros(distributed.get_world_size(), dtype=torch.long, device=device)
     sizes[distributed.get_rank()] = size
     distributed.all_reduce(sizes)
     before, every = sizes[: distributed.get_rank()].sum(), sizes.sum()
     start, total = torch.stack([before, every]).tolist()
-    return Place(start, size, total)
+    return BatchSlice(start, size, total)
 
 
-def gathered(own: Tensor, place: Place) -> Tensor:
+def gathered(own: Tensor, place: BatchSlice) -> Tensor:
     """`own` `[*, b, d]` between those of the other processes, `[*, total, d]`.
 
     The gradient of what a process makes of the others' examples reaches the process that they are from.

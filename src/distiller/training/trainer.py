@@ -40,9 +40,9 @@ from distiller.models.layers import summary_token
 from distiller.models.signals import SignalReader, Signals
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import COUNTS, NESTED, Batch, LengthBucketSampler, count, views_of
-from distiller.training.checkpoints import Kept
+from distiller.training.checkpoints import CheckpointState
 from distiller.training.mixing import embedded, mix_of
-from distiller.training.objective import Anatomy, DistillationObjective
+from distiller.training.objective import DistillationObjective, ModelShape
 from distiller.training.pairing import check_vocabularies, class_order
 from distiller.training.readout import Kind
 from distiller.training.script_batch import (
@@ -261,8 +261,8 @@ class DistillationTrainer(Seq2SeqTrainer):
             torch.manual_seed(self.args.seed)
             parts = DistillationObjective(
                 self.wish,
-                student=anatomy(model),
-                teacher=anatomy(teacher) if teacher is not None else None,
+                student=model_shape(model),
+                teacher=model_shape(teacher) if teacher is not None else None,
                 kind=kind,
             )
         self._check(model, parts, kind)
@@ -703,8 +703,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         if isinstance(objective, DistillationObjective):
             objective.balance.latest = shares
 
-    def _kept(self) -> list[Kept]:
-        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, Kept)]
+    def _kept(self) -> list[CheckpointState]:
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, CheckpointState)]
 
     def _load_parts(self, folder: Path, *, counts: bool = False) -> None:
         if (folder / PARTS).is_file():
@@ -728,7 +728,7 @@ def _recomputes_without_graph(args: TrainingArguments) -> bool:
     return False
 
 
-def anatomy(shape: PretrainedConfig | PreTrainedModel) -> Anatomy:
+def model_shape(shape: PretrainedConfig | PreTrainedModel) -> ModelShape:
     """Encoder layers and hidden width of a model, or of one with this configuration, and which token is its summary."""
     known = shape if isinstance(shape, PretrainedConfig) else shape.config
-    return Anatomy(known.num_hidden_layers, known.hidden_size, summary_token(shape))
+    return ModelShape(known.num_hidden_layers, known.hidden_size, summary_token(shape))

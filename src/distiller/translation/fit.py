@@ -29,14 +29,14 @@ from distiller.training.fit import development_scores, repeatable
 from distiller.translation.batches import BatchStream, Examples, collate
 from distiller.translation.config import Optimisation, TranslationObjective
 from distiller.translation.model import keep_padding_silent
-from distiller.translation.objective import Objective, anatomies
+from distiller.translation.objective import Objective, model_shapes
 from distiller.translation.record import METRIC
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.trainer import TranslationTrainer
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """What a training reads, and how it is scored."""
 
     examples: Examples
@@ -67,7 +67,7 @@ class Fit:
 
 def fit(
     model: PreTrainedModel,
-    lessons: Lessons,
+    training_data: TrainingData,
     training: Optimisation,
     *,
     objective: TranslationObjective,
@@ -89,22 +89,22 @@ def fit(
     that is not finite.
     """
     stream = BatchStream(
-        lessons.examples,
+        training_data.examples,
         batch_tokens=training.batch_tokens,
         seed=seed,
-        gold_ratio=lessons.gold_ratio,
+        gold_ratio=training_data.gold_ratio,
         epochs=training.epochs,
         batches=training.max_steps * training.accumulate if training.max_steps else None,
         source_dropout=training.source_dropout,
-        special=lessons.tokenizer.special,
+        special=training_data.tokenizer.special,
     )
     keep_padding_silent(model)
     steps = math.ceil(len(stream) / training.accumulate)
     set_seed(seed)  # before projections and critics are drawn
     parts = Objective(
         objective,
-        student=anatomies(model),
-        teacher=anatomies(teacher) if teacher is not None else None,
+        student=model_shapes(model),
+        teacher=model_shapes(teacher) if teacher is not None else None,
         label_smoothing=training.label_smoothing,
         chunk_megabytes=training.chunk_megabytes,
     )
@@ -123,13 +123,13 @@ def fit(
         objective=parts,
         teacher=teacher,
         teacher_cache=teacher_cache,
-        rows=lessons.rows,
-        score=lessons.score,
+        rows=training_data.rows,
+        score=training_data.score,
         warmup=training.warmup_steps if training.warmup_steps is not None else math.ceil(steps / 10),
         args=_arguments(training, folder, seed=seed, steps=steps),
         train_dataset=stream,
         eval_dataset=[],
-        data_collator=partial(collate, pad=lessons.tokenizer.pad),
+        data_collator=partial(collate, pad=training_data.tokenizer.pad),
         callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)

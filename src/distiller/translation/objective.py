@@ -22,18 +22,18 @@ from distiller.models.signals import Signals
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
 from distiller.objectives.prediction import IGNORED, PREDICTION
-from distiller.training.balance import Balance, Part
-from distiller.training.objective import Anatomy, IntermediateTerm
+from distiller.training.balance import Balance, TermValue
+from distiller.training.objective import IntermediateTerm, ModelShape
 from distiller.training.view import View
 from distiller.translation.config import TranslationObjective, TranslationTerm
-from distiller.translation.vocabulary_loss import Head, Side, vocabulary_losses
+from distiller.translation.vocabulary_loss import Head, TokenStates, vocabulary_losses
 
 
 @dataclass(frozen=True)
-class Heard:
+class Seq2SeqOutput:
     """What one forward pass of a translation model gave."""
 
-    logits: Tensor
+    last_hidden_state: Tensor
     """The decoder's output before its head, `[B, L_target, width]`: the scores of all tokens are never held at once."""
     hidden: dict[str, tuple[Tensor, ...]]
     """Layers of `encoder` and `decoder`, 0 the embeddings, each `[B, L, width]`; empty unless asked for."""
@@ -42,7 +42,7 @@ class Heard:
     """`[B, L_source]`, 1 at real tokens."""
 
 
-class Listener:
+class Seq2SeqReader:
     """Runs a model teacher-forced on a batch, without its vocabulary-sized scores.
 
     `rows` are the ids that a student with a cut vocabulary keeps of this model's: the batch is in the student's ids,
@@ -55,7 +55,7 @@ class Listener:
         self.rows = rows
         self._kept: Head | None = None
 
-    def __call__(self, batch: Mapping[str, Any]) -> Heard:
+    def __call__(self, batch: Mapping[str, Any]) -> Seq2SeqOutput:
         """What the model makes of a batch, with all its layers where they are wanted."""
         mine = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
         if self.rows is not None:
@@ -65,7 +65,7 @@ class Listener:
             mine["labels"] = torch.where(labels == IGNORED, labels, rows[labels.clamp(min=0)])
         out = read(self.model, mine, hidden=self.hidden)
         layers = {"encoder": out.encoder, "decoder": out.decoder} if self.hidden else {}
-        return Heard(out.last, layers, self.head(), batch["attention_mask"])
+        return Seq2SeqOutput(out.last, layers, self.head(), batch["attention_mask"])
 
     def head(self) -> Head:
         """What makes scores from the last decoder states; of a model that does not train, its kept rows once."""
@@ -88,8 +88,8 @@ class Objective(nn.Module):
         self,
         objective: TranslationObjective,
         *,
-        student: Mapping[str, Anatomy],
-        teacher: Mapping[str, Anatomy] | None,
+        student: Mapping[str, ModelShape],
+        teacher: Mapping[str, ModelShape] | None,
         label_smoothing: float = 0.0,
         chunk_megabytes: float = 256.0,
     ) -> None:
@@ -148,8 +148,8 @@ class Objective(nn.Module):
         view: Any = views["original"]
         valid = view.labels != IGNORED
         student, teacher = (
-            Side(heard.logits[valid], heard.head) if heard is not None else None
-            for heard in (view.student, view.teacher)
+            TokenStates(output.last_hidden_state[valid], output.head) if output is not None else None
+            for output in (view.student, view.teacher)
         )
         assert student is not None
         both = vocabulary_losses(
@@ -161,9 +161,9 @@ class Objective(nn.Module):
             label_smoothing=self.label_smoothing,
             chunk_megabytes=self.chunk_megabytes,
         )
-        parts = [Part("nll", both.nll / view.totals.labels, self.nll)]
+        parts = [TermValue("nll", both.nll / view.totals.labels, self.nll)]
         if self.word_kd:
-            parts.append(Part("word", both.word / view.totals.labels, self.word_kd))
+            parts.append(TermValue("word", both.word / view.totals.labels, self.word_kd))
         shares = 0
         for (name, factor, share, side), term in zip(self.parts, self._intermediate(), strict=True):
             by_share = None
@@ -172,7 +172,7 @@ class Objective(nn.Module):
             read = _one_side(side, view)
             if self.step < term.head_start:
                 read = read.without_gradient()
-            parts.append(Part(name, share * term(read), factor * term.weight_at(self.progress), by_share))
+            parts.append(TermValue(name, share * term(read), factor * term.weight_at(self.progress), by_share))
         if measured:
             self.balance.measure(parts, measured)
         total = torch.zeros((), device=valid.device)
@@ -189,12 +189,14 @@ def head_of(model: PreTrainedModel) -> Head:
     return Head(*encoder_decoder.head_of(model))
 
 
-def anatomies(model: PreTrainedModel) -> dict[str, Anatomy]:
+def model_shapes(model: PreTrainedModel) -> dict[str, ModelShape]:
     """Layers and width of encoder and decoder."""
-    return {side: Anatomy(len(layers_of(model, side)), width_of(model)) for side in SIDES}
+    return {side: ModelShape(len(layers_of(model, side)), width_of(model)) for side in SIDES}
 
 
-def cosine_terms(student: Mapping[str, Anatomy], teacher: Mapping[str, Anatomy]) -> list[tuple[float, TranslationTerm]]:
+def cosine_terms(
+    student: Mapping[str, ModelShape], teacher: Mapping[str, ModelShape]
+) -> list[tuple[float, TranslationTerm]]:
     """L_cos of the triple loss: a term for each side, with the factor that makes their sum a mean over all layers."""
     mapping = Component(name="skip", options={"include_embeddings": False})
     matched = sum(
@@ -220,7 +222,8 @@ def _one_side(side: str, view: Any) -> View:
     """Encoder or decoder of both models as an intermediate objective sees them."""
     mask = view.student.mask if side == "encoder" else view.output_mask
     ours, theirs = (
-        Signals(heard.logits, dict(enumerate(heard.hidden[side])), {}, mask) for heard in (view.student, view.teacher)
+        Signals(output.last_hidden_state, dict(enumerate(output.hidden[side])), {}, mask)
+        for output in (view.student, view.teacher)
     )
     totals = view.totals if side == "encoder" else view.totals._replace(tokens=view.totals.outputs)
     return View(student=ours, teacher=theirs, labels=None, totals=totals)

@@ -20,7 +20,7 @@ from distiller.files import SUMMARY, claim_job, write_json, write_text
 from distiller.translation.config import Filter
 from distiller.translation.corpus import Pairs, text_fingerprint
 from distiller.translation.scores import closest
-from distiller.translation.voices import Labelled, Voice
+from distiller.translation.translators import Labelled, Translator
 
 QUIET_SECONDS = 10.0
 """Between two lines of progress where there is no terminal."""
@@ -41,7 +41,7 @@ class Summary(Config):
 
 def pseudo_label(
     pairs: Pairs,
-    voice: Voice,
+    translator: Translator,
     folder: Path,
     *,
     shard_size: int = 1000,
@@ -57,18 +57,18 @@ def pseudo_label(
     others return `None`. Samples depend on `seed` and the shard alone. Raises `OutputError` when something else lies
     in `folder`.
     """
-    facts = job_facts(pairs, voice, shard_size=shard_size, seed=seed)
+    facts = job_facts(pairs, translator, shard_size=shard_size, seed=seed)
     if (done := claim_job(folder, facts, what="pseudo-label", resume=resume or part[1] > 1)) is not None:
         return Summary.model_validate_json(done)
     starts = range(0, len(pairs), shard_size)
     mine = [shard for shard in range(len(starts)) if shard % part[1] == part[0]]
     missing = [shard for shard in mine if not _shard(folder, shard).is_file()]
-    with voice.begin() as say, _bar(console, len(mine), len(mine) - len(missing)) as advance:
+    with translator.begin() as translate, _bar(console, len(mine), len(mine) - len(missing)) as advance:
         for shard in missing:
             first = starts[shard]
             rows = range(first, min(first + shard_size, len(pairs)))
             started = time.perf_counter()
-            said = say([pairs.source[row] for row in rows], seed + shard)
+            said = translate([pairs.source[row] for row in rows], seed + shard)
             seconds = time.perf_counter() - started
             found = [
                 Labelled(row=row, source=pairs.source[row], hypotheses=hypotheses)
@@ -80,13 +80,13 @@ def pseudo_label(
             advance(sum(line.hypotheses[0].tokens for line in found), seconds)
     if not all(_shard(folder, shard).is_file() for shard in range(len(starts))):
         return None
-    return _finish(folder, len(starts), len(pairs), voice.engine)
+    return _finish(folder, len(starts), len(pairs), translator.engine)
 
 
-def job_facts(pairs: Pairs, voice: Voice, *, shard_size: int, seed: int) -> dict[str, Any]:
+def job_facts(pairs: Pairs, translator: Translator, *, shard_size: int, seed: int) -> dict[str, Any]:
     """Everything that decides the translations: two jobs with equal facts have equal results."""
     source = text_fingerprint(Pairs(pairs.name, pairs.source, None, pairs.lines))
-    return {"source": source, **voice.facts, "shard_size": shard_size, "seed": seed}
+    return {"source": source, **translator.facts, "shard_size": shard_size, "seed": seed}
 
 
 def read_labels(folder: str | Path) -> list[Labelled]:
@@ -113,7 +113,7 @@ def training_pairs(
     """Sources and pseudo-labels to train on; a sentence whose translation is empty is left out.
 
     `data_mixing` keeps every hypothesis as a pair; `local_update` the one closest to a translation of the same
-    sentence in `gold` by sentence BLEU or chrF, and the best one where there is none. What several teachers say of a
+    sentence in `gold` by sentence BLEU or chrF, and the best one where there is none. What several teachers make of a
     sentence is compared together. Source: "NMT Distillation" (NVIDIA NeMo, 2021); Kim and Rush 2016,
     arXiv:1606.07947, section 3.3.
     """

@@ -101,7 +101,7 @@ def _baseline(setup: Setup, seed: int) -> Trained:
         setup.store,
         model,
         setup.run.training,
-        setup.gold_lessons(),
+        setup.gold_data(),
         seed=seed,
         title=f"train the student without a teacher, seed {seed}",
         console=setup.console,
@@ -123,7 +123,7 @@ def _train_seed(setup: Setup, seed: int, folder: Path, resume: bool, on_evaluati
 
     done = fit(
         student,
-        setup.lessons,
+        setup.training_data,
         run.training,
         objective=run.objective,
         folder=folder,

@@ -37,9 +37,9 @@ from distiller.translation.corpus import (
     text_fingerprint,
 )
 from distiller.translation.cut import cut_vocabulary
-from distiller.translation.fit import Fit, Lessons, fit
+from distiller.translation.fit import Fit, TrainingData, fit
 from distiller.translation.model import POSITIONS, TokenIds, build_model, without_seed
-from distiller.translation.objective import Objective, anatomies
+from distiller.translation.objective import Objective, model_shapes
 from distiller.translation.pseudo_labels import filtered, job_facts, pseudo_label, read_labels, training_pairs
 from distiller.translation.scores import score, sentence_chrf
 from distiller.translation.students import build_student, load_translator, save_translator, token_ids
@@ -51,7 +51,14 @@ from distiller.translation.tokenizer import (
     train_tokenizer,
 )
 from distiller.translation.translate import evaluate
-from distiller.translation.voices import Labelled, Voice, causal_config, model_voice, prompted_voice, read_translations
+from distiller.translation.translators import (
+    Labelled,
+    Translator,
+    causal_config,
+    model_translator,
+    prompted_translator,
+    read_translations,
+)
 
 FIT = "fit.json"
 NO_MATTER = {"log_every", "checkpoint_minutes", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
@@ -102,7 +109,7 @@ class Setup:
     teacher_folder: Path | None
     """Where a teacher lies that was trained for this run."""
     teacher_scores: dict[str, float]
-    lessons: Lessons
+    training_data: TrainingData
     """Of the student."""
     pseudo: int
     """Pseudo-labelled pairs among them."""
@@ -117,9 +124,9 @@ class Setup:
         """The student's."""
         return self.words.tokenizer
 
-    def gold_lessons(self) -> Lessons:
+    def gold_data(self) -> TrainingData:
         """The gold pairs that the student may see, alone."""
-        return lessons_of(self.tokenizer, self.splits.seen, self.splits.dev, self.run)
+        return training_data_of(self.tokenizer, self.splits.seen, self.splits.dev, self.run)
 
     def student(self, seed: int) -> PreTrainedModel:
         """A student before its training."""
@@ -147,14 +154,14 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
         words = replace(words, teachers=words.tokenizer)
     _check_reading(run, words, teacher)
     pseudo = pseudo_pairs(run, splits, tokenizer, teacher, store, console)
-    lessons = replace(lessons_of(words.tokenizer, splits.seen, splits.dev, run), rows=words.rows)
+    training_data = replace(training_data_of(words.tokenizer, splits.seen, splits.dev, run), rows=words.rows)
     if run.sequence is not None:
         if not pseudo.source:
             raise DataError(
                 "no pseudo-label is left to learn from",
                 hint="see sequence.filter, or set sequence to null to learn from gold pairs alone",
             )
-        gold = lessons.examples if run.sequence.gold_ratio > 0 else Examples([], [], gold=0)
+        gold = training_data.examples if run.sequence.gold_ratio > 0 else Examples([], [], gold=0)
         examples = Examples(
             gold.source + words.tokenizer.encode(pseudo.source),
             gold.target + words.tokenizer.encode_targets(pseudo.target),
@@ -163,8 +170,8 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
         examples, overlong = _within(examples, run, teacher)
         if overlong:
             odd.append(f"{overlong} pseudo-labels are longer than a model takes: left out")
-        lessons = replace(lessons, examples=examples, gold_ratio=run.sequence.gold_ratio)
-    kept, why_not = teacher_states(store, teacher, lessons.examples, run, console, rows=words.rows)
+        training_data = replace(training_data, examples=examples, gold_ratio=run.sequence.gold_ratio)
+    kept, why_not = teacher_states(store, teacher, training_data.examples, run, console, rows=words.rows)
     notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
     notes += [*odd, *pseudo.notes, *([why_not] if why_not else [])]
     return Setup(
@@ -176,7 +183,7 @@ def prepare(run: TranslationRun, console: Console | None) -> Setup:
         teacher_tokenizer=tokenizer,
         teacher_folder=folder,
         teacher_scores=pseudo.scores,
-        lessons=lessons,
+        training_data=training_data,
         pseudo=len(pseudo.source),
         teacher_cache=kept,
         notes=notes,
@@ -237,7 +244,9 @@ def check(run: TranslationRun) -> Outline:
     else:
         with torch.device("meta"):
             student = without_seed(run.student.shape, tokens)
-    Objective(run.objective, student=anatomies(student), teacher=anatomies(teacher) if teacher is not None else None)
+    Objective(
+        run.objective, student=model_shapes(student), teacher=model_shapes(teacher) if teacher is not None else None
+    )
     return Outline(splits, teacher, student, odd, what_is_possible(words, teacher))
 
 
@@ -399,7 +408,7 @@ def within_length(
     return Splits(train, dev, test, seen, monolingual, splits.backward, skipped)
 
 
-def lessons_of(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun) -> Lessons:
+def training_data_of(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun) -> TrainingData:
     """Gold pairs as tokens, and greedy development scores.
 
     A model that has not learnt to end would fill every sentence up to the longest length: while it trains, it stops a
@@ -408,7 +417,7 @@ def lessons_of(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: T
     examples = Examples(tokenizer.encode(train.source), tokenizer.encode_targets(train.translations), gold=len(train))
     longest = min(run.evaluation.max_length, max(map(len, tokenizer.encode_targets(dev.translations))) + 5)
     greedy = run.evaluation.model_copy(update={"beam": 1, "sampling_top_k": None, "max_length": longest})
-    return Lessons(
+    return TrainingData(
         examples,
         1.0,
         lambda model: evaluate(model, tokenizer, dev, greedy).values,
@@ -426,7 +435,7 @@ def trained_teacher(
         store,
         {"shape": wish.shape.sizes(), "form": wish.shape.form(), **wish.shape.model_dump(include=SHAPED)},
         wish.training,
-        lessons_of(tokenizer, splits.train, splits.dev, run),
+        training_data_of(tokenizer, splits.train, splits.dev, run),
         seed=wish.seed,
         console=console,
         title="train the teacher",
@@ -439,7 +448,7 @@ def gold_training(
     store: FolderCache,
     model: dict[str, Any],
     training: Optimisation,
-    lessons: Lessons,
+    training_data: TrainingData,
     *,
     seed: int,
     title: str,
@@ -454,20 +463,20 @@ def gold_training(
         "model": model,
         "training": training.model_dump(mode="json", exclude=NO_MATTER),
         "seed": seed,
-        "vocabulary": lessons.tokenizer.fingerprint,
-        "text": lessons.fingerprint,
+        "vocabulary": training_data.tokenizer.fingerprint,
+        "text": training_data.fingerprint,
     }
 
     def make(folder: Path) -> None:
         beginner = start()
 
         def keep(done: Fit) -> None:
-            save_translator(beginner, lessons.tokenizer, folder)
+            save_translator(beginner, training_data.tokenizer, folder)
             write_json(folder / FIT, asdict(done))
 
         fit(
             beginner,
-            lessons,
+            training_data,
             training,
             objective=TranslationObjective(),
             folder=folder,
@@ -522,14 +531,14 @@ def pseudo_pairs(
             scores = scores or _scores_of(found, splits.dev)
             labels += _usable_labels(name, found, splits, gold, wish, notes)
     else:
-        voice = _voice(run, tokenizer, teacher)
+        translator = _translator(run, tokenizer, teacher)
         for pairs in (splits.seen, *splits.monolingual):
-            labels += _labels(voice, pairs, store, console, seed=run.teacher.seed)
+            labels += _labels(translator, pairs, store, console, seed=run.teacher.seed)
         if teacher is None:
-            scores = _scores_of(_labels(voice, splits.dev, store, console, seed=run.teacher.seed), splits.dev)
+            scores = _scores_of(_labels(translator, splits.dev, store, console, seed=run.teacher.seed), splits.dev)
     labels, dropped = filtered(labels, wish.filter)
     notes += [f"{count} pseudo-labels left out: {reason}" for reason, count in dropped.items()]
-    backward = model_voice(*backward_model(run), wish.decoding) if wish.backward else None
+    backward = model_translator(*backward_model(run), wish.decoding) if wish.backward else None
     if backward is not None and wish.filter.round_trip:
         labels, lost = _read_back(labels, backward, wish.filter.round_trip, store, console)
         notes.append(f"{lost} sentences left out: their translations lead back elsewhere")
@@ -556,7 +565,7 @@ def backward_model(run: TranslationRun) -> tuple[PreTrainedModel, TranslationTok
 
 
 def _read_back(
-    labels: list[Labelled], backward: Voice, least: float, store: FolderCache, console: Console | None
+    labels: list[Labelled], backward: Translator, least: float, store: FolderCache, console: Console | None
 ) -> tuple[list[Labelled], int]:
     """`labels` whose best translation leads back to a sentence of at least this chrF, and how many do not."""
     said = [label.hypotheses[0].text for label in labels]
@@ -577,13 +586,15 @@ def _scores_of(labels: Sequence[Labelled], dev: Pairs) -> dict[str, float]:
     return score([said[source] for source in dev.source], dev.translations).values
 
 
-def _voice(run: TranslationRun, tokenizer: TranslationTokenizer | None, teacher: PreTrainedModel | None) -> Voice:
+def _translator(
+    run: TranslationRun, tokenizer: TranslationTokenizer | None, teacher: PreTrainedModel | None
+) -> Translator:
     """What translates for the student."""
     wish = run.sequence
     assert wish is not None
     if teacher is None or tokenizer is None:
-        return prompted_voice(run.teacher, wish.decoding, n_best=wish.n_best)
-    return model_voice(teacher, tokenizer, wish.decoding, n_best=wish.n_best)
+        return prompted_translator(run.teacher, wish.decoding, n_best=wish.n_best)
+    return model_translator(teacher, tokenizer, wish.decoding, n_best=wish.n_best)
 
 
 def _usable_labels(
@@ -618,13 +629,15 @@ def _usable_labels(
     return kept
 
 
-def _labels(voice: Voice, pairs: Pairs, store: FolderCache, console: Console | None, *, seed: int) -> list[Labelled]:
+def _labels(
+    translator: Translator, pairs: Pairs, store: FolderCache, console: Console | None, *, seed: int
+) -> list[Labelled]:
     """Translations of a text: a job that other runs find, and that is continued when it was stopped."""
     job: dict[str, Any] = {"shard_size": SHARD, "seed": seed}
-    folder = store.path("pseudo-labels", job_facts(pairs, voice, **job))
+    folder = store.path("pseudo-labels", job_facts(pairs, translator, **job))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        pseudo_label(pairs, voice, folder, resume=True, console=console, **job)
+        pseudo_label(pairs, translator, folder, resume=True, console=console, **job)
     return read_labels(folder)
 
 

@@ -23,7 +23,7 @@ from distiller.models.signals import Signals, frozen_teacher
 from distiller.training.shared_work import no_room, what_decides_outputs
 from distiller.translation.batches import Examples, by_length, collate
 from distiller.translation.config import TranslationRun
-from distiller.translation.objective import Listener
+from distiller.translation.objective import Seq2SeqReader
 
 
 def teacher_states(
@@ -58,11 +58,11 @@ def teacher_states(
 
     def make(folder: Path) -> None:
         nn.Module.to(frozen_teacher(teacher), torch.device(device))
-        listen = Listener(teacher, hidden=False, rows=rows)
+        listen = Seq2SeqReader(teacher, hidden=False, rows=rows)
 
         def states(batch: dict[str, Tensor]) -> Signals:
             with torch.inference_mode(), machine.autocast():
-                return Signals(listen(batch).logits, {}, {}, batch["output_mask"])
+                return Signals(listen(batch).last_hidden_state, {}, {}, batch["output_mask"])
 
         groups = by_length(np.arange(len(examples)), examples.lengths, training.batch_tokens)
         watched = track(groups, "ask the teacher once", console=console, transient=True, disable=console is None)

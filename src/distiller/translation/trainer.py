@@ -15,7 +15,7 @@ from distiller.errors import ConfigError
 from distiller.models.signals import frozen_teacher
 from distiller.training.batching import Batch
 from distiller.training.trainer import DistillationTrainer
-from distiller.translation.objective import Heard, Listener, Objective
+from distiller.translation.objective import Objective, Seq2SeqOutput, Seq2SeqReader
 
 GOLD_ONLY = {"beta1": 0.0, "gamma1": 1.0}
 """An objective without a teacher, which `DistillationTrainer` is started with before translation's own replaces it."""
@@ -53,11 +53,11 @@ class TranslationTrainer(DistillationTrainer):
         super().__init__(model, objective=GOLD_ONLY, teacher_cache=teacher_cache, **kwargs)
         module: Any = self.distillation  # student and objective in one module; both parts are translation's own
         module.objective = nn.Module.to(objective, self.args.device)
-        module.reader = Listener(model, hidden=bool(objective.terms))
+        module.reader = Seq2SeqReader(model, hidden=bool(objective.terms))
         self.teacher: Any = None
         if teacher is not None and objective.needs_teacher:
             self.teacher = nn.Module.to(frozen_teacher(teacher), self.args.device)
-            self.listener = Listener(self.teacher, hidden=bool(objective.terms), rows=rows)
+            self.reader = Seq2SeqReader(self.teacher, hidden=bool(objective.terms), rows=rows)
         self.score = score
         self.warmup = warmup
 
@@ -69,10 +69,10 @@ class TranslationTrainer(DistillationTrainer):
         """What the teacher makes of a batch, teacher-forced on the same target: read from the cache if there is one."""
         if self.teacher_cache is not None:
             kept = self.teacher_cache.read(view["example_ids"], view["output_mask"])
-            return Heard(kept.logits, {}, self.listener.head(), view["attention_mask"])
+            return Seq2SeqOutput(kept.logits, {}, self.reader.head(), view["attention_mask"])
         dtype, device = self._autocast, self.args.device.type
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-            return self.listener(view)
+            return self.reader(view)
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
         """The inverse-square-root rate after a linear warm-up (Vaswani et al. 2017, arXiv:1706.03762)."""

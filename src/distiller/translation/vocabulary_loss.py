@@ -31,7 +31,7 @@ class Head(NamedTuple):
         return logits if logits.dtype == torch.float64 else logits.float()
 
 
-class Side(NamedTuple):
+class TokenStates(NamedTuple):
     """What a model says at each target token, before its head."""
 
     states: Tensor
@@ -49,9 +49,9 @@ class VocabularyLosses(NamedTuple):
 
 
 def vocabulary_losses(
-    student: Side,
+    student: TokenStates,
     labels: Tensor,
-    teacher: Side | None = None,
+    teacher: TokenStates | None = None,
     *,
     prediction: str = "kl",
     options: dict[str, Any] | None = None,

@@ -9,8 +9,8 @@ import numpy as np
 from distiller.autodistiller.experience import Experience
 from distiller.autodistiller.facts import TaskFacts
 from distiller.autodistiller.features import task_blocks
+from distiller.autodistiller.kernels import task_kernel
 from distiller.autodistiller.labels import names
-from distiller.autodistiller.likeness import task_likeness
 from distiller.autodistiller.target import Scale, Target, make_target
 from distiller.autodistiller.vectors import Vectors
 from distiller.errors import DataError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Ground:
+class FitData:
     """Complete trials that could learn, with their target, over tasks of which the facts are known."""
 
     rows: "pd.DataFrame"
@@ -62,8 +62,8 @@ class Ground:
         return Scale(level, spread), float(np.sqrt(correction * (weights @ (levels - level) ** 2)))
 
 
-def prepare(experience: Experience, *, vectors: Vectors, teacher: bool, baseline: bool) -> Ground:
-    """The ground of `experience`. Raises `DataError` where no trial can be learnt from."""
+def prepare(experience: Experience, *, vectors: Vectors, teacher: bool, baseline: bool) -> FitData:
+    """What the predictors fit, of `experience`. Raises `DataError` where no trial can be learnt from."""
     rows = experience.complete
     kinds = {str(task): experience.facts(task).kind for task in rows["task"].unique()}
     rows = rows.loc[~impossible(rows, kinds)].reset_index(drop=True)
@@ -71,12 +71,12 @@ def prepare(experience: Experience, *, vectors: Vectors, teacher: bool, baseline
         raise DataError("the experience has no finished trial", hint="`distiller study run` makes some")
     known = dict.fromkeys([*map(str, rows["task"]), *experience.tasks])
     tasks = tuple(experience.facts(name) for name in known)
-    return Ground(
+    return FitData(
         rows,
         experience.trials.factors,
         make_target(rows, teacher=teacher, baseline=baseline),
         tasks,
-        task_likeness(task_blocks(tasks, vectors)),
+        task_kernel(task_blocks(tasks, vectors)),
         vectors,
     )
 

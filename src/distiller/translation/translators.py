@@ -51,30 +51,30 @@ class Labelled(Config):
     hypotheses: list[Scored]
 
 
-Say = Callable[[Sequence[str], int], list[list[Scored]]]
+Translate = Callable[[Sequence[str], int], list[list[Scored]]]
 """Sentences and the seed of samples → hypotheses of each, best first."""
 
 
 @dataclass(frozen=True)
-class Voice:
+class Translator:
     """What translates."""
 
     facts: dict[str, Any]
-    """All that decides what it says: two with equal facts say the same."""
+    """All that decides what it says: two with equal facts translate the same."""
     engine: str
-    begin: Callable[[], AbstractContextManager[Say]]
+    begin: Callable[[], AbstractContextManager[Translate]]
 
 
-def model_voice(
+def model_translator(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, *, n_best: int = 1
-) -> Voice:
+) -> Translator:
     """An encoder–decoder."""
 
     @contextmanager
-    def begin() -> Iterator[Say]:
+    def begin() -> Iterator[Translate]:
         with engine(model, tokenizer, decoding, n_best=n_best) as run:
 
-            def say(sentences: Sequence[str], seed: int) -> list[list[Scored]]:
+            def translate(sentences: Sequence[str], seed: int) -> list[list[Scored]]:
                 found = run(tokenizer.encode(sentences), seed)
                 texts = tokenizer.decode([one.tokens for hypotheses in found for one in hypotheses])
                 said = iter(texts)
@@ -83,7 +83,7 @@ def model_voice(
                     for hypotheses in found
                 ]
 
-            yield say
+            yield translate
 
     chosen = choose_engine(decoding.engine)
     facts = {
@@ -92,13 +92,13 @@ def model_voice(
         "decoding": decoding.model_dump(mode="json", exclude={"threads"}) | {"engine": chosen},
         "n_best": n_best,
     }
-    return Voice(facts, chosen, begin)
+    return Translator(facts, chosen, begin)
 
 
 # --- language models with a prompt -----------------------------------------------------------------------------------
 
 
-def prompted_voice(teacher: Teacher, decoding: Decoding, *, n_best: int = 1) -> Voice:
+def prompted_translator(teacher: Teacher, decoding: Decoding, *, n_best: int = 1) -> Translator:
     """A causal language model, decoded by `transformers` or by a server, as `teacher` says."""
     assert teacher.model is not None
     assert teacher.prompt is not None
@@ -112,19 +112,21 @@ def prompted_voice(teacher: Teacher, decoding: Decoding, *, n_best: int = 1) -> 
     }
     if teacher.server is not None:
         ask = Server(teacher.server, teacher.model, decoding, n_best)
-        return Voice(facts, "server", lambda: _open(lambda texts, seed: ask([_filled(prompt, t) for t in texts], seed)))
+        return Translator(
+            facts, "server", lambda: _open(lambda texts, seed: ask([_filled(prompt, t) for t in texts], seed))
+        )
 
     @contextmanager
-    def begin() -> Iterator[Say]:
-        say = LanguageModel(str(teacher.model), decoding, n_best)
-        yield lambda texts, seed: say([_filled(prompt, text) for text in texts], seed)
+    def begin() -> Iterator[Translate]:
+        translate = LanguageModel(str(teacher.model), decoding, n_best)
+        yield lambda texts, seed: translate([_filled(prompt, text) for text in texts], seed)
 
-    return Voice(facts, "transformers", begin)
+    return Translator(facts, "transformers", begin)
 
 
 @contextmanager
-def _open(say: Say) -> Iterator[Say]:
-    yield say
+def _open(translate: Translate) -> Iterator[Translate]:
+    yield translate
 
 
 def _filled(prompt: str, source: str) -> str:

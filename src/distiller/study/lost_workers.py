@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from distiller.study.queue import LOSSES, attempts, enqueue, in_state, losses
-from distiller.study.space import key_of
-from distiller.study.storage import INTERRUPTED, REASON, WORKER, Book, Shelf, load_optuna
+from distiller.study.queue import MAX_DEATHS, attempts, deaths, enqueue, in_state
+from distiller.study.search_space import key_of
+from distiller.study.storage import INTERRUPTED, REASON, WORKER, StoredCell, StoredStudy, load_optuna
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -16,54 +16,58 @@ UNNAMED = timedelta(seconds=60)
 """A running trial that has no worker for so long was claimed by one that died at once."""
 
 
-def lose(book: Book, shelf: Shelf, trial: "FrozenTrial", *, reason: str | None = None) -> bool:
+def end_lost(stored: StoredStudy, stored_cell: StoredCell, trial: "FrozenTrial", *, reason: str | None = None) -> bool:
     """End a running trial whose worker is gone. Without a `reason` the loss does not count against its point."""
     optuna = load_optuna()
-    trial_id = book.trial_id(shelf, trial.number)
+    trial_id = stored.trial_id(stored_cell, trial.number)
     try:
         if reason is None:
-            book.storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
-        elif losses(_older(shelf, trial)) + 1 >= LOSSES:
-            book.storage.set_trial_user_attr(trial_id, REASON, reason)
-        return book.storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
+            stored.storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        elif deaths(_older(stored_cell, trial)) + 1 >= MAX_DEATHS:
+            stored.storage.set_trial_user_attr(trial_id, REASON, reason)
+        return stored.storage.set_trial_state_values(trial_id, optuna.trial.TrialState.FAIL)
     except optuna.exceptions.UpdateFinishedTrialError:
         return False
 
 
-def _older(shelf: Shelf, trial: "FrozenTrial") -> list["FrozenTrial"]:
-    return [other for other in attempts(shelf).get(key_of(trial.params), []) if other.number < trial.number]
+def _older(stored_cell: StoredCell, trial: "FrozenTrial") -> list["FrozenTrial"]:
+    return [other for other in attempts(stored_cell).get(key_of(trial.params), []) if other.number < trial.number]
 
 
-def reclaim(book: Book, *, died: Mapping[str, str], ended: Collection[str] = (), take_over: bool = False) -> int:
+def reclaim(
+    stored: StoredStudy, *, died: Mapping[str, str], ended: Collection[str] = (), take_over: bool = False
+) -> int:
     """End the running trials whose workers are gone, and queue their points again; returns how many there were.
 
-    `died` says how workers ended that this process watched, by name; losses of others do not count against the point,
+    `died` says how workers ended that this process watched, by name; deaths of others do not count against the point,
     nor those of workers in `ended`. Workers of other machines are gone when they have given no sign of life for a
     while, which databases record; with `take_over` all are.
     """
     optuna = load_optuna()
     found = 0
-    for shelf in book.shelves:
-        for trial in in_state(shelf, "RUNNING"):
+    for stored_cell in stored.cells:
+        for trial in in_state(stored_cell, "RUNNING"):
             worker = trial.user_attrs.get(WORKER)
             reason = died.get(worker["name"]) if worker else None
             mine = worker is not None and worker["name"] in ended
             if take_over or reason or mine or _gone(trial, worker):
-                found += lose(book, shelf, trial, reason=reason)
-        running = {trial.number for trial in in_state(shelf, "RUNNING")}
-        optuna.storages.fail_stale_trials(shelf.trials)
-        found += len(running & {trial.number for trial in in_state(shelf, "FAIL")})
+                found += end_lost(stored, stored_cell, trial, reason=reason)
+        running = {trial.number for trial in in_state(stored_cell, "RUNNING")}
+        optuna.storages.fail_stale_trials(stored_cell.trials)
+        found += len(running & {trial.number for trial in in_state(stored_cell, "FAIL")})
     if found:
-        enqueue(book)
+        enqueue(stored)
     return found
 
 
-def unsettled(book: Book) -> bool:
+def unsettled(stored: StoredStudy) -> bool:
     """Whether a trial runs that may yet be lost: under a worker of this machine, or of which nobody knows yet.
 
     A worker that outlives its engine for a moment ends with the trial it had claimed.
     """
-    workers = [trial.user_attrs.get(WORKER) for shelf in book.shelves for trial in in_state(shelf, "RUNNING")]
+    workers = [
+        trial.user_attrs.get(WORKER) for stored_cell in stored.cells for trial in in_state(stored_cell, "RUNNING")
+    ]
     return any(worker is None or worker["host"] == socket.gethostname() for worker in workers)
 
 

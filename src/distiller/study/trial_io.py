@@ -10,8 +10,18 @@ from distiller.study.config import STUDY_FILE, label_of, load_study
 from distiller.study.forms import AnyRun, parse_any
 from distiller.study.progress import state_of
 from distiller.study.queue import attempts
-from distiller.study.space import Cell
-from distiller.study.storage import INDEX, REASON, RECORD, RUN, Shelf, load_optuna, open_storage, storage_of, storing
+from distiller.study.search_space import Cell
+from distiller.study.storage import (
+    INDEX,
+    REASON,
+    RECORD,
+    RUN,
+    StoredCell,
+    load_optuna,
+    open_storage,
+    storage_of,
+    storing,
+)
 from distiller.study.trials import Trials, open_table, read_table, tabulate, write_trials
 from distiller.translation.config import TranslationRun
 
@@ -77,19 +87,19 @@ def _from_storage(where: str, name: str | None) -> Trials:
                 continue
             for found in cells:
                 factors += [factor for factor in found.user_attrs["factors"] if factor not in factors]
-                shelf = Shelf(
+                stored_cell = StoredCell(
                     Cell(**found.user_attrs["cell"], run={}),
                     optuna.load_study(study_name=found.study_name, storage=storage),
                 )
-                rows += _rows(shelf)
+                rows += _rows(stored_cell)
     return tabulate(sorted(rows, key=lambda row: row["trial"]), factors, where=f"`{where}`")
 
 
-def _rows(shelf: Shelf) -> Iterator[dict[str, Any]]:
-    for tries in attempts(shelf).values():
+def _rows(stored_cell: StoredCell) -> Iterator[dict[str, Any]]:
+    for tries in attempts(stored_cell).values():
         state = state_of(tries)
         if state in ("complete", "failed", "pruned"):
-            yield _row(shelf.cell, tries[-1], state)
+            yield _row(stored_cell.cell, tries[-1], state)
 
 
 def _row(cell: Cell, trial: "FrozenTrial", status: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ SIZE_WIDTH = 0.5
 """Of log10 parameters: half a decade apart is e^-0.5 alike."""
 
 
-def task_likeness(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
+def task_kernel(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
     """`[tasks, tasks]`: exp(-distance), 1 on the diagonal; the mean distance of two different tasks is about 1.
 
     Columns are standardised, and the squared distance of each block `[tasks, d]` is divided by its mean over pairs.
@@ -37,7 +37,7 @@ def task_likeness(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.exp(-mean)
 
 
-def pipeline_likeness(left: "pd.DataFrame", right: "pd.DataFrame", factors: Sequence[str]) -> dict[str, np.ndarray]:
+def pipeline_kernels(left: "pd.DataFrame", right: "pd.DataFrame", factors: Sequence[str]) -> dict[str, np.ndarray]:
     """How alike the choices of two tables of rows are, `[left, right]`, by factor and for the student."""
     found = {factor: _by_level(FACTOR.get(factor, _same), left, right, factor) for factor in factors}
     ours, theirs = (np.log10(rows["parameters"].to_numpy(float)) for rows in (left, right))

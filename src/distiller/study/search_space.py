@@ -37,7 +37,7 @@ OWN_FIELDS = {
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """A checked study: its factors by field in the order in which they are set, and its cells."""
 
     study: Study
@@ -107,14 +107,14 @@ def excluded_by(study: Study, point: Mapping[str, str], cell: Cell) -> bool:
     return any(all(known.get(name) in labels for name, labels in rule.items()) for rule in study.exclude)
 
 
-def space_of(study: Study) -> Space:
+def search_space_of(study: Study) -> SearchSpace:
     """`study` checked: fields exist, levels fit their types, every level can occur. Raises `ConfigError`."""
     for field, factor in study.space.items():
         _check_field(study, field, factor)
     _check_exclusions(study)
     parents_first(list(study.space.values()))  # refuses circles
     by_depth = sorted(study.space.items(), key=lambda item: item[0].count("."))  # a list before what lies in it
-    space = Space(study, tuple(by_depth), tuple(cells_of(study)))
+    space = SearchSpace(study, tuple(by_depth), tuple(cells_of(study)))
     names = [cell.name for cell in space.cells]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"study `{study.name}`: two cells are called `{twice}`", hint="choose clearer labels")
@@ -122,7 +122,7 @@ def space_of(study: Study) -> Space:
     return space
 
 
-def planned(space: Space, cell: Cell) -> list[Point]:
+def planned(space: SearchSpace, cell: Cell) -> list[Point]:
     """The points that `random` and `grid` try in `cell`, in order. Random ones are drawn uniformly without replacement.
 
     The seed of the cell does not matter, so that all seeds repeat the same points.
@@ -207,7 +207,7 @@ def parents_first(factors: list[Factor]) -> list[Factor]:
     return list(done.values())
 
 
-def _check_levels(space: Space) -> None:
+def _check_levels(space: SearchSpace) -> None:
     """Build a run from every level once. A level that no point has is a contradiction."""
     levels = {(factor.name, label) for _, factor in space.factors for label in factor.levels}
     seen: set[tuple[str, str]] = set()
@@ -225,7 +225,7 @@ def _check_levels(space: Space) -> None:
         )
 
 
-def covering(space: Space, cell: Cell) -> list[Point]:
+def covering(space: SearchSpace, cell: Cell) -> list[Point]:
     """A few points that have between them every level which can occur in `cell`."""
     chosen = list(itertools.islice(space.points(cell), 1))
     for _, factor in space.factors:

@@ -30,7 +30,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Space:
+class FactorSpace:
     """Factors and the uniform measure over what can be combined.
 
     The measure is uniform over the levels of every factor without a parent, and, given the parent's level, uniform over
@@ -114,7 +114,7 @@ class Space:
         return dict(sorted(found.items(), key=lambda item: len(item[1])))
 
 
-def space_of(frame: "pd.DataFrame", names: tuple[str, ...]) -> tuple[Space, np.ndarray]:
+def factor_space_of(frame: "pd.DataFrame", names: tuple[str, ...]) -> tuple[FactorSpace, np.ndarray]:
     """The space that the rows of `frame` span, and their codes `[rows, factors]`.
 
     Columns hold text, `""` where a factor does not exist. Factors with one level only are left out. A column of more
@@ -144,7 +144,7 @@ def space_of(frame: "pd.DataFrame", names: tuple[str, ...]) -> tuple[Space, np.n
             factors.append(Factor(name, levels=levels, parent=parents.get(name)))
     table = np.stack(codes, axis=1) if codes else np.zeros((len(frame), 0))
     allowed = {factor.name: _allowed(factor, factors, columns) for factor in factors if factor.parent}
-    return Space(tuple(factors), allowed, tuple(notes)), table
+    return FactorSpace(tuple(factors), allowed, tuple(notes)), table
 
 
 def levels_of(cells: list[str]) -> list[str]:

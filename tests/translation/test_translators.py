@@ -20,7 +20,7 @@ from distiller.translation.corpus import Pairs, oddities, read_corpus
 from distiller.translation.pseudo_labels import filtered, pseudo_label, read_labels
 from distiller.translation.run import distil_translator
 from distiller.translation.setup import check, wrong_way
-from distiller.translation.voices import Labelled, Scored, cleaned, prompted_voice, read_translations
+from distiller.translation.translators import Labelled, Scored, cleaned, prompted_translator, read_translations
 from translation.tiny import SHAPE, WORDS, pace, sentences, tiny_run, translator, write_pairs
 
 
@@ -79,10 +79,10 @@ def quick(folder: Path, **fields: Any) -> TranslationRun:
 
 
 def test_a_server_is_asked_and_a_stopped_job_goes_on(server: str, tmp_path: Path) -> None:
-    voice = prompted_voice(asks(server), Decoding(beam=1))
-    assert pseudo_label(text(), voice, tmp_path / "job", shard_size=3, part=(0, 2)) is None
+    translator = prompted_translator(asks(server), Decoding(beam=1))
+    assert pseudo_label(text(), translator, tmp_path / "job", shard_size=3, part=(0, 2)) is None
     first = len(Fake.asked)
-    summary = pseudo_label(text(), voice, tmp_path / "job", shard_size=3, part=(1, 2))
+    summary = pseudo_label(text(), translator, tmp_path / "job", shard_size=3, part=(1, 2))
     assert summary is not None
     assert (first, len(Fake.asked), summary.engine) == (4, 7, "server")
     labels = read_labels(tmp_path / "job")
@@ -96,14 +96,14 @@ def test_a_server_is_asked_and_a_stopped_job_goes_on(server: str, tmp_path: Path
 def test_a_server_that_fails_is_one_line(server: str, failing: str, message: str, tmp_path: Path) -> None:
     Fake.failing = failing
     with pytest.raises(RunError, match=message) as caught:
-        pseudo_label(text(), prompted_voice(asks(server), Decoding(beam=1)), tmp_path / "job")
+        pseudo_label(text(), prompted_translator(asks(server), Decoding(beam=1)), tmp_path / "job")
     assert "\n" not in caught.value.message
     assert caught.value.hint
 
 
 def test_no_server_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="cannot be asked") as caught:
-        pseudo_label(text(), prompted_voice(asks("http://127.0.0.1:9/v1"), Decoding(beam=1)), tmp_path / "job")
+        pseudo_label(text(), prompted_translator(asks("http://127.0.0.1:9/v1"), Decoding(beam=1)), tmp_path / "job")
     assert "start the server" in str(caught.value.hint)
 
 
@@ -130,10 +130,10 @@ def test_a_causal_model_is_prompted(tmp_path: Path) -> None:
         GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
     words.save_pretrained(tmp_path / "gpt")
     teacher = Teacher(model=str(tmp_path / "gpt"), prompt="To English: {source}")
-    voice = prompted_voice(teacher, Decoding(beam=2, max_length=6), n_best=2)
-    with voice.begin() as say:
-        found = say(text(3).source, 0)
-        again = say(text(3).source[::-1], 0)[::-1]
+    translator = prompted_translator(teacher, Decoding(beam=2, max_length=6), n_best=2)
+    with translator.begin() as translate:
+        found = translate(text(3).source, 0)
+        again = translate(text(3).source[::-1], 0)[::-1]
     assert [len(hypotheses) for hypotheses in found] == [2, 2, 2]
     assert all(hypotheses[0].score >= hypotheses[1].score for hypotheses in found)
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in again]  # padding

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distiller.autodistiller.words import (
+from distiller.autodistiller.embeddings import (
     context_embedding,
     count_words,
     description_embedding,
