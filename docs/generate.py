@@ -1,4 +1,4 @@
-"""Writes the pages that are read off the source: `papers.md` and what `reference/` holds on tables and modules.
+"""Writes the pages that are read off the source: `papers.md` and all that `reference/` holds.
 
 python docs/generate.py           write them
 python docs/generate.py --check   fail if what is there differs
@@ -12,15 +12,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from annotated_types import Ge, Gt, Le, Lt
+from reference_pages import commands, configuration, of_package, public_names
+from words import cell, type_text, written
 
 from distiller.registry import Entry, Family
 
 DOCS = Path(__file__).resolve().parent
-PACKAGE = DOCS.parent / "src" / "distiller"
 
 Table = Family[Any] | Mapping[str, Any]
 """Functions with options, or rows of facts: dataclasses by name."""
@@ -47,26 +46,10 @@ TABLES = {
 }
 """Heading → module, table, and the field of a run that names one of its rows."""
 
-REFERENCE = {
-    "run": ("Runs and records", ["run", "run/*.py", "record.py", "forecast.py", "inference.py"]),
-    "tasks": ("Tasks", ["tasks/**/*.py"]),
-    "augment": ("Augmentation", ["augment/**/*.py"]),
-    "models": ("Models", ["models/**/*.py"]),
-    "objectives": ("Objectives", ["objectives/**/*.py"]),
-    "cache": ("Caches", ["cache/**/*.py"]),
-    "training": ("Training", ["training/**/*.py"]),
-    "translation": ("Translation", ["translation/**/*.py"]),
-    "deploy": ("Exports and measurements", ["deploy/**/*.py"]),
-    "study": ("Studies and their analysis", ["study/**/*.py", "analysis/**/*.py", "report/**/*.py"]),
-    "autodistiller": ("Advice", ["autodistiller/**/*.py"]),
-    "errors": ("Errors, files and tables", ["errors.py", "registry.py", "files.py", "interruption.py"]),
-}
-"""Page → title, and the modules it shows, as patterns of files in the package."""
-
 FOUND = DOCS / "architectures.json"
 """What `tests/models/test_architectures.py` found out about every architecture of `transformers`."""
 
-MADE = "<!-- Written by docs/generate.py from the tables in src/; change them and run `make format`. -->"
+MADE = "<!-- Written by docs/generate.py from what src/ says; change that and run `make format`. -->"
 
 
 def pages() -> dict[Path, str]:
@@ -74,7 +57,17 @@ def pages() -> dict[Path, str]:
     read = {heading: (load(module, table), field) for heading, (module, table, field) in TABLES.items()}
     tables = {DOCS / "papers.md": papers(read), DOCS / "reference" / "components.md": components(read)}
     tables[DOCS / "reference" / "architectures.md"] = architectures(json.loads(FOUND.read_text(encoding="utf-8")))
-    return tables | {DOCS / "reference" / f"{page}.md": reference(*about) for page, about in REFERENCE.items()}
+    tables[DOCS / "reference" / "commands.md"] = made(commands())
+    tables[DOCS / "reference" / "config.md"] = made(configuration())
+    for package, listed in public_names().items():
+        page = package.removeprefix("distiller.")
+        tables[DOCS / "reference" / f"{page}.md"] = made(of_package(package, listed))
+    return tables
+
+
+def made(page: str) -> str:
+    """A page that says where it comes from."""
+    return f"{MADE}\n\n{page}"
 
 
 def load(module: str, table: str) -> Table:
@@ -182,13 +175,6 @@ def fact(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def reference(title: str, patterns: list[str]) -> str:
-    """A page on which mkdocstrings shows the modules that match `patterns`."""
-    files = [file for pattern in patterns for file in sorted(PACKAGE.glob(pattern)) if file.name != "__init__.py"]
-    names = [".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts) for file in files]
-    return "\n".join([MADE, "", f"# {title}", "", *(f"::: {name}\n" for name in names)])
-
-
 def options(entry: Entry[Any]) -> list[str]:
     """A table of the options, or one line that says there are none."""
     hints = get_type_hints(entry.function, include_extras=True)
@@ -202,44 +188,9 @@ def options(entry: Entry[Any]) -> list[str]:
     return [*lines, ""]
 
 
-def written(value: Any) -> str:
-    """A default as one writes it in YAML."""
-    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
-
-
-def type_text(hint: Any) -> str:
-    """A type in words: `number > 0`, `one of skip, last`, `whole number ≥ 1 or null`."""
-    origin = get_origin(hint)
-    if origin is Annotated:
-        inner, *extras = get_args(hint)
-        bounds = [bound for extra in extras for bound in (getattr(extra, "metadata", None) or [extra])]
-        return " ".join([type_text(inner), " and ".join(filter(None, map(bound_text, bounds)))]).strip()
-    if origin in (Union, UnionType):
-        return " or ".join(type_text(part) for part in get_args(hint))
-    if origin is Literal:
-        return "one of " + ", ".join(f"`{written(value)}`" for value in get_args(hint))
-    if origin in (list, tuple) and get_args(hint):
-        return f"list of {type_text(get_args(hint)[0])}"
-    names = {float: "number", int: "whole number", bool: "`true` or `false`", str: "text", NoneType: "`null`"}
-    return names.get(hint) or f"`{getattr(hint, '__name__', hint)}`"
-
-
-def bound_text(bound: Any) -> str:
-    """`≥ 0` for `Ge(0)`; nothing for what is not a bound."""
-    for kind, sign, attribute in ((Gt, ">", "gt"), (Ge, "≥", "ge"), (Lt, "<", "lt"), (Le, "≤", "le")):
-        if isinstance(bound, kind):
-            return f"{sign} {getattr(bound, attribute)}"
-    return ""
-
-
 def linked(source: str) -> str:
     """Text with each arXiv number as a link."""
     return re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", source)
-
-
-def cell(text: str) -> str:
-    """Text that can stand in a table cell."""
-    return text.replace("|", "\\|")
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,15 @@ def test_yaml_in_the_docs_is_a_run_or_a_part_of_one(block: str) -> None:
         parse_translation(found)
     else:
         parse_run({**rest, **found})
+
+
+def test_contributing_names_every_floor_in_the_order_that_is_checked() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = settings["tool"]["importlinter"]["contracts"]
+    checked = [set(layer.split(" | ")) for layer in reversed(contract["layers"])]
+    rows = re.findall(r"^\| \d+ \| (.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    told = [{name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([^`]+)`", row)} for row in rows]
+    assert told == checked
+    package = ROOT / "src" / "distiller"
+    there = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert there - {"__init__", "__main__", "recipes"} == set.union(*checked)

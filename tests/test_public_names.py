@@ -1,10 +1,13 @@
 """The names that a user imports: what they are, and that a script with them passes a strict type checker."""
 
+import ast
 import json
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
@@ -56,10 +59,39 @@ def study(path: str) -> int:
 """
 
 
-@pytest.mark.parametrize("name", distiller.__all__)
-def test_a_name_is_what_its_home_holds(name: str) -> None:
-    assert getattr(distiller, name) is getattr(import_module(distiller._HOMES[name]), name)
-    assert name in dir(distiller)
+PACKAGES = ["distiller", *(f"distiller.{found.name}" for found in iter_modules(distiller.__path__) if found.ispkg)]
+GIVING = [name for name in PACKAGES if name not in ("distiller.cli", "distiller.recipes")]
+
+
+@pytest.mark.parametrize("package", GIVING)
+def test_a_package_gives_what_it_says(package: str) -> None:
+    module = import_module(package)
+    assert module.__all__ == sorted(set(module.__all__), key=module.__all__.index)
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        found = getattr(module, name)
+        assert not isinstance(found, ModuleType), name
+        assert found.__doc__, name
+    below = {found.name for found in iter_modules(module.__path__)}
+    assert not below & set(module.__all__), "a module of that name would take its place"
+
+
+@pytest.mark.parametrize("package", GIVING)
+def test_a_type_checker_sees_the_same_names(package: str) -> None:
+    """What is written for it under `TYPE_CHECKING` is what a program gets."""
+    module = import_module(package)
+    written = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    guarded = [node for node in written.body if isinstance(node, ast.If)]
+    seen = {
+        name.asname: getattr(import_module(str(node.module)), name.name)
+        for block in guarded
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+        if name.asname
+    }
+    if seen:
+        assert {name: getattr(module, name) for name in module.__all__} == seen
 
 
 def test_every_loss_has_a_name() -> None:

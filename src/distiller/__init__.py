@@ -3,8 +3,9 @@
 Importing this package loads no torch; its names do, when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from distiller.exports import lazily
 
 if TYPE_CHECKING:
     from distiller.autodistiller.advice import advise as advise
@@ -31,29 +32,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "DistillationTrainer": "distiller.training.trainer",
-    "DistillerError": "distiller.errors",
-    "Objective": "distiller.config",
-    "Predictor": "distiller.inference",
-    "Record": "distiller.record",
-    "Run": "distiller.config",
-    "Student": "distiller.config",
-    "Study": "distiller.study.config",
-    "Task": "distiller.config",
-    "Teacher": "distiller.config",
-    "Term": "distiller.config",
-    "Training": "distiller.config",
-    "advise": "distiller.autodistiller.advice",
-    "distil": "distiller.run",
-    "evaluate": "distiller.inference",
-    "load_record": "distiller.record",
-    "load_run": "distiller.config",
-    "load_study": "distiller.study.config",
-    "parse_run": "distiller.config",
-    "predict": "distiller.inference",
-    "run_study": "distiller.study.engine",
-}
 __all__ = [
     "DistillationTrainer",
     "DistillerError",
@@ -78,12 +56,21 @@ __all__ = [
     "run_study",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module `distiller` has no attribute `{name}`")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, _listed = lazily(
+    __name__,
+    {
+        "autodistiller.advice": ["advise"],
+        "config": ["Objective", "Run", "Student", "Task", "Teacher", "Term", "Training", "load_run", "parse_run"],
+        "errors": ["DistillerError"],
+        "inference": ["Predictor", "evaluate", "predict"],
+        "record": ["Record", "load_record"],
+        "run": ["distil"],
+        "study.config": ["Study", "load_study"],
+        "study.engine": ["run_study"],
+        "training.trainer": ["DistillationTrainer"],
+    },
+)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return [*_listed(), "__version__"]

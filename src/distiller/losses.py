@@ -5,8 +5,9 @@ Each is a pure function: tensors first, options as keywords, one number per exam
 outputs has the same name: `hidden_mse`, `hidden_ce`. `mi_alpha` scores what a critic gives (`distiller.objectives`).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from distiller.exports import lazily
 
 if TYPE_CHECKING:
     from distiller.objectives.intermediate import attention_mse as attention_mse
@@ -23,21 +24,6 @@ if TYPE_CHECKING:
     from distiller.objectives.prediction import mse as mse
     from distiller.objectives.prediction import squared_error as squared_error
 
-_HOMES = {
-    "attention_mse": ("intermediate", "attention_mse"),
-    "binary_cross_entropy": ("prediction", "binary_cross_entropy"),
-    "ce": ("prediction", "ce"),
-    "cos": ("intermediate", "cos"),
-    "cross_entropy": ("prediction", "cross_entropy"),
-    "hidden_ce": ("intermediate", "ce"),
-    "hidden_mse": ("intermediate", "mse"),
-    "kl": ("prediction", "kl"),
-    "l2": ("intermediate", "l2"),
-    "mi_alpha": ("mutual_information", "mi_alpha"),
-    "mse": ("prediction", "mse"),
-    "pkd": ("intermediate", "pkd"),
-    "squared_error": ("prediction", "squared_error"),
-}
 __all__ = [
     "attention_mse",
     "binary_cross_entropy",
@@ -54,13 +40,12 @@ __all__ = [
     "squared_error",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module `distiller.losses` has no attribute `{name}`")
-    module, function = _HOMES[name]
-    return getattr(import_module(f"distiller.objectives.{module}"), function)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "intermediate": ["attention_mse", "ce as hidden_ce", "cos", "l2", "mse as hidden_mse", "pkd"],
+        "mutual_information": ["mi_alpha"],
+        "prediction": ["binary_cross_entropy", "ce", "cross_entropy", "kl", "mse", "squared_error"],
+    },
+    base="distiller.objectives",
+)

@@ -39,7 +39,7 @@ def test_status_says_how_a_study_stands(done: Study) -> None:
     shown = call("status", done.place)
     assert shown.exit_code == 0
     assert "small: 6 of 6 done, 2 failed" in shown.stdout
-    assert "training.epochs=3, training.batch_size=8" in shown.stdout.replace("\n", " ")
+    assert "training.epochs=3, training.batch_size=8" in " ".join(shown.stdout.split())
     assert "failed 2 ×: ValueError: two epochs" in shown.stdout
     facts = json.loads(call("status", done.place, "--json").stdout)
     assert (facts["complete"], facts["failed"], facts["waiting"]) == (4, 2, 0)

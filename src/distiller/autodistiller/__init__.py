@@ -1,1 +1,44 @@
 """AutoDistiller (arXiv:2109.11105, section 5): which pipeline to try on a task nobody has tried, from past trials."""
+
+from typing import TYPE_CHECKING
+
+from distiller.exports import lazily
+
+if TYPE_CHECKING:
+    from distiller.autodistiller.advice import Advice as Advice
+    from distiller.autodistiller.advice import AdvisedRun as AdvisedRun
+    from distiller.autodistiller.advice import advise as advise
+    from distiller.autodistiller.advice import write_advice as write_advice
+    from distiller.autodistiller.experience import Experience as Experience
+    from distiller.autodistiller.experience import add as add_experience
+    from distiller.autodistiller.experience import read_experience as read_experience
+    from distiller.autodistiller.facts import TaskFacts as TaskFacts
+    from distiller.autodistiller.facts import facts_of as facts_of
+    from distiller.autodistiller.predictor import PREDICTORS as PREDICTORS
+    from distiller.autodistiller.predictor import Predictor as Predictor
+    from distiller.autodistiller.predictor import fit as fit_predictor
+
+__all__ = [
+    "PREDICTORS",
+    "Advice",
+    "AdvisedRun",
+    "Experience",
+    "Predictor",
+    "TaskFacts",
+    "add_experience",
+    "advise",
+    "facts_of",
+    "fit_predictor",
+    "read_experience",
+    "write_advice",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "advice": ["Advice", "AdvisedRun", "advise", "write_advice"],
+        "experience": ["Experience", "add as add_experience", "read_experience"],
+        "facts": ["TaskFacts", "facts_of"],
+        "predictor": ["PREDICTORS", "Predictor", "fit as fit_predictor"],
+    },
+)

@@ -1,1 +1,29 @@
 """What is computed once and read again: folders by facts, rows by key, a teacher's outputs."""
+
+from typing import TYPE_CHECKING
+
+from distiller.exports import lazily
+
+if TYPE_CHECKING:
+    from distiller.cache.folders import FolderCache as FolderCache
+    from distiller.cache.folders import cache_root as cache_root
+    from distiller.cache.rows import RowCache as RowCache
+    from distiller.cache.teacher_outputs import TeacherCache as TeacherCache
+    from distiller.cache.teacher_outputs import build_teacher_cache as build_teacher_cache
+
+__all__ = [
+    "FolderCache",
+    "RowCache",
+    "TeacherCache",
+    "build_teacher_cache",
+    "cache_root",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "folders": ["FolderCache", "cache_root"],
+        "rows": ["RowCache"],
+        "teacher_outputs": ["TeacherCache", "build_teacher_cache"],
+    },
+)

@@ -8,7 +8,6 @@ import warnings
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import distiller
 from distiller.cli import (
@@ -30,12 +29,13 @@ from distiller.cli import (
     study,
     translate,
 )
+from distiller.cli.app import Group, make_app
 from distiller.cli.console import complain
 from distiller.errors import DistillerError, Notice, concealed
 from distiller.interruption import raise_interrupted
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The commands. What ends one is put into words here; typer says "Aborted." to any EOFError, nothing to Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -46,7 +46,7 @@ class Commands(TyperGroup):
             complain(error.message, error.hint)
             sys.exit(error.exit_code)
         except KeyboardInterrupt as stop:
-            complain("interrupted", concealed(_how_to_go_on(sys.argv[1:])))
+            complain("interrupted", concealed(how_to_go_on(self, sys.argv[1:])))
             sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - python flushes it when it ends
@@ -66,22 +66,27 @@ class Commands(TyperGroup):
             raise
 
 
-def _how_to_go_on(arguments: list[str]) -> str:
-    """The command that continues an interrupted one."""
-    resumed = (["run"], ["pseudo-label"], ["translate", "run"], ["study", "run"])
-    if any(arguments[: len(command)] == command for command in resumed):
+def how_to_go_on(group: Any, arguments: list[str]) -> str:
+    """The command line that continues an interrupted one: with `--resume`, where the command knows that option."""
+    command, names = group, []
+    for argument in arguments:
+        if argument not in getattr(command, "commands", {}):
+            break
+        command = command.commands[argument]
+        names.append(argument)
+    if any("--resume" in option.opts for option in command.params):
         kept = [argument for argument in arguments if argument not in ("--overwrite", "--resume")]
         return f"continue with: {shlex.join(['distiller', *kept, '--resume'])}"
+    if names == ["study", "resume"]:
+        return f"continue with: {shlex.join(['distiller', *arguments])}"
     return "the same command starts again"
 
 
-app = typer.Typer(
+app = make_app(
+    "Turn a large language model into a small, fast one for one task, and see what made it good.",
+    Commands,
     name="distiller",
-    cls=Commands,
-    help="Turn a large language model into a small, fast one for one task, and see what made it good.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (

@@ -25,7 +25,7 @@ def advise(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="TASK [KEY=VALUE]…",
+            metavar="TASK [KEY=VALUE]",
             help="A run file, a recipe or a data file, and fields to change, e.g. `teacher.model=./bert-base`. "
             "With --add: Records, run folders, studies or tables of trials.",
         ),
@@ -85,15 +85,16 @@ def advise(
         known, measured = _probed(known, found, probe_epochs)
         options["teacher_score"] = measured if teacher_score is None else teacher_score
         found = advice_module.advise(wanted, known, facts, **options)
-    if json:
-        _print_json(found)
-    else:
+    if not json:
         _print(found)
     if write is not None:
         for file in advice_module.write_advice(found, write):
             typer.echo(f"wrote {file}; next: distiller run {file}", err=True)
-    if run:
-        _carry_out(found, run)
+    outcomes = _carry_out(found, run)
+    if json:
+        _print_json(found, outcomes)
+    elif outcomes:
+        _print_outcomes(found, outcomes)
 
 
 def own_file() -> Path:
@@ -143,7 +144,7 @@ def _run_of(source: str, overrides: list[str]) -> "Run":
 
 
 def _print(advice: "Advice") -> None:
-    from distiller.cli.console import console, print_table
+    from distiller.cli.console import print_table, print_words
 
     factors = list(advice.advised[0].point)
     print_table(
@@ -160,7 +161,7 @@ def _print(advice: "Advice") -> None:
         title=f"{advice.task.name}: best of {advice.considered} pipelines",
     )
     near = ", ".join(f"{name} {alike:.2f}" for name, alike in list(advice.nearest.items())[:4])
-    console().print(f"most alike past tasks (1 is the same): {near}")
+    print_words(f"most alike past tasks (1 is the same): {near}")
     rows = [
         [
             str(n) if not k else "",
@@ -182,7 +183,7 @@ def _effect(effect: float | None) -> str:
     return "" if effect is None else f"{100 * (effect - 1):+.2f} %"
 
 
-def _print_json(advice: "Advice") -> None:
+def _print_json(advice: "Advice", outcomes: list[dict[str, Any]]) -> None:
     from dataclasses import asdict
     from json import dumps
 
@@ -202,6 +203,7 @@ def _print_json(advice: "Advice") -> None:
         "nearest": dict(advice.nearest),
         "advised": listed,
         "notes": list(advice.notes),
+        "measured": outcomes,
     }
     console().print_json(dumps(found))
 
@@ -229,19 +231,34 @@ def _probed(known: "Experience", advice: "Advice", epochs: float) -> "tuple[Expe
     return join([known, Experience(from_records(records))]), score
 
 
-def _carry_out(advice: "Advice", count: int) -> None:
-    """Distil the first `count` and print what was said beside what came out."""
-    from distiller.cli.console import print_table, progress
+def _carry_out(advice: "Advice", count: int) -> list[dict[str, Any]]:
+    """Distil the first `count`: what came out of each, or why nothing did."""
+    from distiller.cli.console import progress
     from distiller.errors import DistillerError
     from distiller.run import distil
 
-    rows = []
-    for number, one in enumerate(advice.advised[:count], 1):
-        said = [str(number), f"{one.ratio:.3f}", f"{one.low:.3f} … {one.high:.3f}"]
+    outcomes: list[dict[str, Any]] = []
+    for one in advice.advised[:count]:
         try:
             record = distil(one.run, resume=True, console=progress())
-            ratio = record.distillation_ratio
-            rows.append([*said, "" if ratio is None else f"{ratio:.3f}", f"{record.score:.4f}", str(record.run.output)])
+            outcomes.append(
+                {"ratio": record.distillation_ratio, "score": record.score, "output": str(record.run.output)}
+            )
         except DistillerError as error:
-            rows.append([*said, "failed", "", error.message])
+            outcomes.append({"error": error.message})
+    return outcomes
+
+
+def _print_outcomes(advice: "Advice", outcomes: list[dict[str, Any]]) -> None:
+    """What was said beside what came out."""
+    from distiller.cli.console import print_table
+
+    rows = []
+    for number, (one, outcome) in enumerate(zip(advice.advised, outcomes, strict=False), 1):
+        said = [str(number), f"{one.ratio:.3f}", f"{one.low:.3f} … {one.high:.3f}"]
+        if "error" in outcome:
+            rows.append([*said, "failed", "", outcome["error"]])
+        else:
+            ratio = "" if outcome["ratio"] is None else f"{outcome['ratio']:.3f}"
+            rows.append([*said, ratio, f"{outcome['score']:.4f}", outcome["output"]])
     print_table(["", "predicted", "80 % interval", "measured", "score", "where"], rows, title="predicted and measured")

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    models: Annotated[list[str], typer.Argument(metavar="OUT…", help="Outputs of runs, exports, or model folders.")],
+    models: Annotated[list[str], typer.Argument(metavar="OUT", help="Outputs of runs, exports, or model folders.")],
     run: Annotated[Path | None, typer.Option(help="The run file whose task a plain model folder has.")] = None,
     teacher: Annotated[bool, typer.Option(help="Measure the teacher too, where it is in the cache.")] = True,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; as many as torch takes by default.")] = None,
@@ -71,7 +71,7 @@ def bench(
 
 def print_bench(found: "Bench") -> None:
     """A line for each model, with its ratio to the reference, and the throughput by batch size and length."""
-    from distiller.cli.console import console, print_table
+    from distiller.cli.console import print_table, print_words
 
     reference = found.reference
     rows = []
@@ -107,4 +107,4 @@ def print_bench(found: "Bench") -> None:
         [[one.name, *(f"{rate.texts_per_second:.0f}" for rate in one.throughput)] for one in found.models],
         title="batch size × tokens a text",
     )
-    console().print(f"smaller, faster, more: compared with {reference.name}. Times are of forward passes over tokens.")
+    print_words(f"smaller, faster, more: compared with {reference.name}. Times are of forward passes over tokens.")

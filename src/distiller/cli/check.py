@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def check(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be used, and count them.")] = False,
 ) -> None:
     """Print the fully resolved run on stdout, its data and its cost on stderr; trains nothing.

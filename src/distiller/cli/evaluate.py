@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="The output folder of a run, or a model with --run.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     run: Annotated[Path | None, typer.Option(help="The run file whose task is scored, for any other model.")] = None,
     split: Annotated[str, typer.Option(help="`dev`, `test` or another split of the task.")] = "dev",
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     model: Annotated[str, typer.Argument(metavar="OUT", help="The output folder of a run, or a model with --run.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     to: Annotated[list[str] | None, typer.Option("--to", help="A form; may be given several times.")] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write; `exports/FORM` in the run's output.")

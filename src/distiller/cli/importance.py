@@ -104,7 +104,7 @@ def pairs(options: list[str] | None) -> dict[str, str]:
 
 
 def _print_shares(found: "Importance", trials: int) -> None:
-    from distiller.cli.console import console, print_table
+    from distiller.cli.console import print_table, print_words
 
     if found.shares:
         print_table(
@@ -119,12 +119,12 @@ def _print_shares(found: "Importance", trials: int) -> None:
             title=f"share of the variance of the score: {trials} trials, mean of {len(found.tasks)} task(s)",
         )  # fmt: skip
         rest = 1 - sum(share.mean for share in found.shares)
-        console().print(f"{100 * max(rest, 0):.1f} % belongs to three or more factors together")
+        print_words(f"{100 * max(rest, 0):.1f} % belongs to three or more factors together")
     for task, one in found.by_task.items():
         if one.refusal:
-            console().print(f"{task}: not interpreted: {one.refusal}")
+            print_words(f"{task}: not interpreted: {one.refusal}")
         for note in one.notes:
-            console().print(f"{task}: {note}")
+            print_words(f"{task}: {note}")
 
 
 def _print_tasks(found: "Importance") -> None:
@@ -148,7 +148,7 @@ def _print_tasks(found: "Importance") -> None:
 
 
 def _print_effects(changes: "list[Effect]") -> None:
-    from distiller.cli.console import console, print_table
+    from distiller.cli.console import print_table, print_words
 
     print_table(
         ["factor", "level", "against", "difference", "95 % interval", "from"],
@@ -168,7 +168,7 @@ def _print_effects(changes: "list[Effect]") -> None:
     )
     rare = sum(one.low is None for one in changes)
     if rare:
-        console().print(f"{rare} level(s) were tried too rarely for an interval; `--json` has them")
+        print_words(f"{rare} level(s) were tried too rarely for an interval; `--json` has them")
 
 
 def _print_counts(counts: "list[Count]", top: int) -> None:

@@ -16,15 +16,16 @@ def register(app: typer.Typer) -> None:
 
 def mlm(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, or the name of a recipe.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The new model folder.")] = Path("outputs/mlm"),
     start: Annotated[
         str | None, typer.Option(help="Encoder whose weights it starts from. By default the run's teacher.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Optimisation steps at most.")] = 2000,
     minutes: Annotated[float, typer.Option(min=0.01, help="Minutes at most.")] = 5.0,
-    learning_rate: Annotated[float, typer.Option(min=0.0)] = 3e-4,
-    seed: Annotated[int, typer.Option()] = 0,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Of the optimiser.")] = 3e-4,
+    seed: Annotated[int, typer.Option(help="Of the masks and the order of the texts.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Train a small masked language model on the training text of a run, for the operator `contextual`.
 
@@ -33,7 +34,7 @@ def mlm(
         distiller mlm tinybert task.train=reviews.csv -o outputs/mlm --minutes 5
     """
     from distiller.augment.train_masked_lm import train_masked_lm
-    from distiller.cli.console import print_table
+    from distiller.cli.console import console, print_table
     from distiller.cli.recipes import load
     from distiller.tasks import load_task
     from distiller.tasks.data import texts_of
@@ -51,6 +52,9 @@ def mlm(
         learning_rate=learning_rate,
         seed=seed,
     )
+    if json:
+        console().print_json(data={"texts": len(texts), **result._asdict(), "folder": str(result.folder)})
+        return
     print_table(
         ["folder", "texts", "steps", "seconds", "loss before", "loss"],
         [

@@ -19,7 +19,7 @@ def pseudo_label(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the job.")],
     beam: Annotated[int, typer.Option(help="1 is greedy.", min=1)] = 4,
     n_best: Annotated[int, typer.Option(help="Translations kept for each sentence.", min=1)] = 1,
-    length_penalty: Annotated[float, typer.Option(min=0)] = 0.6,
+    length_penalty: Annotated[float, typer.Option(min=0, help="Above 0, beams prefer longer sentences.")] = 0.6,
     sample: Annotated[
         int | None, typer.Option(help="Sample from the k most probable tokens instead; 0 from all.", min=0)
     ] = None,
@@ -27,7 +27,7 @@ def pseudo_label(
     seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
     int8: Annotated[bool, typer.Option("--int8", help="Compute with 8-bit weights (CTranslate2).")] = False,
     engine: Annotated[str, typer.Option(help="auto, ctranslate2 or transformers.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.")] = None,
     shard_size: Annotated[int, typer.Option(help="Sentences between two savings.", min=1)] = 1000,
     part: Annotated[str, typer.Option(help="I/N: only every N-th shard from the I-th, for N processes.")] = "0/1",
     max_tokens: Annotated[int, typer.Option(help="Longest sentence in tokens.", min=1, max=510)] = 128,

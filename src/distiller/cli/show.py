@@ -44,7 +44,7 @@ def show(
 
 def print_record(record: "Record") -> None:
     """Scores, sizes and speed of teacher, baseline and student, and what the run cost."""
-    from distiller.cli.console import console, print_table
+    from distiller.cli.console import print_table, print_words
 
     rows = []
     for label, facts in (
@@ -59,17 +59,17 @@ def print_record(record: "Record") -> None:
     columns = ["", record.metric, *others, *against, "ratio", "parameters", "MB", "ms/example", "steps"]
     print_table(columns, rows, title=_title(record))
     for line in record.verdict:
-        console().print(line)
+        print_words(line)
     if record.baseline is not None and record.baseline.start:
-        console().print(f"Both students start from {record.baseline.start}.")
+        print_words(f"Both students start from {record.baseline.start}.")
     cost = record.cost
-    console().print(
+    print_words(
         f"{cost.wall_seconds:.0f} s in all, {cost.step_milliseconds:.0f} ms a step, "
         f"{cost.examples_per_second:.0f} examples/s, {cost.peak_memory_megabytes:.0f} MB at most"
         f" · {record.run.output}"
     )
     for note in record.notes:
-        console().print(f"note: {note}")
+        print_words(f"note: {note}")
 
 
 def _row(label: str, facts: "ModelFacts", record: "Record") -> list[str]:

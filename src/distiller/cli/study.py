@@ -5,22 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from distiller.cli.app import make_app
 
+if TYPE_CHECKING:
     from distiller.study.config import Study
     from distiller.study.progress import Progress
 
 SOURCE = typer.Argument(metavar="STUDY", help="A study file, the folder of a study, or the name of a recipe.")
-OVERRIDES = typer.Argument(metavar="[KEY=VALUE]…", help="Fields to change, e.g. `trials=100 engine.workers=4`.")
+OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="Fields to change, e.g. `trials=100 engine.workers=4`.")
 TRIALS = typer.Argument(metavar="TRIALS", help="The folder of a study, a storage (file or URL), or a table of trials.")
 NAME = typer.Option("--name", help="Which study of a storage that has several.")
 QUIET = typer.Option("--quiet", "-q", help="No progress on stderr.")
-app = typer.Typer(
-    help="Search a space of pipelines, and know which choice mattered.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+JSON = typer.Option("--json", help="Print JSON instead of a table.")
+app = make_app("Search a space of pipelines, and know which choice mattered.")
 
 
 def register(parent: typer.Typer) -> None:
@@ -34,6 +31,7 @@ def run(
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
     resume: Annotated[bool, typer.Option(help="Go on where the study stopped.")] = False,
     check: Annotated[bool, typer.Option(help="First look whether its runs can work.")] = True,
+    json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Try every point of a study once, and print the best.
@@ -46,7 +44,7 @@ def run(
     """
     from distiller.study.config import load_study
 
-    _carry_out(load_study(source, overrides or []), quiet, resume=resume, check=check)
+    _carry_out(load_study(source, overrides or []), quiet, json, resume=resume, check=check)
 
 
 @app.command("resume")
@@ -57,6 +55,7 @@ def resume(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Also what a machine that is gone left running in a .journal file.")
     ] = False,
+    json: Annotated[bool, JSON] = False,
     quiet: Annotated[bool, QUIET] = False,
 ) -> None:
     """Go on with an interrupted study: each remaining point is tried once.
@@ -69,14 +68,14 @@ def resume(
     from distiller.study.config import load_study
 
     study = load_study(source, overrides or [])
-    _carry_out(study, quiet, resume=True, check=False, retry_failed=retry_failed, take_over=take_over)
+    _carry_out(study, quiet, json, resume=True, check=False, retry_failed=retry_failed, take_over=take_over)
 
 
 @app.command("status")
 def status(
     source: Annotated[str, SOURCE],
     overrides: Annotated[list[str] | None, OVERRIDES] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    json: Annotated[bool, JSON] = False,
 ) -> None:
     """Print how a study stands: trials by state, failures and their reasons, the best so far.
 
@@ -84,7 +83,6 @@ def status(
 
         distiller study status outputs/small
     """
-    from distiller.cli.console import console
     from distiller.study.config import load_study
     from distiller.study.progress import progress_of
     from distiller.study.search_space import search_space_of
@@ -94,10 +92,7 @@ def status(
     space = search_space_of(study)
     with storing(storage_of(study)):
         found = progress_of(open_study(space))
-    if json:
-        console().print_json(data=_facts(found))
-    else:
-        _print(study, found)
+    _print(study, found, json)
 
 
 @app.command("report")
@@ -194,6 +189,7 @@ def init(
 def _carry_out(
     study: "Study",
     quiet: bool,
+    json: bool,
     *,
     resume: bool,
     check: bool,
@@ -214,7 +210,7 @@ def _carry_out(
     else:
         with Live(f"{study.name}: starting", console=progress(), refresh_per_second=2, transient=True) as live:
             found = act(on_progress=lambda now: live.update(_line(study, now)))
-    _print(study, found)
+    _print(study, found, json)
     if found.running:
         typer.echo(
             f"{found.running} trials run elsewhere; if that machine is gone: "
@@ -248,24 +244,28 @@ def _facts(now: "Progress") -> dict[str, object]:
     return {**asdict(now), "finished": now.finished, "waiting": now.waiting}
 
 
-def _print(study: "Study", now: "Progress") -> None:
+def _print(study: "Study", now: "Progress", json: bool) -> None:
     from distiller.cli.console import console, print_table
 
+    if json:
+        console().print_json(data=_facts(now))
+        return
     rows = [
         [one.task, one.teacher, one.student, f"{one.score:.4f}", str(one.trial), _words(one.point)] for one in now.best
     ]
     print_table(["task", "teacher", "student", "score", "trial", "best"], rows, title=_line(study, now))
-    _print_failures(study, console())
+    _print_failures(study)
 
 
 def _words(point: dict[str, str]) -> str:
     return ", ".join(f"{name}={label}" for name, label in point.items()) or "the base run"
 
 
-def _print_failures(study: "Study", out: "Console") -> None:
+def _print_failures(study: "Study") -> None:
+    from distiller.cli.console import print_words
     from distiller.study.storage import storage_of
     from distiller.study.trial_io import load_trials
 
     failed = load_trials(storage_of(study), name=study.name).frame.query("status == 'failed'")
     for reason, count in failed["reason"].value_counts().head(10).items():
-        out.print(f"failed {count} ×: {reason}", markup=False)
+        print_words(f"failed {count} ×: {reason}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from distiller.cli.app import make_app
 from distiller.cli.run import OVERRIDES_HELP
 from distiller.errors import ConfigError
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from distiller.translation.config import TranslationRun
     from distiller.translation.record import EfficiencyRow, TranslationRecord
 
-commands = typer.Typer(help="Distil translation models.", no_args_is_help=True, rich_markup_mode="markdown")
+commands = make_app("Distil translation models.")
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 @commands.command("run")
 def run(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A translation run file, or the name of a recipe.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run where it stopped.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier output.")] = False,
     skip_bad: Annotated[bool, typer.Option(help="Leave out sentences that cannot be used, and count them.")] = False,
@@ -51,7 +52,7 @@ def run(
 @commands.command("check")
 def check(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A translation run file, or the name of a recipe.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help=OVERRIDES_HELP)] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave out sentences that cannot be used, and count them.")] = False,
 ) -> None:
     """Print the fully resolved run on stdout, and its text and models on stderr; trains no model.
@@ -86,7 +87,8 @@ def check(
 
 @commands.command("table")
 def table(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN…", help="Output folders of translation runs.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Output folders of translation runs.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Print BLEU, size and speed of teacher and students in fp32 and int8, as the runs measured them.
 
@@ -94,6 +96,7 @@ def table(
 
         distiller translate table outputs/nmt-word-kd outputs/nmt-hybrid
     """
+    from distiller.cli.console import console
     from distiller.translation.record import load_translation_record
 
     rows = []
@@ -107,7 +110,10 @@ def table(
         rows += [row for row in renamed if (row.model, row.compute, row.parameters, row.bleu) not in known]
     if not rows:
         raise ConfigError("these runs did not measure size and speed", hint="run them with efficiency=true")
-    print_efficiency(rows)
+    if json:
+        console().print_json(data=[row.model_dump(mode="json") for row in rows])
+    else:
+        print_efficiency(rows)
 
 
 @commands.command("text")
@@ -115,13 +121,13 @@ def text(
     model: Annotated[str, typer.Argument(help="A model folder, a run's output folder, or a hub id.")],
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE|TEXT]…", help="A file with one sentence a line, or sentences; `-` is stdin."),
+        typer.Argument(metavar="FILE|TEXT", help="A file with one sentence a line, or sentences; `-` is stdin."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of stdout.")] = None,
     beam: Annotated[int, typer.Option(help="1 is greedy.", min=1)] = 4,
     int8: Annotated[bool, typer.Option("--int8", help="Compute with 8-bit weights (CTranslate2).")] = False,
     engine: Annotated[str, typer.Option(help="auto, ctranslate2 or transformers.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default.")] = None,
     source_language: Annotated[
         str | None, typer.Option("--from", help="Language code, for mBART, M2M100, NLLB.")
     ] = None,
@@ -222,7 +228,7 @@ def load(source: str, overrides: list[str]) -> "TranslationRun":
 
 def print_record(record: "TranslationRecord") -> None:
     """Scores and sizes of teacher, baseline and student, what the run cost, and the efficiency table."""
-    from distiller.cli.console import console, print_table
+    from distiller.cli.console import print_table, print_words
 
     names = list(record.student.scores)
     models = (
@@ -246,14 +252,13 @@ def print_record(record: "TranslationRecord") -> None:
     print_table(["", *names, "parameters"], rows, title=f"pairs: {counts}")
     if record.efficiency:
         print_efficiency(record.efficiency)
-    out = console()
-    out.print(
+    print_words(
         f"{record.cost.wall_seconds:.0f} s in all, {record.cost.step_milliseconds:.0f} ms a step, "
         f"{record.cost.peak_memory_megabytes:.0f} MB at most · {record.run.output}"
     )
-    out.print("; ".join(record.signatures.values()))
+    print_words("; ".join(record.signatures.values()))
     for note in record.notes:
-        out.print(f"note: {note}")
+        print_words(f"note: {note}")
 
 
 def print_efficiency(rows: "list[EfficiencyRow]") -> None:

@@ -1,1 +1,45 @@
 """What a finished run becomes: forms that run anywhere, measurements of them, a card and a page that explain it."""
+
+from typing import TYPE_CHECKING
+
+from distiller.exports import lazily
+
+if TYPE_CHECKING:
+    from distiller.deploy.bench import bench as measure_models
+    from distiller.deploy.examine import examine as examine_run
+    from distiller.deploy.export import Export as Export
+    from distiller.deploy.export import export as export_student
+    from distiller.deploy.export import load_export as load_export
+    from distiller.deploy.finished import Finished as Finished
+    from distiller.deploy.finished import open_finished as open_finished
+    from distiller.deploy.forms import FORMS as FORMS
+    from distiller.deploy.hub import push_folder as push_folder
+    from distiller.deploy.table import Bench as Bench
+    from distiller.deploy.table import load_bench as load_bench
+
+__all__ = [
+    "FORMS",
+    "Bench",
+    "Export",
+    "Finished",
+    "examine_run",
+    "export_student",
+    "load_bench",
+    "load_export",
+    "measure_models",
+    "open_finished",
+    "push_folder",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "bench": ["bench as measure_models"],
+        "examine": ["examine as examine_run"],
+        "export": ["Export", "export as export_student", "load_export"],
+        "finished": ["Finished", "open_finished"],
+        "forms": ["FORMS"],
+        "hub": ["push_folder"],
+        "table": ["Bench", "load_bench"],
+    },
+)

@@ -1,5 +1,13 @@
-"""Reports: a study as one HTML page that needs no network. Reads tables, never imports torch."""
+"""Reports: a study, or a finished run, as one HTML page that needs no network. Imports no torch."""
 
-from distiller.report.page import write_report
+from typing import TYPE_CHECKING
 
-__all__ = ["write_report"]
+from distiller.exports import lazily
+
+if TYPE_CHECKING:
+    from distiller.report.page import write_report as write_report
+    from distiller.report.run_page import write_run_report as write_run_report
+
+__all__ = ["write_report", "write_run_report"]
+
+__getattr__, __dir__ = lazily(__name__, {"page": ["write_report"], "run_page": ["write_run_report"]})

@@ -24,6 +24,8 @@ from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.output_folder import SEEDS, claimed, finished, output_folder, writing
 
+__all__ = ["distil"]
+
 
 def distil(
     run: Run,

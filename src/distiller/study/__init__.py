@@ -1,1 +1,51 @@
 """Studies: many runs over a space of pipelines, kept in one place, each point run once."""
+
+from typing import TYPE_CHECKING
+
+from distiller.exports import lazily
+
+if TYPE_CHECKING:
+    from distiller.study.config import Study as Study
+    from distiller.study.config import load_study as load_study
+    from distiller.study.config import parse_study as parse_study
+    from distiller.study.engine import run_study as run_study
+    from distiller.study.progress import Progress as Progress
+    from distiller.study.progress import progress_of as progress_of
+    from distiller.study.search_space import SearchSpace as SearchSpace
+    from distiller.study.search_space import search_space_of as search_space_of
+    from distiller.study.storage import StoredStudy as StoredStudy
+    from distiller.study.storage import open_study as open_study
+    from distiller.study.trial_io import export as export_trials
+    from distiller.study.trial_io import import_csv as import_csv
+    from distiller.study.trial_io import load_trials as load_trials
+    from distiller.study.trials import Trials as Trials
+
+__all__ = [
+    "Progress",
+    "SearchSpace",
+    "StoredStudy",
+    "Study",
+    "Trials",
+    "export_trials",
+    "import_csv",
+    "load_study",
+    "load_trials",
+    "open_study",
+    "parse_study",
+    "progress_of",
+    "run_study",
+    "search_space_of",
+]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "config": ["Study", "load_study", "parse_study"],
+        "engine": ["run_study"],
+        "progress": ["Progress", "progress_of"],
+        "search_space": ["SearchSpace", "search_space_of"],
+        "storage": ["StoredStudy", "open_study"],
+        "trial_io": ["export as export_trials", "import_csv", "load_trials"],
+        "trials": ["Trials"],
+    },
+)

@@ -15,6 +15,8 @@ from distiller.tasks.squad import squad
 from distiller.tasks.treebank import ud_ewt
 from distiller.tasks.unlabelled import with_unlabelled
 
+__all__ = ["TASKS", "TaskData", "load_task"]
+
 TaskLoader = Callable[[Task], TaskData]
 
 FIXED = (

@@ -1,0 +1,157 @@
+"""What all commands promise about what they print: help, tables, JSON, completion, and how to go on after Ctrl-C."""
+
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.conftest import Command
+from distiller.cli import app, how_to_go_on
+from distiller.cli.console import print_table, print_words
+
+GROUP = typer.main.get_command(app)
+
+NO_TABLE = {
+    "init": "writes a file",
+    "check": "prints the run as YAML, which is data",
+    "predict": "prints a table of tab-separated values, which is data, and has --json for lines of JSON",
+    "report": "writes a page and prints where",
+    "label": "writes shards and prints a line",
+    "pseudo-label": "writes shards and prints a line",
+    "study report": "writes a page and prints where",
+    "study export": "writes a table and prints where",
+    "study import": "writes a table and prints where",
+    "study init": "writes a file",
+    "translate check": "prints the run as YAML, which is data",
+    "translate text": "prints translations, a line for a line",
+}
+
+
+def leaves(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield " ".join(names), command
+        return
+    for name, below in command.commands.items():
+        yield from leaves(below, (*names, name))
+
+
+COMMANDS = dict(leaves(GROUP))
+
+
+@pytest.mark.parametrize("name", ["", "study", "translate", *COMMANDS])
+def test_help_fits_a_pipe_and_holds_the_examples_as_they_are_typed(name: str, distiller: Command) -> None:
+    answer = distiller(*name.split(), "--help")
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert all(line == line.rstrip() for line in lines)
+    assert all(len(line) <= 80 for line in lines)
+    command = COMMANDS.get(name)
+    if command is None:
+        return
+    written = inspect.getdoc(command.callback) or ""
+    examples = joined(written.partition("\nExample")[2].splitlines()[1:])
+    assert examples or name == "recipes", "every command shows how it is used"
+    shown = joined(lines)
+    for example in examples:
+        assert example in shown
+
+
+def joined(lines: list[str]) -> list[str]:
+    """Command lines as a shell reads them: one that ends in a backslash goes on."""
+    whole = "\n".join(lines).replace("\\\n", "")
+    return [" ".join(line.split()) for line in whole.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    for option in COMMANDS[name].params:
+        if option.name not in ("install_completion", "show_completion"):
+            assert option.help, option.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_prints_a_table_prints_json_too(name: str) -> None:
+    options = [option.opts[0] for option in COMMANDS[name].params]
+    assert ("--json" in options) or name in NO_TABLE
+    if name in NO_TABLE:
+        assert "print_table" not in inspect.getsource(COMMANDS[name].callback)
+
+
+def test_the_list_of_commands_without_a_table_is_true() -> None:
+    assert set(NO_TABLE) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_interrupted_command_says_how_to_go_on(name: str) -> None:
+    said = how_to_go_on(GROUP, [*name.split(), "some file.yaml", "--overwrite"])
+    if any("--resume" in option.opts for option in COMMANDS[name].params):
+        assert said == f"continue with: distiller {name} 'some file.yaml' --resume"
+    elif name == "study resume":
+        assert said.startswith("continue with: distiller study resume 'some file.yaml'")
+    else:
+        assert said == "the same command starts again"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_completion_knows_every_command(
+    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typed = f"distiller {name[:-1]}"
+    monkeypatch.setenv("_DISTILLER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    monkeypatch.setattr(sys, "argv", ["distiller"])
+    with pytest.raises(SystemExit):
+        app(prog_name="distiller")
+    assert name.split()[-1] in capfd.readouterr().out.split()
+
+
+words = st.text(st.sampled_from("abcdefgh.5–± "), min_size=0, max_size=40)
+
+
+@given(st.data(), st.integers(1, 9), st.integers(30, 160))
+def test_a_table_fits_whatever_is_in_it(data: st.DataObject, columns: int, width: int) -> None:
+    names = data.draw(st.lists(words, min_size=columns, max_size=columns))
+    rows = data.draw(st.lists(st.lists(words, min_size=columns, max_size=columns), max_size=4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        shown = printed(lambda: print_table(names, rows, title="t"))
+    assert all(len(line) <= width and line == line.rstrip() for line in shown.splitlines())
+    for letter in "abcdefgh.5–±":  # nothing is cut off; what is repeated is the first column
+        wanted = "".join([*names, *(cell for row in rows for cell in row)]).count(letter)
+        assert shown.count(letter) >= wanted
+
+
+def test_numbers_and_ordinary_words_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [["teacher", "22,713,216", "+13.5 ± 2.1", "fine-tuned"], ["student", "4,385,920", "–", "distilled"]]
+    shown = printed(lambda: print_table(["model", "parameters", "difference", "how"], rows))
+    for cell in (cell for row in rows for cell in row):
+        assert any(cell in line for line in shown.splitlines()), cell
+
+
+def test_a_table_in_a_pipe_has_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(["a", "b"], [["x " * 30, "y " * 60]])
+    assert 70 < max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_a_path_is_not_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    path = "/a-long-folder/and-another-one/student-2-layers"
+    print_words(f"it took 12 s and is written to {path}")
+    assert path in capsys.readouterr().out.splitlines()
+
+
+def printed(call: Any) -> str:
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    with redirect_stdout(StringIO()) as text:
+        call()
+    return text.getvalue()
