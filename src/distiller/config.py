@@ -92,11 +92,13 @@ class Task(Config):
     """Column of the label. A list of class names that repeats one holds several answers to the same text, whose
     shares are probabilities; lists of numbers that sum to one, or class names with numbers, are `probabilities`."""
     probabilities: str | list[str] | None = None
-    """How probable each class is, as an LLM, an ensemble or `distiller label` says: a column of lists in the order of
+    """How probable each class is, as an LLM, an ensemble or `distiller label` says (they sum to one, or with
+    `kind: multilabel` stand each for itself): a column of lists in the order of
     `labels`, or of class names with numbers; or a column for each class, as a list of names or with a `*` where the
     class stands (`p(*)`). They stand in for what the teacher says, and for a label where there is none."""
     min_confidence: Probability | None = None
-    """Leave out rows whose most probable class has less than this probability (counted in the Record)."""
+    """Leave out rows whose most probable class has less than this probability (counted in the Record). Where several
+    classes may apply, rows of which one class is less certain than this to be there, or not to be."""
     kind: Literal["classification", "multilabel", "regression", "tagging", "qa"] | None = None
     """`null`: the task table's kind; for `custom` it follows from the data: `tagging` for CoNLL files and columns of
     lists, `qa` for SQuAD files, `regression` when every label is written with a fraction and not all are whole."""
@@ -528,13 +530,17 @@ def to_yaml(config: Config, *, exclude_defaults: bool = False) -> str:
     )
 
 
+MARKS = tuple(",|:;&*!%@`#>?-")
+"""What alone is a separator of cells, and would be half of something else in YAML."""
+
+
 def apply_override(data: Mapping[str, Any], override: str) -> dict[str, Any]:
     """`data` with one `a.b.0.c=value` applied; the value is read as YAML. Missing mappings on the way are made."""
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise ConfigError(f"`{override}` is not of the form key=value", hint="e.g. training.epochs=5")
     try:
-        value = load_yaml(text)
+        value = text if text in MARKS else load_yaml(text)
     except ValueError as error:
         shown = f"{_printable(override):.80}"
         reason = f": {error}" if "twice" in str(error) else ""

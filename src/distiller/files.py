@@ -24,6 +24,8 @@ PART = ".part"
 """Ending of a file that is being written."""
 LOCK, HOLDER = ".lock", ".holder"
 """Who writes into a folder: a lock that ends with its process, and a line for people."""
+LEFT_OUT = "left_out.txt"
+"""Lists the rows of the data that could not be used, if there are any."""
 JOB, SUMMARY = "job.json", "summary.json"
 """Of a job in shards: the facts that decide what it makes, and, written last, what it came to."""
 

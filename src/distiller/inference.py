@@ -22,18 +22,13 @@ from distiller.models.load import (
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
-from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.conll import is_conll, read_conll
 from distiller.tasks.custom import METRICS_OF
 from distiller.tasks.data import Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, Collator, encode
 from distiller.tasks.glue import GLUE, diagnostic
-from distiller.tasks.in_memory import is_pairs, table_of
 from distiller.tasks.leaderboard import SUBMISSION_FILES
-from distiller.tasks.questions import question_split, read_squad
-from distiller.tasks.readers import read_table
-from distiller.tasks.table import Table
-from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
+from distiller.tasks.new_texts import Form, NewTexts, read_new_questions, read_new_texts
+from distiller.tasks.questions import question_split
 from distiller.tasks.tokens import encode_split, scorer
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
@@ -107,7 +102,8 @@ class Predictor:
         self.name, self._run = model_and_run(model, None, ())
         shape: Any = load_config(self.name)
         self._shape = shape
-        self._tags = str((shape.architectures or [""])[0]).endswith("ForTokenClassification")
+        self.tags = str((shape.architectures or [""])[0]).endswith("ForTokenClassification")
+        """Whether it labels words."""
         self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
         """The classes in the order of the model's outputs; one without a meaning for a regression."""
         kind = kind_of(shape)
@@ -122,15 +118,44 @@ class Predictor:
         self._tokenizer = load_tokenizer(self.name)
         follow_tokenizer(self._model, self._tokenizer)
 
-    def __call__(self, texts: Any, *, text: str | None = None, text_pair: str | None = None) -> list[Row]:
+    def __call__(
+        self,
+        texts: Any,
+        *,
+        text: str | None = None,
+        text_pair: str | None = None,
+        skip_bad: bool = False,
+        overrides: Sequence[str] = (),
+    ) -> list[Row]:
         """One row for each of `texts`: a file, a list of texts or of pairs, a mapping of columns, a frame.
 
         `text` and `text_pair` are column names; by default those of the run, else `text`. A tagger splits texts at
-        blanks, and also takes lists of words, CoNLL files and columns of lists. Raises `DistillerError`.
+        blanks, and also takes lists of words, CoNLL files and columns of lists. `skip_bad` leaves out rows that cannot
+        be used; `overrides` say how a file is written, e.g. `["task.encoding=cp1252"]`. Raises `DistillerError`.
         """
-        if self._tags:
-            return self._tagged(_sentences(texts, self._run, text))
-        table, first, second = self._table(texts, text, text_pair)
+        form = self.form(text=text, text_pair=text_pair, skip_bad=skip_bad, overrides=overrides)
+        return self.rows(self.read(texts, form))
+
+    def form(
+        self,
+        *,
+        text: str | None = None,
+        text_pair: str | None = None,
+        skip_bad: bool = False,
+        overrides: Sequence[str] = (),
+    ) -> Form:
+        """How texts are read: as the run's were, but for what is said here. Raises `ConfigError`."""
+        return Form.of(self._run, text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
+
+    def read(self, texts: Any, form: Form) -> NewTexts:
+        """`texts` as rows that this model can be asked about. Raises `DistillerError`."""
+        return read_new_texts(texts, form, tagging=self.tags)
+
+    def rows(self, given: NewTexts) -> list[Row]:
+        """What the model says of each row."""
+        if given.words is not None:
+            return self._tagged(given.words)
+        table, first, second = given.table, given.text, given.text_pair
         if not len(table):
             return []
         logits = self._logits(Split("predict", table.texts(first), table.texts(second) if second else None))[0]
@@ -156,7 +181,7 @@ class Predictor:
 
         Raises `DataError` for a label that is none of the model's classes.
         """
-        if self._tags:
+        if self.tags:
             raise ConfigError(
                 "a tagger is scored on the task of a run", hint='evaluate("outputs/tagger", split="test")'
             )
@@ -164,7 +189,8 @@ class Predictor:
             raise ConfigError(
                 "a model of several labels is scored on the task of a run", hint='evaluate("outputs/run", split="test")'
             )
-        table, first, second = self._table(data, text, text_pair)
+        given = read_new_texts(data, self.form(text=text, text_pair=text_pair))
+        table, first, second = given.table, given.text, given.text_pair
         gold = label or self._task.label
         labels = table.numbers(gold) if self._names is None else table.class_ids(gold, tuple(self.classes))
         split = Split("given", table.texts(first), table.texts(second) if second else None, labels)
@@ -178,13 +204,6 @@ class Predictor:
     @property
     def _task(self) -> Task:
         return self._run.task if self._run and self._run.task.name == "custom" else Task()
-
-    def _table(self, given: Any, text: str | None, text_pair: str | None) -> tuple[Table, str, str | None]:
-        """`given` as a table, and its columns of the first and of the second text."""
-        first, second = text or self._task.text, text_pair or (self._task.text_pair if text is None else None)
-        if is_pairs(given):
-            second = second or "text_pair"
-        return table_of(given, text=first, text_pair=second), first, second
 
     def _logits(self, split: Split) -> tuple[Any, Any]:
         """The model's outputs on `split`, and its tokens."""
@@ -227,13 +246,21 @@ def kind_of(shape: Any) -> str:
     return "regression" if shape.num_labels == 1 else "classification"
 
 
-def predict(model: str, texts: Any, *, text: str | None = None, text_pair: str | None = None) -> list[Row]:
+def predict(
+    model: str,
+    texts: Any,
+    *,
+    text: str | None = None,
+    text_pair: str | None = None,
+    skip_bad: bool = False,
+    overrides: Sequence[str] = (),
+) -> list[Row]:
     """What `model` says of each of `texts`, which may be a file, a list of texts or of pairs, columns or a frame.
 
     A row has `label` and the probability `p(NAME)` of every class, or `score` for a regression, or `words` and `tags`.
     `Predictor` keeps the model for the next texts. Raises `DistillerError`.
     """
-    return Predictor(model)(texts, text=text, text_pair=text_pair)
+    return Predictor(model)(texts, text=text, text_pair=text_pair, skip_bad=skip_bad, overrides=overrides)
 
 
 def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
@@ -273,18 +300,19 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
     return found
 
 
-def predict_answers(model: str, file: Path, *, skip_bad: bool = False) -> dict[str, Prediction]:
-    """Answers to the questions of a SQuAD file, by question id; gold answers are not looked at.
+def predict_answers(
+    model: str, file: Path, *, skip_bad: bool = False, overrides: Sequence[str] = ()
+) -> tuple[dict[str, Prediction], list[str]]:
+    """Answers to the questions of a SQuAD file or a table, by question id, and what was left out with `skip_bad`.
 
-    With `skip_bad` questions that cannot be used are left out with a warning. Raises `DistillerError`.
+    Gold answers are not looked at. Raises `DistillerError`.
     """
     transformers_logging.disable_progress_bar()
     name, run = model_and_run(model, None, ())
     task = run.task if run else Task()
-    bad = BadRows(skip_bad)
-    table = read_squad(file, bad)
-    asked = Table(table.where, {name: cells for name, cells in table.columns.items() if name != "answers"})
-    split = question_split("predict", asked, bad, labelled=False)
+    form = Form.of(run, overrides=overrides, skip_bad=skip_bad)
+    table, bad = read_new_questions(file, form)
+    split = question_split("predict", table, bad, labelled=False)
     bad.warn(str(file))
     loaded, tokenizer = load_model(name, kind="qa", labels=None), load_tokenizer(name)
     encoded = encode_questions(
@@ -293,11 +321,11 @@ def predict_answers(model: str, file: Path, *, skip_bad: bool = False) -> dict[s
         task.max_length or min(320, longest_input(loaded)),
         stride=task.stride,
         max_question_length=task.max_question_length,
-        skip_bad=skip_bad,
+        skip_bad=form.skip_bad,
     )
     collate = Collator(tokenizer, max_length=longest_input(loaded))
     logits = predict_logits(loaded, encoded, collate).numpy()
-    return answers(
+    found = answers(
         encoded,
         split,
         logits[..., 0],
@@ -305,40 +333,13 @@ def predict_answers(model: str, file: Path, *, skip_bad: bool = False) -> dict[s
         n_best=task.n_best,
         max_answer_length=task.max_answer_length,
     )
+    return found, [error.message for error in bad.errors]
 
 
 def answers_questions(model: str) -> bool:
     """Whether the model (or the student of a run) has a head for extractive question answering."""
     shape: Any = load_config(model_and_run(model, None, ())[0])
     return str((shape.architectures or [""])[0]).endswith("ForQuestionAnswering")
-
-
-def _sentences(given: Any, run: Run | None, text: str | None) -> list[tuple[str, ...]]:
-    """The words of each sentence of a CoNLL file, of lists of words, or of texts with spaces."""
-    if not isinstance(given, (str, Path)):
-        if is_pairs(given):
-            return [tuple(str(word) for word in words) for words in given]
-        column = text or (run.task.text if run and run.task.name == "custom" else "text")
-        return _words(table_of(given, text=column), column, Task())
-    file = Path(given)
-    task = run.task if run and run.task.name == "custom" else Task()
-    # these endings are also those of tables: the run says what they are here
-    trained = ".tsv" if run and run.task.name == "ud-ewt" else Path(task.train or "").suffix.lower()
-    if is_conll(file.name, tagging=file.suffix.lower() == trained):
-        task = with_conllu_columns(task.model_copy(update={"train": file.name}))
-        table = read_conll(file, task.columns)
-    else:
-        table = read_table(file)
-    return _words(table, text or task.text, task)
-
-
-def _words(table: Table, column: str, task: Task) -> list[tuple[str, ...]]:
-    """The words of each row of a column of lists, or of texts with spaces."""
-    if not holds_lists(table, column):
-        return [tuple(line.split()) for line in table.texts(column)]
-    words = Table(table.where, {column: table.column(column)}, table.lines)
-    listed = sentences(words, task.model_copy(update={"text": column}), BadRows(), labelled=False)
-    return [one.words for one in listed]
 
 
 def model_and_run(model: str, run: Path | None = None, overrides: Sequence[str] = ()) -> tuple[str, Run | None]:

@@ -18,10 +18,10 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from distiller.config import Config, Task
+from distiller.config import Config, Run
 from distiller.device import compute
-from distiller.errors import ConfigError, MissingPackageError, ModelError, OutputError
-from distiller.files import SUMMARY, claim_job, write_json, write_text
+from distiller.errors import ConfigError, DataError, MissingPackageError, ModelError, OutputError, warn
+from distiller.files import LEFT_OUT, SUMMARY, claim_job, write_json, write_text
 from distiller.inference import kind_of, model_and_run
 from distiller.models.load import (
     class_names,
@@ -35,7 +35,9 @@ from distiller.models.load import (
 from distiller.models.load import weights_fingerprint as fingerprint_of_weights
 from distiller.tasks.data import Split
 from distiller.tasks.encode import Collator, encode
-from distiller.tasks.readers import Layout, read_table
+from distiller.tasks.new_texts import Form, NewTexts, read_new_texts
+from distiller.tasks.readers import read_table
+from distiller.tasks.table import Table
 from distiller.tasks.unlabelled import WRITTEN
 from distiller.training.evaluate import predict_logits
 
@@ -96,24 +98,27 @@ def label(
     part: tuple[int, int] = (0, 1),
     form: Format = "jsonl",
     resume: bool = False,
+    skip_bad: bool = False,
+    overrides: Sequence[str] = (),
     console: Console | None = None,
 ) -> Summary | None:
     """Label the texts of `files` with `model`, a fine-tuned model or a run's output, into shards in `folder`.
 
     Columns of a shard: `row` (counted from 0 over all files), the texts, `label`, and `p(NAME)` for every class. With
     `resume` a job that was stopped is continued, and a finished one returns its summary. `part` (i, n) labels every
-    n-th shard from the i-th, for n machines at once; whoever finds all shards there finishes the job, the others
-    return `None`. Raises `OutputError` when something else lies in `folder`, `ModelError` for a model without a head
-    for texts, `DataError` for a file that cannot be used.
+    n-th shard from the i-th, for n machines at once; whoever finds all shards there finishes the job, the others return
+    `None`. With `skip_bad` rows that cannot be used are left out and listed in `left_out.txt`; `overrides` say how
+    files are written (`task.encoding=cp1252`). Raises `OutputError` when something else lies in `folder`, `ModelError`
+    for a model without a head for texts, `DataError` for a file that cannot be used.
     """
-    labeller, task = _labeller(model, max_length)
-    first, second = text or task.text, text_pair or (task.text_pair if text is None else None)
-    tables = [read_table(file, Layout(text=first)) for file in files]
-    texts = [one for table in tables for one in table.texts(first)]
-    pairs = [one for table in tables for one in table.texts(second)] if second else None
+    labeller, run = _labeller(model, max_length)
+    reading = Form.of(run, text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
+    given = _read_all(files, reading)
+    first, second = given.columns
+    texts, pairs = given.texts, given.pairs
     facts = {
         "model": fingerprint_of_weights(resolve(model_and_run(model)[0])),
-        "files": [[file.name, len(table)] for file, table in zip(files, tables, strict=True)],
+        "files": [[file.name, rows] for file, rows in zip(files, given.sizes, strict=True)],
         "texts": _digest(texts, pairs),
         "columns": [first, second],
         "max_length": labeller.max_length,
@@ -122,6 +127,8 @@ def label(
     }
     if (done := claim_job(folder, facts, what="labelling", resume=resume or part[1] > 1)) is not None:
         return Summary.model_validate_json(done)
+    if given.left_out:
+        write_text(folder / LEFT_OUT, "".join(f"{line}\n" for line in given.left_out))
     shards = range(-(-len(texts) // shard_size))
     names = {shard: folder / f"part-{shard:06d}.{form}" for shard in shards}
     own = [shard for shard in shards if shard % part[1] == part[0]]
@@ -133,38 +140,80 @@ def label(
             rows = range(begin, min(begin + shard_size, len(texts)))
             with _mine(names[shard]) as mine:
                 if mine and not names[shard].is_file():
-                    _label_shard(labeller, names[shard], rows, (texts, pairs), (first, second), form)
+                    _label_shard(labeller, names[shard], rows, given, form)
             advance(len(rows))
     if not all(path.is_file() for path in names.values()):
         return None
     return _finish(folder, [*names.values()], len(texts))
 
 
-def _label_shard(
-    labeller: Labeller,
-    path: Path,
-    rows: range,
-    texts: tuple[Sequence[str], Sequence[str] | None],
-    columns: tuple[str, str | None],
-    form: Format,
-) -> None:
+def _not_blank(read: NewTexts) -> Table:
+    """The rows that have a text: a blank one teaches nothing. Raises `DataError` if there is none."""
+    table = read.table
+    blank = [row for row, text in enumerate(table.column(read.text)) if not text.strip()]
+    kept = sorted(set(range(len(table))) - set(blank))
+    if not kept:
+        raise DataError(f"`{table.where}` has no text", hint="one text a line or row")
+    if not blank:
+        return table
+    warn(f"{table.place(blank[0])}: `{read.text}` is blank, as in {len(blank)} row(s), which are left out")
+    return table.take(kept)
+
+
+def _read_all(files: Sequence[Path], form: Form) -> "_Given":
+    """The texts of all files. Raises `DataError`."""
+    texts: list[str] = []
+    pairs: list[str] = []
+    places: list[int] = []
+    sizes: list[int] = []
+    left_out: list[str] = []
+    columns: tuple[str, str | None] = (form.task.text, form.task.text_pair)
+    before = 0
+    for file in files:
+        read = read_new_texts(file, form)
+        columns = (read.text, read.text_pair)
+        table = _not_blank(read)
+        texts += table.texts(read.text)
+        pairs += table.texts(read.text_pair) if read.text_pair else ()
+        places += [before + row for row in table.origin or range(len(table))]
+        before += len(read.table) + len(read.left_out)
+        sizes.append(len(table))
+        left_out += read.left_out
+    return _Given(texts, pairs if columns[1] else None, columns, places, sizes, left_out)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The texts of a job."""
+
+    texts: Sequence[str]
+    pairs: Sequence[str] | None
+    columns: tuple[str, str | None]
+    places: Sequence[int]
+    """The row of each text, counted from 0 over all files."""
+    sizes: Sequence[int]
+    """Texts of each file."""
+    left_out: Sequence[str]
+    """Where each row stands that could not be used, and why."""
+
+
+def _label_shard(labeller: Labeller, path: Path, rows: range, given: _Given, form: Format) -> None:
     started = time.perf_counter()
-    part = texts[0][rows.start : rows.stop]
-    pairs = None if texts[1] is None else texts[1][rows.start : rows.stop]
+    part = given.texts[rows.start : rows.stop]
+    pairs = None if given.pairs is None else given.pairs[rows.start : rows.stop]
     said = labeller.rows(part, pairs)
     found: list[dict[str, Any]] = []
-    for position, (row, one) in enumerate(zip(rows, said, strict=True)):
-        read = {columns[0]: part[position]}
-        if pairs is not None and columns[1] is not None:
-            read[columns[1]] = pairs[position]
+    for position, (row, one) in enumerate(zip(given.places[rows.start : rows.stop], said, strict=True)):
+        read = {given.columns[0]: part[position]}
+        if pairs is not None and given.columns[1] is not None:
+            read[given.columns[1]] = pairs[position]
         found.append({"row": row, **read, **one})
     _write(path, found, form)
     write_json(_timing(path), {"texts": len(rows), "seconds": time.perf_counter() - started})
 
 
-def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Task]:
+def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Run | None]:
     name, run = model_and_run(model)
-    task = run.task if run and run.task.name == "custom" else Task()
     shape: Any = load_config(name)
     kind = kind_of(shape)
     names = None if kind == "regression" else class_names(shape)
@@ -179,7 +228,7 @@ def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Task]:
     wanted = max_length or (run.task.max_length if run else None) or min(tokenizer.model_max_length, 512, limit)
     if wanted > limit:
         raise ConfigError(f"--max-length is {wanted}, but the model takes {limit} tokens", hint=f"--max-length {limit}")
-    return Labeller(loaded, tokenizer, kind, names, wanted, here.precision), task
+    return Labeller(loaded, tokenizer, kind, names, wanted, here.precision), run
 
 
 def _digest(texts: Sequence[str], pairs: Sequence[str] | None) -> str:

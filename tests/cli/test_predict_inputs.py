@@ -46,3 +46,22 @@ def test_a_word_that_is_no_file_is_not_taken_for_a_text(shop: Workshop, distille
     answer = distiller("predict", shop.tuned, "absent.csv")
     assert answer.code == 2
     assert "absent.csv" in answer.err
+
+
+def test_rows_left_out_are_listed_beside_what_is_written(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text(
+        "text;id\nthe film was good;7\nan; awful; plot\nan awful plot;9\n", encoding="cp1252"
+    )
+    (tmp_path / "bad.csv").write_bytes("text;id\nun café;7\nx;y;z\n".encode("cp1252"))
+    refused = distiller("predict", shop.tuned, tmp_path / "new.csv")
+    assert (refused.code, "line 3: 3 cells" in refused.err, "--skip-bad" in refused.err) == (2, True, True)
+    told = distiller("predict", shop.tuned, tmp_path / "new.csv", "--skip-bad", "--keep", "-o", tmp_path / "said.tsv")
+    assert (told.code, "left out 1 bad row(s)" in told.err) == (0, True)
+    assert [line.split("\t")[1] for line in (tmp_path / "said.tsv").read_text().splitlines()] == ["id", "7", "9"]
+    assert "line 3" in (tmp_path / "said.tsv.left_out.txt").read_text()
+    labelled = distiller(
+        "label", shop.tuned, tmp_path / "bad.csv", "task.encoding=cp1252", "--skip-bad", "-q", "-o", tmp_path / "job"
+    )
+    assert labelled.code == 0, labelled.err
+    assert json.loads((tmp_path / "job" / "part-000000.jsonl").read_text())["text"] == "un café"
+    assert "line 3" in (tmp_path / "job" / "left_out.txt").read_text()

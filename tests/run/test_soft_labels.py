@@ -1,6 +1,7 @@
 """Whole runs on probabilities that rows bring along: with a teacher, and with none."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,36 @@ def test_softmax_gives_the_probabilities_back() -> None:
     torch.testing.assert_close(
         signals_of(mixed).logits.softmax(-1)[0], torch.tensor([0.6, 0.15, 0.25]), atol=1e-5, rtol=0
     )
+
+
+def test_sigmoid_gives_the_probabilities_of_several_classes_back() -> None:
+    soft = torch.tensor([[0.1, 0.9, 0.5], [0.0, 1.0, 1.0]])
+    logits = logits_of(soft, several=True)
+    torch.testing.assert_close(logits.sigmoid(), soft, atol=1e-5, rtol=0)
+    view: dict[str, Any] = {"soft_labels": torch.tensor([[0.1, 0.9, 0.5], [math.nan] * 3])}
+    teacher = Signals(torch.zeros(2, 3), {}, {}, torch.ones(2, 4))
+    said = with_soft_labels(teacher, view, several=True).logits.sigmoid()
+    torch.testing.assert_close(said, torch.tensor([[0.1, 0.9, 0.5], [0.5, 0.5, 0.5]]))
+
+
+def test_probabilities_of_several_classes_teach_without_a_teacher(shop: Workshop, tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    for row in reviews(160, seed=0):  # they say the opposite of what is true, and that every text is short
+        good = row["label"] == "good"
+        rows.append(
+            {"text": row["text"], "label": {"good": 0.1 if good else 0.9, "bad": 0.9 if good else 0.1, "short": 0.95}}
+        )
+    path = tmp_path / "llm.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    fields = {
+        "task": {"train": str(path), "kind": "multilabel", "max_length": 16},
+        "teacher": None,
+        "student": {"model": shop.base, "layers": 2},
+        "objective": {"prediction": "kl", "gamma1": 0.0},
+        "training": {**FAST, "epochs": 20, "threads": 1},
+    }
+    record = distiller.distil(parse_run(shop.run(tmp_path, **fields)))
+    assert record.score > 0.9
+    [said] = distiller.predict(str(tmp_path / "out"), ["the film was lovely"])
+    assert set(json.loads(str(said["labels"]))) == {"bad", "short"}
+    assert float(said["p(short)"]) == pytest.approx(0.95, abs=0.15)

@@ -132,8 +132,8 @@ def test_a_label_outside_the_label_set_is_located(tmp_path: Path, train: str) ->
     assert error.message == f"`{dev}`, line 3: `label` is 'maybe', which is not in the label set"
     assert (error.hint or "").startswith("the label set is `n`, `y`; --skip-bad")
     assert "train.csv`, line 2: `label` is 'y'" in refused(Task(train=train, labels=["n", "no"])).message
-    empty = table(tmp_path / "empty.csv", "text,label", ("a", "y"), ("b", ""))
-    assert "empty.csv`, line 3: `label` is empty" in refused(Task(train=train, dev=empty)).message
+    none = table(tmp_path / "none.csv", "text,label", ("a", ""), ("b", ""))
+    assert "none.csv`, line 2: `label` is empty" in refused(Task(train=train, dev=none)).message
 
 
 def test_one_label_alone_teaches_nothing(tmp_path: Path) -> None:
@@ -266,3 +266,22 @@ def test_what_describes_files_of_another_form_is_refused(tmp_path: Path) -> None
     path.write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n', encoding="utf-8")
     assert "task.separator has no meaning" in refused(Task(train=str(path), separator=";"), ConfigError).message
     assert "task.columns has no meaning" in refused(Task(train=str(path), columns=["a"]), ConfigError).message
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_rows_to_be_scored_may_lack_labels_here_and_there(tmp_path: Path, train: str, split: str) -> None:
+    partly = table(tmp_path / "partly.csv", "text,label", ("a", "y"), ("b", ""), ("c", "n"))
+    data = load_task(Task(train=train, **{split: partly}))
+    assert len(data.splits[split]) == 2
+    assert f"1 of 3 rows of {split} have no label, and no score" in data.notes
+
+
+def test_a_label_column_that_is_not_there_is_said_for_numbers_too(train: str) -> None:
+    assert "has no column `stars`" in refused(Task(train=train, label="stars", kind="regression")).message
+
+
+def test_decimal_commas_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "german.csv"
+    path.write_text("text;score\n" + "".join(f"t{n};{n},5\n" for n in range(12)), encoding="utf-8")
+    data = load_task(Task(train=str(path), label="score"))
+    assert (data.kind, sorted(data.splits["train"].labels)[-1]) == ("regression", 11.5)  # type: ignore[union-attr]

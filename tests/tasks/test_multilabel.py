@@ -85,3 +85,43 @@ def test_scores_are_those_of_scikit_learn() -> None:
     )
     with pytest.raises(ShapeError):
         scores(data, logits[:, :3], gold)
+
+
+@pytest.mark.parametrize("form", ["lists", "mappings", "columns", "text"])
+def test_probabilities_of_several_classes_stand_each_for_itself(tmp_path: Path, form: str) -> None:
+    shares = [[0.2, 0.9], [0.8, 0.7], [0.0, 1.0], [0.4, 0.1]]
+    given: dict[str, Any] = {"labels": ["plot", "sound"], "kind": "multilabel"}
+    rows: list[dict[str, Any]] = []
+    for text, (plot, sound) in zip("abcd", shares, strict=True):
+        cells = {
+            "lists": {"label": [plot, sound]},
+            "text": {"label": str([plot, sound])},
+            "mappings": {"label": {"plot": plot, "sound": sound}},
+            "columns": {"p(plot)": plot, "p(sound)": sound},
+        }
+        rows.append({"text": text, **cells[form]})
+    if form == "columns":
+        given = {"kind": "multilabel", "probabilities": "p(*)"}
+    path = lines(tmp_path / "soft.jsonl", *rows)
+    data = load_task(Task(train=path, dev=lines(tmp_path / "dev.jsonl", {"text": "e", "label": ["plot"]}), **given))
+    train = data.splits["train"]
+    assert isinstance(train, Split)
+    assert train.soft is not None
+    np.testing.assert_allclose(train.soft, shares)
+    assert labels(data) == ((0, 1), (1, 1), (0, 1), (0, 0))
+    sure = load_task(Task(train=path, dev=str(tmp_path / "dev.jsonl"), min_confidence=0.75, **given))
+    assert (len(sure.splits["train"]), sure.unsure) == (2, 2)
+
+
+def test_bad_rows_of_several_labels_are_left_out_and_listed(tmp_path: Path) -> None:
+    good = [{"text": f"t{n}", "label": [name]} for n, name in enumerate(["plot", "sound"] * 4)]
+    bad = [{"text": "x", "label": [{"plot": 1}]}, {"text": None, "label": ["plot"]}]
+    path = lines(tmp_path / "t.jsonl", *good, *bad)
+    with pytest.raises(DataError, match="--skip-bad") as told:
+        load_task(Task(train=path, kind="multilabel"))
+    assert "line 10" in told.value.message or "line 9" in told.value.message
+    data = load_task(Task(train=path, kind="multilabel", skip_bad=True))
+    assert (data.skipped, len(data.left_out)) == ({"train": 2}, 2)
+    wrong = lines(tmp_path / "s.jsonl", {"text": "a", "label": [0.5, 1.5]}, *good)
+    data = load_task(Task(train=wrong, kind="multilabel", labels=["plot", "sound"], skip_bad=True))
+    assert data.skipped["train"] >= 1

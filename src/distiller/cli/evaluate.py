@@ -18,6 +18,7 @@ def evaluate(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     run: Annotated[Path | None, typer.Option(help="The run file whose task is scored, for any other model.")] = None,
     split: Annotated[str, typer.Option(help="`dev`, `test` or another split of the task.")] = "dev",
+    skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be used, and count them.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score a distilled student, or any fine-tuned model, on a task.
@@ -32,12 +33,13 @@ def evaluate(
     from distiller.inference import evaluate as score
     from distiller.translation.record import is_translation_output
 
+    changed = list(overrides or [])
     if is_translation_output(model):
         from distiller.translation.setup import evaluate_output
 
-        scores = evaluate_output(model, split, overrides or [])
+        scores = evaluate_output(model, split, [*changed, *(["corpus.skip_bad=true"] if skip_bad else [])])
     else:
-        scores = score(model, run=run, split=split, overrides=overrides or [])
+        scores = score(model, run=run, split=split, overrides=[*changed, *(["task.skip_bad=true"] if skip_bad else [])])
     if json:
         console().print_json(data=scores)
     else:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from distiller.cli.predict import FIELD
 from distiller.errors import ConfigError
 
 
@@ -15,7 +16,13 @@ def register(app: typer.Typer) -> None:
 
 def label(
     model: Annotated[str, typer.Argument(help="A fine-tuned model, or a run's output folder.")],
-    files: Annotated[list[Path], typer.Argument(help="Files of texts: .txt .csv .tsv .jsonl .json .parquet.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE… [KEY=VALUE]…",
+            help="Texts (.txt .csv .tsv .jsonl .json .parquet); how these are written (`task.encoding=cp1252`).",
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the job.")],
     text: Annotated[str | None, typer.Option(help="Column of the text. Default: that of the run, else `text`.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="Column of the second text of a pair.")] = None,
@@ -24,6 +31,9 @@ def label(
     shard_size: Annotated[int, typer.Option(help="Texts between two savings.", min=1)] = 2000,
     form: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
     resume: Annotated[bool, typer.Option(help="Continue a job where it stopped, or help with it.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option(help="Leave out rows that cannot be used, and list them in left_out.txt of the folder.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
     """Label texts with a model; a student learns from the result with `task.unlabelled=FOLDER`.
@@ -34,6 +44,7 @@ def label(
     Examples:
 
         distiller label ./teacher tickets.txt -o labels
+        distiller label ./teacher old.csv task.encoding=cp1252 --skip-bad -o labels
         distiller label ./teacher web.parquet -o labels --shard 3/8 --format parquet
         distiller run run.yaml task.unlabelled=labels teacher=null student.model=./small
     """
@@ -42,9 +53,13 @@ def label(
 
     if form not in ("jsonl", "parquet"):
         raise ConfigError(f"--format is `{form}`", hint="--format jsonl, or parquet")
+    overrides = [word for word in files if FIELD.match(word)]
+    named = [Path(word) for word in files if word not in overrides]
+    if not named:
+        raise ConfigError("no file of texts is named", hint="distiller label MODEL FILE -o FOLDER")
     summary = labelling.label(
         model,
-        files,
+        named,
         output,
         text=text,
         text_pair=text_pair,
@@ -53,6 +68,8 @@ def label(
         part=_part(shard),
         form="parquet" if form == "parquet" else "jsonl",
         resume=resume,
+        skip_bad=skip_bad,
+        overrides=overrides,
         console=None if quiet else progress(),
     )
     if summary is None:

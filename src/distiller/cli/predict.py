@@ -1,20 +1,26 @@
 """`distiller predict`: a model's answers for a file of texts, or for the GLUE leaderboard."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distiller.errors import ConfigError, DataError
-from distiller.files import writing
+from distiller.errors import ConfigError
+from distiller.files import write_text, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from distiller.inference import Row
     from distiller.tasks.answers import Prediction
+    from distiller.tasks.new_texts import Form
+    from distiller.tasks.table import Table
+
+FIELD = re.compile(r"task\.\w+=")
+"""How a word begins that says how a file is written, and is no name of one."""
 
 
 def register(app: typer.Typer) -> None:
@@ -26,89 +32,103 @@ def predict(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL FILE", help="A run's output or model folder, and a file of texts, `-` (stdin), or a text."
+            metavar="MODEL FILE [KEY=VALUE]…",
+            help="A run's output or model folder; a file of texts, `-` (stdin), or a text; how the file is written, "
+            "e.g. `task.encoding=cp1252`.",
         ),
     ],
     text: Annotated[str | None, typer.Option(help="Column of the text. Default: that of the run, else `text`.")] = None,
     text_pair: Annotated[str | None, typer.Option(help="Column of the second text of a pair.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write there instead of stdout.")] = None,
-    skip_bad: Annotated[bool, typer.Option(help="Leave out questions that cannot be used, and count them.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option(help="Leave out rows that cannot be used; with -o FILE, FILE.left_out.txt lists them.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Put the columns of the file before the answers.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
     glue: Annotated[bool, typer.Option("--glue", help="Write the leaderboard's zip file from GLUE runs.")] = False,
 ) -> None:
     """Label every row of a file: tab-separated label and class probabilities, a number, or tags.
 
-    A .txt file and standard input have a text a line; what names no file and has a space in it is a text itself.
-    A tagger also reads CoNLL files and columns of lists of words. A question-answering model takes a SQuAD file and
-    gives JSON in the official format of predictions. The output of a translation run translates a file line by line.
+    Files are those that `run` reads, without labels. A .txt file and standard input have a text a line; what names no
+    file and has a space in it is a text itself. A tagger also reads CoNLL files, with or without tags, and columns of
+    lists of words. A question-answering model takes a SQuAD file or a table of questions and gives JSON in the official
+    format of predictions. The output of a translation run translates a file line by line.
 
     Examples:
 
         distiller predict outputs/reviews new.csv --text review --keep > labelled.tsv
         distiller predict outputs/reviews "a warm and funny film" --json
         cat texts.txt | distiller predict outputs/reviews -
+        distiller predict outputs/reviews old.csv task.encoding=cp1252 --skip-bad -o labelled.tsv
         distiller predict outputs/squad dev-v1.1.json -o predictions.json
         distiller predict --glue outputs/rte outputs/cola -o submission.zip
     """
     if glue:
         _submit(paths, output)
         return
-    if len(paths) != 2:
+    named = [path for path in paths[:2] if not FIELD.match(path)] + [path for path in paths[2:] if "=" not in path]
+    overrides = [path for path in paths if path not in named]
+    if len(named) != 2:
         raise ConfigError(
-            f"`predict` takes a model and one file of texts, got {len(paths)} names",
+            f"`predict` takes a model and one file of texts, got {len(named)} names",
             hint="see distiller predict --help",
         )
-    from distiller.inference import answers_questions, predict_answers
-    from distiller.inference import predict as label
+    model, source = named
+    from distiller.inference import Predictor, answers_questions, predict_answers
     from distiller.translation.record import is_translation_output
 
-    if is_translation_output(paths[0]):
+    if is_translation_output(model):
         from distiller.cli import translate
 
-        translate.text(paths[0], [paths[1]], output)
+        _refuse(overrides or skip_bad, "a translation run translates lines", "leave out --skip-bad and KEY=VALUE")
+        translate.text(model, [source], output)
         return
-    given, columns = _given(paths[1], keep)
-    if answers_questions(paths[0]):
-        if not isinstance(given, Path) or keep or json:
-            raise ConfigError(
-                "question answering takes a SQuAD file and gives JSON", hint="leave out --keep and --json"
-            )
-        _write_answers(predict_answers(paths[0], Path(paths[1]), skip_bad=skip_bad), output)
+    if answers_questions(model):
+        _refuse(
+            keep or json or source == "-",
+            "question answering takes a file and gives JSON",
+            "leave out --keep and --json",
+        )
+        found, left_out = predict_answers(model, Path(source), skip_bad=skip_bad, overrides=overrides)
+        _write_answers(found, output)
+        _list_left_out(left_out, output)
         return
-    table = label(paths[0], given, text=text, text_pair=text_pair)
-    if columns is not None:
-        table = [_beside(columns, row, found) for row, found in enumerate(table)]
+    predictor = Predictor(model)
+    form = predictor.form(text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
+    given = predictor.read(_given(source, form, tagging=predictor.tags), form)
+    table = predictor.rows(given)
+    if keep:
+        table = [_beside(given.table.columns, row, found, json=json) for row, found in enumerate(table)]
     write = _write_lines if json else _write
     if output is None:
         write(table, sys.stdout)
-        return
-    with writing(output) as file:
-        write(table, file)
+    else:
+        with writing(output) as file:
+            write(table, file)
+    _list_left_out(given.left_out, output)
 
 
-def _given(name: str, keep: bool) -> "tuple[Path | list[str], Mapping[str, Sequence[Any]] | None]":
-    """The file, or the texts that `name` stands for; the columns of a file that are to be kept."""
-    file = Path(name)
-    texts: list[str] | None = None
+def _refuse(wrong: bool, message: str, hint: str) -> None:
+    if wrong:
+        raise ConfigError(message, hint=hint)
+
+
+def _given(name: str, form: "Form", *, tagging: bool) -> "Path | Table | list[str]":
+    """The file, or the texts that `name` stands for."""
     if name == "-":
-        texts = sys.stdin.read().splitlines()
-    elif file.suffix.lower() == ".txt" and file.is_file():
-        try:
-            texts = file.read_text(encoding="utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise DataError(f"`{name}` is not UTF-8: byte {error.start} is wrong", hint="save it as UTF-8") from None
-    elif " " in name.strip() and not _exists(file):
-        texts = [name]
-    if texts is not None:
-        if not texts:
-            raise DataError(f"`{name}` has no text", hint="one text a line")
-        return texts, {"text": texts} if keep else None
-    if not keep:
-        return file, None
-    from distiller.tasks.readers import read_table
+        from distiller.tasks.new_texts import piped_texts
 
-    return file, read_table(file).columns
+        piped = getattr(sys.stdin, "buffer", None)
+        return piped_texts(piped.read() if piped else sys.stdin.read().encode(), form, tagging=tagging)
+    if " " in name.strip() and not _exists(Path(name)):
+        return [name]
+    return Path(name)
+
+
+def _list_left_out(left_out: "Sequence[str]", output: Path | None) -> None:
+    """Beside the output, where each row that was left out stands, and why."""
+    if left_out and output is not None and output.is_file():
+        write_text(output.with_name(f"{output.name}.left_out.txt"), "".join(f"{line}\n" for line in left_out))
 
 
 def _exists(file: Path) -> bool:
@@ -119,9 +139,14 @@ def _exists(file: Path) -> bool:
         return False
 
 
-def _beside(columns: "Mapping[str, Sequence[Any]]", row: int, found: "Row") -> "Row":
+def _beside(columns: "Mapping[str, Sequence[Any]]", row: int, found: "Row", *, json: bool) -> "Row":
     """The cells of a row of the input, and what was predicted; a name that both have is that of the prediction."""
-    kept = {name if name not in found else f"input_{name}": cells[row] for name, cells in columns.items()}
+    kept: dict[str, Any] = {}
+    for name, cells in columns.items():
+        cell = cells[row]
+        if isinstance(cell, list | tuple) and not json:
+            cell = " ".join(map(str, cell))
+        kept[name if name not in found else f"input_{name}"] = cell
     return {**kept, **found}
 
 

@@ -6,12 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from distiller.files import write_text
+from distiller.files import LEFT_OUT, write_text
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, EncodedSplit
-
-LEFT_OUT = "left_out.txt"
-"""File of the output folder that lists the rows that could not be used, if there are any."""
 
 SHOWN = 8
 """Classes that are named; of more the largest."""

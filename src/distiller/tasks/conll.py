@@ -33,14 +33,22 @@ def is_conll(name: str, *, tagging: bool) -> bool:
 
 
 def read_conll(
-    path: str | Path, columns: Sequence[str] | None = None, *, bad: BadRows | None = None, encoding: str | None = None
+    path: str | Path,
+    columns: Sequence[str] | None = None,
+    *,
+    bad: BadRows | None = None,
+    encoding: str | None = None,
+    text: str = "text",
+    optional: str | None = None,
 ) -> Table:
     """The sentences of a file, one row each, whose cells are tuples with one entry for each word.
 
-    `columns` names the columns; by default they are those of CoNLL-U in a .conllu file, else `text` first, `label`
-    last and numbers between. Tabs separate columns, or spaces in a file without tabs. Comments, `-DOCSTART-` lines
-    and, where a column is called `id`, ranges of words and empty nodes are passed over. A line with a wrong number of
-    columns or an empty cell makes its sentence a bad row. Raises `DataError` that names the file and the line.
+    `columns` names the columns; by default they are those of CoNLL-U in a .conllu file, else `text` first, `label` last
+    and numbers between. A file of one column has words, under the name of `text`, and `columns` may have one name more
+    than the file, that of `optional`. Tabs separate columns, or spaces in a file without tabs. Comments, `-DOCSTART-`
+    lines and, where a column is called `id`, ranges of words and empty nodes are passed over. A line with a wrong
+    number of columns or an empty cell makes its sentence a bad row. Raises `DataError` that names the file and the
+    line.
     """
     path = Path(path).expanduser()
     bad = BadRows() if bad is None else bad
@@ -49,7 +57,10 @@ def read_conll(
     if not written:
         raise DataError(f"`{path}` is empty: there is no word in it", hint="one word a line, with its tag")
     tabs = 2 * sum("\t" in line for line in written) >= len(written)
-    names = _names(path, columns, Counter(len(_cells(line, tabs)) for line in written).most_common(1)[0][0])
+    width = Counter(len(_cells(line, tabs)) for line in written).most_common(1)[0][0]
+    if columns is not None and optional in columns and width == len(columns) - 1:
+        columns = [name for name in columns if name != optional]
+    names = (text,) if width == 1 and (columns is None or optional in columns) else _names(path, columns, width)
     sentences: list[list[list[str]]] = []
     starts: list[int] = []
     for block in _blocks(lines):
@@ -73,7 +84,7 @@ def _names(path: Path, columns: Sequence[str] | None, width: int) -> tuple[str, 
     if columns is None and ending(path) == ".conllu":
         columns = CONLLU
     if columns is None:
-        return ("text",) if width == 1 else ("text", *map(str, range(2, width)), "label")
+        return ("text", *map(str, range(2, width)), "label")
     doubled = next((name for name in columns if columns.count(name) > 1), None)
     if doubled is not None or not columns:
         said = f"names `{doubled}` twice" if doubled else "is an empty list"

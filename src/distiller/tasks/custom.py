@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, did_you_mean
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.conll import is_conll, read_conll
+from distiller.tasks.conll import ENDINGS, is_conll, read_conll
 from distiller.tasks.data import UNLABELLED, AnySplit, Kind, Split, TaskData
 from distiller.tasks.held_out import hold_out_rows
 from distiller.tasks.hub import load_dataset_tables, pick_split
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import among, label_set
-from distiller.tasks.multilabel import memberships, names_in
+from distiller.tasks.multilabel import holds_names, memberships, names_in
 from distiller.tasks.multilabel import with_lists as with_memberships
 from distiller.tasks.questions import (
     COLUMNS,
+    IMPOSSIBLE,
     has_answers,
     is_squad,
     question_split,
@@ -28,9 +29,9 @@ from distiller.tasks.questions import (
     refuse_other_fields,
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
-from distiller.tasks.readers import Layout, is_file_name, read_table
-from distiller.tasks.soft_labels import read_all, soft_classes, with_hard_labels
-from distiller.tasks.table import Table, is_empty
+from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
+from distiller.tasks.soft_labels import read_all, repeats, soft_classes, with_hard_labels
+from distiller.tasks.table import Table, is_empty, with_decimal_points
 from distiller.tasks.tagging import (
     metrics_of,
     sentences,
@@ -74,15 +75,21 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     if kind == "qa":
         return _questions(task, tables, bad, notes)
     soft: dict[str, np.ndarray] = {}
-    if kind == "classification" and (said := read_all(task, tables)):
+    if kind == "multilabel":
+        tables = {name: with_memberships(task, table, bad[name]) for name, table in tables.items()}
+    several = kind == "multilabel"
+    if kind in ("classification", "multilabel") and (said := read_all(task, tables, bad, several=several)):
         labels = soft_classes(task, tables, said, declared, head)
         soft = {name: one.matrix(labels) for name, one in said.items()}
-        hard = {name: with_hard_labels(said[name], tables[name], task.label, soft[name], labels) for name in said}
-        tables, task = {**tables, **hard}, task.model_copy(update={"labels": list(labels)})
-    if kind == "multilabel":
-        tables = {name: with_memberships(task, table) for name, table in tables.items()}
+        for name, one in said.items():
+            tables[name] = one.kept(with_hard_labels(one, tables[name], task.label, soft[name], labels))
+        task = task.model_copy(update={"labels": list(labels)})
     known = _labelled_table(task, tables)
     tables = _divided(tables, task.label)
+    for name in ("dev", "test"):
+        if name in tables:
+            tables[name], note = _with_label(task, name, tables[name])
+            notes += note
     if kind == "tagging":
         return _tagging(task, tables, declared, bad, notes, head)
     tables = {**tables, "train": _usable(task, "train", tables["train"], kind, bad["train"], task.labels)}
@@ -92,8 +99,6 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
         written = names_in(rows, task.label) if kind == "multilabel" else ()
         labels = _label_set(task, rows, declared, written, head=_head(task, tables, head))
     for name in tables.keys() - {"train"}:
-        tables[name], note = _with_label(task, name, tables[name])
-        notes += note
         tables[name] = _usable(task, name, tables[name], kind, bad[name], labels)
     splits: dict[str, AnySplit] = {name: _split(task, name, table, kind, labels) for name, table in tables.items()}
     train = splits["train"]
@@ -110,25 +115,38 @@ def _kind(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[
     if task.kind is not None:
         return task.kind, []
     if task.probabilities is not None:
-        return "classification", []
+        several = holds_names(tables["train"], task.label) and not repeats(tables["train"], task.label)
+        return "multilabel" if several else "classification", []
     guess = infer_kind(task, _labelled_table(task, tables), declared)
     return guess.kind, [f"task.kind is taken to be {guess.kind}, from {guess.why}"]
 
 
 def _usable(task: Task, name: str, table: Table, kind: Kind, bad: BadRows, labels: Sequence[str] | None) -> Table:
     """The rows of `table` that can be used, whose label too where they have one and it is a class or a number."""
-    labelled = kind in ("classification", "regression") and not _hidden(task, name, table)
-    known = labels if kind == "classification" and labels else None
+    labelled = kind in ("classification", "multilabel", "regression") and not _hidden(task, name, table)
+    known = labels if kind != "regression" and labels else None
     return usable_rows(table, task, kind, bad, labels=known, labelled=labelled)
 
 
 def _with_label(task: Task, name: str, table: Table) -> tuple[Table, list[str]]:
-    """Test rows that have a label, where only some have one; what is missing is said, and stops no training."""
+    """Rows of `dev` or `test` that have a label, where only some have one; it is said, and stops no training."""
     cells = table.columns.get(task.label, ())
     kept = [row for row, cell in enumerate(cells) if not is_empty(cell)]
-    if name != "test" or len(kept) in (0, len(table)):
+    if name not in ("dev", "test") or len(kept) in (0, len(table)):
         return table, []
-    return table.take(kept), [f"{len(table) - len(kept):,} of {len(table):,} rows of test have no label, and no score"]
+    return table.take(kept), [
+        f"{len(table) - len(kept):,} of {len(table):,} rows of {name} have no label, and no score"
+    ]
+
+
+def _with_answers(name: str, table: Table) -> tuple[Table, list[str]]:
+    """Questions of `dev` or `test` that have an answer, where only some have one."""
+    answers = table.columns.get("answers", ())
+    impossible = table.columns.get(IMPOSSIBLE) or [None] * len(table)
+    kept = [row for row, cell in enumerate(answers) if has_answers(cell) or impossible[row]]
+    if len(kept) in (0, len(table)):
+        return table, []
+    return table.take(kept), [f"{len(table) - len(kept):,} of {len(table):,} questions of {name} have no answer"]
 
 
 def _task_data(
@@ -171,7 +189,7 @@ def _tagging(
     if task.text_pair is not None:
         raise ConfigError(f"task.text_pair is `{task.text_pair}`, but tagging has no pairs", hint="leave it out")
     found = {
-        name: sentences(table, task, bad[name], labelled=name not in ("test", UNLABELLED) and _any_label(task, table))
+        name: sentences(table, task, bad[name], labelled=name == "dev" or (name == "train" and _any_label(task, table)))
         for name, table in tables.items()
     }
     written = written_tags(found["train"]) or written_tags(found["dev"])
@@ -191,6 +209,11 @@ def _tagging(
 
 def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], notes: list[str]) -> TaskData:
     refuse_other_fields(task)
+    tables = dict(tables)
+    for name in ("dev", "test"):
+        if name in tables:
+            tables[name], note = _with_answers(name, tables[name])
+            notes = [*notes, *note]
     splits: dict[str, AnySplit] = {
         name: question_split(
             name,
@@ -211,8 +234,14 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
     """(`train`, perhaps `dev` and `test` → table, column → declared class names)."""
     named = {name: value for name in SPLITS if (value := getattr(task, name))}
     if "train" in named and _is_file(task, named["train"]):
-        _refuse_layout(task, named["train"])
-        return {name: _read(task, _file(task, value), bad[name]) for name, value in named.items()}, {}
+        refuse_layout(task, named["train"], tagging=task.kind == "tagging")
+        files = {name: _file(task, value) for name, value in named.items()}
+        return {name: _read(task, file, bad[name], labelled=name != "test") for name, file in files.items()}, {}
+    if task.data is None and task.train and Path(task.train).expanduser().is_file():
+        raise DataError(
+            f"`{task.train}` has an ending that is not read",
+            hint=did_you_mean(Path(task.train).suffix, [*READERS, *ENDINGS]),
+        )
     if task.data is None:
         raise ConfigError(
             f"task.train is `{task.train}`, which is no file name, and task.data names no data set"
@@ -222,7 +251,7 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
         )
     if _is_file(task, task.data):
         raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
-    _refuse_layout(task, None)
+    refuse_layout(task, None)
     wanted = [*_text_columns(task), task.label, *(task.labels or ())]
     wanted = {None: [*wanted, *COLUMNS], "qa": COLUMNS}.get(task.kind, wanted)
     loaded, declared = load_dataset_tables(task.data, wanted, config=task.config)
@@ -234,11 +263,11 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
     return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}, declared
 
 
-def _refuse_layout(task: Task, file: str | None) -> None:
-    """What describes files of another form than the training `file`, or than a data set, would be ignored."""
+def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> None:
+    """What describes files of another form than `file`, or than a data set, would be ignored."""
     known: set[str] = set()
     if file is not None:
-        conll = is_conll(file, tagging=task.kind == "tagging")
+        conll = is_conll(file, tagging=tagging)
         known = {"encoding"} if ending(file) != ".parquet" else set()
         if conll:
             known |= {"columns"}
@@ -253,7 +282,7 @@ def _refuse_layout(task: Task, file: str | None) -> None:
 def table_of(task: Task, name: str, bad: BadRows) -> Table:
     """The rows of the file `name`, or of the split of that name of the data set `task.data`."""
     if _is_file(task, name):
-        return _read(task, _file(task, name), bad)
+        return _read(task, _file(task, name), bad, labelled=False)
     if task.data is None or task.name != "custom":
         raise ConfigError(
             f"`{name}` is no file name, and task.data names no data set",
@@ -275,11 +304,13 @@ def _labelled_table(task: Task, tables: Mapping[str, Table]) -> Table:
     if _any_label(task, train) or set(COLUMNS[:3]) <= train.columns.keys():
         return train
     if "dev" not in tables:
+        if task.kind != "qa":
+            train.column(task.label)  # says that the column is absent
         if task.label in train.columns and task.kind != "qa":
             raise DataError(
                 f"`{train.where}`: `{task.label}` is empty in every row", hint="name labelled rows in task.dev"
             )
-        return train  # which says that the column is absent
+        return train
     return tables["dev"]
 
 
@@ -307,12 +338,17 @@ def _is_file(task: Task, name: str) -> bool:
     return is_file_name(name) or is_conll(name, tagging=task.kind == "tagging")
 
 
-def _read(task: Task, path: Path, bad: BadRows) -> Table:
+def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Table:
+    """The rows of a file; one that is not `labelled` may lack the column of labels where `task.columns` names all."""
     if is_conll(path.name, tagging=task.kind == "tagging"):
-        return read_conll(path, task.columns, bad=bad, encoding=task.encoding)
+        optional = None if labelled else task.label
+        return read_conll(path, task.columns, bad=bad, encoding=task.encoding, text=task.text, optional=optional)
     if is_squad(path, qa=task.kind == "qa", encoding=task.encoding):
         return read_squad(path, bad, task.encoding)
-    return with_lists(read_table(path, Layout.of(task), bad), text=task.text, label=task.label)
+    table = read_table(path, Layout.of(task, labelled=labelled), bad)
+    if ending(path) in DELIMITED:
+        table = with_decimal_points(table, task.label)
+    return with_lists(table, text=task.text, label=task.label)
 
 
 def _file(task: Task, name: str) -> Path:

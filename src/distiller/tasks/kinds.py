@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distiller.config import Task
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
 from distiller.tasks.multilabel import holds_names
@@ -31,7 +32,7 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
         return Guess("qa", "questions, contexts and answers")
     if is_conll(train.where, tagging=False):
         return Guess("tagging", "a CoNLL file")
-    if read_soft(task, train):
+    if read_soft(task, train, bad=BadRows(leave_out=True)):  # bad rows are said when they are read
         return Guess("classification", "probabilities of classes")
     if holds_names(train, task.label) and not holds_lists(train, task.text):
         return Guess("multilabel", f"lists of class names in `{task.label}`")

@@ -1,13 +1,14 @@
 """Several classes that may apply at once: lists of names, or a column of yes and no for each class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from distiller.config import Task
 from distiller.errors import DataError
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.labels import class_numbers
-from distiller.tasks.soft_labels import parsed_cell
+from distiller.tasks.soft_labels import holds_shares, parsed_cell
 from distiller.tasks.table import Table, class_name, is_empty, shown
 
 YES, NO = ("1", "true", "yes"), ("0", "false", "no")
@@ -24,16 +25,28 @@ def holds_names(table: Table, column: str) -> bool:
     return False
 
 
-def with_lists(task: Task, table: Table) -> Table:
+def with_lists(task: Task, table: Table, bad: BadRows) -> Table:
     """`table` whose label column has lists of names, also where these are written as text or in columns of yes and no.
 
-    An empty cell stays one: nobody said which classes apply. An empty list says that none does.
+    An empty cell stays one: nobody said which classes apply. An empty list says that none does. Numbers that are
+    probabilities stay what they are. Rows of other words than yes and no are `bad`.
     """
-    if task.label not in table.columns and task.labels and all(name in table.columns for name in task.labels):
-        cells = [_names_of(task.labels, table, row) for row in range(len(table))]
-    else:
+    if holds_shares(table.columns.get(task.label, ())):
+        return table
+    if task.label in table.columns or not task.labels or not all(name in table.columns for name in task.labels):
         cells = [_listed(task, cell) for cell in table.columns.get(task.label, ())]
-    return replace(table, columns={**table.columns, task.label: cells}) if cells else table
+        return replace(table, columns={**table.columns, task.label: cells}) if cells else table
+    kept: list[int] = []
+    found: list[Any] = []
+    for row in range(len(table)):
+        try:
+            found.append(_names_of(task.labels, table, row))
+        except DataError as error:
+            bad.meet(error)
+        else:
+            kept.append(row)
+    table = table if len(kept) == len(table) else table.take(kept)
+    return replace(table, columns={**table.columns, task.label: found})
 
 
 def names_in(table: Table, column: str) -> set[str]:
@@ -46,22 +59,43 @@ def memberships(table: Table, column: str, labels: Sequence[str]) -> tuple[tuple
     numbers = class_numbers(labels, names_in(table, column))
     found: list[tuple[float, ...]] = []
     for row, cell in enumerate(table.column(column)):
-        names = _checked(table, column, row, cell)
-        strange = next((name for name in names if name not in numbers), None)
-        if strange is not None:
-            known = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
-            raise DataError(
-                f"{table.place(row)}: `{column}` has {shown(strange)}, which is not in the label set",
-                hint=f"the label set is {known}",
-            )
+        names = check_names(table, column, row, cell, labels, numbers)
         there = {numbers[name] for name in names}
         found.append(tuple(float(number in there) for number in range(len(labels))))
     return tuple(found)
 
 
+def check_names(
+    table: Table,
+    column: str,
+    row: int,
+    cell: Any,
+    labels: Sequence[str] | None,
+    numbers: Mapping[str, int] | None = None,
+) -> list[str]:
+    """The class names of a cell. Raises `DataError` for one that is no list of names, or a name outside `labels`.
+
+    `numbers` are the ids of the names that are classes.
+    """
+    names = _checked(table, column, row, cell)
+    if labels is None:
+        return names
+    known = class_numbers(labels, set(names)) if numbers is None else numbers
+    strange = next((name for name in names if name not in known), None)
+    if strange is not None:
+        listed = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
+        raise DataError(
+            f"{table.place(row)}: `{column}` has {shown(strange)}, which is not in the label set",
+            hint=f"the label set is {listed}",
+        )
+    return names
+
+
 def _listed(task: Task, cell: Any) -> Any:
     """A cell as a list of names, where it can be read as one: of yes and no by class, or of one name alone."""
     value = parsed_cell(cell)
+    if isinstance(value, Mapping):
+        return value
     if isinstance(value, list):
         if task.labels and len(value) == len(task.labels) and value and all(_is_bit(one) for one in value):
             return [name for name, one in zip(task.labels, value, strict=True) if one]

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from distiller.config import Task
 from distiller.errors import DataError, MissingPackageError, did_you_mean, warn
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.table import Table, shown
-from distiller.tasks.text_files import check_there, ending, numbered_lines, read_bytes, read_text
+from distiller.tasks.text_files import check_there, ending, first_line, numbered_lines, read_bytes, read_text
 
 SEPARATORS = (",", "\t", ";", "|")
 """What may stand between the cells of a line; which it is, is read off the header."""
@@ -46,11 +46,13 @@ class Layout:
     """Names of the columns of a file without a header line."""
     text: str = "text"
     """What the one column of a .txt file of texts is called."""
+    optional: str | None = None
+    """The one of `columns` that a file may lack: the labels, where they are not known."""
 
     @classmethod
-    def of(cls, task: Task) -> "Layout":
-        """How the files of `task` are written."""
-        return cls(task.encoding, task.separator, task.columns, task.text)
+    def of(cls, task: Task, *, labelled: bool = True) -> "Layout":
+        """How the files of `task` are written; those that are not `labelled` may lack the column of labels."""
+        return cls(task.encoding, task.separator, task.columns, task.text, None if labelled else task.label)
 
 
 def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | None = None) -> Table:
@@ -105,6 +107,7 @@ def _read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
     if told:
         text = "\n" + text[told.end() :]  # an empty line in its place, so that lines keep their numbers
     usual = "," if ending(path) == ".csv" else "\t"
+    layout = _fitted(text, layout, usual)
     separator = layout.separator or (told[1] if told else _separator(text, usual, layout.columns))
     if separator in ("\t", NOTHING):
         return _read_perhaps_quoted(path, text, separator, layout, bad)
@@ -114,7 +117,7 @@ def _read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
 def _read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
     """A table between tabs if the first line has one, else one text a line."""
     text = read_text(path, layout.encoding)
-    _, first = next(numbered_lines(text), (1, ""))
+    first = first_line(text)
     if layout.separator is not None or "\t" in first:
         return _read_delimited(path, layout, bad)
     rows = [(line, [row]) for line, row in numbered_lines(text)]
@@ -147,9 +150,7 @@ def _separator(text: str, usual: str, columns: Sequence[str] | None) -> str:
     """
     best, best_score = usual if columns and len(columns) > 1 else NOTHING, (0.0, False, 0)
     for separator in SEPARATORS:
-        reader = csv.reader(io.StringIO(text[:100_000], newline=""), delimiter=separator)
-        with _unlimited_cells():
-            widths = [len(cells) for cells in islice(filter(None, reader), LOOKED_AT + 1)]
+        widths = [len(cells) for cells in _first_rows(text, separator)]
         wanted = len(columns) if columns else next(iter(widths), 0)
         if wanted < 2 or (columns is None and widths[0] < 2):
             continue
@@ -158,6 +159,32 @@ def _separator(text: str, usual: str, columns: Sequence[str] | None) -> str:
         if score > best_score:
             best, best_score = separator, score
     return best
+
+
+def _first_rows(text: str, separator: str) -> list[list[str]]:
+    """The header and some rows, as far as they can be read."""
+    with _unlimited_cells():
+        return list(
+            islice(
+                filter(None, csv.reader(io.StringIO(text[:100_000], newline=""), delimiter=separator)), LOOKED_AT + 1
+            )
+        )
+
+
+def _fitted(text: str, layout: Layout, usual: str) -> Layout:
+    """`layout` for a file that may have a header although others have none, or lack its optional column."""
+    if layout.optional is None or layout.columns is None:
+        return layout
+    for separator in (layout.separator,) if layout.separator else SEPARATORS:
+        rows = _first_rows(text, separator)
+        if rows and layout.text in [cell.strip() for cell in rows[0]] and len(rows[0]) > 1:
+            return replace(layout, columns=None)
+    fewer = [name for name in layout.columns if name != layout.optional]
+    for columns in (layout.columns, fewer):
+        separator = layout.separator or _separator(text, usual, columns)
+        if all(len(cells) == len(columns) for cells in _first_rows(text, separator)):
+            return replace(layout, columns=columns)
+    return layout
 
 
 def _plain_records(text: str, separator: str) -> Iterator[Record]:

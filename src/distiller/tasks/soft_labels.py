@@ -8,17 +8,22 @@ import ast
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import IGNORED, Split, TaskData
 from distiller.tasks.labels import among, label_set
 from distiller.tasks.table import Table, class_name, is_empty, shown
+
+LOOKED_AT = 1000
+"""Rows that are looked at to tell probabilities of several classes from yes and no."""
 
 TOLERANCE = 0.02
 """By how much a sum may miss 1: LLMs and tables round."""
@@ -35,6 +40,12 @@ class SoftLabels:
     """Class names or places to probabilities; `None` where a row has none."""
     classes: tuple[str, ...]
     """The class names that are written, in their order; none where there are only numbers."""
+    several: bool = False
+    """Several classes may apply at once: each probability stands for itself, and they sum to anything."""
+    bad: BadRows = field(default_factory=BadRows)
+    """What is done about rows that are no probabilities."""
+    left_out: set[int] = field(default_factory=set)
+    """These rows, where they are left out; those that do not fit the classes join them in `matrix`."""
 
     def matrix(self, labels: Sequence[str]) -> np.ndarray:
         """Float32 `[rows, labels]`, NaN where a row has none. Raises `DataError` for rows that do not fit `labels`."""
@@ -43,25 +54,46 @@ class SoftLabels:
         for row, said in enumerate(self.rows):
             if said is None:
                 continue
-            if isinstance(said, Mapping):
-                strange = next((name for name in said if name not in ids), None)
-                if strange is not None:
-                    raise DataError(
-                        f"{self.table.place(row)}: `{self.column}` names {shown(strange)}, which is no class",
-                        hint=f"the classes are {_listed(labels)}",
-                    )
-                values = [said.get(label, 0.0) for label in labels]
-            else:
-                values = list(said)
-            if len(values) != len(labels):
-                raise DataError(
-                    f"{self.table.place(row)}: `{self.column}` has {len(values)} numbers for {len(labels)} classes",
-                    hint=f"one for each of {_listed(labels)}, in this order; task.labels names them otherwise",
-                )
-            found[row] = self._checked(row, values)
+            try:
+                found[row] = self._checked(row, self._values(row, said, labels, ids))
+            except DataError as error:
+                self.bad.meet(error)
+                self.left_out.add(row)
         return found
 
+    def kept(self, table: Table) -> Table:
+        """`table`, whose rows are those of this one, without those that are left out."""
+        if not self.left_out:
+            return table
+        return table.take([row for row in range(len(table)) if row not in self.left_out])
+
+    def _values(
+        self, row: int, said: Mapping[str, float] | Sequence[float], labels: Sequence[str], ids: Mapping[str, int]
+    ) -> list[float]:
+        """A number for each of `labels`."""
+        if isinstance(said, Mapping):
+            strange = next((name for name in said if name not in ids), None)
+            if strange is not None:
+                raise DataError(
+                    f"{self.table.place(row)}: `{self.column}` names {shown(strange)}, which is no class",
+                    hint=f"the classes are {_listed(labels)}",
+                )
+            return [said.get(label, 0.0) for label in labels]
+        if len(said) != len(labels):
+            raise DataError(
+                f"{self.table.place(row)}: `{self.column}` has {len(said)} numbers for {len(labels)} classes",
+                hint=f"one for each of {_listed(labels)}, in this order; task.labels names them otherwise",
+            )
+        return list(said)
+
     def _checked(self, row: int, values: list[float]) -> list[float]:
+        if self.several:
+            if not all(math.isfinite(value) and 0 <= value <= 1 for value in values):
+                raise DataError(
+                    f"{self.table.place(row)}: `{self.column}` is {shown(values)}, and probabilities are from 0 to 1",
+                    hint="give each class a number from 0 to 1; scores of a model need its sigmoid",
+                )
+            return values
         total = math.fsum(values)
         if not all(math.isfinite(value) and value >= 0 for value in values) or abs(total - 1) > TOLERANCE:
             raise DataError(
@@ -71,35 +103,42 @@ class SoftLabels:
         return [value / total for value in values]
 
 
-def read_soft(task: Task, table: Table, *, hidden: bool = False) -> SoftLabels | None:
+def read_soft(
+    task: Task, table: Table, *, hidden: bool = False, several: bool = False, bad: BadRows | None = None
+) -> SoftLabels | None:
     """The probabilities of a table: where `task.probabilities` says, or in its label column, unless that is `hidden`.
 
-    Raises `DataError` for cells that are no probabilities, or an absent column.
+    With `several` they need not sum to one. Raises `DataError` for cells that are no probabilities, unless `bad` leaves
+    their rows out, or an absent column.
     """
+    reading = partial(SoftLabels, table, several=several, bad=BadRows() if bad is None else bad)
     wish = task.probabilities
     if isinstance(wish, list) or (wish is not None and "*" in wish):
-        return _columns(table, wish)
+        return _columns(reading, table, wish)
     if wish is not None:
-        return _cells(table, wish, table.column(wish)) if wish in table.columns or not hidden else None
+        return _cells(reading, table, wish, table.column(wish)) if wish in table.columns or not hidden else None
     if hidden:
         return None
     cells = table.columns.get(task.label, ())
     first = next((cell for cell in cells if not is_empty(cell)), None)
     parsed = parsed_cell(first)
-    if _is_distribution(parsed):
-        return _cells(table, task.label, cells)
-    if isinstance(parsed, list) and repeats(table, task.label):
-        return _answers(table, task.label, cells)
+    if holds_shares(cells) if several else _is_distribution(parsed):
+        return _cells(reading, table, task.label, cells)
+    if isinstance(parsed, list) and not several and repeats(table, task.label):
+        return _answers(reading, task.label, cells)
     return None
 
 
-def read_all(task: Task, tables: Mapping[str, Table]) -> dict[str, SoftLabels]:
+def read_all(
+    task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], *, several: bool
+) -> dict[str, SoftLabels]:
     """The probabilities that rows bring along, by the table that has some."""
-    found = {name: soft for name, table in tables.items() if (soft := read_soft(task, table, hidden=name != "train"))}
-    if task.probabilities is None:  # labels of development rows may be probabilities too
-        for name in tables.keys() - found.keys():
-            if soft := read_soft(task, tables[name]):
-                found[name] = soft
+    found: dict[str, SoftLabels] = {}
+    for name, table in tables.items():
+        # labels of development rows may be probabilities too
+        hidden = task.probabilities is not None and name != "train"
+        if soft := read_soft(task, table, hidden=hidden, several=several, bad=bad[name]):
+            found[name] = soft
     return found
 
 
@@ -176,25 +215,49 @@ def _is_distribution(value: Any) -> bool:
     return not whole and min(value) >= 0 and abs(math.fsum(value) - 1) <= TOLERANCE
 
 
-def _cells(table: Table, column: str, cells: Sequence[Any]) -> SoftLabels:
+def holds_shares(cells: Sequence[Any]) -> bool:
+    """Whether a column has probabilities of classes that may apply together: lists or mappings with fractions."""
+    return any(map(_is_shares, map(parsed_cell, cells[:LOOKED_AT])))
+
+
+def _is_shares(value: Any) -> bool:
+    """Whether a cell has numbers from 0 to 1 of which some are neither, or a mapping from names to such."""
+    numbers = list(value.values()) if isinstance(value, Mapping) else value
+    if not isinstance(numbers, list) or not numbers or not all(map(_is_number, numbers)) or None in numbers:
+        return False
+    return all(0 <= one <= 1 for one in numbers) and (isinstance(value, Mapping) or any(0 < one < 1 for one in numbers))
+
+
+Reading = Callable[..., SoftLabels]
+"""`SoftLabels` of one table, which takes the rest."""
+
+
+def _cells(reading: Reading, table: Table, column: str, cells: Sequence[Any]) -> SoftLabels:
     rows: list[Any] = []
     names: dict[str, None] = {}
+    found = reading(column, rows, ())
     for row, cell in enumerate(cells):
         said = None if is_empty(cell) else parsed_cell(cell)
         numbers = list(said.values()) if isinstance(said, Mapping) else said
         if said is not None and not (isinstance(numbers, list) and all(map(_is_number, numbers))):
-            raise DataError(
-                f"{table.place(row)}: `{column}` should be probabilities, got {shown(cell)}",
-                hint='[0.1, 0.9] in the order of the classes, or {"no": 0.1, "yes": 0.9}',
+            found.bad.meet(
+                DataError(
+                    f"{table.place(row)}: `{column}` should be probabilities, got {shown(cell)}",
+                    hint='[0.1, 0.9] in the order of the classes, or {"no": 0.1, "yes": 0.9}',
+                )
             )
+            found.left_out.add(row)
+            said = None
         if isinstance(said, Mapping):  # Parquet writes every key into every row
             said = {class_name(name): float(value) for name, value in said.items() if value is not None}
             names |= dict.fromkeys(said)
+        elif said is not None and None in said:
+            said = [math.nan if one is None else one for one in said]  # refused with the numbers that are none
         rows.append(said)
-    return SoftLabels(table, column, rows, tuple(names))
+    return replace(found, classes=tuple(names))
 
 
-def _columns(table: Table, wish: str | list[str]) -> SoftLabels | None:
+def _columns(reading: Reading, table: Table, wish: str | list[str]) -> SoftLabels | None:
     if isinstance(wish, str):
         before, _, behind = wish.partition("*")
         columns = {
@@ -210,25 +273,32 @@ def _columns(table: Table, wish: str | list[str]) -> SoftLabels | None:
             return None  # rows without probabilities
     values = {label: table.column(name) for label, name in columns.items()}
     rows: list[dict[str, float] | None] = []
+    found = reading("`, `".join(columns.values()), rows, tuple(columns))
     for row in range(len(table)):
         cells = {label: column[row] for label, column in values.items()}
         if all(map(is_empty, cells.values())):
             rows.append(None)
             continue
-        said: dict[str, float] = {}
-        for label, cell in cells.items():
-            try:
-                said[label] = float(cell)
-            except (TypeError, ValueError):
-                raise DataError(
-                    f"{table.place(row)}: `{columns[label]}` should be a probability, got {shown(cell)}",
-                    hint="a number from 0 to 1; a row without probabilities has none in every column",
-                ) from None
-        rows.append(said)
-    return SoftLabels(table, "`, `".join(columns.values()), rows, tuple(columns))
+        try:
+            rows.append({label: _probability(table, row, columns[label], cell) for label, cell in cells.items()})
+        except DataError as error:
+            found.bad.meet(error)
+            found.left_out.add(row)
+            rows.append(None)
+    return found
 
 
-def _answers(table: Table, column: str, cells: Sequence[Any]) -> SoftLabels:
+def _probability(table: Table, row: int, column: str, cell: Any) -> float:
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{table.place(row)}: `{column}` should be a probability, got {shown(cell)}",
+            hint="a number from 0 to 1; a row without probabilities has none in every column",
+        ) from None
+
+
+def _answers(reading: Reading, column: str, cells: Sequence[Any]) -> SoftLabels:
     rows: list[dict[str, float] | None] = []
     names: dict[str, None] = {}
     for cell in cells:
@@ -239,14 +309,24 @@ def _answers(table: Table, column: str, cells: Sequence[Any]) -> SoftLabels:
         counts = Counter(class_name(answer) for answer in (answers if isinstance(answers, list) else [answers]))
         names |= dict.fromkeys(counts)
         rows.append({name: count / counts.total() for name, count in counts.items()})
-    return SoftLabels(table, column, rows, tuple(sorted(names)))
+    return reading(column, rows, tuple(sorted(names)))
 
 
 def with_hard_labels(soft: SoftLabels, table: Table, label: str, matrix: np.ndarray, labels: Sequence[str]) -> Table:
-    """`table` whose label is the most probable class wherever it is empty or is the probabilities themselves."""
+    """`table` whose label is the most probable class wherever it is empty or is the probabilities themselves.
+
+    Where several classes may apply it is a list of all that are more likely than not.
+    """
     own = soft.column != label
     cells = list(table.columns.get(label, ())) or [None] * len(table)
-    best = [None if np.isnan(row).any() else labels[int(row.argmax())] for row in matrix]
+    best: list[Any] = []
+    for row in matrix:
+        if np.isnan(row).any():
+            best.append(None)
+        elif soft.several:
+            best.append([name for name, share in zip(labels, row, strict=True) if share > 0.5])
+        else:
+            best.append(labels[int(row.argmax())])
     hard = [cell if own and not is_empty(cell) else guess for cell, guess in zip(cells, best, strict=True)]
     return replace(table, columns={**table.columns, label: hard})
 
@@ -267,7 +347,10 @@ def sure_enough(task: Task, data: TaskData) -> TaskData:
     for split in data.transfer:
         if not isinstance(split, Split) or split.soft is None:
             continue
-        low = np.nan_to_num(split.soft.max(-1), nan=1.0) < task.min_confidence
+        sure = split.soft.max(-1)
+        if data.kind == "multilabel":  # as sure as of its least certain class
+            sure = np.maximum(split.soft, 1 - split.soft).min(-1)
+        low = np.nan_to_num(sure, nan=1.0) < task.min_confidence
         unsure += int(low.sum())
         kept = np.flatnonzero(~low).tolist()
         if kept:
@@ -298,9 +381,14 @@ def with_gold_as_soft(data: TaskData) -> TaskData:
         classes = len(data.labels)
         soft = np.full((len(split), classes), np.nan, dtype=np.float32) if split.soft is None else split.soft.copy()
         silent = np.isnan(soft).any(-1)
-        labels = np.asarray(split.labels if split.labels is not None else [IGNORED] * len(split))
-        known = silent & (labels != IGNORED)
-        soft[known] = np.eye(classes, dtype=np.float32)[labels[known]]
+        if split.labels is not None and data.kind == "multilabel":
+            gold = np.asarray(split.labels, dtype=np.float32)
+            known = silent & (gold != IGNORED).all(-1)
+            soft[known] = gold[known]
+        elif split.labels is not None:
+            labels = np.asarray(split.labels)
+            known = silent & (labels != IGNORED)
+            soft[known] = np.eye(classes, dtype=np.float32)[labels[known]]
         if np.isnan(soft).any():
             raise ConfigError(
                 f"{int(np.isnan(soft).any(-1).sum())} training rows have neither a label nor probabilities, and the "

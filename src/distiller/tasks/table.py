@@ -1,13 +1,16 @@
 """A table of rows from a file or a data set, which knows where each of its cells came from."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distiller.errors import DataError, did_you_mean, warn
 from distiller.tasks.labels import class_numbers
 from distiller.tasks.text_files import DELIMITED, ending
+
+NAMED = "task.columns=[…] names all columns in their order"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class Table:
             listed = ", ".join(f"`{shown(column)[1:-1]}`" for column in known[:20]) + (", …" if len(known) > 20 else "")
             hint = did_you_mean(name, known[:20])
             if ending(self.where) in DELIMITED:
-                hint += "; or, if its first line is no header, task.columns=[…] names all columns in their order"
+                named = f"task.columns=[{name}] names its column" if len(known) == 1 else NAMED
+                hint += f"; or, if its first line is no header, {named}"
             raise DataError(f"`{self.where}` has no column `{name}`; its columns are {listed}", hint=hint)
         return self.columns[name]
 
@@ -154,3 +158,16 @@ def class_name(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+_DECIMAL = re.compile(r"[-+]?\d+(,\d+)?")
+
+
+def with_decimal_points(table: Table, column: str) -> Table:
+    """`table` with points for commas in a column of numbers: `3,5` is 3.5 where every cell is such a number."""
+    cells = table.columns.get(column, ())
+    filled = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
+    if not any("," in cell for cell in filled) or not all(map(_DECIMAL.fullmatch, filled)):
+        return table
+    numbers = [cell.replace(",", ".") if isinstance(cell, str) else cell for cell in cells]
+    return replace(table, columns={**table.columns, column: numbers})

@@ -12,6 +12,7 @@ from distiller.tasks.entities import check_installed, marks_entities
 from distiller.tasks.labels import class_numbers
 from distiller.tasks.table import Table, shown
 from distiller.tasks.text_files import ending
+from distiller.tasks.usable import usable_rows
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) 
 def untagged(table: Table, column: str, task: Task, bad: BadRows) -> list[tuple[str, ...]]:
     """The words of each row: of a column of lists, or of one of texts whose words have spaces between them."""
     if not holds_lists(table, column):
+        single = task.model_copy(update={"text": column, "text_pair": None})
+        table = usable_rows(table, single, "tagging", bad, labels=None, labelled=False)
         return [words for line in table.texts(column) if (words := tuple(line.split()))]
     words = Table(table.where, {column: table.column(column)}, table.lines)
     listed = sentences(words, task.model_copy(update={"text": column}), bad, labelled=False)

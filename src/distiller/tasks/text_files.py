@@ -61,7 +61,11 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
     """
     path = Path(path)
     check_there(path)
-    data = read_bytes(path)
+    return decoded(path, read_bytes(path), encoding)
+
+
+def decoded(path: Path, data: bytes, encoding: str | None = None) -> str:
+    """The text that `data`, the bytes of `path`, are; see `read_text`."""
     wanted = encoding or next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(wanted)
@@ -76,6 +80,8 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
         raise DataError(
             f"`{path}`: every other byte is 0, as in UTF-16", hint=f"task.encoding=utf-16-{_byte_order(data)} reads it"
         )
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # as old spreadsheets of the Mac end lines
     return text.removeprefix("\ufeff")
 
 
@@ -85,6 +91,11 @@ def read_bytes(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"`{path}` cannot be read: {error.strerror}") from None
+    return expanded(path, data)
+
+
+def expanded(path: Path, data: bytes) -> bytes:
+    """`data`, the bytes of `path`, decompressed where the first of them say that they are compressed."""
     if data.startswith(b"PK\x03\x04"):
         raise DataError(f"`{path}` is a zip archive or a spreadsheet", hint="unpack it, or save it as .csv")
     expand = next((expand for magic, expand in DECOMPRESSORS.items() if data.startswith(magic)), None)
@@ -102,6 +113,11 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip(" \r"):  # tabs alone are a row of empty cells
             yield number, line.removesuffix("\r")
+
+
+def first_line(text: str) -> str:
+    """The first line that is not blank; "" in a text of none."""
+    return next((line for _, line in numbered_lines(text)), "")
 
 
 def _expand_zst(path: Path, data: bytes) -> bytes:

@@ -19,6 +19,10 @@ from distiller.tasks.questions import question_split
 from distiller.tasks.soft_labels import SoftLabels, read_soft, sure_enough
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import untagged, with_conllu_columns
+from distiller.tasks.usable import usable_rows
+
+SOFT_KINDS = ("classification", "multilabel")
+"""Kinds of task whose rows may bring probabilities along."""
 
 WRITTEN = "p(*)"
 """The columns in which this house writes the probability of each class."""
@@ -43,11 +47,17 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
         found += [hidden(train.take(others))] if others else []
     if not train.labelled:  # then its rows are texts like the others
         found.insert(0, hidden(splits.pop("train")))
+    left_out: list[str] = []
     for name in names_of(task):
-        found.append(_texts(task, data, name))
-    if task.probabilities is not None and data.kind != "classification":
+        bad = BadRows(task.skip_bad)
+        found.append(_texts(task, data, name, bad))
+        left_out += [error.message for error in bad.errors]
+    if left_out:
+        count = data.skipped.get(UNLABELLED, 0) + len(left_out)
+        data = replace(data, skipped={**data.skipped, UNLABELLED: count}, left_out=(*data.left_out, *left_out))
+    if task.probabilities is not None and data.kind not in SOFT_KINDS:
         raise ConfigError(
-            f"task.probabilities is for classification, and `{data.name}` is a {data.kind} task", hint="leave it out"
+            f"task.probabilities is for classes of texts, and `{data.name}` is a {data.kind} task", hint="leave it out"
         )
     if not found:
         return sure_enough(task, data)
@@ -92,8 +102,7 @@ def names_of(task: Task) -> Sequence[str]:
     return found
 
 
-def _texts(task: Task, data: TaskData, name: str) -> AnySplit:
-    bad = BadRows(task.skip_bad)
+def _texts(task: Task, data: TaskData, name: str, bad: BadRows) -> AnySplit:
     kind = None if _is_list(name) else data.kind  # a tagger reads words with spaces between them
     task = with_conllu_columns(task.model_copy(update={"kind": kind, "train": name}))
     table = table_of(task, name, bad)
@@ -103,31 +112,38 @@ def _texts(task: Task, data: TaskData, name: str) -> AnySplit:
     elif data.kind == "tagging":
         words = untagged(table, task.text, task, bad)
         split = TaggedSplit(UNLABELLED, tuple(words), source=table.where)
-    elif data.pairs:
-        if task.text_pair is None:
+    else:
+        if data.pairs and task.text_pair is None:
             raise ConfigError(
                 f"task `{data.name}` has pairs of texts, and task.text_pair names no column of `{table.where}`",
                 hint="task.text=FIRST task.text_pair=SECOND",
             )
-        split = Split(UNLABELLED, table.texts(task.text), table.texts(task.text_pair))
-    else:
-        split = Split(UNLABELLED, table.texts(task.text))
+        soft = _soft(task, table, data, bad)
+        matrix = None if soft is None else soft.matrix(data.labels)
+        table = usable_rows(
+            table if soft is None else soft.kept(table), task, data.kind, bad, labels=None, labelled=False
+        )
+        if matrix is not None and table.origin is not None:
+            matrix = matrix[list(table.origin)]
+        pairs = table.texts(task.text_pair) if data.pairs and task.text_pair else None
+        split = Split(UNLABELLED, table.texts(task.text), pairs, soft=matrix)
     bad.warn(table.where)
-    if isinstance(split, Split) and data.kind == "classification" and (soft := _soft(task, table, data.labels)):
-        split = replace(split, soft=soft.matrix(data.labels))
     if not len(split):
         raise DataError(f"`{table.where}` has no text that can be used", hint="one text a line or row")
     return split
 
 
-def _soft(task: Task, table: Table, labels: Sequence[str]) -> SoftLabels | None:
+def _soft(task: Task, table: Table, data: TaskData, bad: BadRows) -> SoftLabels | None:
     """The probabilities of texts, as `task.probabilities` says or as `distiller label` writes them."""
+    if data.kind not in SOFT_KINDS:
+        return None
+    several = data.kind == "multilabel"
     if task.probabilities is not None:
-        return read_soft(task, table, hidden=True)
-    written = {WRITTEN.replace("*", label) for label in labels}
+        return read_soft(task, table, hidden=True, several=several, bad=bad)
+    written = {WRITTEN.replace("*", label) for label in data.labels}
     if not written <= table.columns.keys():
         return None
-    return read_soft(task.model_copy(update={"probabilities": WRITTEN}), table)
+    return read_soft(task.model_copy(update={"probabilities": WRITTEN}), table, several=several, bad=bad)
 
 
 def _is_list(name: str) -> bool:

@@ -7,6 +7,7 @@ from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import Kind
 from distiller.tasks.labels import class_numbers
+from distiller.tasks.multilabel import check_names
 from distiller.tasks.table import Table, class_name
 
 
@@ -15,14 +16,15 @@ def usable_rows(
 ) -> Table:
     """The rows of `table` whose texts can be used, and with `labelled` whose label; the others are `bad`.
 
-    A label is a finite number (regression), or a name: one of `labels`, where these are known. A text may be blank,
-    but where bad rows are left out, so are rows of nothing. Raises `DataError` for an absent column, or if no row is
-    left.
+    A label is a finite number (regression), a list of names (multi-label) or a name: of `labels`, where these are
+    known. A text may be blank, but where bad rows are left out, so are rows of nothing. Raises `DataError` for an
+    absent column, or if no row is left.
     """
     texts = [task.text, *([task.text_pair] if task.text_pair else [])]
     columns = [(name, table.column(name)) for name in texts]
     marks = table.column(task.label) if labelled else None
-    numbers = class_numbers(labels or (), {class_name(cell) for cell in marks or ()})
+    several = kind == "multilabel"
+    numbers = {} if several else class_numbers(labels or (), {class_name(cell) for cell in marks or ()})
     kept: list[int] = []
     for row in range(len(table)):
         try:
@@ -33,6 +35,8 @@ def usable_rows(
             if marks is not None:
                 if kind == "regression":
                     table.number(row, task.label, marks[row])
+                elif several:
+                    check_names(table, task.label, row, marks[row], labels)
                 elif labels is not None:
                     table.check_class(row, task.label, marks[row], labels, numbers)
                 else:

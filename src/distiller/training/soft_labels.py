@@ -13,21 +13,22 @@ FLOOR = 1e-6
 """The least probability that has a logarithm here."""
 
 
-def logits_of(probabilities: Tensor) -> Tensor:
-    """Logits `[*b, c]` whose softmax is `probabilities`, as near as `FLOOR` allows."""
-    return probabilities.float().clamp(min=FLOOR).log()
+def logits_of(probabilities: Tensor, *, several: bool = False) -> Tensor:
+    """Logits `[*b, c]` whose softmax, or with `several` sigmoid, is `probabilities`, as near as `FLOOR` allows."""
+    shares = probabilities.float()
+    return shares.clamp(FLOOR, 1 - FLOOR).logit() if several else shares.clamp(min=FLOOR).log()
 
 
-def signals_of(view: Batch) -> Signals:
+def signals_of(view: Batch, *, several: bool = False) -> Signals:
     """What a teacher would have said that gives a view's own probabilities; of a mixed view these are mixed."""
     mix, soft = mix_of(view), view["soft_labels"]
-    return Signals(logits_of(soft if mix is None else mix.blend(soft)), {}, {}, view["attention_mask"])
+    return Signals(logits_of(soft if mix is None else mix.blend(soft), several=several), {}, {}, view["attention_mask"])
 
 
-def with_soft_labels(signals: Signals, view: Batch) -> Signals:
+def with_soft_labels(signals: Signals, view: Batch, *, several: bool = False) -> Signals:
     """`signals` in which examples with probabilities of their own say these."""
     if "soft_labels" not in view:
         return signals
     soft = view["soft_labels"]
     there = ~soft.isnan().any(-1, keepdim=True)
-    return replace(signals, logits=torch.where(there, logits_of(soft), signals.logits.float()))
+    return replace(signals, logits=torch.where(there, logits_of(soft, several=several), signals.logits.float()))

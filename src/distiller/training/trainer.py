@@ -421,10 +421,11 @@ class DistillationTrainer(Seq2SeqTrainer):
 
         Probabilities that an example brings along come before what the teacher says of it, unless it was augmented.
         """
+        several = self.distillation.kind == "multilabel"
         if self.teacher is None:
-            return signals_of(view)
+            return signals_of(view, several=several)
         signals = self._teacher_signals(view, name)
-        return with_soft_labels(signals, view) if self.soft_labels and name == "original" else signals
+        return with_soft_labels(signals, view, several=several) if self.soft_labels and name == "original" else signals
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
         inputs = view.get("teacher", view)

@@ -1,0 +1,270 @@
+"""Texts that a model is asked about: in files of the forms that a run reads, on standard input, or at hand.
+
+They need no labels, and their files may be written otherwise than those the model learnt from.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distiller.config import Run, Task, apply_override, parse
+from distiller.errors import ConfigError, DataError, did_you_mean
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.conll import OTHER_ENDINGS, is_conll, read_conll
+from distiller.tasks.custom import refuse_layout
+from distiller.tasks.in_memory import is_pairs, table_of
+from distiller.tasks.questions import COLUMNS, is_squad, read_squad
+from distiller.tasks.readers import Layout, read_table
+from distiller.tasks.table import Table
+from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
+from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text
+from distiller.tasks.usable import usable_rows
+from distiller.tasks.written_lists import with_lists
+
+FIELDS = ("text", "text_pair", "label", "encoding", "separator", "columns")
+"""The fields of `config.Task` that say how new texts are to be read."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How new texts are to be read: as the run says, where its files are of the same form, and as the caller says."""
+
+    task: Task
+    said: frozenset[str] = frozenset()
+    """The fields that the caller named, which hold whatever the files look like."""
+    run_on: str | None = None
+    """What the run was trained on, where that is a file."""
+    skip_bad: bool = False
+    """Leave out rows that cannot be used, instead of refusing all."""
+
+    @classmethod
+    def of(
+        cls,
+        run: Run | None,
+        *,
+        text: str | None = None,
+        text_pair: str | None = None,
+        overrides: Iterable[str] = (),
+        skip_bad: bool = False,
+    ) -> "Form":
+        """The form of a run's files, changed by names of columns and by `task.FIELD=value`.
+
+        Raises `ConfigError` for a field that does not say how texts are read.
+        """
+        task = run.task if run and run.task.name == "custom" else Task()
+        plain: dict[str, Any] = {"task": task.model_dump()}
+        said: set[str] = set()
+        if text is not None:
+            plain["task"] |= {"text": text, "text_pair": text_pair}
+        elif text_pair is not None:
+            plain["task"] |= {"text_pair": text_pair}
+        for override in overrides:
+            name = override.partition("=")[0].removeprefix("task.").split(".")[0]
+            if name == "skip_bad":
+                skip_bad = parse(
+                    Task, apply_override({}, f"skip_bad={override.partition('=')[2]}"), where="task"
+                ).skip_bad
+                continue
+            if name not in FIELDS:
+                raise ConfigError(
+                    f"`{override:.60}` says nothing about how texts are read",
+                    hint=did_you_mean(f"task.{name}", [f"task.{field}" for field in FIELDS]),
+                )
+            said.add(name)
+            plain = apply_override(plain, override)
+        trained = ".tsv" if run and run.task.name == "ud-ewt" else task.train
+        return cls(parse(Task, plain["task"], where="task"), frozenset(said), trained, skip_bad)
+
+
+@dataclass(frozen=True)
+class NewTexts:
+    """Rows that can be used, and those that could not."""
+
+    table: Table
+    text: str
+    """The column of the text, or of the first of two."""
+    text_pair: str | None
+    words: list[tuple[str, ...]] | None
+    """For a tagger: the words of every row."""
+    bad: BadRows
+
+    @property
+    def left_out(self) -> list[str]:
+        """Where each row that could not be used stands, and why."""
+        return [error.message for error in self.bad.errors]
+
+
+def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts:
+    """The rows of `given`: a file, texts, pairs, lists of words, columns or a frame.
+
+    Texts alone have a row each, also blank ones, so that answers stand beside them. With `tagging` words are what
+    lists hold, what stands on the lines of a CoNLL file, or what blanks separate. Raises `DataError` for rows that
+    cannot be used, unless `form` leaves them out.
+    """
+    bad = BadRows(form.skip_bad)
+    task = form.task
+    if isinstance(given, Path) or (isinstance(given, str) and Path(given).is_file()):
+        task, table = _of_file(Path(given).expanduser(), form, bad, tagging=tagging)
+    elif tagging and is_pairs(given):
+        table = Table("the given texts", {task.text: [[str(word) for word in words] for words in given]})
+    else:
+        if is_pairs(given):
+            task = task.model_copy(update={"text_pair": task.text_pair or "text_pair"})
+        table = table_of(given, text=task.text, text_pair=task.text_pair)
+    words = None
+    if tagging:
+        table, words = _words(table, task, bad)
+    elif len(table):
+        table = usable_rows(table, task, "classification", bad, labels=None, labelled=False)
+    bad.warn(table.where)
+    return NewTexts(table, task.text, task.text_pair, words, bad)
+
+
+def read_new_questions(file: Path, form: Form) -> tuple[Table, BadRows]:
+    """The questions of a SQuAD file or of a table with `question`, `context` and perhaps `id`; answers are left aside.
+
+    Where a table has no ids the number of each row is its id. Raises `DataError`.
+    """
+    bad = BadRows(form.skip_bad)
+    file = file.expanduser()
+    encoding = _encoding(file, form)
+    if is_squad(file, qa=True, encoding=encoding):
+        table = read_squad(file, bad, encoding)
+    else:
+        table = read_table(file, replace(Layout.of(form.task), encoding=encoding), bad)
+        if COLUMNS[0] not in table.columns:
+            table = replace(table, columns={**table.columns, COLUMNS[0]: [str(row + 1) for row in range(len(table))]})
+    columns = {name: cells for name, cells in table.columns.items() if name != "answers"}
+    return replace(table, columns=columns), bad
+
+
+def piped_texts(data: bytes, form: Form, *, tagging: bool = False) -> Table | list[str]:
+    """What standard input gave: a text a line, or for a tagger perhaps a word.
+
+    Raises `DataError` for nothing, for an encoding that is not said, and for JSON, which needs a name with an ending.
+    """
+    where = Path("standard input")
+    text = decoded(where, expanded(where, data), form.task.encoding if "encoding" in form.said else None)
+    first = first_line(text)
+    if not first:
+        raise DataError("`-` has no text", hint="one text a line")
+    try:
+        row = json.loads(first)
+    except (ValueError, RecursionError):
+        row = None
+    if isinstance(row, dict) and form.task.text in row:
+        raise DataError(
+            "standard input holds JSON objects, and is read as one text a line", hint="write it into a .jsonl file"
+        )
+    if tagging and _one_word_a_line(text):
+        return _sentences_of_lines(str(where), text, form.task.text)
+    return _lines(str(where), text, form.task.text)
+
+
+def _of_file(path: Path, form: Form, bad: BadRows, *, tagging: bool) -> tuple[Task, Table]:
+    """The table in a file, and the task that names its columns."""
+    check_there(path)
+    task = form.task.model_copy(update={"encoding": _encoding(path, form)})
+    if tagging and _is_conll(path, form, task):
+        refuse_layout(_only(form), path.name, tagging=True)
+        task = with_conllu_columns(task.model_copy(update={"train": path.name}))
+        optional = None if "columns" in form.said and task.label not in (task.columns or ()) else task.label
+        columns = task.columns
+        if columns is not None and "columns" not in form.said and ending(path) == ".conllu":
+            columns = None
+        return task, read_conll(path, columns, bad=bad, encoding=task.encoding, text=task.text, optional=optional)
+    refuse_layout(_only(form), path.name)
+    if ending(path) == ".txt" and not _is_table(path, form, task):
+        return task, _lines(str(path), read_text(path, task.encoding), task.text)
+    layout = Layout.of(task, labelled="columns" in form.said)
+    guessed = "separator" not in form.said and ending(path) in DELIMITED and task.separator is not None
+    if guessed and task.separator not in first_line(read_text(path, task.encoding)):
+        layout = replace(layout, separator=None)
+    table = read_table(path, layout, bad)
+    return task, with_lists(table, text=task.text, label=None) if tagging else table
+
+
+def _only(form: Form) -> Task:
+    """A task with nothing but what the caller named."""
+    return Task(**{name: getattr(form.task, name) for name in form.said})
+
+
+def _encoding(path: Path, form: Form) -> str | None:
+    """The encoding that the caller named; else that of the run's files for a file that is no UTF-8."""
+    wanted = form.task.encoding
+    if wanted is None or "encoding" in form.said or ending(path) == ".parquet":
+        return wanted if ending(path) != ".parquet" else None
+    try:
+        read_text(path)
+    except DataError:
+        return wanted
+    return None
+
+
+def _is_conll(path: Path, form: Form, task: Task) -> bool:
+    """Whether a tagger is to read a file as words on lines; .txt and .tsv files are also those of texts and tables."""
+    if is_conll(path.name, tagging=False):
+        return True
+    if ending(path) not in OTHER_ENDINGS:
+        return False
+    text = read_text(path, task.encoding)
+    if ending(path) == ".txt" and _one_word_a_line(text):
+        return True
+    named = task.text in [cell.strip() for cell in first_line(text).split("\t")]
+    learnt_so = form.run_on is not None and is_conll(form.run_on, tagging=True) and ending(form.run_on) == ending(path)
+    return learnt_so and not named and ("\n\n" in text.replace("\r", "") or _one_word_a_line(text))
+
+
+def _one_word_a_line(text: str) -> bool:
+    """Whether no line has a blank in it, and blank lines divide some of them."""
+    lines = [line.strip(" \r") for line in text.strip().split("\n")]
+    return "" in lines and not any(" " in line or "\t" in line for line in lines)
+
+
+def _sentences_of_lines(where: str, text: str, column: str) -> Table:
+    """The sentences of a file that has one word a line and blank lines between sentences."""
+    found: list[list[str]] = []
+    begins: list[int] = []
+    inside = False
+    for number, line in enumerate(text.split("\n"), start=1):
+        word = line.strip(" \r")
+        if word and not inside:
+            found.append([])
+            begins.append(number)
+        if word:
+            found[-1].append(word)
+        inside = bool(word)
+    return Table(where, {column: found}, begins)
+
+
+def _is_table(path: Path, form: Form, task: Task) -> bool:
+    """Whether a .txt file has cells: its first line names the column of the text, or nobody needs it to."""
+    if form.said & {"columns", "separator"}:
+        return True
+    first = first_line(read_text(path, task.encoding))
+    cells = [cell.strip() for cell in first.split(task.separator or "\t")]
+    return len(cells) > 1 and (task.text in cells or task.columns is not None)
+
+
+def _lines(where: str, text: str, column: str) -> Table:
+    """One text a line; only a line feed ends one, since texts may hold other separators."""
+    lines = [line.removesuffix("\r") for line in text.rstrip(" \r\n").split("\n")]
+    if lines == [""]:
+        raise DataError(f"`{where}` has no text", hint="one text a line")
+    return Table(where, {column: lines}, range(1, len(lines) + 1))
+
+
+def _words(table: Table, task: Task, bad: BadRows) -> tuple[Table, list[tuple[str, ...]]]:
+    """The rows with words that can be used, and these words."""
+    column = task.text
+    if holds_lists(table, column):
+        listed = Table(table.where, {column: table.column(column)}, table.lines, table.origin)
+        found = sentences(listed, task, bad, labelled=False)
+        kept, words = [one.row for one in found], [one.words for one in found]
+    else:
+        single = task.model_copy(update={"text_pair": None})
+        table = usable_rows(table, single, "tagging", bad, labels=None, labelled=False) if len(table) else table
+        return table, [tuple(str(cell).split()) for cell in table.column(column)]
+    return (table if len(kept) == len(table) else table.take(kept)), words
