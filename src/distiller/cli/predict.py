@@ -80,7 +80,7 @@ def predict(
     if is_translation_output(model):
         from distiller.cli import translate
 
-        _refuse(overrides or skip_bad, "a translation run translates lines", "leave out --skip-bad and KEY=VALUE")
+        _refuse(bool(overrides) or skip_bad, "a translation run translates lines", "leave out --skip-bad and KEY=VALUE")
         translate.text(model, [source], output)
         return
     if answers_questions(model):

@@ -179,8 +179,8 @@ def _of_file(path: Path, form: Form, bad: BadRows, *, tagging: bool) -> tuple[Ta
     if ending(path) == ".txt" and not _is_table(path, form, task):
         return task, _lines(str(path), read_text(path, task.encoding), task.text)
     layout = Layout.of(task, labelled="columns" in form.said)
-    guessed = "separator" not in form.said and ending(path) in DELIMITED and task.separator is not None
-    if guessed and task.separator not in first_line(read_text(path, task.encoding)):
+    guessed = "separator" not in form.said and ending(path) in DELIMITED
+    if guessed and task.separator and task.separator not in first_line(read_text(path, task.encoding)):
         layout = replace(layout, separator=None)
     table = read_table(path, layout, bad)
     return task, with_lists(table, text=task.text, label=None) if tagging else table
