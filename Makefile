@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-translation test attack matrix check format docs bench clean
+.PHONY: help demo demo-translation test test-gpu attack matrix check format docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -41,6 +41,13 @@ attack:  ## the long form of tests/attack: kills, damage, malformed inputs; DIST
 
 matrix:  ## the tests against the lowest and highest versions that are promised; ROWS="lowest" and ARGS="-k name" choose
 	.ci/matrix
+
+# What only an accelerator can show. Elsewhere: python -m pytest tests/gpu, in whatever environment has torch,
+# transformers and pytest; nothing else is needed.
+test-gpu: export HF_HUB_OFFLINE = 1
+test-gpu: export TOKENIZERS_PARALLELISM = false
+test-gpu: .venv/.dev  ## the tests that need a GPU; they are skipped where there is none
+	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
 
 check: .venv/.dev  ## what CI checks before the tests: format, lint, types, floors, generated docs
 	$(BIN)/ruff format --check .

@@ -241,8 +241,9 @@ class Critic(Config):
     concat_views: bool = False
     """Score original and augmented examples together, so that they are each other's negatives, instead of each view
     for itself (as the paper). The term is then counted once, not once for each view."""
-    gather: bool = False
-    """Take negatives from the batches of all processes that train together, not only from an example's own."""
+    gather: bool | None = None
+    """Take negatives from the batches of all processes that train together, not only from an example's own, so that
+    several learn what one does. `null`: where the critic reads student and teacher apart (all but `joint`)."""
 
 
 class Share(Config):
@@ -330,6 +331,9 @@ class Training(Optimisation):
     """CPU threads of this process. `null`: what torch chooses."""
     workers: Annotated[int, Field(ge=0, le=128)] | None = None
     """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
+    compile: bool = False
+    """Run teacher, student and objective through `torch.compile`; batches are padded to multiples of 32 tokens, so that
+    few graphs are made. The first steps, which compile, take long: for long trainings on a GPU."""
     cache_teacher: Literal["auto", "always", "never"] = "auto"
     """Compute the teacher's outputs once and keep them on disk. `auto`: when they fit into `cache_gb`."""
     cache_gb: Positive = 8.0

@@ -33,12 +33,15 @@ class Compute:
 
     def trainer_arguments(self) -> dict[str, Any]:
         """The fields of `transformers.TrainingArguments` that say the same."""
-        return {
+        fields: dict[str, Any] = {
             "use_cpu": self.device == "cpu",  # without it, bf16 is refused where there is no accelerator
             "bf16": self.precision == "bf16",
             "fp16": self.precision == "fp16",
             "dataloader_pin_memory": self.device not in ("cpu", "mps"),
         }
+        if self.device == "cuda":  # a batch is copied while the step before it is computed
+            fields["accelerator_config"] = {"non_blocking": True}
+        return fields
 
     def facts(self) -> dict[str, str]:
         """For the Record."""

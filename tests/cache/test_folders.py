@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.cache.checksums import FILE as CHECKSUMS
 from distiller.cache.folders import FACTS, LIMIT, FolderCache, default_folder, fingerprint
 from distiller.errors import ConfigError, OutputError
 
@@ -59,7 +60,7 @@ def test_a_folder_with_other_facts_is_not_taken_but_replaced(tmp_path: Path, fac
     (path / "stale").touch()
     assert store.find("thing", WHAT) is None
     assert store.get("thing", WHAT, write) == path
-    assert sorted(file.name for file in path.iterdir()) == ["content", FACTS]
+    assert sorted(file.name for file in path.iterdir()) == [CHECKSUMS, "content", FACTS]
 
 
 def test_two_at_once_build_once(tmp_path: Path) -> None:
@@ -122,9 +123,9 @@ def test_a_limited_store_forgets_what_was_not_used_for_longest(sizes: list[int],
     with tempfile.TemporaryDirectory() as root:
         order: list[int] = []
         for time_of_use, which in enumerate([*range(len(sizes)), *(one % len(sizes) for one in asked)]):
-            store = FolderCache(Path(root), gigabytes=limit * 1e3 / 1e9)
+            store = FolderCache(Path(root), gigabytes=limit * 1e4 / 1e9)
             new = store.find("thing", {"n": which}) is None
-            store.get("thing", {"n": which}, fill(1000 * sizes[which] - 20))
+            store.get("thing", {"n": which}, fill(10_000 * sizes[which] - 400))
             assert new == (which not in order)
             aged(store, "thing", {"n": which}, 1000 + time_of_use)
             store.close()

@@ -1,5 +1,7 @@
 """Stored teacher outputs say what the teacher would have said, however they are read."""
 
+import pickle
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ import torch
 
 from distiller import config
 from distiller.cache.folders import FolderCache
-from distiller.cache.teacher_outputs import TeacherCache
+from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings
+from distiller.errors import DataError
+from distiller.models.signals import SignalReader
+from distiller.training.batching import LengthBucketSampler, rows_read
 from distiller.training.fit import fit
 from distiller.training.shared_work import teacher_outputs
 from distiller.training.teacher import FrozenTeacher
@@ -141,3 +146,125 @@ def test_where_there_is_no_cache_it_says_why(tmp_path: Path) -> None:
     folder, why = teacher_outputs(FolderCache(tmp_path), frozen(set(), (1,)), EXAMPLES, pad, config.Training())
     assert folder is None
     assert "attention maps" in why
+
+
+# --- where they are read, and which of them are there -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["file", "ahead", "device"])
+def test_wherever_they_lie_the_same_is_read(place: Any, tmp_path: Path) -> None:
+    folder, _ = stored(tmp_path)
+    assert folder is not None
+    plain, cache = TeacherCache(folder), TeacherCache(folder, place=place)
+    assert cache.prepare(torch.device("cpu")) == place
+    batches = [pad([EXAMPLES[i] for i in rows]) for rows in ([0, 1, 2], [39, 5], [7])]
+    readings = [cache.reading(one["example_ids"], one["attention_mask"]) for one in batches]  # all ahead of the first
+    assert all((reading.found is not None) == (place == "ahead") for reading in readings)
+    for one, reading in zip(batches, readings, strict=True):
+        expected = plain.read(one["example_ids"], one["attention_mask"])
+        for given in (reading, None):
+            found = cache.read(one["example_ids"], one["attention_mask"], given)
+            torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=0)
+            torch.testing.assert_close(found.hidden_states, expected.hidden_states, rtol=0, atol=0)
+    cache.close()
+
+
+def test_a_loaders_worker_only_says_what_is_to_be_read(tmp_path: Path) -> None:
+    folder, _ = stored(tmp_path)
+    assert folder is not None
+    cache = TeacherCache(folder, place="ahead")
+    cache.prepare(torch.device("cpu"))
+    batch = pickle.loads(pickle.dumps(WithReadings(pad, cache, itemgetter("attention_mask"))))([EXAMPLES[3]])
+    reading = pickle.loads(pickle.dumps(batch[READING]))
+    assert reading.found is None
+    found = cache.read(batch["example_ids"], batch["attention_mask"], reading)
+    torch.testing.assert_close(found.logits, cache.read(batch["example_ids"], batch["attention_mask"]).logits)
+    cache.close()
+
+
+def test_loaders_with_workers_train_the_same(tmp_path: Path) -> None:
+    folder, _ = stored(tmp_path, Eq1(WISH, student(), teacher()).parts.layers("teacher"))
+    assert folder is not None
+    lines = []
+    for workers in (0, 1):
+        cache = TeacherCache(folder, place="ahead")
+        made = trainer(tmp_path, WISH, data=EXAMPLES, cache=cache, dataloader_num_workers=workers)
+        made.train()
+        lines.append([line["loss"] for line in made.state.log_history if "loss" in line])
+    assert lines[1] == lines[0]
+
+
+def test_only_rows_that_are_read_are_stored(tmp_path: Path) -> None:
+    rows = rows_read(EXAMPLES.lengths, batch_size=4, steps=3, seeds=[0, 1])
+    assert rows is not None
+    orders = [list(LengthBucketSampler(EXAMPLES.lengths, 4, seed))[:12] for seed in (0, 1)]
+    assert rows == sorted({*orders[0], *orders[1]})
+    assert rows_read(EXAMPLES.lengths, batch_size=4, steps=10, seeds=[0]) is None
+    assert rows_read(EXAMPLES.lengths, batch_size=4, steps=None, seeds=[0]) is None
+
+    def kept(rows: list[int] | None) -> Path:
+        folder, _ = teacher_outputs(FolderCache(tmp_path), frozen(), EXAMPLES, pad, config.Training(), rows)
+        assert folder is not None
+        return folder
+
+    some = TeacherCache(kept(rows))
+    assert len(some) == len(rows)
+    asked = pad([EXAMPLES[i] for i in rows])
+    found, said = some.read(asked["example_ids"], asked["attention_mask"]), frozen()(asked)
+    torch.testing.assert_close(found.logits, said.logits, **CLOSE)
+    other = pad([EXAMPLES[min(set(range(40)) - {*rows})]])
+    with pytest.raises(DataError, match="do not hold all examples"):
+        some.read(other["example_ids"], other["attention_mask"])
+    whole = kept(None)
+    assert whole != some.folder
+    assert kept(rows) in (whole, some.folder)
+    assert kept([0]) == whole  # all rows serve for some
+
+
+def test_other_tokens_than_those_that_were_stored_are_refused(tmp_path: Path) -> None:
+    folder, _ = stored(tmp_path)
+    assert folder is not None
+    short = {**EXAMPLES[3], "input_ids": EXAMPLES[3]["input_ids"][:-1]}
+    cut = pad([short])
+    with pytest.raises(DataError, match="other tokens"):
+        TeacherCache(folder).read(cut["example_ids"], cut["attention_mask"])
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_in_bf16_a_cached_output_is_apart_from_an_asked_one_by_rounding_alone(attention: str) -> None:
+    """A text padded to other lengths, in other company: never further apart than bf16 is from float32."""
+    large = teacher()
+    large.set_attn_implementation(attention)
+    made = {
+        precision: FrozenTeacher(large, {4}, set(), device=torch.device("cpu"), precision=precision)
+        for precision in ("fp32", "bf16")
+    }
+
+    def states(precision: Any, rows: list[int], extra: int) -> torch.Tensor:
+        examples = pad([EXAMPLES[i] for i in rows], extra=extra)
+        length = EXAMPLES.lengths[rows[0]]
+        return made[precision](examples).hidden_states[4][0, :length].float()
+
+    def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((one - other).square().mean().sqrt())
+
+    for row in range(6):
+        alone, exact = states("bf16", [row], 0), states("fp32", [row], 0)
+        error = apart(alone, exact)
+        assert 0 < error < 0.02
+        assert apart(states("bf16", [row, 30, 31], 0), alone) <= 2 * error
+        assert apart(states("bf16", [row], 26), alone) <= 2 * error
+        assert apart(states("fp32", [row], 26), exact) < 1e-5
+
+
+def test_matrices_that_are_kept_in_bf16_say_what_autocast_says() -> None:
+    examples = pad([EXAMPLES[i] for i in range(8)])
+    half = FrozenTeacher(teacher(), LAYERS, set(), device=torch.device("cpu"), precision="bf16")
+    plain = SignalReader(teacher(), hidden_layers=LAYERS)
+    assert half.model.bert.encoder.layer[0].attention.self.query.weight.dtype is torch.bfloat16
+    assert half.original.bert.encoder.layer[0].attention.self.query.weight.dtype is torch.float32
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = plain(examples)
+    found = half(examples)
+    torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=0)
+    torch.testing.assert_close(found.hidden_states, expected.hidden_states, rtol=0, atol=0)

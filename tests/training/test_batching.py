@@ -1,12 +1,22 @@
 """Batches: the sampler's order, views side by side, and what one optimisation step holds."""
 
+from collections import Counter
 from pathlib import Path
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import BatchSampler
 
-from distiller.training.batching import LengthBucketSampler, PairedSplit, SortedByLength, ViewCollator, count, views_of
+from distiller.training.batching import (
+    LengthBucketSampler,
+    PairedSplit,
+    ShareOfBatches,
+    SortedByLength,
+    ViewCollator,
+    count,
+    views_of,
+)  # fmt: skip
 from training.tiny import Examples, batch, collate, pad, trainer
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=300)
@@ -92,3 +102,25 @@ def test_totals_of_a_step_count_examples_and_valid_tokens() -> None:
     without_mask = {"input_ids": torch.ones(2, 7, dtype=torch.long)}
     assert [int(number) for number in count([without_mask])["original"][:2]] == [2, 14]
     assert list(count([collate([Examples(1)[0]])])) == ["original"]
+
+
+@settings(deadline=None, max_examples=50)
+@given(size=st.integers(1, 60), batch_size=st.integers(1, 9), processes=st.integers(2, 5), drop_last=st.booleans())
+def test_processes_share_every_batch_of_one_process(
+    size: int, batch_size: int, processes: int, drop_last: bool
+) -> None:
+    """Together they read what one process with the joined batch reads: none left out, each equally often."""
+    order = list(range(size))
+    joined = list(BatchSampler(order, batch_size * processes, drop_last))
+    shares = [
+        list(ShareOfBatches(order, batch_size, drop_last, processes=processes, rank=rank)) for rank in range(processes)
+    ]
+    assert {len(one) for one in shares} == {len(joined)}
+    for whole, *parts in zip(joined, *shares, strict=True):
+        times = Counter(row for part in parts for row in part)
+        assert set(times) == set(whole)
+        assert len(set(times.values())) == 1
+        sizes = [len(part) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= 1
+        assert max(sizes) <= batch_size

@@ -158,8 +158,9 @@ def arguments(folder: Path, **given: Any) -> TrainingArguments:
         "logging_steps": 1,
         "save_strategy": "no",
         "max_grad_norm": 0,
+        "use_cpu": True,
     }
-    return TrainingArguments(output_dir=str(folder), report_to=[], disable_tqdm=True, use_cpu=True, **defaults | given)
+    return TrainingArguments(output_dir=str(folder), report_to=[], disable_tqdm=True, **defaults | given)
 
 
 def trainer(
@@ -171,6 +172,7 @@ def trainer(
     data: Any = None,
     callbacks: list[Any] | None = None,
     cache: Any = None,
+    compiled: bool = False,
     **given: Any,
 ) -> DistillationTrainer:
     made = DistillationTrainer(
@@ -178,6 +180,7 @@ def trainer(
         teacher=large if large is not None else teacher(),
         objective=objective,
         teacher_cache=cache,
+        compiled=compiled,
         args=arguments(folder, **given),
         train_dataset=data if data is not None else Examples(32),
         data_collator=collate,

@@ -24,10 +24,12 @@ from training.tiny import (
     term,
 )
 
-SUMS = config.Objective(gamma1=0.5, beta2=1, gamma2=0.5, intermediate=[term(loss) for loss in DECOMPOSABLE])
-CONTRAST = config.Objective(gamma1=0.5, intermediate=[term("mi_alpha")])
-EVERYONE = config.Critic(name="transformer", options=CRITICS["transformer"], gather=True)
-GATHERED = config.Objective(gamma1=0.5, beta2=1, intermediate=[term("mi_alpha", critic=EVERYONE)])
+SUMS = config.Objective(
+    gamma1=0.5, beta2=1, gamma2=0.5, intermediate=[*(term(loss) for loss in DECOMPOSABLE), term("mse", "emd")]
+)
+APART = config.Critic(name="transformer", options=CRITICS["transformer"], gather=False)
+CONTRAST = config.Objective(gamma1=0.5, intermediate=[term("mi_alpha", critic=APART)])
+GATHERED = config.Objective(gamma1=0.5, beta2=1, intermediate=[term("mi_alpha"), term("mi_alpha", "emd")])
 
 
 class Unordered(Examples):

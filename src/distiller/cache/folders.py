@@ -2,13 +2,16 @@
 
 Each is found by the facts that decide its content. It is built in a temporary folder and renamed when it is
 whole, so an interrupted build is never taken for a finished one; a lock keeps two processes from building it twice.
-Where the folder has a limit, what was not used for longest makes room for what is new; what a process uses stays.
+Its files have checksums: what is damaged is named and made again.
+Where the cache has a limit, what was not used for longest makes room for what is new; what a process uses stays.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,15 +21,21 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from distiller.errors import ConfigError, DistillerError, OutputError
+from distiller import processes
+from distiller.cache.checksums import FILE as CHECKSUMS
+from distiller.cache.checksums import damaged_file, write_checksums
+from distiller.errors import ConfigError, DistillerError, OutputError, RunError, warn
 
 FACTS = "facts.json"
 LIMIT = "DISTILLER_CACHE_GB"
 """The environment variable that limits the folder, in 10^9 bytes."""
-BUILDING = ".building-"
-"""Beginning of the name of a folder that is being filled."""
 USERS = ".users"
 """Ending of the folder beside a cached one in which each process that uses it holds a lock, which ends with it."""
+BUILDING, RESUMABLE = ".building-", ".resumable-"
+"""Beginnings of the names of folders that are being built, followed by the name they will have."""
+KEPT_SECONDS = 7 * 24 * 3600
+"""How long an interrupted build that can be continued is kept."""
+ELSEWHERE = "set `cache` in the run, or DISTILLER_CACHE, to a folder with room that you may write"
 
 
 def default_folder() -> Path:
@@ -77,6 +86,8 @@ class FolderCache:
 
     def __init__(self, root: Path | None = None, *, gigabytes: float | None = None) -> None:
         self._held: dict[Path, FileLock] = {}
+        self._checked: set[Path] = set()
+        self._swept: set[Path] = set()
         self._process = os.getpid()
         self.root = root or default_folder()
         self.gigabytes = gigabytes if gigabytes is not None else default_limit()
@@ -99,28 +110,83 @@ class FolderCache:
         serves: Callable[[dict[str, Any]], bool] | None = None,
         resumes: bool = False,
     ) -> Path:
-        """The folder with these facts; `make` fills a fresh one if there is none yet.
+        """The folder with these facts; `make` fills a fresh one if there is none yet, or one that is damaged.
 
-        With `resumes`, `make` is given what an interrupted one left, and goes on from there. A folder of the same kind
-        with other facts is taken too if `serves` says of them that it will do. Raises
-        `OutputError` where the store cannot be written.
+        A folder of the same kind with other facts is taken too if `serves` says of them that it will do. Of several
+        processes the first calls `make` and the others wait. With `resumes` `make` is a training: every process calls
+        it with the same folder, and if it is interrupted the next one finds what was written. A cache that may only be
+        read gives what it has. Raises `OutputError` where the cache cannot be written, `RunError` if its disk is full.
         """
         path = self.path(kind, facts)
+        if resumes and processes.count() > 1:
+            return self._get_together(path, kind, facts, make)
+        return processes.from_first(lambda: self._get(path, kind, facts, make, serves=serves, resumes=resumes))
+
+    def _get(
+        self,
+        path: Path,
+        kind: str,
+        facts: Mapping[str, Any],
+        make: Callable[[Path], None],
+        *,
+        serves: Callable[[dict[str, Any]], bool] | None,
+        resumes: bool,
+    ) -> Path:
+        if not writable(self.root):
+            return self._get_read_only(kind, path, facts, serves)
+        self._ready(path)
+        if serves and (other := self._other(kind, path, serves)):
+            return other
+        with _lock(path):
+            if not self._has(path, kind, facts):
+                self._build(path, facts, make, resumes=resumes)
+            self._hold(path)
+        self.make_room()
+        return path
+
+    def _get_together(self, path: Path, kind: str, facts: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
+        """As `_get`: the first process decides, locks and renames, and all of them call `make`."""
+        lock = _lock(path)
+
+        def begin() -> Path | None:
+            if not writable(self.root):
+                self._get_read_only(kind, path, facts, None)
+                return None
+            self._ready(path)
+            lock.acquire()
+            if self._has(path, kind, facts):
+                return None
+            folder = path.with_name(RESUMABLE + path.name)
+            folder.mkdir(exist_ok=True)
+            return folder
+
+        def end() -> None:
+            if folder is not None:
+                self._finish(folder, path, facts)
+            if writable(self.root):
+                self._hold(path)
+                self.make_room()
+
+        try:
+            folder = processes.from_first(begin)
+            if folder is not None:
+                make(folder)
+            processes.from_first(end)
+        finally:
+            lock.release()
+        return path
+
+    def _ready(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"cannot write the cache folder `{self.root}`: {error.strerror}",
-                hint="set `cache` in the run, or DISTILLER_CACHE, to a folder you may write",
+                f"cannot write the cache folder `{self.root}`: {error.strerror}", hint=ELSEWHERE
             ) from None
-        if serves and (other := self._other(kind, path, serves)):
-            return other
-        with _lock(path):
-            if self.find(kind, facts) is None:
-                self._build(path, facts, make, resumes)
-            self._hold(path)
-        self.make_room()
-        return path
+        self._sweep(path.parent)
+
+    def _has(self, path: Path, kind: str, facts: Mapping[str, Any]) -> bool:
+        return self.find(kind, facts) is not None and self._sound(path)
 
     def entries(self) -> list[CachedFolder]:
         """Every finished folder, those not used for longest first."""
@@ -155,31 +221,76 @@ class FolderCache:
     def __del__(self) -> None:
         self.close()
 
-    def _build(self, path: Path, facts: Mapping[str, Any], make: Callable[[Path], None], resumes: bool) -> None:
-        """The caller has the lock of `path`: what lies in the folder for building is from a process that has ended."""
-        folder = path.with_name(f"{BUILDING}{path.name}")
+    def _build(self, path: Path, facts: Mapping[str, Any], make: Callable[[Path], None], *, resumes: bool) -> None:
+        """Fill a folder beside `path` and rename it; the caller has the lock, so nobody else builds this one."""
+        folder = path.with_name((RESUMABLE if resumes else BUILDING) + path.name)
         if not resumes:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(exist_ok=True)
         try:
             make(folder)
-            (folder / FACTS).write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
-            shutil.rmtree(path, ignore_errors=True)
-            folder.rename(path)
+            self._finish(folder, path, facts)
         except BaseException as error:
-            if not resumes or isinstance(error, DistillerError):
+            full = _is_full(error)
+            if full or not resumes or isinstance(error, DistillerError):
                 shutil.rmtree(folder, ignore_errors=True)
+            if full:
+                raise RunError(f"the disk of the cache folder `{self.root}` is full", hint=ELSEWHERE) from error
             raise
+
+    def _finish(self, folder: Path, path: Path, facts: Mapping[str, Any]) -> None:
+        (folder / FACTS).write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
+        write_checksums(folder)
+        shutil.rmtree(path, ignore_errors=True)
+        folder.rename(path)
+        self._checked.add(path)
+
+    def _sound(self, path: Path) -> bool:
+        """Whether the files of a finished folder are as they were written; each folder is checked once."""
+        if path in self._checked:
+            return True
+        if (damaged := damaged_file(path)) is None:
+            self._checked.add(path)
+            return True
+        if (path / CHECKSUMS).exists():  # versions before 0.2 wrote none
+            warn(f"the cached file `{damaged}` is damaged; it is made again")
+        return False
+
+    def _get_read_only(
+        self, kind: str, own: Path, facts: Mapping[str, Any], serves: Callable[[dict[str, Any]], bool] | None
+    ) -> Path:
+        if self.find(kind, facts) is not None and self._sound(own):
+            return own
+        for file in sorted((self.root / kind).glob(f"*/{FACTS}")) if serves else []:
+            other = _facts(file.parent)
+            if serves and other and serves(other) and self._sound(file.parent):
+                return file.parent
+        raise OutputError(
+            f"the cache folder `{self.root}` may only be read and does not hold all of this", hint=ELSEWHERE
+        )
 
     def _other(self, kind: str, own: Path, serves: Callable[[dict[str, Any]], bool]) -> Path | None:
         for file in sorted((self.root / kind).glob(f"*/{FACTS}")):
             if file.parent == own or not (facts := _facts(file.parent)) or not serves(facts):
                 continue
             with _lock(file.parent):
-                if _facts(file.parent) == facts:  # still there
+                if _facts(file.parent) == facts and self._sound(file.parent):  # still there, and whole
                     self._hold(file.parent)
                     return file.parent
         return None
+
+    def _sweep(self, kind: Path) -> None:
+        """Remove what killed processes left of their builds, once in the life of this object."""
+        if kind in self._swept:
+            return
+        self._swept.add(kind)
+        for left in kind.glob(".gone-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        for left in [*kind.glob(BUILDING + "*"), *kind.glob(RESUMABLE + "*")]:
+            target = kind / left.name.removeprefix(BUILDING).removeprefix(RESUMABLE)
+            with suppress(Timeout, OSError), _lock(target).acquire(timeout=0):  # its builder has ended
+                if left.name.startswith(BUILDING) or time.time() - left.stat().st_mtime > KEPT_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _hold(self, path: Path) -> None:
         """Mark `path` as used, now and until this store lets go; the caller has its lock."""
@@ -191,6 +302,27 @@ class FolderCache:
             lock = FileLock(users / f"{uuid.uuid4().hex}.lock")
             lock.acquire()
             self._held[path] = lock
+
+
+def writable(folder: Path) -> bool:
+    """Whether files may be written in `folder`, or in the nearest folder above it that is there."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def forget(folder: Path) -> None:
+    """Make a finished folder that turned out to be damaged an unfinished one, so that it is made again."""
+    with suppress(OSError):
+        (folder / FACTS).unlink()
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether `error` says that there is no room on the disk; each library has its own way to say so."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    words = ("No space left on device", "inline_container")  # safetensors; torch.save, which gives no reason
+    return isinstance(error, Exception) and any(word in str(error) for word in words)
 
 
 def _lock(path: Path) -> FileLock:

@@ -1,14 +1,19 @@
-"""Values by key on disk: one SQLite file for all processes, bounded in bytes."""
+"""Values by key on disk: one SQLite file for all processes, bounded in bytes; each value with its checksum."""
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from distiller.errors import OutputError
+from distiller.cache.folders import writable
+from distiller.errors import OutputError, warn
 
+TABLE = "CREATE TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY, key BLOB UNIQUE, value BLOB)"
+CHECK = 4
+"""Bytes of the checksum before each value."""
 AT_ONCE = 500
 """Keys of one query; SQLite takes 999 in every build."""
 
@@ -39,19 +44,35 @@ class RowCache:
         for start in range(0, len(keys), AT_ONCE):
             part = keys[start : start + AT_ONCE]
             marks = ",".join("?" * len(part))
-            with suppress(sqlite3.OperationalError):
+            with suppress(sqlite3.OperationalError), self._renewed_if_damaged():
                 rows = self._connected().execute(f"SELECT key, value FROM kept WHERE key IN ({marks})", part)
-                found |= dict(rows)
+                found |= {key: value[CHECK:] for key, value in rows if value[:CHECK] == _check(key, value[CHECK:])}
         return found
 
     def put(self, values: Mapping[bytes, bytes]) -> None:
         """Keep these, and forget the oldest if there are too many."""
-        with suppress(sqlite3.OperationalError):
+        with suppress(sqlite3.OperationalError), self._renewed_if_damaged():
             connection = self._connected()
             with connection:
-                connection.executemany("INSERT OR IGNORE INTO kept (key, value) VALUES (?, ?)", values.items())
+                checked = [(key, _check(key, value) + value) for key, value in values.items()]
+                connection.executemany("INSERT OR REPLACE INTO kept (key, value) VALUES (?, ?)", checked)
             while self.bytes > self.limit and self._drop_oldest(connection):
                 pass
+
+    @contextmanager
+    def _renewed_if_damaged(self) -> Iterator[None]:
+        """Name a file whose pages are damaged, and begin a new one."""
+        try:
+            yield
+        except sqlite3.OperationalError:  # busy, full, or read-only
+            raise
+        except sqlite3.DatabaseError as error:
+            warn(f"the cache `{self.path}` is damaged ({error}); it is made again")
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            for ending in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
 
     @property
     def bytes(self) -> int:
@@ -77,15 +98,31 @@ class RowCache:
         return self._connection
 
 
+def _check(key: bytes, value: bytes) -> bytes:
+    """Checksum of a value under its key."""
+    return zlib.crc32(value, zlib.crc32(key)).to_bytes(CHECK, "big")
+
+
 def _open(path: Path) -> sqlite3.Connection:
     try:
+        if not writable(path.parent):
+            return _open_read_only(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
         with suppress(sqlite3.OperationalError):  # another process is at it
             connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
         connection.execute("PRAGMA synchronous=OFF")  # after a power cut what is lost is made again
         with connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY, key BLOB UNIQUE, value BLOB)")
+            connection.execute(TABLE)
     except (OSError, sqlite3.DatabaseError) as error:
         raise OutputError(f"the cache `{path}` cannot be used: {error}", hint="delete it; it is made again") from None
+    return connection
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    """What a read-only folder holds, as nobody changes it; without a file, one in memory for this process alone."""
+    if path.is_file():
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    connection.execute(TABLE)
     return connection

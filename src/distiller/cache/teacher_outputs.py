@@ -3,103 +3,325 @@
 The teacher is frozen, so what it says of an example never changes. Logits and the mapped hidden states are stored
 for valid tokens only, in the number format in which the teacher made them, addressed by example id: shuffling,
 re-batching and resuming cannot change what is read.
+
+A step never waits for them. They lie on the device where they fit into a share of its memory; else a thread gathers
+the next batch from the file while this one is computed. A batch is one gather from each file: padding reads the row of
+zeros with which each file ends.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from distiller.cache.checksums import BlockChecks, CheckedWriter, DamagedFileError, damaged_file, write_checksums
+from distiller.errors import DataError
 from distiller.models.signals import Signals
 
-META = "meta.json"
+META, INDEX = "meta.json", "index.npy"
+READING = "teacher_outputs"
+"""Key under which a batch carries its `Reading`."""
+DEVICE_SHARE = 0.3
+"""Of the device's free memory, what teacher outputs may take; the rest is the training's."""
+COPIED = 1 << 26
+"""Bytes that are copied to the device at a time."""
+
+Place = Literal["device", "ahead", "file"]
+"""Where outputs are read: from the device's memory, by a thread ahead of the step, or from the file in the step."""
 
 
 class TeacherCache:
-    """Reads what `build_teacher_cache` wrote, or some `layers` of it; files are memory-mapped, so opening is free."""
+    """Reads what `build_teacher_cache` wrote, or some `layers` of it; files are memory-mapped, so opening is free.
 
-    def __init__(self, folder: Path, layers: Collection[int] | None = None) -> None:
+    `place` is chosen by the device of the batches (see `place_for`), or given. Raises `DamagedFileError` for files that
+    are not as they were written, here or when a damaged part is first read.
+    """
+
+    def __init__(self, folder: Path, layers: Collection[int] | None = None, *, place: Place | None = None) -> None:
+        self.folder = folder
+        if (damaged := damaged_file(folder)) is not None:
+            raise DamagedFileError(damaged)
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         self.layers: list[int] = meta["layers"] if layers is None else sorted(layers)
-        self.offsets = torch.tensor([0, *meta["lengths"]]).cumsum(0)
-        examples, tokens = len(meta["lengths"]), int(self.offsets[-1])
         self.per_token: bool = meta["per_token"]
-        rows = tokens if self.per_token else examples
-        self.logits = _open(folder / "logits.bin", meta["dtypes"]["logits"], (rows, meta["classes"]))
-        self.hidden_states = {
-            layer: _open(folder / f"hidden-{layer}.bin", meta["dtypes"][str(layer)], (tokens, meta["width"]))
-            for layer in self.layers
-        }
+        ids, lengths = np.load(folder / INDEX)
+        self.lengths = np.zeros(meta["examples"], dtype=np.int64)
+        self.lengths[ids] = lengths
+        self.slots = np.full(meta["examples"], -1, dtype=np.int64)
+        """Where each example comes in the files, -1 for one that was not stored."""
+        self.slots[ids] = np.arange(len(ids))
+        self.count, self.tokens = len(ids), int(lengths.sum())
+        self.starts = np.full(meta["examples"], self.tokens + 1, dtype=np.int64)
+        """First token of each example in the files; beyond their end for one that was not stored."""
+        self.starts[ids] = np.cumsum(lengths) - lengths
+        rows = self.tokens if self.per_token else self.count
+        self._files = {"logits": _File(folder / "logits.bin", meta["dtypes"]["logits"], rows + 1, meta["classes"])}
+        for layer in self.layers:
+            path, dtype = folder / f"hidden-{layer}.bin", meta["dtypes"][str(layer)]
+            self._files[str(layer)] = _File(path, dtype, self.tokens + 1, meta["width"])
+        self._wish: Place | None = place
+        self._place: Place | None = None
+        self._device = torch.device("cpu")
+        self._on_device: dict[str, Tensor] = {}
+        self._index_on_device: tuple[Tensor, Tensor] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
-    def read(self, example_ids: Tensor, mask: Tensor) -> Signals:
-        """The teacher's outputs for examples `[b]`, padded with zeros like `mask` `[b, l]`, on its device."""
-        ids = example_ids.cpu()
-        valid = mask.bool().cpu()
-        starts = self.offsets[ids]
-        positions = (starts[:, None] + valid.cumsum(1) - 1)[valid]
+    def __len__(self) -> int:
+        """Examples that are stored."""
+        return self.count
 
-        def padded(stored: Tensor) -> Tensor:
-            rows = stored.new_zeros(*valid.shape, stored.shape[1])
-            rows[valid] = stored[positions]
-            return rows.to(mask.device, non_blocking=True)
+    @property
+    def bytes(self) -> int:
+        """Size of the files that are read."""
+        return sum(file.bytes for file in self._files.values())
 
-        logits = padded(self.logits) if self.per_token else self.logits[ids].to(mask.device)
-        return Signals(logits, {layer: padded(stored) for layer, stored in self.hidden_states.items()}, {}, mask)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A loader's worker opens the files anew."""
+        return TeacherCache, (self.folder, self.layers)
+
+    def prepare(self, device: torch.device) -> Place:
+        """Settle where outputs for batches on `device` are read from, and bring them there.
+
+        Raises `DamagedFileError`.
+        """
+        if self._place is None:
+            self._device = device
+            self._place = self._wish or place_for(self.bytes, device)
+            if self._place == "device":
+                try:
+                    self._load(device)
+                except torch.OutOfMemoryError:
+                    self._on_device, self._place = {}, "ahead"
+            if self._place == "ahead":
+                self._thread = ThreadPoolExecutor(1, "teacher-outputs", initializer=partial(_use, device))
+        return self._place
+
+    def reading(self, example_ids: Tensor, mask: Tensor) -> "Reading":
+        """What `read` will be asked for, of a batch that is still on the host; a thread that gathers ahead begins now.
+
+        Raises `DataError` for an example that is not stored, or was stored with another number of tokens.
+        """
+        # a copy: a loader's worker moves the memory of its tensors when it hands a batch over
+        ids, valid = example_ids.numpy().copy(), mask.numpy() > 0
+        self._check(ids, valid)
+        reading = Reading(ids, valid)
+        # a loader's worker has a copy of this object, but not its threads
+        if self._place == "ahead" and self._thread is not None and self._process == os.getpid():
+            reading.found = self._thread.submit(self._gather, ids, valid)
+        return reading
+
+    def read(self, example_ids: Tensor, mask: Tensor, reading: "Reading | None" = None) -> Signals:
+        """The teacher's outputs for examples `[b]`, padded with zeros like `mask` `[b, l]`, on its device.
+
+        Without a `reading` the ids are copied to the host, unless the outputs lie on the device. Raises
+        `DamagedFileError`, and `DataError` as `reading` does.
+        """
+        if self.prepare(mask.device) == "device":
+            return self._gather_on_device(example_ids, mask)
+        if reading is None:
+            reading = self.reading(example_ids.cpu(), mask.cpu())
+        found = self._gather(reading.ids, reading.valid) if reading.found is None else reading.found.result()
+        there = {name: rows.to(mask.device, non_blocking=True) for name, rows in found.items()}
+        return Signals(there.pop("logits"), {int(layer): state for layer, state in there.items()}, {}, mask)
+
+    def close(self) -> None:
+        """Let go of the device's memory and of the thread."""
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+        self._on_device, self._index_on_device, self._thread, self._place = {}, None, None, None
+
+    def _check(self, ids: NDArray[np.int64], valid: NDArray[np.bool_]) -> None:
+        if not len(ids):
+            return
+        if ids.min() < 0 or ids.max() >= len(self.slots) or (self.slots[ids] < 0).any():
+            raise DataError(
+                f"the cached teacher outputs in `{self.folder}` do not hold all examples of this batch",
+                hint="training.cache_teacher=never asks the teacher in every step",
+            )
+        if (self.lengths[ids] != valid.sum(1)).any():
+            raise DataError(
+                f"the cached teacher outputs in `{self.folder}` were made of other tokens than this batch has",
+                hint="give the training the same tokenizer and length limit, or training.cache_teacher=never",
+            )
+
+    def _gather(self, ids: NDArray[np.int64], valid: NDArray[np.bool_]) -> dict[str, Tensor]:
+        """Rows of every file for a batch, on the host."""
+        begin, slots = self.starts[ids], self.slots[ids]
+        tokens = np.where(valid, begin[:, None] + valid.cumsum(1) - 1, self.tokens)
+        found: dict[str, Tensor] = {}
+        for name, file in self._files.items():
+            if name != "logits" or self.per_token:
+                rows, first, last = tokens, begin, begin + self.lengths[ids]
+            else:
+                rows, first, last = slots, slots, slots + 1
+            found[name] = file.gather(rows, first, last, pinned=self._device.type == "cuda")
+        return found
+
+    def _gather_on_device(self, example_ids: Tensor, mask: Tensor) -> Signals:
+        """One gather from each tensor on the device; nothing is copied to or from the host."""
+        assert self._index_on_device is not None
+        starts, slots = self._index_on_device
+        valid = mask != 0
+        tokens = torch.where(valid, starts[example_ids][:, None] + valid.cumsum(1) - 1, self.tokens).flatten()
+        rows = {False: slots[example_ids], True: tokens}
+
+        def gathered(name: str) -> Tensor:
+            per_token = name != "logits" or self.per_token
+            found = self._on_device[name].index_select(0, rows[per_token])
+            return found.view(*mask.shape, -1) if per_token else found
+
+        return Signals(gathered("logits"), {layer: gathered(str(layer)) for layer in self.layers}, {}, mask)
+
+    def _load(self, device: torch.device) -> None:
+        self._on_device = {name: file.copy_to(device) for name, file in self._files.items()}
+        self._index_on_device = (torch.from_numpy(self.starts).to(device), torch.from_numpy(self.slots).to(device))
+
+
+class Reading:
+    """What a batch reads from a `TeacherCache`, and perhaps a thread that has begun to."""
+
+    def __init__(self, ids: NDArray[np.int64], valid: NDArray[np.bool_]) -> None:
+        self.ids = ids
+        self.valid = valid
+        self.found: Future[dict[str, Tensor]] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """From a loader's worker comes only what to read."""
+        return Reading, (self.ids, self.valid)
+
+
+class WithReadings:
+    """A collator whose batches carry a `Reading` of `cache`, so that outputs are checked, and gathered, ahead.
+
+    `tokens` finds the mask of the teacher's tokens `[b, l]` in a batch. In a loader's worker the batch carries only
+    what to read.
+    """
+
+    def __init__(
+        self,
+        collate: Callable[[Any], dict[str, Any]],
+        cache: TeacherCache,
+        tokens: Callable[[Mapping[str, Any]], Tensor],
+    ) -> None:
+        self.collate = collate
+        self.cache = cache
+        self.tokens = tokens
+
+    def __call__(self, features: Any) -> dict[str, Any]:
+        """The batch of these features."""
+        batch = self.collate(features)
+        if "example_ids" in batch:
+            batch[READING] = self.cache.reading(batch["example_ids"], self.tokens(batch))
+        return batch
+
+
+def place_for(size: int, device: torch.device) -> Place:
+    """Where outputs of `size` bytes are best read from for batches on `device`."""
+    if device.type == "cpu":
+        return "file"
+    if device.type == "cuda" and size <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return "device"
+    return "ahead"
 
 
 def build_teacher_cache(
     folder: Path,
     signals: Callable[[dict[str, Tensor]], Signals],
     batches: Iterable[dict[str, Tensor]],
-    lengths: list[int],
-    layers: list[int],
+    examples: int | Sequence[int],
+    layers: Sequence[int],
 ) -> None:
-    """Fill `folder`. `batches` cover every example id in `range(len(lengths))` once, in any order.
+    """Fill `folder` with the teacher's outputs on `batches`, in whose order they are stored, each example once.
 
-    `signals` runs the teacher on one batch; `lengths` are valid tokens per example; `layers` are `hidden_states`
-    indices.
+    `signals` runs the teacher on one batch; `examples` is how many the training set has (or their lengths), of which
+    batches may leave some out; `layers` are `hidden_states` indices. Raises `OSError` where the disk is full.
     """
-    offsets = torch.tensor([0, *lengths]).cumsum(0)
-    files: dict[str, Tensor] = {}
+    total = examples if isinstance(examples, int) else len(examples)
+    ids: list[NDArray[np.int64]] = []
+    lengths: list[NDArray[np.int64]] = []
+    shapes: dict[str, tuple[torch.dtype, int]] = {}
+    writers: dict[str, CheckedWriter] = {}
     per_token = False
-    for batch in batches:
-        ids = batch["example_ids"].cpu()
-        made = signals(batch)
-        valid = made.mask.bool()
-        positions = (offsets[ids][:, None] + valid.cpu().cumsum(1) - 1)[valid.cpu()]
-        if not files:
+    with ExitStack() as files:
+        for batch in batches:
+            made = signals(batch)
+            valid = (made.mask != 0).cpu()
+            ids.append(batch["example_ids"].cpu().numpy())
+            lengths.append(valid.sum(1).numpy())
             per_token = made.logits.dim() == 3
-            rows = int(offsets[-1]) if per_token else len(lengths)
-            files["logits"] = _create(folder / "logits.bin", made.logits.dtype, (rows, made.logits.shape[-1]))
-            for layer in layers:
-                state = made.hidden_states[layer]
-                shape = (int(offsets[-1]), state.shape[2])
-                files[str(layer)] = _create(folder / f"hidden-{layer}.bin", state.dtype, shape)
-        if made.logits.dim() == 3:
-            files["logits"][positions] = made.logits[valid].cpu()
-        else:
-            files["logits"][ids] = made.logits.cpu()
-        for layer in layers:
-            files[str(layer)][positions] = made.hidden_states[layer][valid].cpu()
+            found = {"logits": made.logits} | {f"hidden-{layer}": made.hidden_states[layer] for layer in layers}
+            keep = valid.flatten().nonzero().squeeze(1).to(made.logits.device)
+            for name, values in found.items():
+                rows = values if values.dim() == 2 else values.flatten(0, 1).index_select(0, keep)
+                if name not in writers:
+                    writers[name] = files.enter_context(CheckedWriter(folder / f"{name}.bin"))
+                    shapes[name] = rows.dtype, rows.shape[1]
+                writers[name].write(_bytes(rows))
+        for name, writer in writers.items():
+            dtype, width = shapes[name]
+            writer.write(bytes(width * dtype.itemsize))  # the row of zeros that padding reads
+    np.save(folder / INDEX, np.stack([np.concatenate(ids), np.concatenate(lengths)]))
+    names = {"logits": "logits"} | {f"hidden-{layer}": str(layer) for layer in layers}
     meta = {
-        "lengths": lengths,
-        "layers": layers,
+        "examples": total,
+        "layers": list(layers),
         "per_token": per_token,
-        "classes": files["logits"].shape[1],
-        "width": files[str(layers[0])].shape[1] if layers else 0,
-        "dtypes": {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in files.items()},
+        "classes": shapes["logits"][1],
+        "width": shapes[f"hidden-{layers[0]}"][1] if layers else 0,
+        "dtypes": {names[name]: str(dtype).removeprefix("torch.") for name, (dtype, _) in shapes.items()},
     }
     (folder / META).write_text(json.dumps(meta), encoding="utf-8")
+    write_checksums(folder, {f"{name}.bin": writer.entry for name, writer in writers.items()})
 
 
-def _create(path: Path, dtype: torch.dtype, shape: tuple[int, int]) -> Tensor:
-    with path.open("wb") as file:
-        file.truncate(max(1, shape[0] * shape[1] * dtype.itemsize))
-    return _open(path, str(dtype).removeprefix("torch."), shape, write=True)
+class _File:
+    """Numbers `[rows, width]` in a mapped file, whose blocks are checked when they are first read."""
+
+    def __init__(self, path: Path, dtype: str, rows: int, width: int) -> None:
+        self.dtype: torch.dtype = getattr(torch, dtype)
+        self.row_bytes = width * self.dtype.itemsize
+        self.bytes = rows * self.row_bytes
+        self.checks = BlockChecks(path, self.bytes)
+        self.values = torch.from_file(str(path), size=rows * width, dtype=self.dtype).view(rows, width)
+
+    def gather(
+        self, rows: NDArray[np.int64], begin: NDArray[np.int64], end: NDArray[np.int64], *, pinned: bool
+    ) -> Tensor:
+        """The rows `[*shape]` as `[*shape, width]`; they lie in spans `begin` to `end`, or are the row of zeros."""
+        zeros = len(self.values) - 1
+        self.checks.check(np.append(begin, zeros) * self.row_bytes, np.append(end, zeros + 1) * self.row_bytes)
+        chosen = torch.from_numpy(rows.ravel())
+        shape = len(chosen), self.values.shape[1]
+        found = torch.empty(shape, dtype=self.dtype, pin_memory=pinned)
+        torch.index_select(self.values, 0, chosen, out=found)
+        return found.view(*rows.shape, shape[1])
+
+    def copy_to(self, device: torch.device) -> Tensor:
+        """All of it in the memory of `device`, in pieces, so that the host never holds it twice."""
+        self.checks.check_all()
+        there = torch.empty(self.values.shape, dtype=self.dtype, device=device)
+        step = max(1, COPIED // max(1, self.row_bytes))
+        for start in range(0, len(there), step):
+            there[start : start + step].copy_(self.values[start : start + step])
+        return there
 
 
-def _open(path: Path, dtype: str, shape: tuple[int, int], *, write: bool = False) -> Tensor:
-    size = shape[0] * shape[1]
-    return torch.from_file(str(path), shared=write, size=size, dtype=getattr(torch, dtype)).view(shape)
+def _use(device: torch.device) -> None:
+    """Let this thread allocate for `device`, which need not be the first of its kind."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def _bytes(rows: Tensor) -> NDArray[np.uint8]:
+    """The memory of `rows`; numpy has no bfloat16."""
+    return rows.detach().cpu().contiguous().view(torch.uint8).numpy()

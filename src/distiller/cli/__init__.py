@@ -33,6 +33,7 @@ from distiller.cli.app import Group, make_app
 from distiller.cli.console import complain
 from distiller.errors import DistillerError, Notice, concealed
 from distiller.interruption import raise_interrupted
+from distiller.processes import is_first
 
 
 class Commands(Group):
@@ -43,7 +44,8 @@ class Commands(Group):
         try:
             return super().invoke(ctx)
         except DistillerError as error:
-            complain(error.message, error.hint)
+            if is_first():  # other processes fail of the same
+                complain(error.message, error.hint)
             sys.exit(error.exit_code)
         except KeyboardInterrupt as stop:
             complain("interrupted", concealed(how_to_go_on(self, sys.argv[1:])))
@@ -125,8 +127,13 @@ def main() -> None:
 
 def _show_notices_plainly() -> None:
     """A notice is one `warning:` line without a path; what libraries tell programmers shows only on request (-W)."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = _show
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # for who collects warnings in a log
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", Notice)
+
+
+def _show(message: Warning | str, *_: object, **__: object) -> None:
+    if is_first():  # of several processes that all meet the same
+        print(f"warning: {message}", file=sys.stderr)

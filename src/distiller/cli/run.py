@@ -30,13 +30,17 @@ def run(
         distiller run mi-alpha task.name=rte task.data=glue teacher.model=./bert-base output=outputs/rte
         distiller run run.yaml seeds=[0,1,2] training.epochs=5 --resume
     """
+    from distiller import processes
     from distiller.cli.console import console, progress
     from distiller.cli.recipes import load
     from distiller.cli.show import print_record
     from distiller.run import distil
 
     wanted = load(source, [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])])
-    record = distil(wanted, resume=resume, overwrite=overwrite, console=None if quiet else progress())
+    silent = quiet or not processes.is_first()
+    record = distil(wanted, resume=resume, overwrite=overwrite, console=None if silent else progress())
+    if not processes.is_first():
+        return
     if json:
         console().print_json(record.model_dump_json())
     else:

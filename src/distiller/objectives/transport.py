@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -124,28 +124,41 @@ class Transport(nn.Module):
         self.mass = mass
         self.solve = optimal_flow if solver == "exact" else partial(sinkhorn_flow, epsilon=epsilon)
 
-    def forward(self, cost: Tensor) -> Tensor:
+    def forward(self, cost: Tensor, prices: Tensor | None = None) -> Tensor:
         """The loss, a scalar, of `cost` `[N, M]` (row = student layer); its gradient in `cost` is the flow.
 
+        The flow is that of `prices` `[N, M]`, by default `cost` itself: where several processes each have a share of
+        the cost, their sum.
+
         The flow is a constant: where the optimum is unique, its change does not change the optimal value (with
-        Sinkhorn, the value with its entropy). One copy of N·M numbers from the device at every call. Raises as
-        `optimal_flow` and `updated_weights`.
+        Sinkhorn, the value with its entropy). One copy of N·M + N + M numbers from the device at every call: the only
+        time that a training step waits for it. Raises as `optimal_flow` and `updated_weights`.
         """
-        prices = _array(cost)
-        flow = self.solve(prices, _array(self.student_weights), _array(self.teacher_weights))
-        amounts = torch.from_numpy(flow).to(cost)
-        if self.training and self.update_weights:
-            self._update(flow, prices)
+        on_host: Any = torch.compiler.disable(self._amounts)
+        amounts = on_host(cost if prices is None else prices)
         loss = (amounts * cost).sum() / amounts.sum()
         return loss * len(cost) if self.mass == "n_layers" else loss
 
     @torch.no_grad()
-    def _update(self, flow: Array, cost: Array) -> None:
+    def _amounts(self, prices: Tensor) -> Tensor:
+        """The flow at these prices, found on the host and brought to their device; the weights move."""
+        known, students, teachers = self._on_host(prices)
+        flow = self.solve(known, students, teachers)
+        if self.training and self.update_weights:
+            self._update(flow, known, students, teachers)
+        return _on_device(flow, prices)
+
+    def _on_host(self, cost: Tensor) -> tuple[Array, Array, Array]:
+        """Costs and both weights, copied at once."""
+        together = torch.cat([cost.detach().flatten(), self.student_weights, self.teacher_weights])
+        numbers = _array(together)
+        prices, students, teachers = np.split(numbers, np.cumsum([cost.numel(), len(self.student_weights)]))
+        return prices.reshape(cost.shape), students, teachers
+
+    def _update(self, flow: Array, cost: Array, students: Array, teachers: Array) -> None:
         update = partial(updated_weights, flow, cost, rule=self.weight_update, temperature=self.temperature)
-        student = update(_array(self.student_weights), side="student")
-        teacher = update(_array(self.teacher_weights), side="teacher")
-        self.student_weights.copy_(torch.from_numpy(student))
-        self.teacher_weights.copy_(torch.from_numpy(teacher))
+        self.student_weights.copy_(_on_device(update(students, side="student"), self.student_weights))
+        self.teacher_weights.copy_(_on_device(update(teachers, side="teacher"), self.teacher_weights))
 
 
 def _check(cost: Array, student_weights: Array, teacher_weights: Array) -> None:
@@ -204,6 +217,11 @@ def _general_flow(cost: Array, rows: Array, columns: Array) -> Array:
     if not solved.success:
         raise RunError(f"the optimal transport between layers was not found: {solved.message}")
     return solved.x.clip(min=0).reshape(cost.shape) / UNITS
+
+
+def _on_device(numbers: Array, like: Tensor) -> Tensor:
+    """A tensor of the type and on the device of `like`; the host does not wait until it is there."""
+    return torch.from_numpy(numbers).to(like.dtype).to(like.device, non_blocking=True)
 
 
 def _array(tensor: Tensor) -> Array:

@@ -5,12 +5,14 @@ the seed is done once and shared; what is finished is kept, so an interrupted ru
 """
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
+from distiller import processes
 from distiller.cache.folders import cache_root
 from distiller.config import Run, load_run
 from distiller.errors import ConfigError
@@ -40,7 +42,8 @@ def distil(
     With `resume`, what an interrupted run finished is kept and its newest checkpoint continued; a finished run
     returns its Record. `overwrite` replaces an earlier output. `console` shows progress. `on_evaluation` hears of every
     development score of the first seed, with the number of optimisation steps before it; what it raises ends the run.
-    Raises `DistillerError`.
+    Of processes that train together (`torchrun`) the first writes; all of them return the Record. Raises
+    `DistillerError`.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -49,27 +52,31 @@ def distil(
         torch.set_num_threads(run.training.threads)
     if resume and overwrite:
         raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
+    if processes.count() > 1:
+        processes.join()
+        console = console if processes.is_first() else None
     plan = make_plan(run)
     folder = output_folder(run.output)
     written = _located(plan.run)
     if resume and (record := finished(folder, written, _load_written, load_record)):
         return record
     tokens = encode_splits(plan)
+    first = processes.is_first()
     with (
-        claimed(folder, written, _load_written, resume=resume, overwrite=overwrite),
+        claimed(folder, written, _load_written, resume=resume, overwrite=overwrite) if first else nullcontext(),
         writing(folder, cache_root(run.cache)),
     ):
         if console is not None:
             for line in data_lines(plan.data, tokens[0], plan.run.task.max_length or 0):
                 console.print(line, markup=False, soft_wrap=True)
-        list_left_out(folder, plan.data)
+        processes.from_first(lambda: list_left_out(folder, plan.data))  # the others wait until the folder is claimed
         setup = prepare(plan, tokens, console)
         baseline = baselines(setup) if plan.run.baseline else None
         results = [
             train_seed(setup, seed, folder / SEEDS / str(seed), resume, on_evaluation if position == 0 else None)
             for position, seed in enumerate(run.seeds)
         ]
-        record = finish(setup, folder, baseline, results, started)
+        record = processes.from_first(lambda: finish(setup, folder, baseline, results, started))
         setup.store.close()
         return record
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, set_seed
 
+from distiller import processes
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import accelerator
@@ -24,6 +25,7 @@ from distiller.run.setup import Setup, machine
 from distiller.tasks.data import UNLABELLED
 from distiller.tasks.encode import Collator
 from distiller.tasks.tokens import scorer
+from distiller.training.batching import rows_read
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.checkpoints import load_weights, save_model
 from distiller.training.evaluate import predict_logits
@@ -99,7 +101,7 @@ def train_seed(
 
     With `resume`, finished seeds and stages are taken as they are, unless what they left is damaged.
     """
-    if resume and (stored := _stored_seed(folder)):
+    if resume and (stored := processes.from_first(lambda: _stored_seed(folder))):
         return stored
     done: list[_Stage] = []
     set_seed(seed)
@@ -113,6 +115,11 @@ def train_seed(
             heard = on_evaluation and partial(_later, on_evaluation, before)
             found = _train_stage(setup, stage, student, seed, folder / stage.name, place / STUDENT, resume, heard)
         done.append(found)
+    return processes.from_first(lambda: _written(setup, student, seed, folder, done))
+
+
+def _written(setup: Setup, student: PreTrainedModel, seed: int, folder: Path, done: list["_Stage"]) -> Trained:
+    """What became of a seed, and its last file."""
     fits = [one.fit for one in done]
     last = fits[-1]
     result = SeedResult(
@@ -141,7 +148,7 @@ def train_seed(
     kept = {name: value for name, value in trained.__dict__.items() if name != "outcome"}
     kept |= {"result": result.model_dump(mode="json"), OUTCOME: digest(folder / OUTCOME)}
     write_sealed(folder / RESULT, kept)
-    for stage in stages[:-1]:
+    for stage in stages_of(setup.run)[:-1]:
         shutil.rmtree(folder / stage.name / STUDENT, ignore_errors=True)
     return trained
 
@@ -249,8 +256,16 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, Augmented
     result may say why, in words.
     """
     objective = setup.plan.objective(stage)
-    always = stage.training.cache_teacher == "always"
-    repeated = always or (stage.training.epochs or 2) * len(setup.run.seeds) > 1
+    training = stage.training
+    train = setup.teacher_transfer
+    always = training.cache_teacher == "always"
+    batch_size = training.batch_size * training.accumulate * processes.count()
+    lengths = setup.transfer.lengths
+    rows = rows_read(lengths, batch_size=batch_size, steps=training.max_steps, seeds=setup.run.seeds)
+    epochs = training.epochs or 2
+    if training.max_steps:
+        epochs = training.max_steps * batch_size / (len(lengths) if rows is None else len(rows))
+    repeated = always or epochs * len(setup.run.seeds) > 1
     augmented = any(objective.weights["augmented"]) or bool(objective.terms)
     keep = augmented and setup.policy.rewrites and (always or setup.policy.repeats)
     if setup.teacher is None or not objective.needs_teacher or not repeated:
@@ -264,8 +279,7 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, Augmented
     )
     collate = Collator(setup.plan.teacher_tokenizer)
     try:
-        train = setup.teacher_transfer
-        folder, why = teacher_outputs(setup.store, teacher, train, collate, stage.training)
-        return folder, augmented_outputs(setup.store, teacher, stage.training) if keep else None, why
+        folder, why = teacher_outputs(setup.store, teacher, train, collate, training, rows)
+        return folder, augmented_outputs(setup.store, teacher, training) if keep else None, why
     finally:
         teacher.close()

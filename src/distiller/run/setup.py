@@ -30,6 +30,9 @@ from distiller.training.batching import PairedSplit, ViewCollator
 from distiller.training.fit import Job
 from distiller.training.shared_work import fine_tune, teacher_scores
 
+COMPILED_MULTIPLE = 32
+"""Tokens to whose multiples batches are padded for compiled models: a graph for each length."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -102,7 +105,9 @@ class Setup:
             source = reduce(joined, self.data.transfer)
             labels = self.data.label_names or []
             train = AugmentedSplit(train, source, self.policy, self._encoders(), labels=labels, seed=seed)
-        teacher, student = Collator(self.plan.teacher_tokenizer), Collator(self.plan.student_tokenizer)
+        multiple = COMPILED_MULTIPLE if self.run.training.compile else Collator.pad_to_multiple_of
+        teacher = Collator(self.plan.teacher_tokenizer, multiple)
+        student = Collator(self.plan.student_tokenizer, multiple)
         collate = ViewCollator(student, teacher if self.paired else None, mixup=self.policy.mixup, seed=seed)
         return replace(self.label_job, train=train, collate=collate, soft_labels=self.data.soft > 0)
 

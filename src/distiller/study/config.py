@@ -131,7 +131,10 @@ class Engine(Config):
     name: Literal["local", "ray"] = "local"
     """`local`: worker processes on this machine; `ray`: workers on a Ray cluster."""
     workers: Annotated[Count, Field(le=4096)] | None = None
-    """Trials at a time. `null`: 1, or as many as the Ray cluster has room for."""
+    """Trials at a time. `null`: 1; as many as fit into the free memory, where `gigabytes` says what one takes; or as
+    many as the Ray cluster has room for."""
+    gigabytes: Positive | None = None
+    """Memory that one local trial takes, in 10^9 bytes: of its device, or of this machine without `devices`."""
     threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of each worker. `null`: this machine's cores shared out, or `cpus` with Ray."""
     devices: list[str] = []

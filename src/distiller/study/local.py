@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from distiller.study.config import Study
+from distiller.study.memory import workers_that_fit
 from distiller.study.worker import NO_ROOM
 
 LOGS = "logs"
@@ -33,10 +35,13 @@ class LocalPool:
     running: dict[str, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
     started: int = 0
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """Workers at a time."""
-        return self.study.engine.workers or 1
+        """Workers at a time, settled at the start."""
+        engine = self.study.engine
+        if engine.workers is None and engine.gigabytes is not None:
+            return workers_that_fit(engine.gigabytes, engine.devices)
+        return engine.workers or 1
 
     def start(self, name: str) -> None:
         """Start a worker called `name`."""

@@ -4,9 +4,11 @@
 """
 
 import errno
+import gc
 import importlib
 import os
 import shutil
+import socket
 import sys
 import threading
 import time
@@ -21,6 +23,7 @@ from filelock import FileLock, Timeout
 from distiller.errors import DistillerError, RunError, concealed
 from distiller.study.config import Study, load_study
 from distiller.study.forms import AnyRun, Report
+from distiller.study.memory import Turns, with_room
 from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
 from distiller.study.search_space import key_of, search_space_of
 from distiller.study.storage import HEARTBEAT, StoredStudy, load_optuna, open_study, storage_of, storing
@@ -34,6 +37,8 @@ EXECUTE = "distiller.study.forms:carry_out"
 NO_ROOM = 74
 """Exit code of a worker that cannot store what it computes; EX_IOERR of sysexits.h."""
 ERRORS = ".error.txt"
+ROOM = ".room"
+"""Folder of a study in which running trials hold locks."""
 
 
 def work(study: Study, name: str, execute: str = EXECUTE) -> None:
@@ -54,7 +59,11 @@ def attempt(claimed: Claim, execute: Callable[[AnyRun, Report | None], "Record |
     folder = Path(claimed.run.output)
     try:
         with _own(folder):
-            record = execute(claimed.run, _reporter(claimed))
+            record = with_room(
+                Turns(claimed.stored.study.place / ROOM, f"{socket.gethostname()}-{os.getpid()}"),
+                lambda: execute(claimed.run, _reporter(claimed)),
+                again=lambda: _make_room(folder),
+            )
     except load_optuna().TrialPruned:
         prune(claimed)
         clear(folder)
@@ -71,6 +80,15 @@ def attempt(claimed: Claim, execute: Callable[[AnyRun, Report | None], "Record |
             fail(claimed, f"the development score {record.metric} is not a number")
         else:
             complete(claimed, record)
+
+
+def _make_room(folder: Path) -> None:
+    """After a trial that found too little memory: give back what it held, and start it over."""
+    print(f"{folder.name}: out of memory beside other trials; tried again alone", file=sys.stderr)
+    shutil.rmtree(folder, ignore_errors=True)
+    gc.collect()
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _store_failure(claimed: Claim, folder: Path, error: Exception) -> None:

@@ -1,11 +1,13 @@
 """Batches: examples of similar length together, and every view and tokenizer of an example in one nested batch."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from distiller.training.mixing import MixupOptions, draw, label_weights, mixed
 from distiller.training.view import Totals
@@ -51,6 +53,54 @@ class LengthBucketSampler(Sampler[Any]):
         shuffled = [full[i] for i in torch.randperm(len(full), generator=generator)]
         rows = torch.cat([*shuffled, *rest]).tolist()
         return iter([(self.epoch, row) for row in rows] if self.epochs else rows)
+
+
+def rows_read(lengths: Sequence[int], *, batch_size: int, steps: int | None, seeds: Sequence[int]) -> list[int] | None:
+    """The examples that trainings of `steps` optimisation steps of `batch_size` examples read, one for each seed.
+
+    `None`: all of them, as where a training reads at least one epoch.
+    """
+    if steps is None or steps * batch_size >= len(lengths):
+        return None
+    rows: set[int] = set()
+    for seed in seeds:
+        rows.update(islice(LengthBucketSampler(lengths, batch_size, seed), steps * batch_size))
+    return sorted(rows) if len(rows) < len(lengths) else None
+
+
+class ShareOfBatches(BatchSampler):
+    """This process's part of every batch that several processes share, also of the last, smaller one.
+
+    Parts differ by one example at most. Where a batch has fewer examples than there are processes, each of them is
+    taken equally often, which leaves every mean as it is.
+    """
+
+    def __init__(self, sampler: Any, batch_size: int, drop_last: bool, *, processes: int, rank: int) -> None:
+        super().__init__(sampler, batch_size * processes, drop_last)
+        self.processes = processes
+        self.rank = rank
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for batch in super().__iter__():
+            if len(batch) < self.processes:
+                batch = batch * (math.lcm(len(batch), self.processes) // len(batch))
+            first, last = (len(batch) * part // self.processes for part in (self.rank, self.rank + 1))
+            yield batch[first:last]
+
+
+def shared_evenly(loader: Any, processes: int, rank: int) -> Any:
+    """`loader`, as `accelerate` prepared it for one of several processes, with batches in even parts.
+
+    `accelerate` fills the last batch up with examples of the first, which would then count twice.
+    """
+    sharded = loader.batch_sampler
+    if processes > 1 and isinstance(inner := getattr(sharded, "batch_sampler", None), BatchSampler):
+        sharded.batch_sampler = ShareOfBatches(
+            inner.sampler, inner.batch_size, inner.drop_last, processes=processes, rank=rank
+        )
+        # from here on it hands on what it gets
+        sharded.num_processes, sharded.process_index, sharded.even_batches, sharded.batch_size = 1, 0, False, None
+    return loader
 
 
 class SortedByLength:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from transformers import EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from distiller import config
+from distiller import config, processes
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute
@@ -142,6 +143,7 @@ def fit(
         rate=learns,
         soft_labels=job.soft_labels,
         class_weights=job.class_weights,
+        compiled=training.compile,
         args=arguments,
         train_dataset=job.train,
         eval_dataset=dev,
@@ -153,21 +155,29 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     with request.noted():
         try:
-            trainer.train(resume_from_checkpoint=newest_checkpoint(folder) if resume else None)
+            newest = processes.from_first(lambda: newest_checkpoint(folder)) if resume else None
+            trainer.train(resume_from_checkpoint=newest)
         except RunError as error:
             raise RunError(f"{title}: {error.message}", hint=error.hint) from None
         finally:
             for callback in callbacks:
                 if isinstance(callback, ProgressBar):
                     callback.close()
+            if teacher_cache is not None:
+                teacher_cache.close()
         if select_best:
             best_weights.restore()
         done = _outcome(trainer, watch, training, job, select_best=select_best)
         trainer.distillation.reader.close()
-        if keep is not None:
-            keep(done)
-        discard_checkpoints(folder)
+        processes.from_first(partial(_kept, keep, done, folder))
     return done
+
+
+def _kept(keep: Callable[[Fit], None] | None, done: Fit, folder: Path) -> None:
+    """Keep what came of a training, and only then let go of its checkpoints."""
+    if keep is not None:
+        keep(done)
+    discard_checkpoints(folder)
 
 
 def _scores(job: Job, logits: Any, labels: Any) -> dict[str, float]:
@@ -193,7 +203,11 @@ def _outcome(
         best_step=int(best["step"]),
         steps=trainer.state.global_step,
         seconds=watch.seconds,
-        examples_per_second=watch.steps * training.batch_size * training.accumulate / max(watch.seconds, 1e-9),
+        examples_per_second=watch.steps
+        * training.batch_size
+        * processes.count()
+        * training.accumulate
+        / max(watch.seconds, 1e-9),
         seconds_waited=trainer.seconds_waited,
         augmentation=dict(sorted(trainer.augmentation.items())),
         history=history,
@@ -244,8 +258,9 @@ def training_arguments(
 
 def pace_of(training: config.Training, job: Job, objective: config.Objective) -> Pace:
     """How long `job` is trained."""
-    remainder = len(job.train) % training.batch_size
-    micro_batches = len(job.train) // training.batch_size
+    batch_size = training.batch_size * processes.count()
+    remainder = len(job.train) % batch_size
+    micro_batches = len(job.train) // batch_size
     micro_batches += remainder > 0 and not _drops_last(training, job, objective)
     steps_per_epoch = max(1, math.ceil(micro_batches / training.accumulate))
     return pace(training, steps_per_epoch=steps_per_epoch, dev_examples=len(job.dev))
@@ -254,7 +269,7 @@ def pace_of(training: config.Training, job: Job, objective: config.Objective) ->
 def _drops_last(training: config.Training, job: Job, objective: config.Objective) -> bool:
     """Whether an epoch's last batch is left out: mutual information needs three examples."""
     contrasts = any(term.loss.startswith("mi_") for term in objective.terms)
-    return contrasts and 0 < len(job.train) % training.batch_size < 3 < len(job.train)
+    return contrasts and 0 < len(job.train) % (training.batch_size * processes.count()) < 3 < len(job.train)
 
 
 def _workers(training: config.Training, job: Job) -> int:

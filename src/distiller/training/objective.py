@@ -26,7 +26,7 @@ from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
 from distiller.objectives.prediction import PREDICTION
 from distiller.objectives.transport import Transport
 from distiller.training.balance import Balance, TermValue
-from distiller.training.processes import BatchSlice, batch_slice, gathered
+from distiller.training.processes import BatchSlice, batch_slice, gathered, summed
 from distiller.training.readout import READOUTS, Kind
 from distiller.training.view import View, concatenated, summarised
 
@@ -74,7 +74,8 @@ class IntermediateTerm(nn.Module):
         self.heads = self._make_heads(term, student, teacher)
         self.separable = any(isinstance(head, SeparableCritic) for head in self.heads.values())
         self.concat_views = term.critic is not None and term.critic.concat_views
-        self.gather = term.critic is not None and term.critic.gather
+        wish = term.critic.gather if term.critic is not None else None
+        self.gather = self.separable if wish is None else wish
         self.summaries = (student.summary, teacher.summary) if self._reads_summary(term) else None
         if self.gather and not self.separable:
             raise ConfigError(
@@ -139,7 +140,8 @@ class IntermediateTerm(nn.Module):
             return each.mean() if self.averages else each.sum()
         embeddings = [loss for pair, loss in losses.items() if pair.student == 0]
         cost = torch.stack([loss for pair, loss in sorted(losses.items()) if pair.student > 0])
-        return self.transport(cost.view(len(self.transport.student_weights), -1)) + sum(embeddings)
+        cost = cost.view(len(self.transport.student_weights), -1)
+        return self.transport(cost, summed(cost.detach())) + sum(embeddings)
 
     def weight_at(self, progress: float) -> float:
         """Its weight after a share `progress` of the training."""

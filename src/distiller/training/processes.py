@@ -50,14 +50,17 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
-        return _summed(own)
+        return summed(own)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _summed(*gradients)
+        return summed(*gradients)
 
 
-def _summed(own: Tensor) -> Tensor:
+def summed(own: Tensor) -> Tensor:
+    """The sum of `own` over all processes."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return own
     own = own.clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(own)
     return own

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
-from distiller.cache.folders import FolderCache
+from distiller.cache.folders import FolderCache, fingerprint
 from distiller.cache.teacher_outputs import build_teacher_cache
 from distiller.device import Precision, compute
 from distiller.files import write_json
@@ -143,28 +143,36 @@ def teacher_outputs(
     split: Any,
     collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
     training: config.Training,
+    rows: Sequence[int] | None = None,
 ) -> tuple[Path | None, str | None]:
     """The folder of the teacher's outputs on `split` (in the teacher's tokens), computed if it is not there yet.
 
-    Where there is none, the second result says why, in words.
+    `rows` are those that will be read, by default all. Where there is none, the second result says why, in words.
     """
     if training.cache_teacher == "never":
         return None, None
     if teacher.attention_layers:
         return None, "teacher outputs were not cached: attention maps are computed in every step"
     shape: Any = teacher.model.config
-    size = 4 * (sum(split.lengths) * shape.hidden_size * len(teacher.hidden_layers) + len(split) * shape.num_labels)
+    chosen = torch.as_tensor(split.lengths) if rows is None else torch.as_tensor(split.lengths)[list(rows)]
+    tokens = int(chosen.sum())
+    size = 4 * (tokens * shape.hidden_size * len(teacher.hidden_layers) + len(chosen) * shape.num_labels)
     if training.cache_teacher == "auto" and (why_not := no_room(store, size, training.cache_gb)):
         return None, why_not
-    facts = _outputs_of(teacher) | {"data": split.fingerprint, "layers": teacher.hidden_layers}
-    same = facts.keys() - {"layers"}
+    facts = _outputs_of(teacher) | {
+        "data": split.fingerprint,
+        "layers": teacher.hidden_layers,
+        "rows": None if rows is None else fingerprint(list(rows)),
+    }
+    same = facts.keys() - {"layers", "rows"}
 
     def serves(other: dict[str, Any]) -> bool:
-        """More layers than are needed will do: the trials of a study ask for different ones."""
-        return all(other.get(name) == facts[name] for name in same) and {*other["layers"]} >= {*facts["layers"]}
+        """More layers or rows than are needed will do: the trials of a study ask for different ones."""
+        enough = {*other["layers"]} >= {*facts["layers"]} and other.get("rows") in (None, facts["rows"])
+        return enough and all(other.get(name) == facts[name] for name in same)
 
     def make(folder: Path) -> None:
-        _write_outputs(folder, teacher, split, collate)
+        _write_outputs(folder, teacher, split, collate, rows)
 
     return store.get("teacher-outputs", facts, make, serves=serves), None
 
@@ -196,7 +204,8 @@ def no_room(store: FolderCache, size: float, gigabytes: float) -> str | None:
 
 
 def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
-    return what_decides_outputs(teacher.model, teacher.precision, teacher.device.type)
+    facts = what_decides_outputs(teacher.original, teacher.precision, teacher.device.type)
+    return facts | {"attention": getattr(teacher.original.config, "_attn_implementation", None)}
 
 
 def _room(store: FolderCache, gigabytes: float) -> float:
@@ -209,14 +218,17 @@ def _write_outputs(
     teacher: FrozenTeacher,
     split: Any,
     collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
+    rows: Sequence[int] | None,
     batch_size: int = 64,
 ) -> None:
-    order = torch.as_tensor(split.lengths).argsort(descending=True)
+    """The longest texts first: memory runs out at once or never."""
+    chosen = torch.arange(len(split)) if rows is None else torch.as_tensor(list(rows))
+    order = chosen[torch.as_tensor(split.lengths)[chosen].argsort(descending=True)]
     batches = (
-        {key: value.to(teacher.device) for key, value in collate([split[int(i)] for i in chosen]).items()}
-        for chosen in order.split(batch_size)
+        {key: value.to(teacher.device) for key, value in collate([split[int(i)] for i in part]).items()}
+        for part in order.split(batch_size)
     )
-    build_teacher_cache(folder, teacher, batches, split.lengths, teacher.hidden_layers)
+    build_teacher_cache(folder, teacher, batches, len(split), teacher.hidden_layers)
 
 
 def folder_megabytes(folder: Path) -> float:
@@ -230,6 +242,7 @@ def _what_decides(training: config.Training) -> dict[str, Any]:
         "report_to",
         "log_every",
         "checkpoint_minutes",
+        "compile",
         "cache_teacher",
         "cache_gb",
         "threads",

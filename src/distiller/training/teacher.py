@@ -1,19 +1,28 @@
 """The frozen teacher: one forward pass, keeping only what the objective asks for."""
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from distiller.device import Precision, autocast
+from distiller.device import AUTOCAST, Precision, autocast
+from distiller.models.masks import unread_masks
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
 from distiller.training.mixing import embedded
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class FrozenTeacher:
     """A teacher in eval mode without gradients, and the layers that are read from it.
+
+    In a shorter number format a copy is asked whose matrices are in that format already: autocast would convert those
+    of a frozen model in every step. With `compiled` it runs through `torch.compile`.
 
     `order` names, for each output of the student, the teacher's own; `None` where both have one order.
     """
@@ -27,28 +36,41 @@ class FrozenTeacher:
         device: torch.device,
         precision: Precision = "fp32",
         order: list[int] | None = None,
+        compiled: bool = False,
     ) -> None:
-        self.model = frozen_teacher(model)
+        self.original = frozen_teacher(model)
+        self.model = model if AUTOCAST.get(precision) is None else with_matrices_in(model, AUTOCAST[precision])
         nn.Module.to(self.model, device)
         self.hidden_layers = sorted(hidden_layers)
         self.attention_layers = sorted(attention_layers)
         self.device = device
         self.precision: Precision = precision
         self.order = None if order is None else torch.tensor(order, device=device)
-        self._reader = SignalReader(self.model, hidden_layers=hidden_layers, attention_layers=attention_layers)
+        with autocast(device.type, precision):  # the reader tries the model out
+            self._reader = SignalReader(self.model, hidden_layers=hidden_layers, attention_layers=attention_layers)
+        self._ask = torch.compile(self._reader.__call__, dynamic=False) if compiled else self._reader
 
     def __call__(self, inputs: Mapping[str, Any]) -> Signals:
         """What the teacher makes of a batch on its device; the tensors may take part in a student's graph."""
-        with torch.inference_mode(), autocast(self.device.type, self.precision):
-            signals = self._reader(embedded(self.model, inputs))
-        # A clone made outside inference mode may be saved for the student's backward pass.
-        return Signals(
-            signals.logits.clone() if self.order is None else signals.logits.index_select(-1, self.order),
-            {layer: state.clone() for layer, state in signals.hidden_states.items()},
-            {layer: scores.clone() for layer, scores in signals.attention_scores.items()},
-            signals.mask.clone(),
-        )
+        # not `inference_mode`, whose tensors would have to be copied before they may be saved for a backward pass
+        with torch.no_grad(), autocast(self.device.type, self.precision), unread_masks(self.device):
+            signals = self._ask(embedded(self.model, inputs))
+        if self.order is None:
+            return signals
+        return replace(signals, logits=signals.logits.index_select(-1, self.order))
 
     def close(self) -> None:
         """Take the hooks off the model."""
         self._reader.close()
+
+
+def with_matrices_in(model: Model, dtype: torch.dtype) -> Model:
+    """A copy of a frozen model whose matrices are in `dtype`, as autocast would make them; the rest stays as it is."""
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            for name, parameter in [*module.named_parameters(recurse=False)]:
+                if not parameter.is_floating_point():  # quantised
+                    continue
+                setattr(module, name, nn.Parameter(parameter.to(dtype), requires_grad=False))
+    return copied

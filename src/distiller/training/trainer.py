@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, cast
@@ -33,13 +34,24 @@ from transformers.utils.generic import ModelOutput
 
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
-from distiller.cache.teacher_outputs import TeacherCache
-from distiller.errors import ConfigError, RunError
+from distiller.cache.checksums import DamagedFileError
+from distiller.cache.folders import forget
+from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings
+from distiller.errors import ConfigError, RunError, warn
 from distiller.files import check_sums, write_json, write_sums
 from distiller.models.layers import summary_token
+from distiller.models.masks import unread_masks
 from distiller.models.signals import SignalReader, Signals
 from distiller.training.augmented import AugmentedSplit
-from distiller.training.batching import COUNTS, NESTED, Batch, LengthBucketSampler, count, views_of
+from distiller.training.batching import (
+    COUNTS,
+    NESTED,
+    Batch,
+    LengthBucketSampler,
+    count,
+    shared_evenly,
+    views_of,
+)  # fmt: skip
 from distiller.training.checkpoints import CheckpointState
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import DistillationObjective, ModelShape
@@ -66,6 +78,8 @@ RUNNING = "running_{rank}.json"
 """The sums of a process since its last log line, of a checkpoint between two of them."""
 PARTS = "objective.safetensors"
 """Projections, critics and mapping state of a checkpoint, beside the student's own files."""
+GRAPHS = 64
+"""Compiled graphs that are kept: as many lengths of batches, and the last, smaller one."""
 COUNTED = "augmentation.json"
 """What the augmentation policy had counted by then."""
 
@@ -94,6 +108,16 @@ class DistillationModel(nn.Module):
             hidden_layers=objective.layers("student"),
             attention_layers=objective.layers("student", "attention_scores"),
         )
+        self.compiled_reader: Callable[[Mapping[str, Any]], Signals] | None = None
+
+    def compile_parts(self) -> None:
+        """Let the student and each intermediate term run through `torch.compile`.
+
+        What weights the terms changes with the step, and a compiled function must not depend on it.
+        """
+        self.compiled_reader = torch.compile(self.reader.__call__, dynamic=False)
+        for term in self.objective.terms:
+            nn.Module.compile(term, dynamic=False)
 
     def forward(
         self,
@@ -109,9 +133,10 @@ class DistillationModel(nn.Module):
         """
         if views is None or totals is None:
             return self.student(**inputs)
+        read = self.compiled_reader or self.reader
         compared = {
             name: View(
-                student=self.reader(embedded(self.student, self._readable(view))),
+                student=read(embedded(self.student, self._readable(view))),
                 teacher=teacher[name] if teacher else None,
                 labels=view.get("labels"),
                 totals=totals[name],
@@ -149,6 +174,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         soft_labels: Examples have `soft_labels`, probabilities of classes `[c]` that stand in for what the teacher says
             of them; NaN where there are none. With them `teacher` may be `None` too.
         class_weights: How much each class counts in the label terms, in the order of the model's outputs.
+        compiled: Run teacher, student and objective through `torch.compile`, one graph for each length of batches: pad
+            to few of them. Worth it on GPUs where many small kernels are launched.
 
     Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view). `trainer.model`
     is the student. The evaluation loss is `Trainer`'s: that of the labels.
@@ -184,6 +211,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         rate: Callable[[int], float] | None = None,
         soft_labels: bool = False,
         class_weights: Sequence[float] | None = None,
+        compiled: bool = False,
     ) -> None:
         self.wish = (
             objective
@@ -220,6 +248,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.rate = rate
         self.teacher_cache = teacher_cache
         self.augmented_cache = augmented_cache
+        self.compiled = compiled
         self.teacher: FrozenTeacher | None = None
         self.augmentation: Counter[str] = Counter()
         self.seconds_waited = 0.0
@@ -291,7 +320,11 @@ class DistillationTrainer(Seq2SeqTrainer):
                 device=self.args.device,
                 precision="bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32",
                 order=order,
+                compiled=self.compiled,
             )
+        if self.compiled:
+            torch._dynamo.config.cache_size_limit = max(GRAPHS, torch._dynamo.config.cache_size_limit)
+            self._distillation.compile_parts()
 
     def _check(self, model: Any, parts: DistillationObjective, kind: Kind) -> None:
         """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
@@ -400,7 +433,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         teacher = None
         if self.teacher is not None or self.soft_labels:
             teacher = {name: self.teacher_signals(view, name) for name, view in views.items()}
-        loss, components = model(views=views, teacher=teacher, totals=totals, measure=self._arrive(objective))
+        measure = self._arrive(objective)
+        # a measurement takes gradients within the step, which is not compiled
+        stance = torch.compiler.set_stance("force_eager") if measure and self.compiled else nullcontext()
+        with unread_masks(self.args.device), stance:
+            loss, components = model(views=views, teacher=teacher, totals=totals, measure=measure)
         share = loss.detach()
         if self.args.world_size > 1:
             loss = loss * self.args.world_size  # totals span all processes, and gradients are averaged over them
@@ -429,8 +466,12 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
         inputs = view.get("teacher", view)
+        reading = view.pop(READING, None)
         if self.teacher_cache is not None and "example_ids" in view and name == "original":
-            return self.teacher_cache.read(view["example_ids"], inputs["attention_mask"])
+            try:
+                return self.teacher_cache.read(view["example_ids"], self.cached_tokens(view), reading)
+            except DamagedFileError as damage:
+                self._do_without_cache(damage)
         assert self.teacher is not None
         if inputs is view and not self._tokens_checked:
             check_vocabularies(self.student.config, self.teacher.model.config, self.processing_class)
@@ -453,6 +494,19 @@ class DistillationTrainer(Seq2SeqTrainer):
         smoothing = self.args.label_smoothing_factor
         losses = F.cross_entropy(scores, view.labels.flatten(), reduction="sum", label_smoothing=smoothing)
         return losses / view.totals.labels
+
+    @staticmethod
+    def cached_tokens(batch: Mapping[str, Any]) -> Tensor:
+        """The mask `[b, l]` of the tokens whose outputs the teacher's cache holds."""
+        return batch.get("teacher", batch)["attention_mask"]
+
+    def _do_without_cache(self, damage: DamagedFileError) -> None:
+        """Ask the teacher itself from now on; the next run makes the cache again."""
+        assert self.teacher_cache is not None
+        forget(self.teacher_cache.folder)
+        self.teacher_cache.close()
+        self.teacher_cache = None
+        warn(f"{damage.message}; the teacher is asked in every step instead")
 
     def _totals(self, batches: list[Batch]) -> dict[str, Totals]:
         def whole(number: Tensor) -> Tensor:
@@ -521,6 +575,25 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     # --- data, optimiser -------------------------------------------------------------------------
 
+    def get_train_dataloader(self) -> Any:
+        """Batches whose cached teacher outputs are gathered ahead of their step, in as many parts as processes."""
+        return shared_evenly(self._dataloader_with_outputs(), self.args.world_size, self.args.process_index)
+
+    def _dataloader_with_outputs(self) -> Any:
+        if self.teacher_cache is None:
+            return super().get_train_dataloader()
+        try:
+            self.teacher_cache.prepare(self.args.device)
+        except DamagedFileError as damage:
+            self._do_without_cache(damage)
+            return super().get_train_dataloader()
+        collate = self.data_collator
+        self.data_collator = WithReadings(collate, self.teacher_cache, self.cached_tokens)
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = collate
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Batches of every development example: `dataloader_drop_last` is for training alone."""
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
@@ -534,7 +607,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         lengths = getattr(dataset, "lengths", None)
         if lengths is None:
             return super()._get_train_sampler(train_dataset)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return LengthBucketSampler(lengths, batch_size, seed, epochs=isinstance(dataset, AugmentedSplit))
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from distiller import processes
 from distiller.cache.folders import cache_root
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute, describe_machine, peak_memory_megabytes
@@ -59,6 +60,8 @@ def distil_translator(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     started = time.perf_counter()
+    if processes.count() > 1:
+        raise ConfigError("translation trains in one process", hint="start it without torchrun")
     if resume and overwrite:
         raise ConfigError("a run cannot be both continued and started over", hint="leave out --resume or --overwrite")
     if run.training.threads:

@@ -1,6 +1,6 @@
 """Training of a translation model: `DistillationTrainer` with translation's own module, batches, rate and scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,7 +9,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel
 
-from distiller.cache.teacher_outputs import TeacherCache
+from distiller.cache.checksums import DamagedFileError
+from distiller.cache.teacher_outputs import READING, TeacherCache
 from distiller.device import AUTOCAST
 from distiller.errors import ConfigError
 from distiller.models.signals import frozen_teacher
@@ -67,12 +68,21 @@ class TranslationTrainer(DistillationTrainer):
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Any:
         """What the teacher makes of a batch, teacher-forced on the same target: read from the cache if there is one."""
+        reading = view.pop(READING, None)
         if self.teacher_cache is not None:
-            kept = self.teacher_cache.read(view["example_ids"], view["output_mask"])
-            return Seq2SeqOutput(kept.logits, {}, self.reader.head(), view["attention_mask"])
+            try:
+                kept = self.teacher_cache.read(view["example_ids"], self.cached_tokens(view), reading)
+                return Seq2SeqOutput(kept.logits, {}, self.reader.head(), view["attention_mask"])
+            except DamagedFileError as damage:
+                self._do_without_cache(damage)
         dtype, device = self._autocast, self.args.device.type
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
             return self.reader(view)
+
+    @staticmethod
+    def cached_tokens(batch: Mapping[str, Any]) -> Tensor:
+        """The mask of target tokens: what is cached are the decoder's states."""
+        return batch["output_mask"]
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
         """The inverse-square-root rate after a linear warm-up (Vaswani et al. 2017, arXiv:1706.03762)."""

@@ -1,0 +1,165 @@
+"""A step never waits for the device: nothing is copied to the host but what the transport between layers needs.
+
+On the device `meta` tensors have no numbers, so whatever asks for one (a copy to the host, `item`, a condition, an
+index by booleans) fails. A step that runs there asks for nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from distiller import config
+from distiller.models.layers import reading
+from distiller.models.masks import unread_masks
+from distiller.objectives import transport
+from distiller.objectives.critics import CRITICS as ALL_CRITICS
+from distiller.objectives.intermediate import INTERMEDIATE
+from distiller.objectives.mapping import MAPPING
+from distiller.objectives.prediction import PREDICTION
+from distiller.training.batching import count, views_of
+from distiller.training.mixing import draw, mixed
+from distiller.training.objective import DistillationObjective
+from distiller.training.teacher import FrozenTeacher
+from distiller.training.trainer import DistillationModel, anatomy
+from training.tiny import CRITICS, batch, student, teacher, term
+
+META = torch.device("meta")
+
+
+@pytest.fixture(autouse=True)
+def _no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no device `meta`
+
+
+class BlockingCopies(TorchDispatchMode):
+    """Counts copies from the host to the device that wait until they are done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        devices = {arg.device.type for arg in args if isinstance(arg, torch.Tensor)}
+        waits = not kwargs.get("non_blocking")
+        if func is torch.ops.aten._to_copy.default:
+            devices.add(torch.device(kwargs.get("device") or args[0].device).type)
+        elif func is torch.ops.aten.copy_.default:
+            waits = waits and not (len(args) > 2 and args[2])
+        else:
+            waits = False
+        if waits and devices == {"cpu", "meta"}:
+            self.found.append(f"{func} {list(args[0].shape)}")
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def counted_copies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]:
+    """The copies that the transport makes; each gives as many numbers as were asked for."""
+    copies: list[tuple[int, ...]] = []
+
+    def copied(tensor: torch.Tensor) -> np.ndarray:
+        copies.append(tuple(tensor.shape))
+        return np.random.default_rng(0).random(tensor.shape) + 0.5
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transport, "_array", copied)
+        yield copies
+
+
+def on_meta(given: Any) -> Any:
+    if isinstance(given, torch.Tensor):
+        return given.to(META)
+    return {name: on_meta(value) for name, value in given.items()} if isinstance(given, dict) else given
+
+
+def step(objective: config.Objective, examples: Any, *, same_width: bool = True) -> list[str]:
+    """One forward and backward pass on a device without numbers; copies that wait."""
+    small, large = student(width=32) if same_width else student(), teacher()
+    for either in (small, large):  # how layers are read is found once, before the training
+        reading(either)
+    parts = DistillationObjective(
+        objective, student=anatomy(small.config), teacher=anatomy(large.config), kind="classification"
+    )
+    model = DistillationModel(small, parts).to(META).train()
+    asked = FrozenTeacher(large, parts.layers("teacher"), parts.layers("teacher", "attention_scores"), device=META)
+    there = on_meta(examples)
+    views = views_of(there)
+    with BlockingCopies() as blocking:
+        heard = {name: asked(view) for name, view in views.items()}
+        with unread_masks(META):
+            loss, components = model(views=views, teacher=heard, totals=count([there]))
+        loss.backward()
+    assert loss.device == META
+    assert all(value.device == META for value in components.values())
+    return blocking.found
+
+
+@pytest.mark.parametrize("mapping", MAPPING.entries)
+@pytest.mark.parametrize("loss", INTERMEDIATE.entries)
+def test_no_objective_waits(loss: str, mapping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with counted_copies(monkeypatch) as copies:
+        waits = step(config.Objective(gamma1=0.5, intermediate=[term(loss, mapping)]), batch())
+    assert waits == []
+    assert len(copies) == (mapping == "emd")
+
+
+@pytest.mark.parametrize("prediction", PREDICTION.entries)
+@pytest.mark.parametrize("label", ["teacher_soft", "teacher_hard", "gold"])
+def test_no_prediction_waits(prediction: str, label: Any) -> None:
+    wish = config.Objective(
+        prediction=config.Component(name=prediction), gamma1=1, beta2=1, gamma2=1, augmented_label=label,
+        intermediate=[term("mse")],
+    )  # fmt: skip
+    assert step(wish, batch(augmented=True), same_width=False) == []
+
+
+@pytest.mark.parametrize("critic", ALL_CRITICS.entries)
+@pytest.mark.parametrize("mapping", ["skip", "emd"])
+def test_no_critic_waits(critic: str, mapping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = CRITICS.get(critic, {"layers": 1, "feedforward": 16, "heads": 2})
+    wish = config.Critic(name=critic, options=options)
+    with counted_copies(monkeypatch) as copies:
+        waits = step(config.Objective(intermediate=[term("mi_alpha", mapping, critic=wish)]), batch())
+    assert waits == []
+    assert len(copies) == (mapping == "emd")
+
+
+@pytest.mark.parametrize("update", ["reciprocal", "softmax"])
+def test_transport_with_moving_weights_copies_once(update: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"update_weights": True, "weight_update": update}
+    wish = term("mse").model_copy(update={"mapping": config.Component(name="emd", options=options)})
+    with counted_copies(monkeypatch) as copies:
+        assert step(config.Objective(intermediate=[wish]), batch()) == []
+    assert copies == [(2 * 4 + 2 + 4,)]
+
+
+class Mixing:
+    alpha, per, mask, align_segments = 0.4, "pair", "union", False
+
+
+def test_mixup_does_not_wait() -> None:
+    examples = batch(augmented=True)
+    examples["augmented"] = mixed(examples["augmented"], draw(6, Mixing(), (0,)), mask="union")
+    wish = config.Objective(gamma1=0.5, beta2=1, gamma2=0.5, augmented_label="gold")
+    assert step(wish, examples) == []
+
+
+def test_a_device_that_has_the_outputs_is_not_asked_for_anything(tmp_path: Path) -> None:
+    from cache.test_damage import build
+    from distiller.cache.teacher_outputs import TeacherCache
+
+    build(tmp_path)
+    cache = TeacherCache(tmp_path, place="device")
+    assert cache.prepare(META) == "device"
+    examples = on_meta(batch())
+    with BlockingCopies() as blocking:
+        found = cache.read(examples["example_ids"], examples["attention_mask"])
+    assert blocking.found == []
+    assert found.hidden_states[4].shape == (*examples["attention_mask"].shape, 32)
