@@ -30,7 +30,7 @@ from distiller.training.fit import fit
 from distiller.training.mixing import draw, mixed
 from distiller.training.objective import DistillationObjective
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, DistillationTrainer, anatomy
+from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
 from run.tiny import Workshop, workshop
 from training.tiny import (
     CRITICS,
@@ -94,7 +94,7 @@ def step(objective: config.Objective, examples: Any, device: torch.device, *, wa
     torch.manual_seed(0)
     small, large = copy.deepcopy(student(width=32)), teacher()
     parts = DistillationObjective(
-        objective, student=anatomy(small.config), teacher=anatomy(large.config), kind="classification"
+        objective, student=model_shape(small.config), teacher=model_shape(large.config), kind="classification"
     )
     model = DistillationModel(small, parts).eval().to(device)
     asked = FrozenTeacher(large, parts.layers("teacher"), parts.layers("teacher", "attention_scores"), device=device)

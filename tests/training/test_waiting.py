@@ -26,7 +26,7 @@ from distiller.training.batching import count, views_of
 from distiller.training.mixing import draw, mixed
 from distiller.training.objective import DistillationObjective
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, anatomy
+from distiller.training.trainer import DistillationModel, model_shape
 from training.tiny import CRITICS, batch, student, teacher, term
 
 META = torch.device("meta")
@@ -85,7 +85,7 @@ def step(objective: config.Objective, examples: Any, *, same_width: bool = True)
     for either in (small, large):  # how layers are read is found once, before the training
         reading(either)
     parts = DistillationObjective(
-        objective, student=anatomy(small.config), teacher=anatomy(large.config), kind="classification"
+        objective, student=model_shape(small.config), teacher=model_shape(large.config), kind="classification"
     )
     model = DistillationModel(small, parts).to(META).train()
     asked = FrozenTeacher(large, parts.layers("teacher"), parts.layers("teacher", "attention_scores"), device=META)
