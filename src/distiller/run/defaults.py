@@ -10,6 +10,8 @@ from typing import Any
 
 from distiller import config
 from distiller.config import Component, Share, Term
+from distiller.errors import warn
+from distiller.objectives.prediction import PREDICTION as PREDICTION_LOSSES
 from distiller.tasks.data import Kind
 from distiller.training.objective import prediction_choice
 
@@ -26,11 +28,13 @@ def filled_in(
     labelled: bool = True,
     layers: bool = True,
     tokens: bool = True,
+    recipe: str | None = None,
 ) -> config.Objective:
     """`objective` with what it leaves open filled in, for a policy of these `operators`, perhaps none.
 
     `labelled`: some training rows have a gold label. `layers`: there is a teacher whose layers can be compared.
-    `tokens`: teacher and student read the same tokens.
+    `tokens`: teacher and student read the same tokens. `recipe`: the published method that this is; what it says of
+    class probabilities is said of a number by `mse`.
     """
     ours = objective.defaults == "distiller"
     augmented = bool(operators)
@@ -47,9 +51,19 @@ def filled_in(
     prediction = objective.prediction
     if prediction is None and ours and kind != "regression":
         prediction = PREDICTION
+    if prediction is not None and recipe is not None and kind == "regression" and not _fits_numbers(prediction):
+        warn(
+            f"recipe `{recipe}` compares class probabilities (`{prediction.name}`), and a regression has none: "
+            "`mse` compares the numbers instead"
+        )
+        prediction = Component(name="mse")
     if prediction is None:
         prediction = prediction_choice(objective, regression=kind == "regression")
     return objective.model_copy(update={**unset, "prediction": prediction})
+
+
+def _fits_numbers(prediction: Component) -> bool:
+    return prediction.name not in PREDICTION_LOSSES.entries or PREDICTION_LOSSES[prediction.name].traits["regression"]
 
 
 def _hidden(tokens: bool) -> Term:

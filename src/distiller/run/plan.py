@@ -153,6 +153,7 @@ def resolve(run: Run, data: TaskData, *, shared_tokens: bool = True) -> Run:
         labelled=labelled,
         layers=run.teacher is not None,
         tokens=shared_tokens,
+        recipe=run.recipe,
     )
     stages = [stage.model_copy(update={"objective": fill_in(stage.objective)}) for stage in run.stages]
     objective = fill_in(run.objective)

@@ -32,9 +32,11 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
         return Guess("qa", "questions, contexts and answers")
     if is_conll(train.where, tagging=False):
         return Guess("tagging", "a CoNLL file")
+    if holds_lists(train, task.text) and holds_lists(train, task.label):  # before answers that repeat, as tags do
+        return Guess("tagging", f"lists in `{task.label}`")
     if read_soft(task, train, bad=BadRows(leave_out=True)):  # bad rows are said when they are read
         return Guess("classification", "probabilities of classes")
-    if holds_names(train, task.label) and not holds_lists(train, task.text):
+    if holds_names(train, task.label):
         return Guess("multilabel", f"lists of class names in `{task.label}`")
     if holds_lists(train, task.label):
         return Guess("tagging", f"lists in `{task.label}`")
