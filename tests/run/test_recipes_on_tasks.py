@@ -16,7 +16,7 @@ from distiller.recipes import texts
 from distiller.run.plan import make_plan, stages_of
 from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop, save, shape
 
-KINDS = ("classification", "multilabel", "regression", "tagging", "qa")
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("multilabel", "tagging", "qa")]
 ROWS = [[*FILLER[n % 5 : n % 5 + 4], (GOOD if n % 2 else BAD)[n % 4], str(n)] for n in range(40)]
 
 
@@ -54,7 +54,7 @@ def task_of(kind: str, folder: Path) -> dict[str, Any]:
     return {"train": str(path), "max_length": 32, **windows}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["classification", "regression", *SLOW])
 def test_every_recipe_fits_every_kind_of_task(teacher: str, tmp_path: Path, kind: str) -> None:
     task = task_of(kind, tmp_path)
     for name, text in texts().items():
