@@ -381,8 +381,10 @@ class Run(Config):
     stages: list[Stage] = []
     """Train in consecutive stages instead of once with `objective`."""
     training: Training = Training()
-    baseline: bool = True
-    """Also fine-tune the same student without a teacher, to know what distillation adds. Kept and reused."""
+    baseline: bool | Literal["both"] = True
+    """Also fine-tune the same student without a teacher, to know what distillation adds. Kept and reused. A student cut
+    from a teacher that is fine-tuned here starts from its fine-tuned layers, so has its baseline; `both` fine-tunes
+    another one that starts from the same layers as they were before, and never heard of the teacher."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """One training per seed; the Record has mean and standard deviation."""
     output: str = "outputs/run"

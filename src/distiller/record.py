@@ -149,6 +149,8 @@ class Record(Config):
     teacher: ModelFacts | None
     baseline: ModelFacts | None
     """The same student fine-tuned without a teacher."""
+    untaught_baseline: ModelFacts | None = None
+    """The same from the teacher's layers as they were before its fine-tuning, where `baseline` is `both`."""
     student: ModelFacts
     seeds: list[SeedResult]
     metric: str
@@ -164,6 +166,18 @@ class Record(Config):
     notes: list[str] = []
     """What a reader should know: truncated rows, a cache that did not fit, a term that was left out."""
 
+    @property
+    def models(self) -> dict[str, ModelFacts]:
+        """Facts by what tables call a model: the teacher, the student fine-tuned alone, the distilled one."""
+        alone = "student, fine-tuned"
+        found = {
+            "teacher": self.teacher,
+            f"{alone} from pretrained layers": self.untaught_baseline,
+            f"{alone} from the teacher's layers" if self.untaught_baseline else alone: self.baseline,
+            "student, distilled": self.student,
+        }
+        return {label: facts for label, facts in found.items() if facts is not None}
+
     def save(self, folder: Path) -> Path:
         """Write `record.json` in one step: a folder that has one is finished."""
         return write_last(folder / FILE, json_text(self.model_dump(mode="json")), beside=[RUN_FILE, OUTCOMES])
@@ -174,22 +188,17 @@ class Record(Config):
         Raises `MissingPackageError` without Matplotlib.
         """
         histories = {f"seed {one.seed}": one.history for one in self.seeds}
-        levels = {"teacher": self.teacher, "fine-tuned alone": self.baseline}
-        lines = {name: facts.scores[self.metric] for name, facts in levels.items() if facts is not None}
+        levels = {name: facts for name, facts in self.models.items() if facts is not self.student}
+        lines = {name: facts.scores[self.metric] for name, facts in levels.items()}
         return curves(histories, lines=lines, metric=self.metric)
 
     def _repr_html_(self) -> str:
         """The Record as a notebook shows it."""
         names = [self.metric, *(name for name in self.student.scores if name != self.metric)]
         rows = []
-        for label, facts in (
-            ("teacher", self.teacher),
-            ("student, fine-tuned", self.baseline),
-            ("student, distilled", self.student),
-        ):
-            if facts is not None:
-                scores = [f"{facts.scores[name]:.4f}" if name in facts.scores else "–" for name in names]
-                rows.append([label, *scores, f"{facts.parameters:,}", f"{facts.megabytes:.1f}"])
+        for label, facts in self.models.items():
+            scores = [f"{facts.scores[name]:.4f}" if name in facts.scores else "–" for name in names]
+            rows.append([label, *scores, f"{facts.parameters:,}", f"{facts.megabytes:.1f}"])
         title = f"{self.data.task}: {self.data.examples.get('dev', 0)} development examples"
         return html_table(["", *names, "parameters", "MB"], rows, title=title, notes=self.notes)
 

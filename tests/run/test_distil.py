@@ -252,3 +252,27 @@ def test_what_a_listener_raises_ends_the_run_without_a_record(shop: Workshop, tm
     with pytest.raises(Enough):
         distiller.distil(parse_run(shop.run(tmp_path)), on_evaluation=stop)
     assert not (tmp_path / "out" / "record.json").exists()
+
+
+def test_both_baselines_of_a_cut_student(shop: Workshop, tmp_path: Path) -> None:
+    """One starts from the fine-tuned teacher's layers, the other from those that it had before."""
+    fields = {"teacher": {"model": shop.base, "training": FAST}, "cache": str(tmp_path / "cache"), "baseline": "both"}
+    record = distil(shop, tmp_path, **fields)
+    assert len(made(tmp_path / "cache", "baselines")) == 2
+    assert list(record.models) == [
+        "teacher",
+        "student, fine-tuned from pretrained layers",
+        "student, fine-tuned from the teacher's layers",
+        "student, distilled",
+    ]
+    starts = {label: facts.start for label, facts in record.models.items()}
+    assert starts["student, fine-tuned from pretrained layers"] == "layers of pretrained weights"
+    assert starts["student, fine-tuned from the teacher's layers"] == starts["student, distilled"]
+    assert load_record(tmp_path / "out") == record
+
+
+@pytest.mark.parametrize("fields", [{"teacher": {"model": "tuned"}}, {"student": {"model": "base"}}])
+def test_two_baselines_that_would_be_one_are_refused(shop: Workshop, tmp_path: Path, fields: dict[str, Any]) -> None:
+    fields = {role: {"model": getattr(shop, one["model"])} for role, one in fields.items()}
+    with pytest.raises(ConfigError, match="baseline is `both`, and there is but one"):
+        distil(shop, tmp_path, baseline="both", **fields)

@@ -46,21 +46,14 @@ def print_record(record: "Record") -> None:
     """Scores, sizes and speed of teacher, baseline and student, and what the run cost."""
     from distiller.cli.console import print_table, print_words
 
-    rows = []
-    for label, facts in (
-        ("teacher", record.teacher),
-        ("student, fine-tuned", record.baseline),
-        ("student, distilled", record.student),
-    ):
-        if facts is not None:
-            rows.append(_row(label, facts, record))
+    rows = [_row(label, facts, record) for label, facts in record.models.items()]
     others = [name for name in record.student.scores if name != record.metric]
     against = ["against fine-tuned"] if record.comparison else []
     columns = ["", record.metric, *others, *against, "ratio", "parameters", "MB", "ms/example", "steps"]
     print_table(columns, rows, title=_title(record))
     for line in record.verdict:
         print_words(line)
-    if record.baseline is not None and record.baseline.start:
+    if record.baseline is not None and record.baseline.start and record.untaught_baseline is None:
         print_words(f"Both students start from {record.baseline.start}.")
     cost = record.cost
     print_words(

@@ -95,16 +95,9 @@ def _tiles(record: Record) -> list[tuple[str, str]]:
 
 def _comparison(record: Record, examination: Examination | None) -> str:
     rows = []
-    models = (
-        ("teacher", record.teacher),
-        ("student, fine-tuned alone", record.baseline),
-        ("student, distilled", record.student),
-    )
     names = list(record.student.scores)
     times = record.cost.milliseconds_per_example
-    for label, facts in models:
-        if facts is None:
-            continue
+    for label, facts in record.models.items():
         which = "teacher" if facts is record.teacher else "student"
         rows.append(
             [
@@ -179,8 +172,8 @@ def _curves(record: Record) -> str:
     for name, series in sorted(names.items(), key=lambda item: (not item[0].startswith("eval_"), item[0])):
         steps = [point[0] for one in series for point in one.points]
         if name.startswith("eval_"):
-            for label, facts in (("teacher", record.teacher), ("fine-tuned alone", record.baseline)):
-                if facts is not None and len(steps) > 0:
+            for label, facts in record.models.items():
+                if facts is not record.student and len(steps) > 0:
                     value = facts.scores[record.metric]
                     span = [(min(steps) * 0.9, value), (max(steps), value)]
                     series = [*series, Series(label, span, dashed=True)]

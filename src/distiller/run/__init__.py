@@ -71,12 +71,13 @@ def distil(
                 console.print(line, markup=False, soft_wrap=True)
         processes.from_first(lambda: list_left_out(folder, plan.data))  # the others wait until the folder is claimed
         setup = prepare(plan, tokens, console)
-        baseline = baselines(setup) if plan.run.baseline else None
+        baseline = baselines(setup) if plan.run.baseline else []
+        untaught = baselines(setup, untaught=True) if plan.run.baseline == "both" else []
         results = [
             train_seed(setup, seed, folder / SEEDS / str(seed), resume, on_evaluation if position == 0 else None)
             for position, seed in enumerate(run.seeds)
         ]
-        record = processes.from_first(lambda: finish(setup, folder, baseline, results, started))
+        record = processes.from_first(lambda: finish(setup, folder, baseline, untaught, results, started))
         setup.store.close()
         return record
 

@@ -114,13 +114,8 @@ def card(record: Record) -> str:
 
 def _rows(record: Record) -> Iterable[str]:
     times = record.cost.milliseconds_per_example
-    for label, facts in (
-        ("teacher", record.teacher),
-        ("student without a teacher", record.baseline),
-        ("**student**", record.student),
-    ):
-        if facts is None:
-            continue
+    for name, facts in record.models.items():
+        label = f"**{name}**" if facts is record.student else name
         score = f"{facts.scores[record.metric]:.4f}"
         if record.metric in facts.spread:
             score += f" ± {facts.spread[record.metric].std:.4f}"

@@ -133,6 +133,7 @@ def make_plan(run: Run) -> RunPlan:
     _check_head(made)
     _check_length(made)
     _check_models(made)
+    _check_baseline(made)
     _check_segments(made)
     _check_mixup(made)
     _check_parts(made)
@@ -157,7 +158,7 @@ def resolve(run: Run, data: TaskData, *, shared_tokens: bool = True) -> Run:
     )
     stages = [stage.model_copy(update={"objective": fill_in(stage.objective)}) for stage in run.stages]
     objective = fill_in(run.objective)
-    update = {"task": task, "objective": objective, "stages": stages, "baseline": run.baseline and labelled}
+    update = {"task": task, "objective": objective, "stages": stages, "baseline": run.baseline if labelled else False}
     resolved = run.model_copy(update=update)
     for stage in stages_of(resolved):
         check_trackers(stage.training.report_to)
@@ -330,6 +331,17 @@ def _check_models(plan: RunPlan) -> None:
             check_weights(folder, name)
     if plan.teacher is not None and will_be_tuned(plan):
         check_trainable(plan.teacher, "teacher")
+
+
+def _check_baseline(plan: RunPlan) -> None:
+    """A second baseline must be another one than the first."""
+    if plan.run.baseline != "both" or (initialisation(plan.run.student) == "teacher" and will_be_tuned(plan)):
+        return
+    raise ConfigError(
+        "baseline is `both`, and there is but one: this student does not start from layers of a teacher that is "
+        "fine-tuned here",
+        hint="baseline: true",
+    )
 
 
 def will_be_tuned(plan: RunPlan) -> bool:

@@ -41,7 +41,8 @@ from distiller.training.shared_work import FineTuned
 def finish(
     setup: Setup,
     folder: Path,
-    baseline: list[FineTuned] | None,
+    baseline: list[FineTuned],
+    untaught: list[FineTuned],
     trained: list[Trained],
     started: float,
 ) -> Record:
@@ -61,7 +62,7 @@ def finish(
     teacher_example = _example(setup.teacher_splits["dev"], Collator(setup.plan.teacher_tokenizer))
     found = Outcomes(
         teacher=setup.teacher_outcome,
-        baseline=[one.outcome for one in baseline or ()],
+        baseline=[one.outcome for one in baseline],
         student=[one.outcome for one in trained],
         gold=setup.splits["dev"].gold,
     )
@@ -93,16 +94,10 @@ def finish(
         else _facts(
             setup.run.teacher.model, setup.teacher, [setup.teacher_scores], [setup.teacher_steps or ()], "pretrained"
         ),
-        baseline=_facts(
-            "student without a teacher",
-            student,
-            [one.scores for one in baseline],
-            [(one.steps, one.best_step) for one in baseline],
-            start,
-            hashed=False,
-        )
-        if baseline
-        else None,
+        baseline=_baseline_facts("student without a teacher", student, baseline, start),
+        untaught_baseline=_baseline_facts(
+            "student without a teacher", student, untaught, "layers of pretrained weights"
+        ),
         student=_facts(
             "student",
             student,
@@ -224,6 +219,14 @@ def _keep(found: Outcomes, setup: Setup, folder: Path) -> None:
     if setup.data.kind != "qa":
         said["gold"] = np.asarray(found.gold)
     save_file({name: np.ascontiguousarray(outcome) for name, outcome in said.items()}, folder / OUTCOMES)
+
+
+def _baseline_facts(name: str, student: PreTrainedModel, tuned: Sequence[FineTuned], start: str) -> ModelFacts | None:
+    """Facts of a student that was fine-tuned alone; it has the shape of the distilled one."""
+    if not tuned:
+        return None
+    steps = [(one.steps, one.best_step) for one in tuned]
+    return _facts(name, student, [one.scores for one in tuned], steps, start, hashed=False)
 
 
 def _facts(

@@ -51,18 +51,20 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sum(map(Counter, counts), Counter()))
 
 
-def baselines(setup: Setup) -> list[FineTuned]:
-    """The same student trained on the gold labels alone, by seed."""
+def baselines(setup: Setup, *, untaught: bool = False) -> list[FineTuned]:
+    """The same student trained on the gold labels alone, by seed; `untaught` from the teacher's pretrained layers."""
     run = setup.run
+    start = setup.untaught_student if untaught else setup.new_student
+    which = " from pretrained layers" if untaught else ""
     return [
         fine_tune(
             setup.store,
             "baselines",
-            lambda seed=seed: setup.new_student(seed),
+            partial(start, seed),
             setup.label_job,
             run.training,
             seed=seed,
-            title=f"fine-tune the student without a teacher, seed {seed}",
+            title=f"fine-tune the student without a teacher{which}, seed {seed}",
             console=setup.console,
         )
         for seed in run.seeds

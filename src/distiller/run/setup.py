@@ -81,9 +81,16 @@ class Setup:
 
     def new_student(self, seed: int) -> PreTrainedModel:
         """A fresh student; what is not copied is drawn from `seed`."""
+        return self._student(self.teacher, seed)
+
+    def untaught_student(self, seed: int) -> PreTrainedModel:
+        """A student cut from the teacher, as it was before it was fine-tuned."""
+        return self._student(_load_teacher(self.plan), seed)
+
+    def _student(self, teacher: PreTrainedModel | None, seed: int) -> PreTrainedModel:
         return build_student(
             self.run.student,
-            teacher_model=self.teacher,
+            teacher_model=teacher,
             teacher_tokenizer=self.plan.teacher_tokenizer,
             kind=self.data.kind,
             labels=self.plan.labels,
@@ -156,24 +163,11 @@ def _teacher(
 ) -> tuple[PreTrainedModel | None, dict[str, float], np.ndarray | None, tuple[int, int] | None]:
     """The teacher with a head for the task, fine-tuned here if it has none; its scores, outcome and steps."""
     run, data, spec = plan.run, plan.data, plan.run.teacher
-    labels = plan.labels
     here = machine(run)
     if spec is None:
         return None, {}, None, None
-
-    def load(name: str | Path) -> PreTrainedModel:
-        model = load_model(
-            name,
-            kind=data.kind,
-            labels=labels,
-            attention=here.attention,
-            trust_remote_code=spec.trust_remote_code,
-            seed=spec.seed,
-        )
-        return follow_tokenizer(model, plan.teacher_tokenizer)
-
     job = _job(plan, splits, plan.teacher_tokenizer)
-    teacher = load(spec.model)
+    teacher = _load_teacher(plan)
     _rehearse(plan, teacher)
     if will_be_tuned(plan):
         training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
@@ -187,7 +181,7 @@ def _teacher(
             title="fine-tune the teacher",
             console=console,
         )
-        return load(tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
+        return _load_teacher(plan, tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
     decoding = {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
     collate = Collator(plan.teacher_tokenizer)
     if data.kind == "classification":
@@ -195,6 +189,21 @@ def _teacher(
         warn_of_order(spec.model, teacher, splits["dev"], collate, labels=data.labels, theirs=theirs)
     scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
     return teacher, scores, outcome, None
+
+
+def _load_teacher(plan: RunPlan, tuned: Path | None = None) -> PreTrainedModel:
+    """The teacher as the run names it, or as it was `tuned` here; a head that it lacks is drawn from its seed."""
+    spec = plan.run.teacher
+    assert spec is not None
+    model = load_model(
+        tuned or spec.model,
+        kind=plan.data.kind,
+        labels=plan.labels,
+        attention=machine(plan.run).attention,
+        trust_remote_code=spec.trust_remote_code,
+        seed=spec.seed,
+    )
+    return follow_tokenizer(model, plan.teacher_tokenizer)
 
 
 def _rehearse(plan: RunPlan, teacher: PreTrainedModel) -> None:
