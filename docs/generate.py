@@ -1,4 +1,4 @@
-"""Writes the pages that are read off the source: `papers.md` and all that `reference/` holds.
+"""Writes the pages that are read off the source: `papers.md`, `picture.svg`, all that `reference/` holds.
 
 python docs/generate.py           write them
 python docs/generate.py --check   fail if what is there differs
@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from picture import picture
 from reference_pages import commands, configuration, of_package, public_names
 from words import cell, type_text, written
 
@@ -59,6 +60,7 @@ def pages() -> dict[Path, str]:
     tables[DOCS / "reference" / "architectures.md"] = architectures(json.loads(FOUND.read_text(encoding="utf-8")))
     tables[DOCS / "reference" / "commands.md"] = made(commands())
     tables[DOCS / "reference" / "config.md"] = made(configuration())
+    tables[DOCS / "picture.svg"] = picture((DOCS / "results.md").read_text(encoding="utf-8"))
     for package, listed in public_names().items():
         page = package.removeprefix("distiller.")
         tables[DOCS / "reference" / f"{page}.md"] = made(of_package(package, listed))

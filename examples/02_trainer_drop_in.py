@@ -1,7 +1,7 @@
 """A `transformers.Trainer` script that distils: three lines are new.
 
-python examples/02_trainer_drop_in.py                         # tiny models, made here
-python examples/02_trainer_drop_in.py TEACHER STUDENT         # folders or ids of fine-tuned models, labels bad/good
+python examples/02_trainer_drop_in.py  # tiny models, made here
+python examples/02_trainer_drop_in.py TEACHER STUDENT  # folders or ids of fine-tuned models, labels bad/good
 """
 
 import sys

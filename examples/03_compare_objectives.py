@@ -1,7 +1,7 @@
 """Compare intermediate objectives with everything else held fixed: same teacher, data, student and seeds.
 
-    python examples/03_compare_objectives.py                                  # tiny random models, made here
-    python examples/03_compare_objectives.py reviews.csv bert-base-uncased    # your own file and teacher
+    python examples/03_compare_objectives.py  # tiny random models, made here
+    python examples/03_compare_objectives.py reviews.csv bert-base-uncased  # your own file and teacher
 
 The teacher is fine-tuned once; every later run finds it in the cache.
 """

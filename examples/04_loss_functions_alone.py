@@ -8,9 +8,8 @@ Each returns one number for each example; what to weight and how to reduce is up
 import torch
 from tiny_inputs import taught, tiny_bert, tiny_rows, tiny_tokenizer
 
-from distiller.objectives.intermediate import cos
-from distiller.objectives.mapping import skip
-from distiller.objectives.prediction import kl
+from distiller.losses import cos, kl
+from distiller.objectives import skip
 
 
 def main() -> None:

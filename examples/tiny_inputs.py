@@ -1,6 +1,7 @@
 """What the examples work on when they are given nothing: a small file, and BERT models with random weights."""
 
 import csv
+import json
 import random
 from pathlib import Path
 
@@ -28,6 +29,32 @@ def tiny_rows(rows: int = 200, *, seed: int = 0) -> list[tuple[str, str]]:
 def tiny_file(path: Path) -> str:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *tiny_rows()])
+    return str(path)
+
+
+def tiny_conll(path: Path, *, seed: int = 0) -> str:
+    """A word and its tag a line, a blank line between sentences: words of a mood are to be found."""
+    lines = []
+    for text, _ in tiny_rows(200, seed=seed):
+        for word in text.split():
+            mood = next((mood for mood, words in MOODS.items() if word in words), None)
+            lines.append(f"{word}\t{mood.upper() if mood else 'O'}")
+        lines.append("")
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+def tiny_squad(path: Path, *, seed: int = 0) -> str:
+    """Questions about short texts, in the format of SQuAD: the answer is the word of a mood."""
+    paragraphs = []
+    for number, (text, mood) in enumerate(tiny_rows(200, seed=seed)):
+        word = next(word for word in text.split() if word in MOODS[mood])
+        start = f" {text} ".index(f" {word} ")
+        answers = [{"text": word, "answer_start": start}]
+        question = {"id": f"{seed}-{number}", "question": "was the film a music", "answers": answers}
+        paragraphs.append({"context": text, "qas": [question]})
+    data = {"version": "1.1", "data": [{"title": "moods", "paragraphs": paragraphs}]}
+    path.write_text(json.dumps(data), encoding="utf-8")
     return str(path)
 
 

@@ -14,6 +14,11 @@ LAST_NUMBER = {
     "03_compare_objectives": r"mse\s+([\d.]+)",
     "04_loss_functions_alone": r"step  40 .* agreement ([\d.]+)",
     "05_translation": r"student chrF ([\d.]+)",
+    "06_tagging": r"student \w+ ([\d.]+)",
+    "07_question_answering": r"student \w+ ([\d.]+)",
+    "08_augmentation": r"texts augmented\s+student \w+ ([\d.]+)",
+    "09_study": r"best score ([\d.]+)",
+    "10_advice": r"best predicted ratio ([\d.]+)",
 }
 
 

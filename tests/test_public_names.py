@@ -24,10 +24,14 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from distiller import (
-    DistillationTrainer, DistillerError, Objective, Record, Run, Student, Study, Task, Teacher, Term, Training,
-    distil, load_record, load_run, load_study, parse_run, run_study,
+    DistillationTrainer, DistillerError, Objective, Predictor, Record, Run, Student, Study, Task, Teacher, Term, Training,
+    distil, evaluate, load_record, load_run, load_study, parse_run, predict, run_study,
 )
+from distiller.analysis import factor_importance
 from distiller.losses import cos, kl
+from distiller.models import build_student, load_model
+from distiller.study import load_trials
+from distiller.tasks import load_task
 
 
 def train(student: PreTrainedModel, teacher: PreTrainedModel) -> float:
@@ -50,6 +54,18 @@ def whole_run() -> Record:
 
 def own_loop(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return kl(student, teacher, temperature=2.0).mean() + cos(student, teacher, mask).mean()
+
+
+def labels(folder: str) -> list[str | float]:
+    predictor = Predictor(folder)
+    print(predict(folder, [("a question", "its text")]), evaluate(folder, "dev.csv")["accuracy"])
+    return [row["label"] for row in predictor(["a text"])]
+
+
+def parts(task: Task) -> None:
+    data = load_task(task)
+    teacher = load_model("bert-base-uncased", kind=data.kind, labels=data.label_names)
+    print(build_student, teacher.config.num_hidden_layers, factor_importance(load_trials("outputs/study")).shares)
 
 
 def study(path: str) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from distiller import config
 from distiller.augment import check_policy
 from distiller.recipes import texts
-from distiller.run.defaults import filled_in
+from distiller.training.defaults import filled_in
 from distiller.training.mixing import draw, mixed
 from training.test_mixing import Options
 from training.tiny import Eq1, batch, student, teacher

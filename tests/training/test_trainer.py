@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback, de
 
 from distiller import config
 from distiller.errors import ConfigError, RunError
+from distiller.training.defaults import filled_in
 from distiller.training.trainer import PARTS, DistillationTrainer
 from training.tiny import (
     DECOMPOSABLE,
@@ -54,6 +55,27 @@ def test_every_term_that_is_asked_for_is_in_the_log_of_every_step(tmp_path: Path
         assert {name for name in line if name.startswith("loss/")} == {f"loss/{name}" for name in weights}
         total = sum(weight * line[f"loss/{name}"] for name, weight in weights.items())
         assert line["loss"] == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("augmented", [True, False])
+def test_without_an_objective_it_takes_the_default_of_a_run(labelled: bool, augmented: bool, tmp_path: Path) -> None:
+    rows = Examples(8, augmented=augmented)
+    data = [{name: cell for name, cell in rows[i].items() if labelled or name != "labels"} for i in range(8)]
+    made = trainer(tmp_path, None, data=data, max_steps=1)
+    assert made.wish == filled_in(
+        config.Objective(), "classification", ["swap"] if augmented else [], labelled=labelled
+    )
+    if labelled:
+        made.train()
+        names = {name for entry in made.state.log_history for name in entry}
+        assert {"loss/prediction", "loss/label", "loss/mse"} <= names
+
+
+def test_an_objective_that_is_given_means_what_it_says(tmp_path: Path) -> None:
+    made = trainer(tmp_path, {"gamma1": 0.5})
+    assert made.wish == config.Objective(gamma1=0.5)
+    assert not made.distillation.objective.terms
 
 
 def test_a_weighted_view_or_label_that_is_absent_is_refused(tmp_path: Path) -> None:

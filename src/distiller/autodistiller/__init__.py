@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from distiller.autodistiller.experience import Experience as Experience
     from distiller.autodistiller.experience import add as add_experience
     from distiller.autodistiller.experience import read_experience as read_experience
+    from distiller.autodistiller.experience import shipped as shipped
     from distiller.autodistiller.facts import TaskFacts as TaskFacts
     from distiller.autodistiller.facts import facts_of as facts_of
     from distiller.autodistiller.predictor import PREDICTORS as PREDICTORS
@@ -30,6 +31,7 @@ __all__ = [
     "facts_of",
     "fit_predictor",
     "read_experience",
+    "shipped",
     "write_advice",
 ]
 
@@ -37,7 +39,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "advice": ["Advice", "AdvisedRun", "advise", "write_advice"],
-        "experience": ["Experience", "add as add_experience", "read_experience"],
+        "experience": ["Experience", "add as add_experience", "read_experience", "shipped"],
         "facts": ["TaskFacts", "facts_of"],
         "predictor": ["PREDICTORS", "Predictor", "fit as fit_predictor"],
     },

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from distiller.objectives.intermediate import INTERMEDIATE as INTERMEDIATE
     from distiller.objectives.mapping import MAPPING as MAPPING
     from distiller.objectives.mapping import LayerPair as LayerPair
+    from distiller.objectives.mapping import last as last
+    from distiller.objectives.mapping import skip as skip
     from distiller.objectives.mutual_information import mi_components as mi_components
     from distiller.objectives.prediction import LABEL as LABEL
     from distiller.objectives.prediction import PREDICTION as PREDICTION
@@ -22,9 +24,11 @@ __all__ = [
     "MAPPING",
     "PREDICTION",
     "LayerPair",
+    "last",
     "mi_components",
     "optimal_flow",
     "sinkhorn_flow",
+    "skip",
 ]
 
 __getattr__, __dir__ = lazily(
@@ -32,7 +36,7 @@ __getattr__, __dir__ = lazily(
     {
         "critics": ["CRITICS"],
         "intermediate": ["INTERMEDIATE"],
-        "mapping": ["MAPPING", "LayerPair"],
+        "mapping": ["MAPPING", "LayerPair", "last", "skip"],
         "mutual_information": ["mi_components"],
         "prediction": ["LABEL", "PREDICTION"],
         "transport": ["optimal_flow", "sinkhorn_flow"],

@@ -38,11 +38,11 @@ from distiller.models.students import (
     student_tokenizer,
 )
 from distiller.objectives.intermediate import INTERMEDIATE
-from distiller.run.defaults import filled_in
 from distiller.tasks import load_task
 from distiller.tasks.data import QuestionSplit, TaskData
 from distiller.tasks.encode import Collator
 from distiller.tasks.soft_labels import with_gold_as_soft
+from distiller.training.defaults import filled_in
 from distiller.training.objective import DistillationObjective
 from distiller.training.pace import learning_rate
 from distiller.training.trackers import check_trackers

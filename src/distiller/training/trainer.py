@@ -53,6 +53,7 @@ from distiller.training.batching import (
     views_of,
 )  # fmt: skip
 from distiller.training.checkpoints import CheckpointState
+from distiller.training.defaults import filled_in
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import DistillationObjective, ModelShape
 from distiller.training.pairing import check_vocabularies, class_order
@@ -80,6 +81,8 @@ PARTS = "objective.safetensors"
 """Projections, critics and mapping state of a checkpoint, beside the student's own files."""
 GRAPHS = 64
 """Compiled graphs that are kept: as many lengths of batches, and the last, smaller one."""
+LABELS = ("labels", "label", "label_ids", "start_positions")
+"""Columns of which one is there where an example has a gold label."""
 COUNTED = "augmentation.json"
 """What the augmentation policy had counted by then."""
 
@@ -166,7 +169,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         compute_loss_func: Takes the place of the label loss, e.g. for class weights.
         teacher: The model to imitate: kept in eval mode, never trained. `None` is allowed where the objective
             compares with no teacher (plain fine-tuning).
-        objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields.
+        objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields, which means what it says: what
+            it leaves open is off, and outputs are compared by `ce` (numbers by `mse`). `None` is the default objective
+            of `distiller run`: `kl` at temperature 4, the gold labels by half where the first example has one, and,
+            but for models that generate, `mse` of hidden states with half of the gradient.
         teacher_cache: Stored teacher outputs of the training set; examples then need an `example_ids` column.
         augmented_cache: Keeps what the teacher says of augmented texts, where these come up again.
         head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
@@ -213,11 +219,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         class_weights: Sequence[float] | None = None,
         compiled: bool = False,
     ) -> None:
-        self.wish = (
-            objective
-            if isinstance(objective, config.Objective)
-            else config.parse(config.Objective, objective or {}, where="objective")
-        )
+        if objective is None or isinstance(objective, config.Objective):
+            self.wish = objective or config.Objective()
+        else:
+            self.wish = config.parse(config.Objective, objective, where="objective")
+        self._by_default = objective is None
         self.generates = isinstance(args, Seq2SeqTrainingArguments)
         self._distillation: DistillationModel | None = None
         self._given_teacher = teacher
@@ -286,6 +292,8 @@ class DistillationTrainer(Seq2SeqTrainer):
     def _assemble(self, model: Any) -> None:
         """Put the student and the trained parts of the objective into one module, and freeze the teacher."""
         teacher, kind = self._given_teacher, kind_of(model, self._some_label)
+        if self._by_default:
+            self.wish = self._default_objective(kind)
         with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
             torch.manual_seed(self.args.seed)
             parts = DistillationObjective(
@@ -361,11 +369,28 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _some_label(self) -> Any:
         """The label of the first training example, where there is a first one."""
+        example = self._some_example()
+        return example.get("labels", example.get("label"))
+
+    def _some_example(self) -> Mapping[str, Any]:
+        """The first training example; nothing of a data set that cannot be looked into."""
         data: Any = self.train_dataset
         if isinstance(data, (AugmentedSplit, IterableDataset)) or not hasattr(data, "__getitem__"):
-            return None
+            return {}
         example = data[0] if hasattr(data, "__len__") and len(data) else {}
-        return example.get("labels", example.get("label")) if isinstance(example, Mapping) else None
+        return example if isinstance(example, Mapping) else {}
+
+    def _default_objective(self, kind: Kind) -> config.Objective:
+        """What a run would take, by what can be seen of the examples."""
+        example = self._some_example()
+        return filled_in(
+            config.Objective(),
+            "regression" if kind == "regression" else "classification",  # of all kinds, numbers alone are apart
+            ["augmented"] if "augmented" in example else [],
+            labelled=any(name in example for name in LABELS),
+            layers=self._given_teacher is not None and kind != "generation",
+            tokens="teacher" not in example,
+        )
 
     def _refuse_what_would_be_ignored(self) -> None:
         if self.args.n_gpu > 1:

