@@ -24,8 +24,8 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from distiller import (
-    DistillationTrainer, DistillerError, Objective, Predictor, Record, Run, Student, Study, Task, Teacher, Term, Training,
-    distil, evaluate, load_record, load_run, load_study, parse_run, predict, run_study,
+    DistillationTrainer, DistillerError, Objective, Predictor, Record, Run, Student, Study, Task, Teacher, Term,
+    Training, distil, evaluate, load_record, load_run, load_study, parse_run, predict, run_study,
 )
 from distiller.analysis import factor_importance
 from distiller.losses import cos, kl
