@@ -214,6 +214,10 @@ class Student(Config):
     pick: Literal["first", "last", "every"] | list[int] = "every"
     """Which layers of the source are kept, as a rule or as 0-based layer numbers. `every` keeps the last of each
     block: 2, 4, 6 of 6 for three layers (1-based), the layers that the `skip` mapping compares with."""
+    vocabulary: Annotated[int, Field(gt=0, le=10_000_000)] | Literal["task"] | None = None
+    """Pieces of the tokenizer's vocabulary that are kept, with their embeddings: `task` keeps those that occur in the
+    training texts, a number those that occur most and then the first of the vocabulary. Special tokens, characters and
+    bytes always stay, so rarer pieces are put together from smaller ones. `null`: all."""
     dropout: Probability | None = None
     """Hidden dropout. `null`: what the architecture says."""
     attention_dropout: Probability | None = 0.0

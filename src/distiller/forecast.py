@@ -11,6 +11,7 @@ from distiller.models.cost import flops, parameter_count, training_memory
 from distiller.run.plan import make_plan, stages_of
 from distiller.run.setup import encode_splits, machine
 from distiller.run.summary import data_lines
+from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
 from distiller.training.pace import pace
 
 
@@ -62,9 +63,14 @@ def forecast(run: Run) -> Forecast:
     length = run.task.max_length or data.default_max_length
     stages = stages_of(run)
     here = machine(run)
+    tokens = encode_splits(plan)
+    told = data_lines(data, tokens[0], length)
+    vocabulary = vocabulary_facts(plan, *tokens)
+    if vocabulary is not None:
+        told.append(f"{'':10}{vocabulary_line(vocabulary)}")
     return Forecast(
         run=run,
-        data=data_lines(data, encode_splits(plan)[0], length),
+        data=told,
         teacher=None if run.teacher is None or teacher is None else _size(run.teacher.model, teacher, length),
         student=_size("student", student, length),
         steps=sum(_steps(stage.training, data.labelled + data.unlabelled) for stage in stages),

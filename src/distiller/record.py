@@ -97,6 +97,17 @@ class DataFacts(Config):
     fingerprint: str
 
 
+class VocabularyFacts(Config):
+    """A vocabulary that was cut (`student.vocabulary`)."""
+
+    pieces: int
+    """Pieces that the student's tokenizer has left."""
+    whole: int
+    """Pieces that there were."""
+    affected: dict[str, float]
+    """The share of texts that are read in other, smaller pieces than with the whole vocabulary, by split."""
+
+
 class SeedResult(Config):
     """One training of the student."""
 
@@ -152,6 +163,8 @@ class Record(Config):
     untaught_baseline: ModelFacts | None = None
     """The same from the teacher's layers as they were before its fine-tuning, where `baseline` is `both`."""
     student: ModelFacts
+    vocabulary: VocabularyFacts | None = None
+    """What was cut from the student's vocabulary, if anything."""
     seeds: list[SeedResult]
     metric: str
     score: float

@@ -40,6 +40,7 @@ from distiller.models.load import (
     token_count,
     with_labels,
 )
+from distiller.models.vocabulary import Vocabulary, copy_cut, with_vocabulary
 
 P = TypeVar("P")
 
@@ -60,24 +61,29 @@ def build_student(
     labels: Sequence[str] | None,
     seed: int,
     attention: str | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student that `student` describes, in float32 and training mode, with its tokenizer.
 
     Copied weights are bit-identical to their source's; the rest is drawn from `seed`, and the global random state
-    stays as it was. Raises `ModelError` when the source does not fit, `ConfigError` for an unknown architecture or
-    configuration field.
+    stays as it was. With `vocabulary` only its rows of each table of tokens are there. Raises `ModelError` when the
+    source does not fit, `ConfigError` for an unknown architecture or configuration field.
     """
     tokenizer = student_tokenizer(student, teacher_tokenizer)
     config = student_config(student, teacher=teacher_model and teacher_model.config, tokenizer=tokenizer)
     with_labels(config, kind=kind, labels=labels)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        try:
-            model = HEADS[kind].from_config(
-                config, dtype=torch.float32, attn_implementation=supported_attention(config, kind, attention)
-            )
-        except BUILD_ERRORS as error:
-            raise unbuildable(config, error) from None
+
+    def fresh(shape: PretrainedConfig) -> PreTrainedModel:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            try:
+                return HEADS[kind].from_config(
+                    shape, dtype=torch.float32, attn_implementation=supported_attention(shape, kind, attention)
+                )
+            except BUILD_ERRORS as error:
+                raise unbuildable(shape, error) from None
+
+    model = fresh(config)
     source = None
     if initialisation(student) == "teacher":
         source = _given(teacher_model)
@@ -87,6 +93,10 @@ def build_student(
     if source is not None:
         picked = _picked(student, source.config, config)
         copy_weights(model, source, picked, layer_lists(HEADS[kind], source.config))
+    if vocabulary is not None:
+        whole, tokenizer = model, vocabulary.tokenizer
+        model = fresh(with_vocabulary(whole.config, vocabulary))
+        copy_cut(model, whole, vocabulary)
     return follow_tokenizer(model, tokenizer).train(), tokenizer
 
 

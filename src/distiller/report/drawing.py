@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SIZE, SMALL = (560, 300), (360, 240)
+SIZE, SMALL = (440, 270), (360, 240)
 """Units of a chart that fills a row or half of one, and of one among many."""
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 26, 42
 COLOURS = ("var(--accent)", "var(--second)", "var(--third)", "var(--muted)", "var(--fourth)", "var(--fifth)")
@@ -46,7 +46,7 @@ def chart(
     xs, ys = ([point[axis] for _, points in kept for point in points] for axis in (0, 1))
     if logarithmic:
         xs = [math.log10(value) for value in xs]
-    left, right = _room(min(xs), max(xs), 0.12 if labels else 0.02)
+    left, right = _room(min(xs), max(xs), 0.12 if labels else 0.02, stop=-math.inf if logarithmic else 0.0)
     low, high = _room(min(ys), max(ys), 0.12)
 
     def place(a: float, b: float) -> tuple[float, float]:
@@ -67,10 +67,7 @@ def chart(
         if not one.line or len(spots) == 1:
             parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="5" fill="{colour}"/>' for a, b in spots]
         if number == 0:
-            parts += [
-                f'<text x="{a + 8:.1f}" y="{b - 7:.1f}" class="small">{html.escape(label)}</text>'
-                for label, (a, b) in zip(labels, spots, strict=False)
-            ]
+            parts += _names(labels, spots, size)
     names = [(one.name, COLOURS[number % len(COLOURS)]) for number, (one, _) in enumerate(kept) if one.name]
     legend = "".join(f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in names)
     drawn = f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{html.escape(y)} by {html.escape(x)}">'
@@ -112,26 +109,68 @@ def layers(student: int, teacher: int, terms: Sequence[tuple[str, Sequence[tuple
     return f'<figure>{drawn}{"".join(parts)}</svg><figcaption class="legend">{legend}</figcaption></figure>'
 
 
-def _room(low: float, high: float, share: float) -> tuple[float, float]:
+def _room(low: float, high: float, share: float, stop: float = 0.0) -> tuple[float, float]:
+    """An axis with room on both sides, which does not go below `stop` for values that do not."""
     extra = (high - low) * share or abs(high) * 0.1 or 0.5
-    return low - extra, high + extra
+    return max(low - extra, stop) if low >= stop else low - extra, high + extra
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to six round numbers between `low` and `high`."""
+    rough = (high - low) / 5
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
+    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
+def _logarithmic_ticks(low: float, high: float) -> list[float]:
+    """Decimal logarithms of round numbers between 10^low and 10^high."""
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    for factors in ((1,), (1, 3), (1, 2, 5)):
+        places = [decade + math.log10(factor) for decade in decades for factor in factors]
+        found = [place for place in places if low <= place <= high]
+        if len(found) >= 3:
+            return found
+    return [math.log10(value) for value in _ticks(10**low, 10**high) if value > 0]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _names(labels: Sequence[str], spots: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[str]:
+    """A label beside each point, where no other label stands, as far as there is such a place."""
+    taken: list[tuple[float, float, float]] = []
+    parts = []
+    for label, (a, b) in zip(labels, spots, strict=False):
+        width = 6.6 * len(label)
+        places = [(a + side, b + down) for down in (-7, 17, -21, 31, -35, 45) for side in (8, -8 - width)]
+        inside = [(x, y) for x, y in places if x >= LEFT and x + width <= size[0] and TOP <= y <= size[1] - BOTTOM]
+        free = [
+            (x, y)
+            for x, y in inside
+            if all(abs(y - other) > 13 or x > right or x + width < left for left, right, other in taken)
+        ]
+        x, y = (free or inside or places)[0]
+        taken.append((x, x + width, y))
+        parts.append(f'<text x="{x:.1f}" y="{y:.1f}" class="small">{html.escape(label)}</text>')
+    return parts
 
 
 def _axes(bounds: tuple[float, float, float, float], x: str, y: str, logarithmic: bool, size: tuple[int, int]) -> str:
     left, right, low, high = bounds
     parts = []
     wide, tall = size[0] - LEFT - RIGHT, size[1] - TOP - BOTTOM
-    for step in range(5):
-        share = step / 4
-        value = low + (high - low) * share
-        down = TOP + tall * (1 - share)
+    for value in _ticks(low, high):
+        down = TOP + tall * (high - value) / (high - low)
         parts.append(f'<line x1="{LEFT}" x2="{size[0] - RIGHT}" y1="{down:.1f}" y2="{down:.1f}" class="grid"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{down + 4:.1f}" text-anchor="end" class="small">{value:.3g}</text>')
-        value = left + (right - left) * share
+        parts.append(f'<text x="{LEFT - 8}" y="{down + 4:.1f}" text-anchor="end" class="small">{_number(value)}</text>')
+    for value in (_logarithmic_ticks if logarithmic else _ticks)(left, right):
         told = 10**value if logarithmic else value
+        across = LEFT + wide * (value - left) / (right - left)
         parts.append(
-            f'<text x="{LEFT + wide * share:.1f}" y="{size[1] - BOTTOM + 18}" text-anchor="middle" '
-            f'class="small">{told:.3g}</text>'
+            f'<text x="{across:.1f}" y="{size[1] - BOTTOM + 18}" text-anchor="middle" '
+            f'class="small">{_number(told)}</text>'
         )
     parts.append(
         f'<text x="{LEFT + wide / 2}" y="{size[1] - 6}" text-anchor="middle" class="small">{html.escape(x)}</text>'

@@ -87,6 +87,8 @@ def _tiles(record: Record) -> list[tuple[str, str]]:
         found.append((_score(teacher, record.metric), f"{record.metric} of the teacher"))
         smaller = teacher.parameters_with_head / max(1, student.parameters_with_head)
         found.append((f"{smaller:.1f}×", f"smaller: {student.parameters_with_head / 1e6:.2f} M parameters"))
+    if record.vocabulary is not None:
+        found.append((f"{record.vocabulary.pieces:,}", f"pieces of {record.vocabulary.whole:,} in the vocabulary"))
     times = record.cost.milliseconds_per_example
     if times.get("student") and times.get("teacher"):
         found.append((f"{times['teacher'] / times['student']:.1f}×", f"faster: {times['student']:.2f} ms a text"))
@@ -110,7 +112,7 @@ def _comparison(record: Record, examination: Examination | None) -> str:
         )
     words = []
     baseline = record.baseline
-    if baseline is not None:
+    if baseline is not None and record.comparison is None:  # a Record of an earlier version
         words.append(_gain(record, baseline))
     if examination is not None and examination.difference is not None:
         one = examination.difference
@@ -118,8 +120,9 @@ def _comparison(record: Record, examination: Examination | None) -> str:
             f"On the same {examination.rows:,} development rows the student's {examination.metric} minus that of "
             f"{one.than} is {one.d:+.4f} ± {one.se:.4f} (standard error over rows)."
         )
+    verdict = "".join(f"<p>{_text(sentence)}</p>" for sentence in record.verdict)
     table = _table(["", *names, "parameters", "MB", "ms/text"], rows)
-    return _section("How it compares", " ".join(words), table)
+    return _section("How it compares", " ".join(words), verdict + table)
 
 
 def _gain(record: Record, baseline: ModelFacts) -> str:

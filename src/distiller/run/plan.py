@@ -37,7 +37,9 @@ from distiller.models.students import (
     student_config,
     student_tokenizer,
 )
+from distiller.models.vocabulary import Vocabulary, with_vocabulary
 from distiller.objectives.intermediate import INTERMEDIATE
+from distiller.run.vocabulary import task_vocabulary
 from distiller.tasks import load_task
 from distiller.tasks.data import QuestionSplit, TaskData
 from distiller.tasks.encode import Collator
@@ -85,7 +87,11 @@ class RunPlan:
     teacher_tokenizer: PreTrainedTokenizerBase
     student_tokenizer: PreTrainedTokenizerBase
     shared_tokens: bool
-    """Whether teacher and student read the same tokens."""
+    """Whether teacher and student read the same tokens, under the same ids."""
+    token_by_token: bool
+    """Whether token t of the student is token t of the teacher in every training text."""
+    vocabulary: Vocabulary | None = None
+    """What is left of the student's vocabulary, where it was cut."""
 
     @property
     def labels(self) -> list[str] | None:
@@ -115,10 +121,16 @@ def make_plan(run: Run) -> RunPlan:
         check_known(teacher)
     read = None if spec is None else load_tokenizer(spec.model, trust_remote_code=spec.trust_remote_code)
     tokenizer = student_tokenizer(run.student, read)
-    teacher_tokenizer = read or tokenizer
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
-    shared_tokens = same_vocabulary(tokenizer, teacher_tokenizer)
-    run = resolve(run, data, shared_tokens=shared_tokens)
+    token_by_token = read is None or same_vocabulary(tokenizer, read)
+    vocabulary = None
+    if run.student.vocabulary is not None:
+        check_vocabulary(tokenizer, student, "student")
+        vocabulary, covers = task_vocabulary(run, data, tokenizer, student)
+        tokenizer, student = vocabulary.tokenizer, with_vocabulary(student, vocabulary)
+        token_by_token = token_by_token and covers
+    teacher_tokenizer = read or tokenizer
+    run = resolve(run, data, token_by_token=token_by_token)
     made = RunPlan(
         run=_with_rates(run, teacher=teacher, student=student),
         data=data,
@@ -126,7 +138,9 @@ def make_plan(run: Run) -> RunPlan:
         student=student,
         teacher_tokenizer=teacher_tokenizer,
         student_tokenizer=tokenizer,
-        shared_tokens=shared_tokens,
+        shared_tokens=read is None or (vocabulary is None and token_by_token),
+        token_by_token=token_by_token,
+        vocabulary=vocabulary,
     )
     _check_labels(made)
     _check_class_weights(made)
@@ -140,8 +154,11 @@ def make_plan(run: Run) -> RunPlan:
     return made
 
 
-def resolve(run: Run, data: TaskData, *, shared_tokens: bool = True) -> Run:
-    """`run` with what it leaves open filled in for this task, checked for options that contradict each other."""
+def resolve(run: Run, data: TaskData, *, token_by_token: bool = True) -> Run:
+    """`run` with what it leaves open filled in for this task, checked for options that contradict each other.
+
+    `token_by_token`: token t of the student is token t of the teacher.
+    """
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
     if (data.unlabelled or data.soft) and task.name == "custom" and data.labels:  # they may be those of the teacher
         task = task.model_copy(update={"labels": list(data.labels)})
@@ -153,7 +170,7 @@ def resolve(run: Run, data: TaskData, *, shared_tokens: bool = True) -> Run:
         operators=operators,
         labelled=labelled,
         layers=run.teacher is not None,
-        tokens=shared_tokens,
+        tokens=token_by_token,
         recipe=run.recipe,
     )
     stages = [stage.model_copy(update={"objective": fill_in(stage.objective)}) for stage in run.stages]
@@ -325,7 +342,10 @@ def _check_models(plan: RunPlan) -> None:
         tokenizer.model_max_length = run.task.max_length  # nothing is padded, or later read, beyond what is trained
     if plan.teacher is not None:
         on_meta(HEADS[kind], plan.teacher)
-    check_copy(run.student, plan.student, teacher=plan.teacher, kind=kind)
+    whole = plan.student
+    if plan.vocabulary is not None:  # which is cut after its weights are copied
+        whole = student_config(run.student, teacher=plan.teacher, tokenizer=plan.teacher_tokenizer)
+    check_copy(run.student, whole, teacher=plan.teacher, kind=kind)
     for name in (run.teacher and run.teacher.model, source_of(run.student)):
         if name is not None and isinstance(folder := model_folder(name), Path):
             check_weights(folder, name)
@@ -389,21 +409,19 @@ def _check_parts(plan: RunPlan) -> None:
     """Build every stage's objective once, so that names, options, layers and widths that do not fit are said now."""
     for stage in stages_of(plan.run):
         _check_reading(plan, plan.objective(stage))
-        if plan.shared_tokens:
+        if plan.token_by_token or plan.teacher is None:
             continue
+        other = "but teacher and student have different tokenizers"
+        keep = "a student with the teacher's tokenizer"
+        if plan.vocabulary is not None:
+            other = "but some training texts have other pieces in the student's vocabulary than in the teacher's"
+            keep = "student.vocabulary=task without augmentation that rewrites text"
         if plan.data.kind in ("tagging", "qa"):
-            raise ConfigError(
-                f"a {plan.data.kind} task compares outputs token by token, "
-                "but teacher and student have different tokenizers",
-                hint="use a student with the teacher's tokenizer",
-            )
+            raise ConfigError(f"a {plan.data.kind} task compares outputs token by token, {other}", hint=f"use {keep}")
         for term in stage.objective.terms:
             pooled = INTERMEDIATE[term.loss].traits.get("pooled", False) and term.options.get("tokens") != "all"
             if not pooled:
-                raise ConfigError(
-                    f"`{term.loss}` compares tokens, but teacher and student have different tokenizers",
-                    hint="use `pkd` or `mi_alpha`, or a student with the teacher's tokenizer",
-                )
+                raise ConfigError(f"`{term.loss}` compares tokens, {other}", hint=f"use `pkd` or `mi_alpha`, or {keep}")
 
 
 def _check_reading(plan: RunPlan, objective: DistillationObjective) -> None:

@@ -32,6 +32,7 @@ from distiller.run.card import write_card
 from distiller.run.seeds import Trained, total
 from distiller.run.setup import Setup, machine
 from distiller.run.verdict import Outcomes, compare, shares, words
+from distiller.run.vocabulary import vocabulary_line
 from distiller.tasks.data import UNLABELLED
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.training.output_folder import SEEDS, STUDENT, publish
@@ -105,6 +106,7 @@ def finish(
             [(result.steps, result.best_step) for result in by_seed],
             start,
         ),
+        vocabulary=setup.vocabulary,
         seeds=by_seed,
         metric=metric,
         score=score.mean,
@@ -153,6 +155,7 @@ def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
     skipped = [f"{count} rows of {name}" for name, count in _skipped(setup).items()]
     failed = {name: count for name, count in counts.items() if name.endswith(".failed") and count}
     return [
+        *([vocabulary_line(setup.vocabulary)] if setup.vocabulary else []),
         *_label_notes(setup),
         *(
             f"augmentation: {name.removesuffix('.failed')} failed on {n} texts, left as they are"

@@ -18,8 +18,10 @@ from distiller.device import Compute, compute
 from distiller.models.load import class_names, follow_tokenizer, load_config, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
+from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_order
 from distiller.run.plan import RunPlan, stages_of, will_be_tuned
+from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
 from distiller.tasks.data import UNLABELLED, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.joined import JoinedSplit
@@ -50,6 +52,8 @@ class Setup:
     """In the student's tokens."""
     teacher_splits: Mapping[str, EncodedSplit]
     """In the teacher's tokens; the same objects where both share a vocabulary."""
+    vocabulary: VocabularyFacts | None
+    """What was cut from the student's vocabulary, if anything."""
     policy: Policy
     """What augments the training examples, perhaps nothing."""
     console: Console | None
@@ -96,6 +100,7 @@ class Setup:
             labels=self.plan.labels,
             seed=seed,
             attention=machine(self.run).attention,
+            vocabulary=self.plan.vocabulary,
         )[0]
 
     @cached_property
@@ -143,6 +148,9 @@ def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], console: Console | Non
     policy = build_policy(run.augmentation, refresh=run.augmentation_refresh, cache=store.root / "augmentation.sqlite")
     policy.prepare()  # what is missing is said before the teacher is trained
     splits, teacher_splits = tokens
+    vocabulary = vocabulary_facts(plan, splits, teacher_splits)
+    if console is not None and vocabulary is not None:
+        console.print(f"{'':10}{vocabulary_line(vocabulary)}", markup=False, soft_wrap=True)
     teacher, scores, outcome, steps = _teacher(plan, store, teacher_splits, console)
     return Setup(
         plan=plan,
@@ -153,6 +161,7 @@ def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], console: Console | Non
         teacher_steps=steps,
         splits=splits,
         teacher_splits=teacher_splits,
+        vocabulary=vocabulary,
         policy=policy,
         console=console,
     )
@@ -215,6 +224,7 @@ def _rehearse(plan: RunPlan, teacher: PreTrainedModel) -> None:
         kind=plan.data.kind,
         labels=plan.labels,
         seed=0,
+        vocabulary=plan.vocabulary,
     )
     for stage in stages_of(plan.run):
         objective = plan.objective(stage)
