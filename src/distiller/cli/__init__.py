@@ -28,6 +28,7 @@ from distiller.cli import (
     show,
     study,
     translate,
+    ui,
 )
 from distiller.cli.app import Group, make_app
 from distiller.cli.console import complain
@@ -93,7 +94,7 @@ app = make_app(
 )
 for module in (
     run, recipes, check, evaluate, predict, export, bench, report, show, components, study, importance,
-    advise, mlm, label, translate, pseudo_label,
+    advise, mlm, label, translate, pseudo_label, ui,
 ):  # fmt: skip
     module.register(app)
 

@@ -6,23 +6,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from distiller.deploy.export import exports_of, is_export, load_export
-from distiller.deploy.finished import Finished, open_finished
-from distiller.deploy.forms import FORMS, batches, input_names
+from distiller.deploy.entrants import Entrant, entrants, reading
+from distiller.deploy.finished import Finished
+from distiller.deploy.forms import batches, input_names
 from distiller.deploy.measure import read_logits, write_arrays
 from distiller.deploy.table import Bench, Measured, Throughput
-from distiller.deploy.teachers import find_teacher
 from distiller.device import describe_machine
 from distiller.errors import ConfigError, OutputError, RunError
-from distiller.models.load import load_tokenizer, resolve
-from distiller.models.students import same_vocabulary
 from distiller.record import now
 from distiller.tasks.data import sample
 from distiller.tasks.encode import EncodedSplit
@@ -34,18 +30,6 @@ SINGLES = 50
 WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".xml")
 SCORED = 32
 """Batch size in which the development set is scored."""
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """One model in one form that takes part."""
-
-    name: str
-    engine: str
-    folder: Path
-    source: Finished
-    """The finished student whose task it has."""
-    role: str
 
 
 def bench(
@@ -66,20 +50,20 @@ def bench(
     """
     threads = threads or torch.get_num_threads()
     notes: list[str] = []
-    entrants = [one for name in names for one in _entrants(name, run, teacher, rows, notes)]
-    if not entrants:
+    found = [one for name in names for one in entrants(name, run=run, teacher=teacher, rows=rows, notes=notes)]
+    if not found:
         raise OutputError("there is nothing to measure", hint="name a run's output folder")
     measured = []
     with tempfile.TemporaryDirectory(prefix="distiller-bench-") as temp:
-        for number, one in enumerate(entrants):
+        for number, one in enumerate(found):
             if on_start is not None:
-                on_start(f"{one.name} ({number + 1} of {len(entrants)})")
+                on_start(f"{one.name} ({number + 1} of {len(found)})")
             folder = Path(temp) / str(number)
             folder.mkdir()
             measured.append(_measured(one, folder, threads=threads, repeats=repeats, lengths=lengths))
-    for one in entrants:
+    for one in found:
         notes += one.source.notes
-    first = entrants[0].source
+    first = found[0].source
     return Bench(
         created=now(),
         machine=describe_machine() | {"threads": threads},
@@ -91,34 +75,8 @@ def bench(
     )
 
 
-def _entrants(name: str, run: Path | None, teacher: bool, rows: int, notes: list[str]) -> list[Entrant]:
-    folder = Path(name)
-    if is_export(folder):
-        return [_of_export(folder.name, folder, open_finished(load_export(folder).source, run=run, rows=rows))]
-    source = open_finished(name, run=run, rows=rows)
-    if source.output is None:
-        return [Entrant(folder.name, "transformers", source.folder, source, "model")]
-    found = []
-    if teacher and (place := find_teacher(source)) is not None:
-        found.append(Entrant(f"{folder.name}: teacher", "transformers", Path(resolve(place)), source, "teacher"))
-    found.append(Entrant(f"{folder.name}: student", "transformers", source.folder, source, "student"))
-    for form, place in exports_of(source.output).items():
-        try:
-            found.append(_of_export(f"{folder.name}: {form}", place, source))
-        except OutputError as error:
-            notes.append(f"left out: {error.message}")
-    return found
-
-
-def _of_export(name: str, folder: Path, source: Finished) -> Entrant:
-    facts = load_export(folder)
-    if facts.fingerprint != source.fingerprint:
-        raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
-    return Entrant(name, FORMS[facts.form].traits["engine"], folder, source, facts.form)
-
-
 def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths: Sequence[int] | None) -> Measured:
-    source = _reading(one)
+    source = reading(one)
     dev = source.tokens("dev")
     if dev is None:
         raise ConfigError(
@@ -161,14 +119,6 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
         seconds_to_load=result["seconds_to_load"],
         peak_megabytes=result["peak_megabytes"],
     )
-
-
-def _reading(one: Entrant) -> Finished:
-    """The model's own way of reading the task: a teacher may have another tokenizer than the student."""
-    if one.role != "teacher" or same_vocabulary(load_tokenizer(one.folder), one.source.tokenizer):
-        return one.source
-    source = one.source
-    return Finished(source.name, one.folder, source.kind, source.labels, run=source.run, rows=source.rows)
 
 
 def _filled(

@@ -129,7 +129,12 @@ FORMS: Family[Writer] = Family(
 
 def runtime(form: str, place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
     """What runs the export of `source` in the folder `place`. Raises `OutputError` where it cannot be loaded."""
-    match FORMS[form].traits["engine"]:
+    return engine_runtime(FORMS[form].traits["engine"], place, source=source, threads=threads)
+
+
+def engine_runtime(engine: str, place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
+    """The model in the folder `place` as `engine` runs it. Raises `OutputError` where it cannot be loaded."""
+    match engine:
         case "onnxruntime":
             return onnx_runtime(place, threads=threads)
         case "openvino":

@@ -1,0 +1,64 @@
+"""Who can be measured or asked: teacher, student and exported forms of a run, each with what runs it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from distiller.deploy.export import exports_of, is_export, load_export
+from distiller.deploy.finished import Finished, open_finished
+from distiller.deploy.forms import FORMS
+from distiller.deploy.teachers import find_teacher
+from distiller.errors import OutputError
+from distiller.models.load import load_tokenizer, resolve
+from distiller.models.students import same_vocabulary
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One model in one form that takes part."""
+
+    name: str
+    engine: str
+    folder: Path
+    source: Finished
+    """The finished student whose task it has."""
+    role: str
+
+
+def entrants(
+    name: str, *, notes: list[str], run: Path | None = None, teacher: bool = True, rows: int | None = None
+) -> list[Entrant]:
+    """Teacher, student and exports of the run's output folder `name`, or the one model or export that it is.
+
+    What is left out is said in `notes`. Raises `DistillerError`.
+    """
+    folder = Path(name)
+    if is_export(folder):
+        return [_of_export(folder.name, folder, open_finished(load_export(folder).source, run=run, rows=rows))]
+    source = open_finished(name, run=run, rows=rows)
+    if source.output is None:
+        return [Entrant(folder.name, "transformers", source.folder, source, "model")]
+    found = []
+    if teacher and (place := find_teacher(source)) is not None:
+        found.append(Entrant(f"{folder.name}: teacher", "transformers", Path(resolve(place)), source, "teacher"))
+    found.append(Entrant(f"{folder.name}: student", "transformers", source.folder, source, "student"))
+    for form, place in exports_of(source.output).items():
+        try:
+            found.append(_of_export(f"{folder.name}: {form}", place, source))
+        except OutputError as error:
+            notes.append(f"left out: {error.message}")
+    return found
+
+
+def _of_export(name: str, folder: Path, source: Finished) -> Entrant:
+    facts = load_export(folder)
+    if facts.fingerprint != source.fingerprint:
+        raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
+    return Entrant(name, FORMS[facts.form].traits["engine"], folder, source, facts.form)
+
+
+def reading(one: Entrant) -> Finished:
+    """The model's own way of reading the task: a teacher may have another tokenizer than the student."""
+    if one.role != "teacher" or same_vocabulary(load_tokenizer(one.folder), one.source.tokenizer):
+        return one.source
+    source = one.source
+    return Finished(source.name, one.folder, source.kind, source.labels, run=source.run, rows=source.rows)

@@ -1,0 +1,154 @@
+"""The page's server: bound to this machine, answering this machine's browser only."""
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from distiller.errors import ConfigError, DistillerError, MissingPackageError, OutputError
+from distiller.ui.shelf import found_below, run_details, run_entry, study_details, study_entry
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+HOST = "127.0.0.1"
+LONGEST = 100_000
+"""Characters of a text that is asked about."""
+LOADED = 2
+"""Runs whose models stay in memory."""
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'"
+ASSETS = {
+    "/": ("page.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+
+
+class Desks:
+    """The models of the runs that were asked last."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Any] = {}
+        self._lock = Lock()
+
+    def ask(self, folder: Path, text: str, pair: str | None) -> tuple[list[dict[str, Any]], list[str]]:
+        """Answers of every model of a run, and what was left out."""
+        from distiller.deploy.ask import Desk
+
+        with self._lock:  # one at a time: each would only make the other's times longer
+            desk = self._open.pop(folder, None) or Desk(folder)
+            self._open[folder] = desk
+            while len(self._open) > LOADED:
+                del self._open[next(iter(self._open))]
+            return [asdict(one) for one in desk.ask(text, pair)], desk.notes
+
+    def pairs(self, folder: Path) -> bool:
+        """Whether the run's task reads two texts."""
+        from distiller.deploy.finished import open_finished
+
+        return open_finished(str(folder)).pairs
+
+
+def application(folders: Sequence[Path]) -> "Starlette":
+    """The page over the runs and studies below `folders`, as an ASGI application.
+
+    Raises `OutputError` for a folder that is not there, `MissingPackageError` without the extra `ui`.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+        from starlette.requests import Request
+        from starlette.responses import JSONResponse, Response
+        from starlette.routing import Route
+    except ImportError as error:
+        raise _missing(error) from None
+    found_below(folders)
+    desks = Desks()
+
+    def asset(request: Request) -> Response:
+        name, kind = ASSETS[request.url.path]
+        text = (resources.files("distiller.ui") / "assets" / name).read_text(encoding="utf-8")
+        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        return Response(text, media_type=kind, headers=headers)
+
+    def listed(request: Request) -> Response:
+        runs, studies = found_below(folders)
+        return JSONResponse({"runs": [*map(run_entry, runs)], "studies": [*map(study_entry, studies)]})
+
+    def chosen(which: int, request: Request) -> Path:
+        """The run (0) or study (1) that the browser names: only one that is in the list."""
+        known = {str(folder): folder for folder in found_below(folders)[which]}
+        name = request.query_params.get("folder", "")
+        if name not in known:
+            raise OutputError(f"`{name:.200}` is not in the list", hint="reload the page")
+        return known[name]
+
+    def run(request: Request) -> Response:
+        folder = chosen(0, request)
+        return JSONResponse(run_details(folder) | {"pairs": desks.pairs(folder)})
+
+    def study(request: Request) -> Response:
+        return JSONResponse(study_details(chosen(1, request)))
+
+    async def asked(request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+
+        if not request.headers.get("content-type", "").startswith("application/json"):  # no form of another page
+            raise ConfigError("a question is JSON", hint="Content-Type: application/json")
+        try:
+            given = await request.json()
+        except ValueError:
+            raise ConfigError("the question is not JSON") from None
+        text, pair = (given.get(name) if isinstance(given, dict) else None for name in ("text", "pair"))
+        if not isinstance(text, str) or not isinstance(pair, str | None) or len(text) + len(pair or "") > LONGEST:
+            raise ConfigError(f"a question is a text of at most {LONGEST:,} characters")
+        folder = chosen(0, request)
+        answers, notes = await run_in_threadpool(desks.ask, folder, text, pair)
+        return JSONResponse({"answers": answers, "notes": notes})
+
+    def complaint(request: Request, error: Exception) -> Response:
+        assert isinstance(error, DistillerError)
+        return JSONResponse({"error": error.message, "hint": error.hint}, status_code=400)
+
+    routes = [Route(path, asset) for path in ASSETS]
+    routes += [
+        Route("/api/list", listed),
+        Route("/api/run", run),
+        Route("/api/study", study),
+        Route("/api/ask", asked, methods=["POST"]),
+    ]
+    # a page of another site may have its name point here: it is told by the name
+    here = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    return Starlette(routes=routes, middleware=[here], exception_handlers={DistillerError: complaint})
+
+
+def serve(folders: Sequence[Path], *, port: int, announce: Callable[[str], None]) -> None:
+    """Serve the page on `port` of this machine (0: a free one) until it is interrupted; `announce` hears its address.
+
+    Raises `ConfigError` where the port is taken, and as `application` does.
+    """
+    app = application(folders)
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise _missing(error) from None
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} cannot be had: {error.strerror}", hint="--port 0 takes a free one"
+            ) from None
+        announce(f"http://{HOST}:{listener.getsockname()[1]}/")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
+        server.run(sockets=[listener])
+
+
+def _missing(error: ImportError) -> MissingPackageError:
+    return MissingPackageError(f"the page needs the package `{error.name}`", hint='pip install "distiller-nlp[ui]"')
