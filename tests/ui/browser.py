@@ -65,8 +65,9 @@ class Browser:
 
     def wait(self, condition: str, seconds: float = 120) -> None:
         end = time.monotonic() + seconds
-        while not self.run(condition):
-            assert time.monotonic() < end, f"never true: {condition}; {self.run('document.body.innerText')}"
+        careful = f"(() => {{ try {{ return {condition}; }} catch {{ return false; }} }})()"  # there may be no page yet
+        while not self.run(careful):
+            assert time.monotonic() < end, f"never true: {condition}"
             time.sleep(0.1)
 
     def size(self, width: int, height: int) -> None:
