@@ -15,7 +15,7 @@ import pytest
 
 from cli.conftest import Command, distiller  # noqa: F401
 from deploy.conftest import KINDS, Models, models, output, shop  # noqa: F401
-from distiller.deploy.ask import Desk
+from distiller.deploy.ask import LoadedModels
 from distiller.errors import DataError, OutputError
 from distiller.inference import Predictor, predict_answers
 from distiller.record import load_record
@@ -121,10 +121,10 @@ def test_mistakes_are_one_line(tmp_path: Path, distiller: Command) -> None:  # n
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_task_is_answered_as_predict_does(kind: str, models: Models, tmp_path: Path) -> None:  # noqa: F811
-    desk = Desk(models.model(kind), run=models.run(kind))
+    loaded = LoadedModels(models.model(kind), run=models.run(kind))
     texts = {"qa": ("who was good", "the good film was a story"), "pairs": ("a good film", "a bad story")}
     text, pair = texts.get(kind, ("the good film was a story", None))
-    (answer,) = desk.ask(text, pair)
+    (answer,) = loaded.ask(text, pair)
     assert answer.error is None
     predictor = None if kind == "qa" else Predictor(models.model(kind))
     if predictor is None:
@@ -145,12 +145,12 @@ def test_every_kind_of_task_is_answered_as_predict_does(kind: str, models: Model
         assert answer.said == row["label"]
     if pair:
         with pytest.raises(DataError, match="the second is missing"):
-            desk.ask(text)
+            loaded.ask(text)
 
 
 def test_a_model_without_a_task_is_refused(models: Models) -> None:  # noqa: F811
     with pytest.raises(OutputError, match="nothing says what the task"):
-        Desk(models.model("classification"))
+        LoadedModels(models.model("classification"))
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from distiller.exports import lazily
 
 if TYPE_CHECKING:
+    from distiller.deploy.ask import Answer as Answer
+    from distiller.deploy.ask import LoadedModels as LoadedModels
     from distiller.deploy.bench import bench as measure_models
     from distiller.deploy.examine import examine as examine_run
     from distiller.deploy.export import Export as Export
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMS",
+    "Answer",
     "Bench",
     "Export",
     "Finished",
+    "LoadedModels",
     "examine_run",
     "export_student",
     "load_bench",
@@ -34,6 +38,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "ask": ["Answer", "LoadedModels"],
         "bench": ["bench as measure_models"],
         "examine": ["examine as examine_run"],
         "export": ["Export", "export as export_student", "load_export"],

@@ -42,7 +42,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Voice:
+class _Loaded:
     name: str
     engine: str
     source: Finished
@@ -50,7 +50,7 @@ class _Voice:
     error: str | None
 
 
-class Desk:
+class LoadedModels:
     """The models of one finished run, loaded once and asked as often as some texts come.
 
     `output` is a run's output folder, or a single model or export whose task the file `run` says. Raises
@@ -64,7 +64,7 @@ class Desk:
         if found[0].source.run is None:
             raise OutputError(f"nothing says what the task of `{output}` is", hint="name a run's output, or its run")
         self.source = found[0].source
-        self._voices = [_voice(one) for one in found]
+        self._models = [_loaded(one) for one in found]
         self.notes += self.source.notes
 
     def ask(self, text: str, pair: str | None = None) -> list[Answer]:
@@ -76,36 +76,36 @@ class Desk:
             raise DataError("there is no text", hint="type one")
         if self.source.pairs and not (pair or "").strip():
             raise DataError("this task reads two texts, and the second is missing", hint="type both")
-        return [_answer(voice, text, pair) for voice in self._voices]
+        return [_answer(model, text, pair) for model in self._models]
 
 
-def _voice(one: Entrant) -> _Voice:
+def _loaded(one: Entrant) -> _Loaded:
     name = one.name.rpartition(": ")[2]
     try:
         source = reading(one)
-        return _Voice(name, one.engine, source, engine_runtime(one.engine, one.folder, source=source), None)
+        return _Loaded(name, one.engine, source, engine_runtime(one.engine, one.folder, source=source), None)
     except DistillerError as error:
-        return _Voice(name, one.engine, one.source, None, error.message)
+        return _Loaded(name, one.engine, one.source, None, error.message)
 
 
-def _answer(voice: _Voice, text: str, pair: str | None) -> Answer:
-    if voice.run is None:
-        return Answer(voice.name, voice.engine, "", error=voice.error)
-    source = voice.source
+def _answer(model: _Loaded, text: str, pair: str | None) -> Answer:
+    if model.run is None:
+        return Answer(model.name, model.engine, "", error=model.error)
+    source = model.source
     try:
         split, encoded = _tokens(source, text, pair)
         batch = source.collate([encoded[row] for row in range(len(encoded))])
     except DistillerError as error:
-        return Answer(voice.name, voice.engine, "", error=error.message)
+        return Answer(model.name, model.engine, "", error=error.message)
     arrays = {name: batch[name].numpy() for name in input_names(source)}
-    logits = voice.run(arrays)
+    logits = model.run(arrays)
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        voice.run(arrays)
+        model.run(arrays)
         seconds.append(time.perf_counter() - started)
     said, shares = _decoded(source, split, encoded, logits)
-    return Answer(voice.name, voice.engine, said, shares, 1000 * statistics.median(seconds))
+    return Answer(model.name, model.engine, said, shares, 1000 * statistics.median(seconds))
 
 
 def _tokens(source: Finished, text: str, pair: str | None) -> tuple[AnySplit, EncodedSplit]:

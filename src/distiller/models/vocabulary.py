@@ -186,8 +186,9 @@ def _needed(
         needed.add(int(unknown))
     if model["type"] == "Unigram" and model["vocab"]:  # from which it reckons how improbable an unknown character is
         needed.add(min(range(len(model["vocab"])), key=lambda number: model["vocab"][number][1]))
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id < 10:
-        needed |= set(range(tokenizer.pad_token_id + 1)) & pieces.keys()  # models count positions from its id
+    pad: Any = tokenizer.pad_token_id
+    if pad is not None and pad < 10:
+        needed |= set(range(pad + 1)) & pieces.keys()  # models count positions from its id
     prefix = model.get("continuing_subword_prefix") or ""
     suffix = model.get("end_of_word_suffix") or ""
 
@@ -284,7 +285,7 @@ def _cut(data: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
         listed = sorted(model["vocab"].items(), key=lambda entry: entry[1])
         model["vocab"] = {piece: numbers[old] for piece, old in listed if old in numbers}
     if model["type"] == "BPE":
-        left: Mapping[str, int] = model["vocab"]
+        left: Any = model["vocab"]
         merges = []
         for merge, (first, second) in zip(model["merges"], _merges(model), strict=True):
             if first in left and second in left and first + second in left:

@@ -1,1 +1,13 @@
 """A page on this machine: finished runs and studies, and one text to every model of a run."""
+
+from typing import TYPE_CHECKING
+
+from distiller.exports import lazily
+
+if TYPE_CHECKING:
+    from distiller.ui.server import application as application
+    from distiller.ui.server import serve as serve
+
+__all__ = ["application", "serve"]
+
+__getattr__, __dir__ = lazily(__name__, {"server": ["application", "serve"]})

@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from distiller.errors import ConfigError, DistillerError, MissingPackageError, OutputError
-from distiller.ui.shelf import found_below, run_details, run_entry, study_details, study_entry
+from distiller.ui.listing import find_outputs, run_details, run_entry, study_details, study_entry
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -27,7 +27,7 @@ ASSETS = {
 }
 
 
-class Desks:
+class OpenModels:
     """The models of the runs that were asked last."""
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class Desks:
 
     def ask(self, folder: Path, text: str, pair: str | None) -> tuple[list[dict[str, Any]], list[str]]:
         """Answers of every model of a run, and what was left out."""
-        from distiller.deploy.ask import Desk
+        from distiller.deploy.ask import LoadedModels
 
         with self._lock:  # one at a time: each would only make the other's times longer
-            desk = self._open.pop(folder, None) or Desk(folder)
-            self._open[folder] = desk
+            loaded = self._open.pop(folder, None) or LoadedModels(folder)
+            self._open[folder] = loaded
             while len(self._open) > LOADED:
                 del self._open[next(iter(self._open))]
-            return [asdict(one) for one in desk.ask(text, pair)], desk.notes
+            return [asdict(one) for one in loaded.ask(text, pair)], loaded.notes
 
     def pairs(self, folder: Path) -> bool:
         """Whether the run's task reads two texts."""
@@ -66,8 +66,8 @@ def application(folders: Sequence[Path]) -> "Starlette":
         from starlette.routing import Route
     except ImportError as error:
         raise _missing(error) from None
-    found_below(folders)
-    desks = Desks()
+    find_outputs(folders)
+    models = OpenModels()
 
     def asset(request: Request) -> Response:
         name, kind = ASSETS[request.url.path]
@@ -76,12 +76,12 @@ def application(folders: Sequence[Path]) -> "Starlette":
         return Response(text, media_type=kind, headers=headers)
 
     def listed(request: Request) -> Response:
-        runs, studies = found_below(folders)
+        runs, studies = find_outputs(folders)
         return JSONResponse({"runs": [*map(run_entry, runs)], "studies": [*map(study_entry, studies)]})
 
     def chosen(which: int, request: Request) -> Path:
         """The run (0) or study (1) that the browser names: only one that is in the list."""
-        known = {str(folder): folder for folder in found_below(folders)[which]}
+        known = {str(folder): folder for folder in find_outputs(folders)[which]}
         name = request.query_params.get("folder", "")
         if name not in known:
             raise OutputError(f"`{name:.200}` is not in the list", hint="reload the page")
@@ -89,7 +89,7 @@ def application(folders: Sequence[Path]) -> "Starlette":
 
     def run(request: Request) -> Response:
         folder = chosen(0, request)
-        return JSONResponse(run_details(folder) | {"pairs": desks.pairs(folder)})
+        return JSONResponse(run_details(folder) | {"pairs": models.pairs(folder)})
 
     def study(request: Request) -> Response:
         return JSONResponse(study_details(chosen(1, request)))
@@ -107,7 +107,7 @@ def application(folders: Sequence[Path]) -> "Starlette":
         if not isinstance(text, str) or not isinstance(pair, str | None) or len(text) + len(pair or "") > LONGEST:
             raise ConfigError(f"a question is a text of at most {LONGEST:,} characters")
         folder = chosen(0, request)
-        answers, notes = await run_in_threadpool(desks.ask, folder, text, pair)
+        answers, notes = await run_in_threadpool(models.ask, folder, text, pair)
         return JSONResponse({"answers": answers, "notes": notes})
 
     def complaint(request: Request, error: Exception) -> Response:

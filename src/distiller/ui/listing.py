@@ -18,7 +18,7 @@ SHOWN = 5
 """Configurations of a study that are offered for each task."""
 
 
-def found_below(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+def find_outputs(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Output folders of finished runs and folders of studies, each in the order of their names.
 
     Raises `OutputError` for a folder that is not there.
@@ -99,7 +99,7 @@ def study_details(folder: Path) -> dict[str, Any]:
     """The best configurations of a study by task, each with the YAML that runs it. Raises `DistillerError`."""
     from distiller.analysis.best import configurations
     from distiller.report.content import as_yaml
-    from distiller.study.store import load_trials
+    from distiller.study.trial_io import load_trials
 
     trials = load_trials(folder)
     statuses = trials.frame["status"].value_counts().to_dict()
