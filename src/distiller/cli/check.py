@@ -16,8 +16,13 @@ def check(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be used, and count them.")] = False,
+    time: Annotated[
+        bool, typer.Option("--time", help="Time a few steps of each model, and say how long all take.")
+    ] = False,
 ) -> None:
     """Print the fully resolved run on stdout, its data and its cost on stderr; trains nothing.
+
+    Cost is steps, memory, disk and, with `--time`, minutes: a few steps of each model are timed on this machine.
 
     Example:
 
@@ -27,7 +32,7 @@ def check(
     from distiller.config import to_yaml
     from distiller.forecast import forecast
 
-    plan = forecast(load(source, [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])]))
+    plan = forecast(load(source, [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])]), timed=time)
     typer.echo(to_yaml(plan.run), nl=False)
     for line in plan.lines():
         typer.echo(line, err=True)
