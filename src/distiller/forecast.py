@@ -155,7 +155,7 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast:
     phases = _phases(plan, tokens, teacher_tokens, clock, cached=cached)
     weights = 4 * parameter_count(student)
     tuned = 4 * parameter_count(teacher) if teacher is not None and will_be_tuned(plan) else 0
-    baselines = weights * len(run.seeds) if run.baseline else 0
+    baselines = weights * len(run.seeds) * _baselines(run)
     largest = max(weights, tuned) // 4
     return Forecast(
         run=run,
@@ -201,7 +201,7 @@ def _phases(
         add("teacher", plan.teacher, merged, labelled, 1)
     seeds = len(run.seeds)
     if run.baseline:
-        add("baseline", plan.student, run.training, labelled, seeds)
+        add("baseline", plan.student, run.training, labelled, seeds * _baselines(run))
     for stage in stages_of(run):
         name = "student" if not run.stages else f"student, {stage.name}"
         add(name, plan.student, stage.training, all_rows, seeds, teacher=plan.teacher, views=bool(run.augmentation))
@@ -316,7 +316,7 @@ def _outputs_bytes(plan: RunPlan, teacher_tokens: Tokens) -> int | None:
     return largest
 
 
-def _stage_bytes(plan: RunPlan, stage: Stage, shape: PretrainedConfig, teacher_tokens: Tokens) -> int | None:
+def _stage_bytes(plan: RunPlan, stage: Stage, shape: Any, teacher_tokens: Tokens) -> int | None:
     objective, wish = plan.objective(stage), stage.training.cache_teacher
     once = wish != "always" and (stage.training.epochs or 2) * len(plan.run.seeds) <= 1
     if wish == "never" or once or not objective.needs_teacher or objective.layers("teacher", "attention_scores"):
@@ -325,6 +325,10 @@ def _stage_bytes(plan: RunPlan, stage: Stage, shape: PretrainedConfig, teacher_t
     tokens, rows = sum(sum(split.lengths) for split in splits), sum(map(len, splits))
     size = 4 * (tokens * shape.hidden_size * len(objective.layers("teacher")) + rows * shape.num_labels)
     return size if wish == "always" or size <= stage.training.cache_gb * 1e9 else None
+
+
+def _baselines(run: Run) -> int:
+    return 2 if run.baseline == "both" else int(run.baseline)
 
 
 def _size(name: str, shape: PretrainedConfig, length: int) -> Size:
