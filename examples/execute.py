@@ -43,8 +43,8 @@ def outputs(source: str, names: dict[str, Any], count: int) -> list[dict[str, An
         found.append({"name": "stdout", "output_type": "stream", "text": lines(printed.getvalue())})
     if value is not None:
         shown = {"text/plain": lines(repr(value))}
-        if hasattr(value, "_repr_html_"):
-            shown = {"text/html": lines(value._repr_html_())} | shown
+        if hasattr(value, "_repr_html_"):  # which notebooks show in place of the other
+            shown = {"text/html": lines(value._repr_html_()), "text/plain": [f"<{type(value).__name__}>"]}
         found.append({"data": shown, "execution_count": count, "metadata": {}, "output_type": "execute_result"})
     return found
 

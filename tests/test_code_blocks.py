@@ -1,5 +1,6 @@
 """Every Python block of the README and of the guides runs as it stands, one after the other as on its page."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,13 +35,14 @@ def reader(words: list[str]) -> BertForSequenceClassification:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the pages name: `bert-base-uncased`, `reviews.csv`, `run.yaml`, and the output of the first tutorial."""
+    """What the pages name: models, `reviews.csv`, `dev.csv`, `run.yaml`, and the output of the first tutorial."""
     words = [*SPECIAL, *FILLER, *GOOD, *BAD]
     model = reader(words)
-    for place in ("bert-base-uncased", "outputs/run/student"):
+    for place in ("bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2", "outputs/run/student"):
         save(tmp_path / place, model, words)
-    rows = reviews(60, seed=0)
-    write(tmp_path / "reviews.csv", [{"review": row["text"], "sentiment": row["label"]} for row in rows])
+    for name, seed in (("reviews.csv", 0), ("dev.csv", 1)):
+        rows = reviews(60, seed=seed)
+        write(tmp_path / name, [{"review": row["text"], "sentiment": row["label"]} for row in rows])
     run = {
         "task": {"train": "reviews.csv", "text": "review", "label": "sentiment"},
         "teacher": {"model": "bert-base-uncased"},
@@ -62,3 +64,19 @@ def test_the_blocks_of_a_page_run(page: Path, folder: Path) -> None:
     names: dict[str, object] = {"__name__": "block"}
     for text in blocks(page):
         exec(compile(text, str(page), "exec"), names)
+
+
+@pytest.mark.slow
+def test_the_cells_of_the_notebook_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On tiny files in place of those that its first cell writes; what is stored was shown by the same cells."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    from execute import execute
+
+    file = ROOT / "examples" / "distil_a_classifier.ipynb"
+    stored, fresh = json.loads(file.read_text(encoding="utf-8")), execute(file, without=["data"])
+    for before, after in zip(stored["cells"], fresh["cells"], strict=True):
+        if before["cell_type"] == "code":
+            assert before["execution_count"], "python examples/execute.py examples/distil_a_classifier.ipynb"
+            kinds = [[one["output_type"] for one in cell["outputs"]] for cell in (before, after)]
+            assert kinds[0] == kinds[1]
+    assert file.stat().st_size < 30_000

@@ -111,6 +111,16 @@ def test_completion_knows_every_command(
     assert name.split()[-1] in capfd.readouterr().out.split()
 
 
+def test_completion_knows_the_recipes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_DISTILLER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "distiller init mi-")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setattr(sys, "argv", ["distiller"])
+    with pytest.raises(SystemExit):
+        app(prog_name="distiller")
+    assert {"mi-alpha", "mi-alpha-emd"} <= set(capfd.readouterr().out.split())
+
+
 words = st.text(st.sampled_from("abcdefgh.5–± "), min_size=0, max_size=40)
 
 

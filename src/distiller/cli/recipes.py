@@ -19,6 +19,11 @@ def register(app: typer.Typer) -> None:
     app.command("init")(init)
 
 
+def names_like(incomplete: str) -> list[str]:
+    """The recipes whose names begin so, for shells that complete them."""
+    return [name for name in (*texts(), *study_texts(), *translation_texts()) if name.startswith(incomplete)]
+
+
 def recipes(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -33,7 +38,7 @@ def recipes(
 
 
 def init(
-    recipe: Annotated[str, typer.Argument(help="A name from `distiller recipes`.")],
+    recipe: Annotated[str, typer.Argument(help="A name from `distiller recipes`.", autocompletion=names_like)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write it: run.yaml, or study.yaml for a study.")
     ] = None,
