@@ -182,6 +182,23 @@ class Optimisation(Config):
     and when it is asked to stop. Changes no result."""
 
 
+class OtherTeacher(Config):
+    """One more teacher, whose probabilities are averaged with those of the first."""
+
+    model: str
+    """A model id, a folder, or `package:NAME`; it reads the tokens of the first teacher."""
+    weight: Positive = 1.0
+    """How much it counts beside the others."""
+    finetune: Literal["auto", "always", "never"] = "auto"
+    """As of the first teacher."""
+    learning_rate: Positive | None = None
+    """Of its fine-tuning, which is otherwise that of the first. `null`: what the kind of model says."""
+    seed: Seed = 0
+    """Seed of the fine-tuning."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Only for sources you trust."""
+
+
 class Teacher(Config):
     """The model that is imitated."""
 
@@ -194,6 +211,38 @@ class Teacher(Config):
     """Seed of the fine-tuning, so that all seeds of a run share one teacher."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Only for sources you trust."""
+    weight: Positive = 1.0
+    """How much it counts where there are others."""
+    others: list[OtherTeacher] = []
+    """More teachers. The probabilities of all are averaged (numbers, for a regression); layers are compared with those
+    of the first, and students cut from it. A list of teachers, or `{models: […], weights: […]}`, is short for this."""
+
+    @property
+    def names(self) -> list[str]:
+        """The models, the first one first."""
+        return [self.model, *(one.model for one in self.others)]
+
+
+def _one_teacher(value: Any) -> Any:
+    """A list of teachers, or `models` with `weights`, as the first teacher and the `others`."""
+    if isinstance(value, Mapping) and "models" in value:
+        shared = {name: one for name, one in value.items() if name not in ("models", "weights")}
+        models, weights = value["models"], value.get("weights")
+        if not isinstance(models, list) or (weights is not None and len(weights) != len(models)):
+            raise ValueError("`models` is a list of names, and `weights` has a number for each of them")
+        kept = {name: shared[name] for name in ("finetune", "seed", "trust_remote_code") if name in shared}
+        parts: list[Any] = [
+            {**(shared if number == 0 else kept), "model": model} for number, model in enumerate(models)
+        ]
+        if weights is not None:
+            parts = [{**part, "weight": weight} for part, weight in zip(parts, weights, strict=True)]
+    elif isinstance(value, list):
+        parts = [{"model": one} if isinstance(one, str) else one for one in value]
+    else:
+        return value
+    if not parts or not all(isinstance(part, Mapping) for part in parts):
+        raise ValueError("several teachers are a list of `{model: …}`, or `models` with `weights`")
+    return {**parts[0], "others": parts[1:]}
 
 
 class Student(Config):
@@ -374,7 +423,7 @@ class Run(Config):
     recipe: str | None = None
     """The recipe this run was made from; a label only."""
     task: Task
-    teacher: Teacher | None = None
+    teacher: Annotated[Teacher | None, BeforeValidator(_one_teacher)] = None
     """`null`: no model is imitated, but the probabilities that training rows bring along (`task.probabilities`)."""
     student: Student = Student()
     augmentation: list[Choice] = []

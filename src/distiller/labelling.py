@@ -10,13 +10,14 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from distiller.config import Config, Run
 from distiller.device import compute
@@ -58,7 +59,7 @@ class Summary(Config):
 
 @dataclass(frozen=True)
 class Labeller:
-    """A fine-tuned model, and how its outputs become columns."""
+    """A fine-tuned model, and how its outputs become columns; with `others`, what all say on average."""
 
     model: Any
     tokenizer: Any
@@ -66,24 +67,37 @@ class Labeller:
     names: Sequence[str] | None
     max_length: int
     precision: Any
+    weight: float = 1.0
+    """How much it counts beside others."""
+    others: Sequence["Labeller"] = ()
+    """Models of the same classes, in whatever order; each reads its own tokens."""
 
     def rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[dict[str, Any]]:
         """The label and the probability of each class, or the number, of every text."""
         split = Split("label", tuple(texts), None if pairs is None else tuple(pairs))
-        encoded = encode(split, self.tokenizer, self.max_length, True)
-        logits = predict_logits(self.model, encoded, Collator(self.tokenizer), precision=self.precision)
+        together = [self, *self.others]
+        said = sum(one.weight * one.shares(split, self.names) for one in together) / sum(one.weight for one in together)
         if self.names is None:
-            return [{"label": value} for value in logits.squeeze(-1).tolist()]
+            return [{"label": value} for value in said.squeeze(-1).tolist()]
         several = self.kind == "multilabel"
         columns = [WRITTEN.replace("*", name) for name in self.names]
         found: list[dict[str, Any]] = []
-        for row in (logits.sigmoid() if several else logits.softmax(-1)).tolist():
+        for row in said.tolist():
             best = max(range(len(row)), key=row.__getitem__)
             label: Any = self.names[best]
             if several:
                 label = [name for name, value in zip(self.names, row, strict=True) if value > 0.5]
             found.append({"label": label} | dict(zip(columns, row, strict=True)))
         return found
+
+    def shares(self, split: Split, names: Sequence[str] | None) -> Tensor:
+        """The probability of each of `names`, which are the model's own in some order, or the number: `[rows, c]`."""
+        encoded = encode(split, self.tokenizer, self.max_length, True)
+        logits = predict_logits(self.model, encoded, Collator(self.tokenizer), precision=self.precision)
+        if names is None or self.names is None:
+            return logits
+        said = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
+        return said[:, [self.names.index(name) for name in names]]
 
 
 def label(
@@ -100,6 +114,8 @@ def label(
     resume: bool = False,
     skip_bad: bool = False,
     overrides: Sequence[str] = (),
+    also: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
     console: Console | None = None,
 ) -> Summary | None:
     """Label the texts of `files` with `model`, a fine-tuned model or a run's output, into shards in `folder`.
@@ -111,7 +127,12 @@ def label(
     files are written (`task.encoding=cp1252`). Raises `OutputError` when something else lies in `folder`, `ModelError`
     for a model without a head for texts, `DataError` for a file that cannot be used.
     """
-    labeller, run = _labeller(model, max_length)
+    models = [model, *also]
+    weights = [1.0] * len(models) if weights is None else weights
+    if len(weights) != len(models) or min(weights) <= 0:
+        raise ConfigError(f"{len(models)} models have {len(weights)} weights", hint="a number above 0 for each model")
+    found = [_labeller(name, max_length) for name in models]
+    labeller, run = _together([one for one, _ in found], weights), found[0][1]
     reading = Form.of(run, text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
     given = _read_all(files, reading)
     first, second = given.columns
@@ -125,6 +146,9 @@ def label(
         "shard_size": shard_size,
         "form": form,
     }
+    if also:
+        facts["also"] = [fingerprint_of_weights(resolve(model_and_run(name)[0])) for name in also]
+        facts["weights"] = list(weights)
     if (done := claim_job(folder, facts, what="labelling", resume=resume or part[1] > 1)) is not None:
         return Summary.model_validate_json(done)
     if given.left_out:
@@ -233,6 +257,20 @@ def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Run | None]
 
 def _digest(texts: Sequence[str], pairs: Sequence[str] | None) -> str:
     return Split("texts", tuple(texts), None if pairs is None else tuple(pairs)).fingerprint
+
+
+def _together(labellers: Sequence[Labeller], weights: Sequence[float]) -> Labeller:
+    """Several models as one. Raises `ModelError` unless they know the same classes."""
+    first, *others = labellers
+    for one in others:
+        if one.kind != first.kind or set(one.names or ()) != set(first.names or ()):
+            raise ModelError(
+                f"the models do not know the same classes: {', '.join(first.names or ['a number'])}, and "
+                f"{', '.join(one.names or ['a number'])}",
+                hint="average models of one task",
+            )
+    counted = [replace(one, weight=weight) for one, weight in zip(labellers, weights, strict=True)]
+    return replace(counted[0], others=counted[1:])
 
 
 @contextmanager

@@ -26,7 +26,10 @@ class Workshop:
     root: Path
 
     def __getattr__(self, name: str) -> str:
-        """Models: `base` (no head), `tuned`, `swapped`, `stranger`. Files: `reviews`, `dev`, `pairs`, `stars`."""
+        """Models: `base` (no head), `tuned`, `swapped`, `contrary`, `stranger`.
+
+        Files: `reviews`, `dev`, `pairs`, `stars`.
+        """
         files = {"reviews": "reviews.csv", "dev": "dev.csv", "pairs": "pairs.tsv", "stars": "stars.csv"}
         path = self.root / files.get(name, name)
         if not path.exists():
@@ -54,7 +57,8 @@ class Workshop:
 
 
 def workshop(root: Path) -> Workshop:
-    """Make the models and files. `tuned` gives the right answers in the order bad, good; `swapped` is its mirror."""
+    """Make the models and files. `tuned` gives the right answers in the order bad, good; `swapped` is its
+    mirror, and `contrary` says the opposite of both."""
     words = [*SPECIAL, *FILLER, *GOOD, *BAD]
     tuned = judge(words, ["bad", "good"])
     save(root / "tuned", tuned, words)
@@ -63,6 +67,8 @@ def workshop(root: Path) -> Workshop:
     tuned.classifier.weight.data.copy_(tuned.classifier.weight.data.flip(0))
     tuned.classifier.bias.data.copy_(tuned.classifier.bias.data.flip(0))
     save(root / "swapped", tuned, words)
+    tuned.config.id2label, tuned.config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}
+    save(root / "contrary", tuned, words)
     stranger = [*SPECIAL, *BAD[::-1], *GOOD, *FILLER[::-1], "extra"]
     save(root / "stranger", BertModel(shape(stranger, layers=2, width=16)), stranger)
 

@@ -31,6 +31,10 @@ def label(
     shard_size: Annotated[int, typer.Option(help="Texts between two savings.", min=1)] = 2000,
     form: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
     resume: Annotated[bool, typer.Option(help="Continue a job where it stopped, or help with it.")] = False,
+    also: Annotated[
+        list[str] | None, typer.Option(help="One more model of the same classes; what all say is averaged.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="How much each model counts, e.g. 2,1.")] = None,
     skip_bad: Annotated[
         bool, typer.Option(help="Leave out rows that cannot be used, and list them in left_out.txt of the folder.")
     ] = False,
@@ -45,6 +49,7 @@ def label(
 
         distiller label ./teacher tickets.txt -o labels
         distiller label ./teacher old.csv task.encoding=cp1252 --skip-bad -o labels
+        distiller label ./bert tickets.txt --also ./roberta --weights 2,1 -o labels
         distiller label ./teacher web.parquet -o labels --shard 3/8 --format parquet
         distiller run run.yaml task.unlabelled=labels teacher=null student.model=./small
     """
@@ -70,12 +75,21 @@ def label(
         resume=resume,
         skip_bad=skip_bad,
         overrides=overrides,
+        also=also or [],
+        weights=None if weights is None else _numbers(weights),
         console=None if quiet else progress(),
     )
     if summary is None:
         typer.echo(f"shards {shard} are done or in other hands; the job ends with the process that finds all", err=True)
         return
     typer.echo(f"{summary.texts:,} texts, {summary.texts_per_second:.0f} texts/s in {summary.shards} shards · {output}")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(one) for one in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--weights is numbers with commas, got `{text}`", hint="e.g. --weights 2,1") from None
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -69,7 +69,7 @@ def render(record: Record, examination: Examination | None, bench: Bench | None,
     assets = resources.files("distiller.report") / "assets"
     style = "\n".join((assets / name).read_text(encoding="utf-8") for name in ("page.css", "run.css"))
     examples = ", ".join(f"{count:,} {name}" for name, count in record.data.examples.items())
-    teacher = Path(record.run.teacher.model).name if record.run.teacher else "soft labels"
+    teacher = " + ".join(Path(name).name for name in record.run.teacher.names) if record.run.teacher else "soft labels"
     return PAGE.format(
         title=_text(f"{record.data.task}: a student of {teacher}"),
         summary=_text(f"{record.data.kind.replace('_', '-')} · {examples} examples"),

@@ -69,7 +69,7 @@ def write_card(record: Record, folder: Path) -> Path:
 def card(record: Record) -> str:
     """The card as Markdown behind YAML metadata."""
     teacher = record.run.teacher
-    origin = _plain(Path(teacher.model).name) if teacher else "soft labels"
+    origin = " + ".join(_plain(Path(name).name) for name in teacher.names) if teacher else "soft labels"
     title = f"{_plain(record.data.task)}, distilled from {origin}"
     pipeline = PIPELINES.get(record.data.kind)
     scores = record.student.scores

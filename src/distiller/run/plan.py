@@ -144,7 +144,9 @@ def make_plan(run: Run) -> RunPlan:
     )
     _check_labels(made)
     _check_class_weights(made)
-    _check_head(made)
+    for one in teachers_of(made.run.teacher) if made.run.teacher is not None else ():
+        _check_head(made, one)
+    _check_others(made)
     _check_length(made)
     _check_models(made)
     _check_baseline(made)
@@ -193,7 +195,21 @@ def _with_rates(run: Run, *, teacher: PretrainedConfig | None, student: Pretrain
         return run
     rate = run.teacher.training.learning_rate or learning_rate(teacher, pretrained=True)
     tuning = run.teacher.training.model_copy(update={"learning_rate": rate})
-    return run.model_copy(update={"teacher": run.teacher.model_copy(update={"training": tuning})})
+    others: list[config.OtherTeacher] = []
+    for one in run.teacher.others:
+        shape = load_config(one.model, trust_remote_code=one.trust_remote_code)
+        rate = one.learning_rate or run.teacher.training.learning_rate or learning_rate(shape, pretrained=True)
+        others.append(one.model_copy(update={"learning_rate": rate}))
+    return run.model_copy(update={"teacher": run.teacher.model_copy(update={"training": tuning, "others": others})})
+
+
+def teachers_of(spec: config.Teacher) -> list[config.Teacher]:
+    """Every teacher of a run: the first, and the others as if each were alone."""
+    found = [spec.model_copy(update={"others": []})]
+    for one in spec.others:
+        training = spec.training.model_copy(update={"learning_rate": one.learning_rate})
+        found.append(config.Teacher(**one.model_dump(exclude={"learning_rate"}), training=training))
+    return found
 
 
 def _check_objective(objective: config.Objective, training: config.Training) -> None:
@@ -289,10 +305,41 @@ def _check_class_weights(plan: RunPlan) -> None:
                 raise ConfigError("objective.class_weights: every class has the weight 0", hint="leave some out")
 
 
-def _check_head(plan: RunPlan) -> None:
-    """A head that the teacher has is kept, or its loss is said."""
+def _check_others(plan: RunPlan) -> None:
+    """Teachers whose answers are averaged read the same tokens, and what is compared with them can be averaged."""
     spec = plan.run.teacher
-    if spec is None or (spec.finetune == "always" and plan.data.labelled):
+    if spec is None or not spec.others:
+        return
+    for one in spec.others:
+        shape = load_config(one.model, trust_remote_code=one.trust_remote_code)
+        check_known(shape)
+        tokenizer = load_tokenizer(one.model, trust_remote_code=one.trust_remote_code)
+        if not same_vocabulary(tokenizer, plan.teacher_tokenizer):
+            raise ConfigError(
+                f"teachers `{one.model}` and `{spec.model}` read different tokens, so a step cannot ask both",
+                hint=f"distiller label {spec.model} FILE --also {one.model} -o labels, and task.unlabelled=labels",
+            )
+        check_vocabulary(plan.teacher_tokenizer, shape, f"teacher `{one.model}`")
+        if isinstance(folder := model_folder(one.model), Path):
+            check_weights(folder, one.model)
+        wanted, limit = plan.run.task.max_length or 0, longest_input(shape)
+        if wanted > limit:
+            raise ConfigError(
+                f"task.max_length is {wanted}, but teacher `{one.model}` takes {limit} tokens",
+                hint=f"task.max_length={limit}",
+            )
+    for stage in stages_of(plan.run):
+        prediction = stage.objective.prediction
+        if plan.data.kind != "regression" and prediction is not None and prediction.name == "mse":
+            raise ConfigError(
+                "prediction objective `mse` compares logits, and several teachers are averaged as probabilities",
+                hint="objective.prediction=kl, or ce; or one teacher",
+            )
+
+
+def _check_head(plan: RunPlan, spec: config.Teacher) -> None:
+    """A head that a teacher has is kept, or its loss is said."""
+    if spec.finetune == "always" and plan.data.labelled:
         return
     if has_head_for(spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code):
         return
@@ -349,13 +396,14 @@ def _check_models(plan: RunPlan) -> None:
     for name in (run.teacher and run.teacher.model, source_of(run.student)):
         if name is not None and isinstance(folder := model_folder(name), Path):
             check_weights(folder, name)
-    if plan.teacher is not None and will_be_tuned(plan):
+    if plan.teacher is not None and will_be_tuned(plan, plan.run.teacher):
         check_trainable(plan.teacher, "teacher")
 
 
 def _check_baseline(plan: RunPlan) -> None:
     """A second baseline must be another one than the first."""
-    if plan.run.baseline != "both" or (initialisation(plan.run.student) == "teacher" and will_be_tuned(plan)):
+    tuned = will_be_tuned(plan, plan.run.teacher)
+    if plan.run.baseline != "both" or (initialisation(plan.run.student) == "teacher" and tuned):
         return
     raise ConfigError(
         "baseline is `both`, and there is but one: this student does not start from layers of a teacher that is "
@@ -364,9 +412,8 @@ def _check_baseline(plan: RunPlan) -> None:
     )
 
 
-def will_be_tuned(plan: RunPlan) -> bool:
-    """Whether the teacher is fine-tuned before it teaches."""
-    spec = plan.run.teacher
+def will_be_tuned(plan: RunPlan, spec: config.Teacher | None) -> bool:
+    """Whether a teacher is fine-tuned before it teaches."""
     if spec is None:
         return False
     return spec.finetune == "always" or not has_head_for(

@@ -90,11 +90,7 @@ def finish(
             classes=shares(data, found.gold),
             fingerprint=data.fingerprint,
         ),
-        teacher=None
-        if setup.teacher is None or setup.run.teacher is None
-        else _facts(
-            setup.run.teacher.model, setup.teacher, [setup.teacher_scores], [setup.teacher_steps or ()], "pretrained"
-        ),
+        teacher=_teacher_facts(setup),
         baseline=_baseline_facts("student without a teacher", student, baseline, start),
         untaught_baseline=_baseline_facts(
             "student without a teacher", student, untaught, "layers of pretrained weights"
@@ -170,6 +166,13 @@ def _label_notes(setup: Setup) -> list[str]:
     """Which rows have labels, and who learnt from those that have none."""
     data = setup.data
     notes: list[str] = []
+    if setup.other_teachers is not None:
+        alone = [f"{Path(name).name} {100 * score:.1f}" for name, score in setup.alone.items()]
+        shares = ", ".join(f"{share:.2f}" for share in setup.other_teachers.shares)
+        notes.append(
+            f"{len(alone)} teachers are averaged with the shares {shares}; alone they have {', '.join(alone)}. Layers, "
+            f"and the time for an example, are those of {Path(next(iter(setup.alone))).name}"
+        )
     if data.soft:
         instead = (
             "of these the student learnt what they say" if setup.teacher is None else "which came before the teacher"
@@ -230,6 +233,22 @@ def _baseline_facts(name: str, student: PreTrainedModel, tuned: Sequence[FineTun
         return None
     steps = [(one.steps, one.best_step) for one in tuned]
     return _facts(name, student, [one.scores for one in tuned], steps, start, hashed=False)
+
+
+def _teacher_facts(setup: Setup) -> ModelFacts | None:
+    """The teacher, or several as one: then sizes are those of all together."""
+    if setup.teacher is None or setup.run.teacher is None:
+        return None
+    names = " + ".join(setup.run.teacher.names)
+    facts = _facts(names, setup.teacher, [setup.teacher_scores], [setup.teacher_steps or ()], "pretrained")
+    for other in setup.other_teachers.models if setup.other_teachers else ():
+        more = {
+            "parameters": facts.parameters + parameter_count(other, head=False),
+            "parameters_with_head": facts.parameters_with_head + parameter_count(other),
+            "megabytes": facts.megabytes + megabytes(other),
+        }
+        facts = facts.model_copy(update=more)
+    return facts
 
 
 def _facts(

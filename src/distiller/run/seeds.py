@@ -192,6 +192,7 @@ def _train_stage(
         seed=seed,
         title=f"{stage.name}, seed {seed}",
         teacher=setup.teacher,
+        other_teachers=setup.other_teachers,
         teacher_cache=TeacherCache(outputs, setup.plan.objective(stage).layers("teacher")) if outputs else None,
         augmented_cache=augmented,
         console=setup.console,
@@ -278,6 +279,7 @@ def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, Augmented
         objective.layers("teacher", "attention_scores"),
         device=torch.device(accelerator()),
         precision=machine(setup.run).precision,
+        others=setup.other_teachers,
     )
     collate = Collator(setup.plan.teacher_tokenizer)
     try:

@@ -1,7 +1,7 @@
 """What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_order
-from distiller.run.plan import RunPlan, stages_of, will_be_tuned
+from distiller.run.plan import RunPlan, stages_of, teachers_of, will_be_tuned
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
 from distiller.tasks.data import UNLABELLED, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
@@ -30,6 +30,7 @@ from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import PairedSplit, ViewCollator
 from distiller.training.fit import Job
+from distiller.training.several_teachers import OtherTeachers
 from distiller.training.shared_work import fine_tune, teacher_scores
 
 COMPILED_MULTIPLE = 32
@@ -43,13 +44,18 @@ class Setup:
     plan: RunPlan
     store: FolderCache
     teacher: PreTrainedModel | None
+    """The first one, where several are averaged: layers are its."""
+    other_teachers: OtherTeachers | None
     teacher_scores: dict[str, float]
+    """Of all teachers together."""
     teacher_outcome: np.ndarray | None
     """What the teacher says of the development set."""
     teacher_steps: tuple[int, int] | None
     """Optimisation steps of its fine-tuning, and which of them was the best; `None` for one that came fine-tuned."""
     splits: Mapping[str, EncodedSplit]
     """In the student's tokens."""
+    alone: Mapping[str, float]
+    """Where there are several teachers: what each scores alone."""
     teacher_splits: Mapping[str, EncodedSplit]
     """In the teacher's tokens; the same objects where both share a vocabulary."""
     vocabulary: VocabularyFacts | None
@@ -89,7 +95,8 @@ class Setup:
 
     def untaught_student(self, seed: int) -> PreTrainedModel:
         """A student cut from the teacher, as it was before it was fine-tuned."""
-        return self._student(_load_teacher(self.plan), seed)
+        spec = self.run.teacher
+        return self._student(None if spec is None else _load_teacher(self.plan, spec), seed)
 
     def _student(self, teacher: PreTrainedModel | None, seed: int) -> PreTrainedModel:
         return build_student(
@@ -151,14 +158,16 @@ def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], console: Console | Non
     vocabulary = vocabulary_facts(plan, splits, teacher_splits)
     if console is not None and vocabulary is not None:
         console.print(f"{'':10}{vocabulary_line(vocabulary)}", markup=False, soft_wrap=True)
-    teacher, scores, outcome, steps = _teacher(plan, store, teacher_splits, console)
+    found = _teachers(plan, store, teacher_splits, console)
     return Setup(
         plan=plan,
         store=store,
-        teacher=teacher,
-        teacher_scores=scores,
-        teacher_outcome=outcome,
-        teacher_steps=steps,
+        teacher=found.model,
+        other_teachers=found.others,
+        teacher_scores=found.scores,
+        teacher_outcome=found.outcome,
+        teacher_steps=found.steps,
+        alone=found.alone,
         splits=splits,
         teacher_splits=teacher_splits,
         vocabulary=vocabulary,
@@ -167,18 +176,70 @@ def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], console: Console | Non
     )
 
 
-def _teacher(
+@dataclass(frozen=True)
+class _Teaching:
+    """A teacher, or several as one."""
+
+    model: PreTrainedModel | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+    outcome: np.ndarray | None = None
+    steps: tuple[int, int] | None = None
+    others: OtherTeachers | None = None
+    alone: Mapping[str, float] = field(default_factory=dict)
+
+
+def _teachers(
     plan: RunPlan, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
-) -> tuple[PreTrainedModel | None, dict[str, float], np.ndarray | None, tuple[int, int] | None]:
-    """The teacher with a head for the task, fine-tuned here if it has none; its scores, outcome and steps."""
-    run, data, spec = plan.run, plan.data, plan.run.teacher
-    here = machine(run)
+) -> _Teaching:
+    """The teacher; where there are several, all of them, and what they score together."""
+    spec, data = plan.run.teacher, plan.data
     if spec is None:
-        return None, {}, None, None
+        return _Teaching()
+    specs = teachers_of(spec)
+    found = [_teacher(plan, one, store, splits, console, first=one is specs[0]) for one in specs]
+    if len(found) == 1:
+        return found[0]
+    models = [one.model for one in found if one.model is not None]
+    others = OtherTeachers(models[1:], [one.weight for one in specs], data.kind)
     job = _job(plan, splits, plan.teacher_tokenizer)
-    teacher = _load_teacher(plan)
-    _rehearse(plan, teacher)
-    if will_be_tuned(plan):
+    scores, outcome = teacher_scores(
+        store,
+        models[0],
+        job,
+        Collator(plan.teacher_tokenizer),
+        precision=machine(plan.run).precision,
+        decoding=_decoding(plan.run),
+        others=others,
+    )
+    alone: dict[str, float] = {}
+    for one, result in zip(specs, found, strict=True):
+        name = one.model if one.model not in alone else f"{one.model} ({len(alone) + 1})"
+        alone[name] = result.scores[data.metric]
+    return replace(found[0], scores=scores, outcome=outcome, others=others, alone=alone)
+
+
+def _decoding(run: Run) -> dict[str, Any]:
+    return {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
+
+
+def _teacher(
+    plan: RunPlan,
+    spec: config.Teacher,
+    store: FolderCache,
+    splits: Mapping[str, EncodedSplit],
+    console: Console | None,
+    *,
+    first: bool,
+) -> _Teaching:
+    """A teacher with a head for the task, fine-tuned here if it has none; its scores, outcome and steps."""
+    run, data = plan.run, plan.data
+    here = machine(run)
+
+    job = _job(plan, splits, plan.teacher_tokenizer)
+    teacher = _load_teacher(plan, spec)
+    if first:
+        _rehearse(plan, teacher)
+    if will_be_tuned(plan, spec):
         training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
         tuned = fine_tune(
             store,
@@ -187,23 +248,23 @@ def _teacher(
             job,
             training,
             seed=spec.seed,
-            title="fine-tune the teacher",
+            title="fine-tune the teacher" if first else f"fine-tune the teacher {Path(spec.model).name}",
             console=console,
         )
-        return _load_teacher(plan, tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
-    decoding = {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
+        return _Teaching(
+            _load_teacher(plan, spec, tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
+        )
     collate = Collator(plan.teacher_tokenizer)
     if data.kind == "classification":
         theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
         warn_of_order(spec.model, teacher, splits["dev"], collate, labels=data.labels, theirs=theirs)
+    decoding = _decoding(run)
     scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
-    return teacher, scores, outcome, None
+    return _Teaching(teacher, scores, outcome)
 
 
-def _load_teacher(plan: RunPlan, tuned: Path | None = None) -> PreTrainedModel:
-    """The teacher as the run names it, or as it was `tuned` here; a head that it lacks is drawn from its seed."""
-    spec = plan.run.teacher
-    assert spec is not None
+def _load_teacher(plan: RunPlan, spec: config.Teacher, tuned: Path | None = None) -> PreTrainedModel:
+    """A teacher as the run names it, or as it was `tuned` here; a head that it lacks is drawn from its seed."""
     model = load_model(
         tuned or spec.model,
         kind=plan.data.kind,

@@ -32,6 +32,7 @@ from distiller.training.checkpoints import (
     newest_checkpoint,
 )
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
+from distiller.training.several_teachers import OtherTeachers
 from distiller.training.trackers import tracker_callbacks
 from distiller.training.trainer import DistillationTrainer, shortened
 
@@ -98,6 +99,7 @@ def fit(
     seed: int,
     title: str,
     teacher: PreTrainedModel | None = None,
+    other_teachers: OtherTeachers | None = None,
     teacher_cache: TeacherCache | None = None,
     augmented_cache: AugmentedOutputs | None = None,
     console: Console | None = None,
@@ -136,6 +138,7 @@ def fit(
     trainer = ScoredTrainer(
         model,
         teacher=teacher,
+        other_teachers=other_teachers,
         objective=objective,
         teacher_cache=teacher_cache,
         augmented_cache=augmented_cache,

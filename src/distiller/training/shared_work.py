@@ -22,6 +22,7 @@ from distiller.files import write_json
 from distiller.models.load import weights_fingerprint
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, Job, fit
+from distiller.training.several_teachers import OtherTeachers
 from distiller.training.teacher import FrozenTeacher
 
 FINE_TUNING = config.Objective(beta1=0.0, gamma1=1.0)
@@ -102,9 +103,10 @@ def teacher_scores(
     *,
     precision: Precision,
     decoding: Mapping[str, Any],
+    others: OtherTeachers | None = None,
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Development scores of a teacher that came fine-tuned, and its outcome on each example; computed once for all runs
-    on the same data.
+    """Development scores of a teacher that came fine-tuned (with `others` of all together), and its outcome on each
+    example; computed once for all runs on the same data.
 
     `decoding` is what else turns logits into scores.
     """
@@ -117,14 +119,26 @@ def teacher_scores(
         "torch": torch.__version__,
         "format": 2,
     }
+    if others is not None:
+        facts["other teachers"] = others.facts
 
     def make(folder: Path) -> None:
         logits = predict_logits(teacher, job.dev, collate, precision=precision)
+        if others is not None:
+            said = [predict_logits(one, job.dev, collate, precision=precision) for one in others.models]
+            logits = others.average(logits, *said, mask=_tokens(job.dev, logits))
         write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
         write_json(folder / SCORES, job.score(logits.numpy(), job.dev.gold))
 
     folder = store.get("teacher-scores", facts, make)
     return json.loads((folder / SCORES).read_text(encoding="utf-8")), read_outcome(folder / OUTCOME)
+
+
+def _tokens(split: Any, logits: torch.Tensor) -> torch.Tensor | None:
+    """Which positions of a row's outputs are tokens, `[rows, L]`; `None` where a row has one output."""
+    if logits.dim() < 3:
+        return None
+    return torch.arange(logits.shape[1]) < torch.as_tensor(split.lengths)[:, None]
 
 
 def write_outcome(path: Path, outcome: np.ndarray) -> None:
@@ -205,6 +219,8 @@ def no_room(store: FolderCache, size: float, gigabytes: float) -> str | None:
 
 def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
     facts = what_decides_outputs(teacher.original, teacher.precision, teacher.device.type)
+    if teacher.others is not None:
+        facts["other teachers"] = teacher.others.facts
     return facts | {"attention": getattr(teacher.original.config, "_attn_implementation", None)}
 
 

@@ -14,6 +14,7 @@ from distiller.device import AUTOCAST, Precision, autocast
 from distiller.models.masks import unread_masks
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
 from distiller.training.mixing import embedded
+from distiller.training.several_teachers import OtherTeachers
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -23,6 +24,8 @@ class FrozenTeacher:
 
     In a shorter number format a copy is asked whose matrices are in that format already: autocast would convert those
     of a frozen model in every step. With `compiled` it runs through `torch.compile`.
+
+    What `others` say is averaged with what it says; layers are its own.
 
     `order` names, for each output of the student, the teacher's own; `None` where both have one order.
     """
@@ -37,8 +40,16 @@ class FrozenTeacher:
         precision: Precision = "fp32",
         order: list[int] | None = None,
         compiled: bool = False,
+        others: OtherTeachers | None = None,
     ) -> None:
         self.original = frozen_teacher(model)
+        self.others = others
+        read = (
+            [FrozenTeacher(one, set(), set(), device=device, precision=precision) for one in others.models]
+            if others
+            else []
+        )
+        self._colleagues = read
         self.model = model if AUTOCAST.get(precision) is None else with_matrices_in(model, AUTOCAST[precision])
         nn.Module.to(self.model, device)
         self.hidden_layers = sorted(hidden_layers)
@@ -55,13 +66,17 @@ class FrozenTeacher:
         # not `inference_mode`, whose tensors would have to be copied before they may be saved for a backward pass
         with torch.no_grad(), autocast(self.device.type, self.precision), unread_masks(self.device):
             signals = self._ask(embedded(self.model, inputs))
+        if self.others is not None:
+            said = [one(inputs).logits for one in self._colleagues]
+            signals = replace(signals, logits=self.others.average(signals.logits, *said, mask=signals.mask))
         if self.order is None:
             return signals
         return replace(signals, logits=signals.logits.index_select(-1, self.order))
 
     def close(self) -> None:
         """Take the hooks off the model."""
-        self._reader.close()
+        for reader in (self._reader, *self._colleagues):
+            reader.close()
 
 
 def with_matrices_in(model: Model, dtype: torch.dtype) -> Model:

@@ -67,6 +67,7 @@ from distiller.training.script_batch import (
     plain_model,
     with_decoder_inputs,
 )
+from distiller.training.several_teachers import OtherTeachers
 from distiller.training.soft_labels import signals_of, with_soft_labels
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.view import Totals, View
@@ -217,6 +218,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         rate: Callable[[int], float] | None = None,
         soft_labels: bool = False,
         class_weights: Sequence[float] | None = None,
+        other_teachers: OtherTeachers | None = None,
         compiled: bool = False,
     ) -> None:
         if objective is None or isinstance(objective, config.Objective):
@@ -229,6 +231,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._given_teacher = teacher
         self._given_soft_labels = soft_labels
         self._given_class_weights = class_weights
+        self._other_teachers = other_teachers
         self._resumed: str | bool | None = None
         # past `Seq2SeqTrainer`, whose own constructor takes no `optimizer_cls_and_kwargs`
         Trainer.__init__(
@@ -328,6 +331,7 @@ class DistillationTrainer(Seq2SeqTrainer):
                 device=self.args.device,
                 precision="bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32",
                 order=order,
+                others=self._other_teachers,
                 compiled=self.compiled,
             )
         if self.compiled:
