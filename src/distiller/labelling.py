@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,7 +77,8 @@ class Labeller:
         """The label and the probability of each class, or the number, of every text."""
         split = Split("label", tuple(texts), None if pairs is None else tuple(pairs))
         together = [self, *self.others]
-        said = sum(one.weight * one.shares(split, self.names) for one in together) / sum(one.weight for one in together)
+        whole = sum(one.weight for one in together)
+        said = torch.stack([one.weight / whole * one.shares(split, self.names) for one in together]).sum(0)
         if self.names is None:
             return [{"label": value} for value in said.squeeze(-1).tolist()]
         several = self.kind == "multilabel"
