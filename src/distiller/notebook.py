@@ -1,4 +1,4 @@
-"""How a Record shows itself in a notebook: a table, and its learning curves."""
+"""How a Record and the trials of a study show themselves in a notebook: as tables and pictures."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,11 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, lines: Map
 
     `lines` are levels to compare the score with. Raises `MissingPackageError` without Matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPackageError(
-            "a plot needs the package `matplotlib`", hint='pip install "distiller-nlp[picture]"'
-        ) from None
+    figures = _figures()
     score = f"eval_{metric}"
     logged = {name for history in histories.values() for entry in history for name in entry}
     names = [*sorted(name for name in logged if name == "loss" or name.startswith("loss/")), score]
-    figure = Figure(figsize=(4 * len(names), 3), layout="constrained")
+    figure = figures(figsize=(4 * len(names), 3), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for label, history in histories.items():
             points = [(entry["step"], entry[name]) for entry in history if name in entry and "step" in entry]
@@ -46,3 +41,42 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, lines: Map
         if len(histories) > 1 or name == score:
             axes.legend(fontsize=8)
     return figure
+
+
+def strips(panels: Mapping[str, Sequence[tuple[str, str, float]]], *, y: str) -> Any:
+    """A Matplotlib figure with a panel for each name: points (group, level, value) over the levels, a colour a group.
+
+    A line marks the mean of each level. Raises `MissingPackageError` without Matplotlib.
+    """
+    figures = _figures()
+    figure = figures(figsize=(max(4, 3.6 * len(panels)), 3.4), layout="constrained")
+    groups = sorted({group for points in panels.values() for group, _, _ in points})
+    drawn = figure.subplots(1, max(1, len(panels)), squeeze=False, sharey=True)[0]
+    for axes, (name, points) in zip(drawn, panels.items(), strict=False):
+        levels = sorted({level for _, level, _ in points})
+        for number, group in enumerate(groups):
+            own = [(levels.index(level), value) for other, level, value in points if other == group]
+            shift = 0.5 * ((number + 0.5) / len(groups) - 0.5)
+            if own:
+                axes.scatter([place + shift for place, _ in own], [value for _, value in own], s=14, label=group)
+        for place, level in enumerate(levels):
+            values = [value for _, other, value in points if other == level]
+            axes.hlines(sum(values) / len(values), place - 0.35, place + 0.35, color="black", linewidth=1)
+        axes.set_xticks(range(len(levels)), labels=levels, rotation=30, ha="right", fontsize=8)
+        axes.set_title(name, fontsize=10)
+        axes.grid(axis="y", alpha=0.25)
+    drawn[0].set_ylabel(y)
+    if len(groups) > 1:
+        drawn[0].legend(fontsize=8)
+    return figure
+
+
+def _figures() -> Any:
+    """Matplotlib's figure, which needs no display."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingPackageError(
+            "a plot needs the package `matplotlib`", hint='pip install "distiller-nlp[picture]"'
+        ) from None
+    return Figure

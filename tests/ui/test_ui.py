@@ -12,13 +12,17 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+import yaml
 
 from cli.conftest import Command, distiller  # noqa: F401
 from deploy.conftest import KINDS, Models, models, output, shop  # noqa: F401
+from distiller.config import Run, Task, Teacher, to_yaml
 from distiller.deploy.ask import LoadedModels
 from distiller.errors import DataError, OutputError
 from distiller.inference import Predictor, predict_answers
 from distiller.record import load_record
+from distiller.study.trials import tabulate
+from distiller.ui.listing import find_outputs, study_details
 from ui.browser import Browser, installed
 
 pytest.importorskip("uvicorn", reason="the extra `ui` is not installed")
@@ -146,6 +150,28 @@ def test_every_kind_of_task_is_answered_as_predict_does(kind: str, models: Model
     if pair:
         with pytest.raises(DataError, match="the second is missing"):
             loaded.ask(text)
+
+
+def test_studies_offer_their_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "group" / "mine"
+    (folder / "trials" / "0").mkdir(parents=True)
+    (folder / "study.yaml").write_text("name: mine", encoding="utf-8")
+    (folder / "trials" / "0" / "record.json").write_text("{}", encoding="utf-8")  # a trial is no run of its own
+    assert find_outputs([tmp_path]) == ([], [folder])
+    run = to_yaml(Run(task=Task(train="a.csv"), teacher=Teacher(model="big")), exclude_defaults=True)
+    rows = [
+        {"task": task, "mapping": level, "score": score, "run": json.dumps(yaml.safe_load(run))}
+        for task in ("rte", "cola")
+        for level, score in (("skip", 0.6), ("emd", 0.8), ("last", 0.7))
+    ]
+    trials = tabulate([*rows, {"task": "rte", "status": "failed", "mapping": "skip"}], ["mapping"])
+    monkeypatch.setattr("distiller.study.trial_io.load_trials", lambda source: trials)
+    shown = study_details(folder)
+    assert shown["trials"] == {"complete": 6, "failed": 1}
+    assert [one["levels"]["mapping"] for one in shown["best"]] == ["emd", "last", "skip"] * 2
+    assert yaml.safe_load(shown["best"][0]["yaml"])["teacher"] == {"model": "big"}
+    monkeypatch.setattr("distiller.study.trial_io.load_trials", lambda source: tabulate([], ["mapping"]))
+    assert study_details(folder)["best"] == []
 
 
 def test_a_model_without_a_task_is_refused(models: Models) -> None:  # noqa: F811

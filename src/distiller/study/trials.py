@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distiller.errors import ConfigError, DataError, did_you_mean
+from distiller.errors import ConfigError, DataError, OutputError, did_you_mean
+from distiller.notebook import html_table, strips
 from distiller.study.authors_table import authors_frame, is_authors
 from distiller.study.table_files import load_pandas, read_frame, read_header, write_frame
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 FACTORS = ("intermediate", "prediction", "mapping", "augmentation")
 """The factors of the canonical space (arXiv:2109.11105, section 4)."""
+SHOWN = 10
+"""Trials of each task that a notebook shows."""
 STATUSES = ("complete", "failed", "pruned")
 TEXTS = ("status", "task", "teacher", "student", "metric", "reason", "run")
 NUMBERS = (
@@ -54,6 +57,37 @@ class Trials:
                 raise ConfigError(f"no trial has {column}={value}", hint=did_you_mean(value, known))
             frame = kept
         return replace(self, frame=frame.reset_index(drop=True))
+
+    def plot(self) -> Any:
+        """A Matplotlib figure: for each factor the score of every finished trial by level, a colour for each task.
+
+        Raises `MissingPackageError` without Matplotlib, `OutputError` where no trial is finished.
+        """
+        rows = self.complete.to_dict("records")
+        if not rows:
+            raise OutputError("there is no finished trial to draw", hint="`distiller study status` says more")
+        points = {
+            factor: [(str(row["task"]), str(row[factor]), float(row["score"])) for row in rows if row[factor] != ""]
+            for factor in self.factors
+        }
+        return strips({factor: found for factor, found in points.items() if found}, y="score")
+
+    def _repr_html_(self) -> str:
+        """The best finished trials of each task, as a notebook shows them."""
+        several = self.complete.sort_values("score", ascending=False, kind="stable")
+        columns = ["task", "teacher", "student", *self.factors, "seed", "score", "ratio"]
+        shown = (
+            several.groupby("task", sort=True)
+            .head(SHOWN)
+            .sort_values(["task", "score"], ascending=[True, False], kind="stable")
+        )
+        rows = []
+        for row in shown.to_dict("records"):
+            cells = [f"{row[name]:.4f}" if name in ("score", "ratio") else str(row[name]) for name in columns]
+            rows.append([cell.replace("nan", "–").replace("<NA>", "–") for cell in cells])
+        counts = ", ".join(f"{count} {name}" for name, count in self.frame["status"].value_counts().items())
+        best = f"the best {SHOWN} of each task" if len(shown) < len(several) else "all that are finished"
+        return html_table(columns, rows, title=f"trials: {counts or 'none'}", notes=[best] if rows else [])
 
 
 def tabulate(rows: Iterable[Mapping[str, Any]], factors: Sequence[str], *, where: str = "trials") -> Trials:

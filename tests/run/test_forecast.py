@@ -1,0 +1,47 @@
+"""What `check` says a run will cost, against what it costs."""
+
+from pathlib import Path
+
+import pytest
+
+from distiller.config import parse_run
+from distiller.forecast import forecast
+from distiller.run import distil
+from run.tiny import FAST, Workshop
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+
+
+def test_steps_and_disk_are_those_of_the_run(shop: Workshop, tmp_path: Path) -> None:
+    fields = {
+        "teacher": {"model": shop.base, "training": {**FAST, "epochs": 1}},
+        "training": {**FAST, "threads": 1},
+        "baseline": True,
+        "seeds": [0, 1],
+        "cache": str(tmp_path / "cache"),
+    }
+    run = parse_run(shop.run(tmp_path, **fields))
+    told = forecast(run, timed=True)
+    assert [(phase.name, phase.times) for phase in told.phases] == [("teacher", 1), ("baseline", 2), ("student", 2)]
+    record = distil(run)
+    assert record.teacher is not None
+    assert record.baseline is not None
+    taken = [record.teacher.steps, record.baseline.steps, record.student.steps]
+    for phase, steps in zip(told.phases, taken, strict=True):
+        assert [phase.most] * phase.times == steps
+    assert told.cache == pytest.approx(size_of(tmp_path / "cache"), rel=0.15)
+    assert told.output > size_of(tmp_path / "out") > 0
+    assert told.memory > told.process > max(phase.memory for phase in told.phases)  # models so small are hardly seen
+    assert told.seconds is not None
+    assert 0 < told.seconds[0] <= told.seconds[1]
+    assert any(line.startswith("time      about") for line in told.lines())
+
+
+def test_untimed_it_says_how_to_time(shop: Workshop, tmp_path: Path) -> None:
+    told = forecast(parse_run(shop.run(tmp_path, training={"threads": 1})))
+    assert told.seconds is None
+    assert told.phases[0].name == "student"  # the teacher is ready, and there is no baseline
+    assert told.phases[0].fewest < told.phases[0].most == told.steps
+    assert "time      --time times a few steps" in list(told.lines())
