@@ -74,9 +74,10 @@ def test_every_kind_of_task_leads_from_its_file_to_an_export(
     (tmp_path / words[1]).write_text(content, encoding="utf-8")
     answer = distiller(*words, *QUICK, "task.max_length=32", "task.stride=4", "baseline=false")
     assert answer.code == 0, answer.err
-    answer = distiller("export", "outputs/run", "--to", "folder")
+    output = Path("outputs") / Path(words[1]).stem
+    answer = distiller("export", output, "--to", "folder")
     assert answer.code == 0, answer.err
-    assert (tmp_path / "outputs" / "run" / "exports" / "folder" / "use.py").is_file()
+    assert (output / "exports" / "folder" / "use.py").is_file()
 
 
 def test_every_kind_of_task_has_a_section() -> None:
