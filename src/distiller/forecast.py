@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from distiller.config import Optimisation, Run, Training
+from distiller.config import Optimisation, Run, Teacher, Training
 from distiller.device import Compute, accelerator, finish, peak_memory_megabytes
 from distiller.models.cost import activation_bytes, flops, parameter_count, training_memory
-from distiller.models.load import HEADS, supported_attention
-from distiller.run.plan import RunPlan, Stage, make_plan, stages_of, will_be_tuned
+from distiller.models.load import HEADS, load_config, supported_attention, with_labels
+from distiller.run.plan import RunPlan, Stage, make_plan, stages_of, teachers_of, will_be_tuned
 from distiller.run.setup import encode_splits, machine
 from distiller.run.summary import data_lines
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
@@ -94,7 +94,7 @@ class Forecast:
     @property
     def steps(self) -> int:
         """The most optimisation steps of the student, for one seed."""
-        return sum(phase.most for phase in self.phases if phase.name not in ("teacher", "baseline"))
+        return sum(phase.most for phase in self.phases if phase.name.startswith("student"))
 
     @property
     def memory(self) -> int:
@@ -154,9 +154,9 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast:
     cached = kept is not None
     phases = _phases(plan, tokens, teacher_tokens, clock, cached=cached)
     weights = 4 * parameter_count(student)
-    tuned = 4 * parameter_count(teacher) if teacher is not None and will_be_tuned(plan) else 0
+    tuned = [4 * parameter_count(shape) for _, shape in _tuned(plan)]
     baselines = weights * len(run.seeds) * _baselines(run)
-    largest = max(weights, tuned) // 4
+    largest = max([weights, *tuned]) // 4
     return Forecast(
         run=run,
         data=told,
@@ -165,7 +165,7 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast:
         phases=phases,
         once=clock.once() if clock is not None and cached else 0.0,
         process=process,
-        cache=tuned + baselines + (kept or 0),
+        cache=sum(tuned) + baselines + (kept or 0),
         output=weights * (len(run.seeds) + 1) + KEPT * CHECKPOINT * largest,
         machine=str(machine(run)),
     )
@@ -189,16 +189,16 @@ def _phases(
         memory = training_memory(model, length=longest, batch=batch, half=half) + 4 * parameter_count(model)  # the best
         teacher = beside.get("teacher")
         if teacher is not None:
-            memory += 4 * parameter_count(teacher)
+            memory += 4 * sum(parameter_count(one) for _, one in _teachers(plan))
             if not cached:
                 layers = max(1, teacher.num_hidden_layers)
                 memory += activation_bytes(teacher, length=longest, batch=batch) // layers // (2 if half else 1)
         seconds = None if clock is None else clock.step(name, model, training, steps, dev, taught=not cached, **beside)
         phases.append(Phase(name, steps.floor, steps.ceiling, times, memory, seconds))
 
-    if plan.teacher is not None and run.teacher is not None and will_be_tuned(plan):
-        merged = Training.model_validate({**run.training.model_dump(), **run.teacher.training.model_dump()})
-        add("teacher", plan.teacher, merged, labelled, 1)
+    for number, (spec, shape) in enumerate(_tuned(plan)):
+        merged = Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
+        add("teacher" if number == 0 else f"teacher {number + 1}", shape, merged, labelled, 1)
     seeds = len(run.seeds)
     if run.baseline:
         add("baseline", plan.student, run.training, labelled, seeds * _baselines(run))
@@ -230,7 +230,7 @@ class _Clock:
         views: bool = False,
     ) -> float:
         """Seconds of one optimisation step, its share of development scores and of the teacher's reading included."""
-        own = name == "teacher"
+        own = name.startswith("teacher")
         tokens = self.teacher_tokens if own else self.tokens
         tokenizer = self.plan.teacher_tokenizer if own else self.plan.student_tokenizer
         batches = _batches(tokens["train"], Collator(tokenizer), training.batch_size)
@@ -325,6 +325,25 @@ def _stage_bytes(plan: RunPlan, stage: Stage, shape: Any, teacher_tokens: Tokens
     tokens, rows = sum(sum(split.lengths) for split in splits), sum(map(len, splits))
     size = 4 * (tokens * shape.hidden_size * len(objective.layers("teacher")) + rows * shape.num_labels)
     return size if wish == "always" or size <= stage.training.cache_gb * 1e9 else None
+
+
+def _tuned(plan: RunPlan) -> list[tuple[Teacher, PretrainedConfig]]:
+    """The teachers that are fine-tuned before they teach, and their shapes."""
+    return [(spec, shape) for spec, shape in _teachers(plan) if will_be_tuned(plan, spec)]
+
+
+def _teachers(plan: RunPlan) -> list[tuple[Teacher, PretrainedConfig]]:
+    """Every teacher, and its shape."""
+    found: list[tuple[Teacher, PretrainedConfig]] = []
+    if plan.teacher is None or plan.run.teacher is None:
+        return found
+    for number, spec in enumerate(teachers_of(plan.run.teacher)):
+        shape = plan.teacher
+        if number > 0:
+            there = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
+            shape = with_labels(there, kind=plan.data.kind, labels=plan.labels)
+        found.append((spec, shape))
+    return found
 
 
 def _baselines(run: Run) -> int:

@@ -47,3 +47,13 @@ def test_untimed_it_says_how_to_time(shop: Workshop, tmp_path: Path) -> None:
     assert told.phases[0].name == "student"  # the teacher is ready, and there is no baseline
     assert told.phases[0].fewest < told.phases[0].most == told.steps
     assert "time      --time times a few steps" in list(told.lines())
+
+
+def test_every_teacher_is_counted(shop: Workshop, tmp_path: Path) -> None:
+    several = {"models": [shop.base, shop.tuned], "training": {"max_steps": 3, "min_steps": 1}}
+    one = forecast(parse_run(shop.run(tmp_path, teacher={**several, "models": [shop.base]})))
+    two = forecast(parse_run(shop.run(tmp_path, teacher={**several, "finetune": "always"})))
+    assert [phase.name for phase in one.phases] == ["teacher", "student"]
+    assert [phase.name for phase in two.phases] == ["teacher", "teacher 2", "student"]
+    assert two.phases[-1].memory > one.phases[-1].memory
+    assert two.cache > one.cache
