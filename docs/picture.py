@@ -60,14 +60,14 @@ def figures(results: str) -> dict[str, Measured]:
     section = results.partition("\n## The demo\n")[2]
     table = re.search(r"```text\n(.*?)```", section, re.DOTALL)
     lines = [re.split(r"\s{2,}", line.strip()) for line in table[1].splitlines() if line.strip()] if table else []
-    names = ["", *lines[0]] if lines else []
+    header = next((line for line in lines if {"accuracy", "parameters", "ms/example"} <= set(line)), None)
     found: dict[str, Measured] = {}
     for label in ("teacher", "student, fine-tuned", "student, distilled"):
-        cells = next((line for line in lines[1:] if line[0] == label), None)
-        if cells is None:
-            raise ValueError("docs/results.md has no table of `make demo` to draw")
+        cells = next((line for line in lines if line[0] == label), None)
+        if header is None or cells is None:
+            raise ValueError("docs/results.md has no table to draw under The demo; print it with COLUMNS=120 make demo")
         numbers = [cell for cell in cells[1:] if re.fullmatch(r"[\d,.]+", cell)]  # without `+9.3 ± 2.0`
-        columns = [name for name in names[1:] if not name.startswith("against")]
+        columns = [name for name in header if not name.startswith("against")]
         if len(numbers) < len(columns):  # a student alone has no ratio
             columns.remove("ratio")
         row = dict(zip(columns, numbers, strict=True))

@@ -72,10 +72,14 @@ def test_without_an_objective_it_takes_the_default_of_a_run(labelled: bool, augm
         assert {"loss/prediction", "loss/label", "loss/mse"} <= names
 
 
-def test_an_objective_that_is_given_means_what_it_says(tmp_path: Path) -> None:
-    made = trainer(tmp_path, {"gamma1": 0.5})
-    assert made.wish == config.Objective(gamma1=0.5)
-    assert not made.distillation.objective.terms
+def test_what_an_objective_leaves_open_means_what_it_means_in_a_run(tmp_path: Path) -> None:
+    for wish in ({}, {"gamma1": 0.3}, {"intermediate": []}, {"defaults": "paper"}, {"beta1": 0, "gamma1": 1}):
+        made = DistillationTrainer(
+            student(), arguments(tmp_path), collate, Examples(8), teacher=teacher(), objective=wish
+        )
+        assert made.wish == filled_in(config.Objective(**wish), "classification", [])
+        terms = made.wish.terms
+        assert len(made.distillation.objective.terms) == len(terms)
 
 
 def test_a_weighted_view_or_label_that_is_absent_is_refused(tmp_path: Path) -> None:

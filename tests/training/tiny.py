@@ -11,7 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification, TrainerCallb
 from distiller import config
 from distiller.training.batching import Batch, ViewCollator, count, views_of
 from distiller.training.fit import Job
-from distiller.training.objective import DistillationObjective
+from distiller.training.objective import DistillationObjective, prediction_choice
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
 
@@ -163,6 +163,14 @@ def arguments(folder: Path, **given: Any) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), report_to=[], disable_tqdm=True, **defaults | given)
 
 
+def as_written(objective: config.Objective | Mapping[str, Any]) -> config.Objective:
+    """Eq. (1) with nothing but what is written: no default of a run takes the place of what is left open."""
+    wish = objective if isinstance(objective, config.Objective) else config.Objective(**objective)
+    closed = {"gamma1": 0.0, "beta2": 0.0, "gamma2": 0.0, "augmented_label": "teacher_soft", "intermediate": []}
+    left_open = {name: value for name, value in closed.items() if getattr(wish, name) is None}
+    return wish.model_copy(update={**left_open, "prediction": prediction_choice(wish, regression=False)})
+
+
 def trainer(
     folder: Path,
     objective: config.Objective | Mapping[str, Any] | None,
@@ -178,7 +186,7 @@ def trainer(
     made = DistillationTrainer(
         small if small is not None else student(),
         teacher=large if large is not None else teacher(),
-        objective=objective,
+        objective=objective if objective is None else as_written(objective),
         teacher_cache=cache,
         compiled=compiled,
         args=arguments(folder, **given),

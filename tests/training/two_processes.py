@@ -16,6 +16,7 @@ from training.tiny import (
     Examples,
     Gradients,
     arguments,
+    as_written,
     batch,
     collate,
     gradients_of,
@@ -50,7 +51,7 @@ def measure(folder: Path, objective: config.Objective, **given: int) -> dict:
     made = DistillationTrainer(
         student(),
         teacher=teacher(),
-        objective=objective,
+        objective=as_written(objective),
         args=arguments(folder, max_steps=1, **given),
         train_dataset=Unordered(8),
         eval_dataset=Examples(13, 1),

@@ -170,10 +170,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         compute_loss_func: Takes the place of the label loss, e.g. for class weights.
         teacher: The model to imitate: kept in eval mode, never trained. `None` is allowed where the objective
             compares with no teacher (plain fine-tuning).
-        objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields, which means what it says: what
-            it leaves open is off, and outputs are compared by `ce` (numbers by `mse`). `None` is the default objective
-            of `distiller run`: `kl` at temperature 4, the gold labels by half where the first example has one, and,
-            but for models that generate, `mse` of hidden states with half of the gradient.
+        objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields. What it leaves open means what
+            it means in a run, and so does `None`: `kl` at temperature 4, the gold labels by half where the first
+            example has one, and, but for models that generate, `mse` of hidden states with half of the gradient.
         teacher_cache: Stored teacher outputs of the training set; examples then need an `example_ids` column.
         augmented_cache: Keeps what the teacher says of augmented texts, where these come up again.
         head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
@@ -221,11 +220,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         other_teachers: OtherTeachers | None = None,
         compiled: bool = False,
     ) -> None:
-        if objective is None or isinstance(objective, config.Objective):
-            self.wish = objective or config.Objective()
-        else:
-            self.wish = config.parse(config.Objective, objective, where="objective")
-        self._by_default = objective is None
+        self._given_objective = (
+            objective
+            if isinstance(objective, config.Objective)
+            else config.parse(config.Objective, objective or {}, where="objective")
+        )
         self.generates = isinstance(args, Seq2SeqTrainingArguments)
         self._distillation: DistillationModel | None = None
         self._given_teacher = teacher
@@ -295,8 +294,7 @@ class DistillationTrainer(Seq2SeqTrainer):
     def _assemble(self, model: Any) -> None:
         """Put the student and the trained parts of the objective into one module, and freeze the teacher."""
         teacher, kind = self._given_teacher, kind_of(model, self._some_label)
-        if self._by_default:
-            self.wish = self._default_objective(kind)
+        self.wish = self._filled_in(kind)
         with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
             torch.manual_seed(self.args.seed)
             parts = DistillationObjective(
@@ -384,14 +382,15 @@ class DistillationTrainer(Seq2SeqTrainer):
         example = data[0] if hasattr(data, "__len__") and len(data) else {}
         return example if isinstance(example, Mapping) else {}
 
-    def _default_objective(self, kind: Kind) -> config.Objective:
-        """What a run would take, by what can be seen of the examples."""
+    def _filled_in(self, kind: Kind) -> config.Objective:
+        """The objective, with what it leaves open filled in as in a run, by what can be seen of the examples."""
         example = self._some_example()
+        collated = kind == "generation" or not example  # labels are made with the batch, or nobody can tell
         return filled_in(
-            config.Objective(),
+            self._given_objective,
             "regression" if kind == "regression" else "classification",  # of all kinds, numbers alone are apart
             ["augmented"] if "augmented" in example else [],
-            labelled=any(name in example for name in LABELS),
+            labelled=collated or any(name in example for name in LABELS),
             layers=self._given_teacher is not None and kind != "generation",
             tokens="teacher" not in example,
         )
