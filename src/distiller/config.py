@@ -511,12 +511,23 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def load_yaml(text: str) -> Any:
     """Plain data from YAML, nothing executed. Raises `ValueError` in one line, for a key given twice too."""
+    if _deepest(text) > 10 * DEEPEST:  # the parser takes minutes for what it refuses in the end
+        raise ValueError("it is nested too deeply")
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _deepest(text: str) -> int:
+    """How many brackets are open at once; those in quotes count too, of which no run has hundreds."""
+    depth = deepest = 0
+    for mark in re.findall(r"[\[\]{}]", text):
+        depth = max(0, depth + (1 if mark in "[{" else -1))
+        deepest = max(deepest, depth)
+    return deepest
 
 
 class _Loader(yaml.SafeLoader):

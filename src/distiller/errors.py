@@ -71,12 +71,14 @@ def warn(message: str) -> None:
 
 
 _IN_URL = re.compile(r"(\w+://[^\s:/@?#]*):\S*@")
+_IN_HOST = re.compile(r"(\bhost(?:name)? ['\"`]?)[^\s'\"`]*@")
+"""How a driver names a host whose URL it cut at the first of several `@`: the rest of a password stands before it."""
 _IN_QUERY = re.compile(r"([?&;](?:\w*password|passwd|pwd|secret|\w*token|\w*key)=)[^\s&;`'\"]*", re.IGNORECASE)
 
 
 def concealed(text: str) -> str:
     """`text` without the passwords of the URLs in it."""
-    return _IN_QUERY.sub(r"\1…", _IN_URL.sub(r"\1:…@", text))
+    return _IN_QUERY.sub(r"\1…", _IN_HOST.sub(r"\1…@", _IN_URL.sub(r"\1:…@", text)))
 
 
 class Interrupted(KeyboardInterrupt):

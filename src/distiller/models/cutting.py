@@ -14,7 +14,10 @@ from distiller.errors import ModelError
 from distiller.models.layers import check_rotation, no_scores, projections
 from distiller.models.layouts import PickedLayers, cut_config, decoder_field, layout
 
-BUILD_ERRORS = (ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError, AssertionError)
+BUILD_ERRORS = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, ImportError, RuntimeError,
+    AssertionError,
+)  # fmt: skip
 """What `transformers` raises for a configuration that it makes no model of."""
 
 KINDS = "student.pick with layers in the same order of kinds, or student.init=random"

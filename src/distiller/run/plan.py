@@ -396,13 +396,13 @@ def _check_models(plan: RunPlan) -> None:
     for name in (run.teacher and run.teacher.model, source_of(run.student)):
         if name is not None and isinstance(folder := model_folder(name), Path):
             check_weights(folder, name)
-    if plan.teacher is not None and will_be_tuned(plan, plan.run.teacher):
+    if plan.teacher is not None and will_be_tuned(plan):
         check_trainable(plan.teacher, "teacher")
 
 
 def _check_baseline(plan: RunPlan) -> None:
     """A second baseline must be another one than the first."""
-    tuned = will_be_tuned(plan, plan.run.teacher)
+    tuned = will_be_tuned(plan)
     if plan.run.baseline != "both" or (initialisation(plan.run.student) == "teacher" and tuned):
         return
     raise ConfigError(
@@ -412,8 +412,9 @@ def _check_baseline(plan: RunPlan) -> None:
     )
 
 
-def will_be_tuned(plan: RunPlan, spec: config.Teacher | None) -> bool:
-    """Whether a teacher is fine-tuned before it teaches."""
+def will_be_tuned(plan: RunPlan, spec: config.Teacher | None = None) -> bool:
+    """Whether a teacher, by default the run's first, is fine-tuned before it teaches."""
+    spec = plan.run.teacher if spec is None else spec
     if spec is None:
         return False
     return spec.finetune == "always" or not has_head_for(
