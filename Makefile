@@ -20,8 +20,8 @@ demo: .venv/.base .venv/.inputs  ## distil a sentence encoder for film reviews; 
 	$(BIN)/distiller run demo $(FULL_$(SIZE)) output=outputs/demo-$(SIZE) --overwrite
 
 demo-translation: .venv/.base .venv/.translation  ## distil an English-Spanish translator; sizes and speeds in fp32 and int8
-	$(BIN)/distiller translate run demo-translation --overwrite
-	$(BIN)/distiller translate text outputs/demo-translation "I am very hungry."
+	$(BIN)/distiller run demo-translation --overwrite
+	$(BIN)/distiller predict outputs/demo-translation "I am very hungry."
 
 # The tests find everything on this machine: a forgotten download fails at once instead of waiting for a network. Two
 # processes of one thread are faster than one of two, since the models are small; the tests of a file share fixtures.

@@ -14,8 +14,8 @@ from statistics import fmean
 
 import torch
 
+from distiller.config.translation import Decoding, Parallel
 from distiller.device import describe_machine
-from distiller.translation.config import Decoding, Parallel
 from distiller.translation.corpus import read_pairs
 from distiller.translation.engines import Hypothesis, engine
 from distiller.translation.scores import score

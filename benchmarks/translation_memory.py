@@ -16,7 +16,7 @@ import time
 import torch
 
 from distiller.device import accelerator, describe_machine, peak_memory_megabytes
-from distiller.translation.vocabulary_loss import Head, TokenStates, vocabulary_losses
+from distiller.objectives.vocabulary import Head, TokenStates, vocabulary_losses
 
 
 def case(given: argparse.Namespace, megabytes: float) -> str:

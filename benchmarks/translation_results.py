@@ -23,9 +23,9 @@ from typing import Any
 import torch
 import yaml
 
-from distiller.translation.config import load_translation
+from distiller.config import load_run
+from distiller.record import Record, load_record
 from distiller.translation.efficiency import efficiency
-from distiller.translation.record import TranslationRecord, load_translation_record
 from distiller.translation.setup import prepare
 from distiller.translation.students import load_translator
 
@@ -38,7 +38,7 @@ TEMPERATURES = {0.5: 1.0, 1.0: 1.0, 2.0: 2.0, 5.0: 40.0}
 RATIOS = [0.1, 0.34, 0.66, 0.9]
 """Share of gold pairs when mixing."""
 BEAM = {"decoding": {"beam": 4, "length_penalty": 0.6}}
-WORD = {"nll": 1.0, "word_kd": 1.0, "prediction": {"name": "kl", "options": {"scale_T2": False}}}
+WORD = {"gamma1": 1.0, "beta1": 1.0, "prediction": {"name": "kl", "options": {"scale_T2": False}}}
 
 
 def methods() -> dict[str, dict[str, Any]]:
@@ -47,7 +47,7 @@ def methods() -> dict[str, dict[str, Any]]:
     for temperature, weight in TEMPERATURES.items():
         options = {"temperature": temperature, "scale_T2": False}
         prediction = {"name": "kl", "options": options}
-        found[f"word-kd-T{temperature:g}"] = {"objective": {"nll": 1.0, "word_kd": weight, "prediction": prediction}}
+        found[f"word-kd-T{temperature:g}"] = {"objective": {"gamma1": 1.0, "beta1": weight, "prediction": prediction}}
     found["triple"] = {"objective": {**WORD, "cosine": 1.0}}
     found["triple-init"] = {"objective": {**WORD, "cosine": 1.0}, "student": {"init": "teacher"}}
     found["sequence-greedy"] = {"sequence": {"decoding": {"beam": 1}}}
@@ -55,8 +55,8 @@ def methods() -> dict[str, dict[str, Any]]:
     for ratio in RATIOS:
         found[f"mixed-gold-{ratio:g}"] = {"sequence": {**BEAM, "gold_ratio": ratio}}
     found["hybrid"] = {"objective": WORD, "sequence": {**BEAM, "gold_ratio": 0.66}}
-    found["low-data"] = {**found["hybrid"], "corpus": {"fraction": 0.05}}
-    found["low-data-baseline"] = {"corpus": {"fraction": 0.05}}
+    found["low-data"] = {**found["hybrid"], "task": {"fraction": 0.05}}
+    found["low-data-baseline"] = {"task": {"fraction": 0.05}}
     return found
 
 
@@ -88,12 +88,18 @@ def run_file(student: str, method: str, seed: int, given: argparse.Namespace) ->
     shape = {"encoder_layers": layers[0], "decoder_layers": layers[1], **SIZES, "dropout": 0.0}
     return {
         "recipe": method,
-        "corpus": {"train": pair("train"), "dev": pair("val"), "test": pair("test_2016_flickr"), "skip_bad": True}
-        | change.get("corpus", {}),
+        "task": {
+            "kind": "translation",
+            "train": pair("train"),
+            "dev": pair("val"),
+            "test": pair("test_2016_flickr"),
+            "skip_bad": True,
+        }
+        | change.get("task", {}),
         "vocabulary": {"size": 3000},
         "teacher": {"shape": TEACHER, "training": training(8000, 2e-3)},
         "student": {"shape": shape} | change.get("student", {}),
-        "objective": change.get("objective", {}),
+        "objective": {"beta1": 0.0} | change.get("objective", {}),
         "sequence": change.get("sequence"),
         "training": training(3000, 3e-3),
         "evaluation": {"beam": 4, "max_length": 80},
@@ -124,9 +130,9 @@ def carry_out(name: str, run: dict[str, Any], folder: Path) -> None:
 
 def cell(file: str) -> None:
     """Carry out one run file, or find it finished."""
-    from distiller.translation.run import distil_translator
+    from distiller.run import distil
 
-    print(distil_translator(load_translation(file), resume=True).score)
+    print(distil(load_run(file), resume=True).score)
 
 
 def table(given: argparse.Namespace) -> None:
@@ -145,7 +151,7 @@ def speed(given: argparse.Namespace) -> None:
     """Markdown: size and speed of the teacher and of seed 0's students of `--cells`, in fp32 and int8."""
     torch.set_num_threads(1)
     folders = {name: output(given.out, *pair) / "0" for name, pair in zip(given.cells, chosen(given), strict=True)}
-    run = load_translation_record(next(iter(folders.values()))).run
+    run = load_record(next(iter(folders.values()))).run
     setup = prepare(run, None)  # the teacher is found, not trained
     students = {name: load_translator(folder / "student")[0] for name, folder in folders.items()}
     assert setup.splits.test is not None
@@ -156,11 +162,11 @@ def speed(given: argparse.Namespace) -> None:
         print(f"| {row.model} | {row.compute} | {row.bleu:.1f} | {sizes} |")
 
 
-def _records(folder: Path) -> list[TranslationRecord]:
-    return [load_translation_record(file) for file in sorted(folder.glob("*/record.json"))]
+def _records(folder: Path) -> list[Record]:
+    return [load_record(file) for file in sorted(folder.glob("*/record.json"))]
 
 
-def _score(records: list[TranslationRecord]) -> str:
+def _score(records: list[Record]) -> str:
     scores = [record.student.scores["test_bleu"] for record in records]
     spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
     return f"{statistics.fmean(scores):.1f}{spread}" if scores else "–"

@@ -21,19 +21,18 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
-from distiller.config import parse
+from distiller.config import parse, parse_run
+from distiller.config.translation import Objective, Shape
 from distiller.device import describe_machine
 from distiller.models.encoder_decoder import decoder_inputs
 from distiller.training.batching import Batch
 from distiller.translation.batches import BatchStream, Examples, collate
-from distiller.translation.config import Shape, TranslationObjective, parse_translation
 from distiller.translation.model import TokenIds, build_model
-from distiller.translation.objective import Objective, model_shapes
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.tokenizer import END
 from distiller.translation.trainer import TranslationTrainer
 
-WORDS = {"nll": 1.0, "word_kd": 1.0}
+WORDS = {"gamma1": 1.0, "beta1": 1.0}
 
 
 def text(pairs: int, vocabulary: int) -> Examples:
@@ -79,18 +78,16 @@ class OurStep:
         teacher: PreTrainedModel | None = None,
         cache: TeacherCache | None = None,
     ) -> None:
-        wish = parse(TranslationObjective, objective, where="objective")
-        parts = Objective(wish, student=model_shapes(student), teacher=model_shapes(teacher) if teacher else None)
+        wish = parse(Objective, objective, where="objective")
         arguments = TrainingArguments(
             output_dir=str(folder), use_cpu=True, optim="adamw_torch_fused", report_to=[], max_grad_norm=0
         )
         self.trainer = TranslationTrainer(
             student,
-            objective=parts,
+            objective=wish,
             teacher=teacher,
             teacher_cache=cache,
             score=lambda _: {},
-            warmup=1,
             args=arguments,
         )
         self.trainer.create_optimizer()
@@ -130,14 +127,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         training = {"batch_tokens": given.batch_tokens, "precision": "fp32"}
-        run = parse_translation({"corpus": {"train": {"source": "-"}}, "objective": WORDS, "training": training})
+        run = parse_run(
+            {"task": {"kind": "translation", "train": {"source": "-"}}, "objective": WORDS, "training": training}
+        )
         kept, _ = teacher_states(FolderCache(folder / "cache"), teacher, pairs, run)
         assert kept is not None
         steps = {
             "by hand": PlainStep(model(given.student, 0), teacher),
             "asking the teacher": OurStep(model(given.student, 0), WORDS, folder, teacher),
             "reading its states": OurStep(model(given.student, 0), WORDS, folder, teacher, TeacherCache(kept)),
-            "gold alone": OurStep(model(given.student, 0), {"nll": 1.0}, folder),
+            "gold alone": OurStep(model(given.student, 0), {"gamma1": 1.0}, folder),
         }
         wall, cpu = timed(steps, batches, given.repeats)  # type: ignore[arg-type]
         size = (kept / "logits.bin").stat().st_size / sum(map(len, pairs.target))

@@ -12,8 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from distiller.translation.config import TranslationRun
-from distiller.translation.run import distil_translator
+from distiller import distil, parse_run
 
 GERMAN = ["eins", "zwei", "drei", "vier", "haus", "baum", "rot", "blau"]
 ENGLISH = ["one", "two", "three", "four", "house", "tree", "red", "blue"]
@@ -35,13 +34,17 @@ def main() -> None:
         own = len(sys.argv) > 2
         source, target = sys.argv[1:3] if own else tiny_text(Path(temporary))
         pace = {} if own else {"epochs": 35, "batch_tokens": 400, "learning_rate": 5e-3, "evaluations": 2}
-        run = TranslationRun.model_validate(
+        run = parse_run(
             {
-                "corpus": {"train": {"source": source, "target": target}, "held_out": 500 if own else 50},
+                "task": {
+                    "kind": "translation",
+                    "train": {"source": source, "target": target},
+                    "held_out": 500 if own else 50,
+                },
                 "vocabulary": {"size": 8000 if own else 48},
                 "teacher": {"shape": {"architecture": "slim-3x3"} if own else SMALL, "training": pace},
                 "student": {"shape": {"architecture": "slim-1x1"} if own else SMALL | {"width": 48, "ffn": 96}},
-                "objective": {"nll": 1.0, "word_kd": 1.0},
+                "objective": {"gamma1": 1.0, "beta1": 1.0},
                 "sequence": {"gold_ratio": 0.66, "decoding": {"beam": 4}},
                 "training": pace,
                 "baseline": False,
@@ -49,7 +52,7 @@ def main() -> None:
                 "cache": None if own else str(Path(temporary) / "cache"),
             }
         )
-        record = distil_translator(run)
+        record = distil(run)
         for row in record.efficiency:
             size = f"{row.megabytes:.2f} MB, {row.parameters:,} parameters, {row.sentences_per_second:.0f} sentences/s"
             print(f"{row.model:8} {row.engine:12} {row.compute:8} {size}, BLEU {row.bleu:.1f}")

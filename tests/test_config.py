@@ -24,7 +24,6 @@ from distiller.config import (
 )
 from distiller.errors import ConfigError
 from distiller.study.config import Study
-from distiller.translation.config import TranslationRun
 
 SMALL: dict[str, Any] = {"task": {"train": "a.csv"}, "teacher": {"model": "big"}}
 
@@ -131,8 +130,8 @@ def test_parts_are_parsed_with_the_same_words() -> None:
         (lambda: Study(name="a b"), "Study: a name has letters", "`distiller init"),
         (lambda: Study(name="a", seeds=[]), "Study: `seeds`: list should have at least 1 item", "`seeds`: Every"),
         (
-            lambda: TranslationRun(corpus={"train": {"sauce": "a"}}),  # type: ignore[arg-type]
-            "TranslationRun: `corpus.train.source` is missing",
+            lambda: Run(task={"kind": "translation", "train": {"sauce": "a"}}),  # type: ignore[arg-type]
+            "TranslationRun: `task.train.source` is missing",
             "`distiller init",
         ),
     ],

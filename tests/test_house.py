@@ -13,7 +13,6 @@ import yaml
 
 from distiller.config import parse_run
 from distiller.study.config import parse_study
-from distiller.translation.config import parse_translation
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = {
@@ -149,8 +148,8 @@ def test_yaml_in_the_docs_is_a_run_or_a_part_of_one(block: str) -> None:
     found = yaml.safe_load(block)
     if "space" in found:
         parse_study(found)
-    elif "corpus" in found:
-        parse_translation(found)
+    elif "task" in found:
+        parse_run(found)
     else:
         parse_run({**rest, **found})
 

@@ -16,9 +16,11 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from distiller.config import Optimisation, Run, Teacher, Training
 from distiller.device import Compute, accelerator, finish, peak_memory_megabytes
+from distiller.errors import ConfigError
 from distiller.models.cost import activation_bytes, flops, parameter_count, training_memory
 from distiller.models.load import HEADS, load_config, supported_attention, with_labels
-from distiller.run.plan import RunPlan, Stage, make_plan, stages_of, teachers_of, will_be_tuned
+from distiller.run import check
+from distiller.run.plan import RunPlan, Stage, stages_of, teachers_of, will_be_tuned
 from distiller.run.setup import encode_splits, machine
 from distiller.run.summary import data_lines
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
@@ -26,6 +28,7 @@ from distiller.tasks.data import UNLABELLED
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.tokens import Tokens
 from distiller.training.pace import Pace, pace
+from distiller.translation.setup import Outline
 
 TIMED = 4
 """Steps that are timed for each model, after one that is not."""
@@ -135,12 +138,16 @@ class Forecast:
             yield f"time      {_span(*self.seconds)}, on this machine as busy as it is now"
 
 
-def forecast(run: Run, *, timed: bool = False) -> Forecast:
+def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
     """Resolve `run` against its data and models and size it. Raises `DistillerError` for what would stop it.
 
     `timed`: also build each model with random weights and time a few of its steps.
     """
-    plan = make_plan(run)
+    plan = check(run)
+    if isinstance(plan, Outline):
+        if timed:
+            raise ConfigError("the steps of a translation are not timed ahead", hint="leave --time out")
+        return plan
     run, data, teacher, student = plan.run, plan.data, plan.teacher, plan.student
     length = run.task.max_length or data.default_max_length
     tokens, teacher_tokens = encode_splits(plan)

@@ -8,6 +8,7 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run, Task, load_run
+from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean
 from distiller.models.load import (
     PROBLEMS,
@@ -33,6 +34,9 @@ from distiller.tasks.tokens import encode_split, scorer
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
 from distiller.training.output_folder import RUN_FILE, STUDENT
+from distiller.translation.corpus import text_lines
+from distiller.translation.setup import split_scores
+from distiller.translation.translate import TextTranslator, translates
 
 
 def evaluate(
@@ -58,6 +62,10 @@ def evaluate(
         return Predictor(model).scores(data, text=text, text_pair=text_pair, label=label)
     transformers_logging.disable_progress_bar()
     name, described = model_and_run(model, run, overrides)
+    if described is None and translates(name):
+        return split_scores(TextTranslator(name, None, overrides), split).values
+    if isinstance(described, TranslationRun):
+        return split_scores(TextTranslator(name, described), split).values
     if described is None:
         raise OutputError(f"`{model}` is not a run's output", hint="say which task with --run run.yaml")
     data = load_task(described.task)
@@ -85,27 +93,38 @@ def evaluate(
 
 
 Row = dict[str, str | float]
-"""What a model says of one text: `label` and `p(NAME)` of every class, `score`, or `words` and `tags`."""
+"""What a model says of one text: `label` and `p(NAME)` of every class, `score`, `words` and `tags`, a `translation`."""
 
 
 class Predictor:
     """A model that stays loaded: what it says of texts, as often as some come.
 
-    `model` is a run's output folder or any fine-tuned model. Raises `DistillerError`.
+    `model` is a run's output folder or any fine-tuned model; `overrides` change what its run, or none, says of the
+    search for translations (`evaluation.beam=1`). Raises `DistillerError`.
 
         predictor = Predictor("outputs/reviews")
         predictor(["A lovely film.", "A bleak one."])
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, overrides: Sequence[str] = ()) -> None:
         transformers_logging.disable_progress_bar()
-        self.name, self._run = model_and_run(model, None, ())
+        self.name, self._run = model_and_run(model, None, overrides)
+        self.classes: list[str] = []
+        """The classes in the order of the model's outputs; one without a meaning for a regression."""
+        self._translator: TextTranslator | None = None
+        if self._run is None and translates(self.name):
+            self._translator = TextTranslator(self.name, None, overrides)
+        elif isinstance(self._run, TranslationRun):
+            self._translator = TextTranslator(self.name, self._run)
+        if self._translator is not None:
+            return
+        if overrides:
+            raise ConfigError(f"`{overrides[0]}` has no meaning: `{model}` does not translate", hint="leave it out")
         shape: Any = load_config(self.name)
         self._shape = shape
         self.tags = str((shape.architectures or [""])[0]).endswith("ForTokenClassification")
         """Whether it labels words."""
         self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
-        """The classes in the order of the model's outputs; one without a meaning for a regression."""
         kind = kind_of(shape)
         self._kind = kind
         self._names = None if kind == "regression" else self.classes
@@ -133,6 +152,10 @@ class Predictor:
         blanks, and also takes lists of words, CoNLL files and columns of lists. `skip_bad` leaves out rows that cannot
         be used; `overrides` say how a file is written, e.g. `["task.encoding=cp1252"]`. Raises `DistillerError`.
         """
+        if self._translator is not None:
+            if text_pair is not None or skip_bad or overrides:
+                raise ConfigError("a translation has a line for each line", hint="name nothing but texts, and `text`")
+            return [{"translation": said} for said in self._translator(sentences_of(texts, text))]
         form = self.form(text=text, text_pair=text_pair, skip_bad=skip_bad, overrides=overrides)
         return self.rows(self.read(texts, form))
 
@@ -181,6 +204,10 @@ class Predictor:
 
         Raises `DataError` for a label that is none of the model's classes.
         """
+        if self._translator is not None:
+            raise ConfigError(
+                "a translation is scored on the task of a run", hint='evaluate("outputs/de-en", split="test")'
+            )
         if self.tags:
             raise ConfigError(
                 "a tagger is scored on the task of a run", hint='evaluate("outputs/tagger", split="test")'
@@ -273,7 +300,7 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
     found: dict[str, list[str | float]] = {}
     for output in outputs:
         name, run = model_and_run(output, None, ())
-        if run is None or run.task.name not in GLUE:
+        if run is None or isinstance(run, TranslationRun) or run.task.name not in GLUE:
             raise ConfigError(
                 f"`{output}` is not the output of a run on a GLUE task", hint="task.name=rte, for example"
             )
@@ -340,6 +367,16 @@ def answers_questions(model: str) -> bool:
     """Whether the model (or the student of a run) has a head for extractive question answering."""
     shape: Any = load_config(model_and_run(model, None, ())[0])
     return str((shape.architectures or [""])[0]).endswith("ForQuestionAnswering")
+
+
+def sentences_of(given: Any, text: str | None) -> list[str]:
+    """The sentences of a list, a file with one a line, or a column."""
+    if isinstance(given, (str, Path)):
+        return list(read_table(Path(given)).texts(text)) if text else text_lines(str(given))
+    if isinstance(given, list | tuple) and all(isinstance(one, str) for one in given):
+        return list(given)
+    column = text or "text"
+    return list(table_of(given, text=column).texts(column))
 
 
 def model_and_run(model: str, run: Path | None = None, overrides: Sequence[str] = ()) -> tuple[str, Run | None]:

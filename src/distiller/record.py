@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SerializeAsAny, ValidationError, model_validator
 
 from distiller.config import Config, Run
 from distiller.errors import OutputError
@@ -95,6 +95,9 @@ class DataFacts(Config):
     classes: dict[str, float] = {}
     """The share of every class among the development labels."""
     fingerprint: str
+    vocabulary: str | None = None
+    """Of a translation: SHA-256 of what makes tokens of text."""
+    vocabulary_size: int | None = None
 
 
 class VocabularyFacts(Config):
@@ -145,13 +148,33 @@ class Cost(Config):
     """Latency at batch size 1 on this machine, by model."""
 
 
+class EfficiencyRow(Config):
+    """Size and speed of one translation model in one form."""
+
+    model: str
+    engine: str
+    compute: str
+    bleu: float
+    parameters: int
+    compression: float
+    """How many times fewer weights than the first model of the table has: the teacher."""
+    megabytes: float
+    """10^6 bytes of the stored model."""
+    sentences_per_second: float
+    """All of the measured text, in batches."""
+    latency_p50: float | None = None
+    """Milliseconds of a single sentence: the median."""
+    latency_p95: float | None = None
+    """Milliseconds that 95 of 100 single sentences stay below."""
+
+
 class Record(Config):
-    """The result of one run."""
+    """The result of one run. Scores are shares of 1, those of translations from 0 to 100."""
 
     format: int = FORMAT
     status: str = "complete"
     created: str
-    run: Run
+    run: SerializeAsAny[Run]
     versions: dict[str, str]
     revision: str | None
     """Git revision of the working directory, with `+` when it has uncommitted changes."""
@@ -172,6 +195,10 @@ class Record(Config):
     distillation_ratio: float | None
     """`score` over the teacher's; `null` where the teacher's is not positive."""
     cost: Cost
+    efficiency: list[EfficiencyRow] = []
+    """Of a translation: teacher and student in the forms in which they may be used."""
+    signatures: dict[str, str] = {}
+    """Of a translation: how sacreBLEU computed each score."""
     comparison: Comparison | None = None
     """Whether distilling paid; `null` without a baseline."""
     verdict: list[str] = []
@@ -190,6 +217,25 @@ class Record(Config):
             "student, distilled": self.student,
         }
         return {label: facts for label, facts in found.items() if facts is not None}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former(cls, data: Any) -> Any:
+        """Records of translations that earlier versions wrote."""
+        if not isinstance(data, dict) or not isinstance(text := data.get("data"), dict) or "pairs" not in text:
+            return data
+        facts = {name: value for name, value in text.items() if name != "pairs"}
+        facts |= {"task": "translation", "kind": "translation", "labels": [], "metric": data["metric"]}
+        facts |= {"examples": text["pairs"], "truncated": {}}
+        rest = {name: value for name, value in data.items() if name != "compression"}
+        return {**rest, "data": facts}
+
+    @property
+    def compression(self) -> float | None:
+        """How many times fewer weights the student has than its teacher; `None` where that is not known."""
+        if self.teacher is None or not self.teacher.parameters:
+            return None
+        return self.teacher.parameters / self.student.parameters
 
     def save(self, folder: Path) -> Path:
         """Write `record.json` in one step: a folder that has one is finished."""
@@ -262,6 +308,7 @@ def ratio(student: float, teacher: float | None) -> float | None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results."""
     names = ("distiller-nlp", "torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn")
+    names += ("sentencepiece", "sacrebleu", "ctranslate2")
     found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for name in names:
         try:

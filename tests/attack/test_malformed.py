@@ -199,7 +199,7 @@ def test_malformed_command_lines(distiller: Command, shop: Workshop, tmp_path: P
         "export",
         "importance",
         "advise",
-        "translate",
+        "pseudo-label",
         "components",
         "recipes",
         "init",
@@ -228,7 +228,7 @@ def test_malformed_command_lines(distiller: Command, shop: Workshop, tmp_path: P
     ]
     for _ in range(times(40, 400)):
         line = [rng.choice(words[:15]), *rng.choices(words, k=rng.randint(0, 3))]
-        if line[0] in ("study", "translate", "run", "advise") and line[1:2] == ["run"]:
+        if line[0] in ("study", "run", "advise") and line[1:2] == ["run"]:
             continue
         answer = distiller(*line)
         complain_or_work(answer, line)

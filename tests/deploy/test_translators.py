@@ -26,10 +26,10 @@ def test_a_translation_model_is_exported_with_its_script(distiller: Command, tmp
 @pytest.mark.slow
 def test_a_finished_translation_run_keeps_its_bleu(distiller: Command, tmp_path: Path) -> None:
     pytest.importorskip("sacrebleu")
-    from distiller.translation.run import distil_translator
+    from distiller.run import distil
 
     run = tiny_run(tmp_path)
-    distil_translator(run)
+    distil(run)
     answer = distiller("export", tmp_path / "out", "--to", "ctranslate2-int8", "--json", "--max-loss", "0.2")
     assert answer.code == 0, answer.err
     found = json.loads(answer.out)[0]

@@ -291,17 +291,15 @@ def test_a_whole_run_and_its_record(shop: Workshop, tmp_path: Path) -> None:
 def test_translation(tmp_path: Path) -> None:
     pytest.importorskip("sentencepiece")
     pytest.importorskip("sacrebleu")
-    from distiller.translation.run import distil_translator
+    from distiller.run import distil
     from translation.tiny import tiny_run
 
-    words = {"nll": 0.5, "word_kd": 1.0}
+    words = {"gamma1": 0.5, "beta1": 1.0}
     made = {}
     for cached in ("never", "always"):
         wish = tiny_run(tmp_path, objective=words, baseline=False, efficiency=False)
         training = wish.training.model_copy(update={"cache_teacher": cached, "precision": "fp32"})
-        made[cached] = distil_translator(
-            wish.model_copy(update={"training": training, "output": str(tmp_path / cached)})
-        )
+        made[cached] = distil(wish.model_copy(update={"training": training, "output": str(tmp_path / cached)}))
     first, second = (record.seeds[0].history[0] for record in made.values())
     assert second["loss"] == pytest.approx(first["loss"], rel=1e-2)
 

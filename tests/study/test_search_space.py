@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller.config import to_yaml
+from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError
 from distiller.recipes import study_texts
 from distiller.study.config import Study, label_of, load_study, parse_study
 from distiller.study.search_space import key_of, planned, search_space_of
-from distiller.translation.config import TranslationRun
 
 BASE = {"task": {"train": "train.csv"}, "teacher": {"model": "models/big"}}
 MI = [{"loss": "mi_alpha", "options": {"alpha": 0.9}}]
@@ -324,7 +324,7 @@ def test_reading_a_study_loads_nothing_heavy() -> None:
     program = (
         "import sys\n"
         "from distiller.study.config import load_study\n"
-        "from distiller.study import engine, local, trial_io, worker\n"
+        "from distiller.study import engine, local, store, worker\n"
         "from distiller.study.search_space import planned, search_space_of\n"
         "space = search_space_of(load_study('study-distiller'))\n"
         "assert len(planned(space, space.cells[0])) == 100\n"

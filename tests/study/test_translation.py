@@ -6,20 +6,20 @@ from typing import Any
 import pytest
 
 from distiller.autodistiller.experience import add
+from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError
+from distiller.record import load_record
 from distiller.study.cells import cells_of
 from distiller.study.check import check_runs
 from distiller.study.config import Study, load_study, parse_study
 from distiller.study.engine import run_study
-from distiller.study.forms import carry_out
 from distiller.study.search_space import search_space_of
 from distiller.study.trial_io import load_trials
-from distiller.translation.config import TranslationRun
-from distiller.translation.record import load_translation_record
+from distiller.study.worker import carry_out
 from translation.tiny import SHAPE, tiny_run
 
 TEMPERATURES = {
-    str(number): {"word_kd": 1.0, "prediction": {"name": "kl", "options": {"temperature": number}}} for number in (1, 2)
+    str(number): {"beta1": 1.0, "prediction": {"name": "kl", "options": {"temperature": number}}} for number in (1, 2)
 }
 
 COPY = {"init": "teacher"}
@@ -49,7 +49,7 @@ def test_a_study_tries_every_point_and_its_table_is_that_of_any_study(tmp_path: 
     assert set(frame["prediction"]) == {"kl(temperature=1)", "kl(temperature=2)"}
     assert set(frame["metric"]) == {"bleu"}
     assert (frame[["task", "teacher", "student"]] == ["train.de", "1x1", "1x1"]).all(axis=None)
-    records = map(load_translation_record, wanted.place.rglob("record.json"))
+    records = map(load_record, wanted.place.rglob("record.json"))
     by_temperature = {str(record.run.objective.prediction.options["temperature"]): record for record in records}
     for _, row in frame.iterrows():
         record = by_temperature[row["temperature"]]
@@ -92,18 +92,23 @@ def test_parts_are_called_after_corpus_and_architecture(tmp_path: Path) -> None:
     cells = list(cells_of(wanted))
     assert [cell.name for cell in cells[:2]] == ["small/teacher-24x6/slim-1x1/0", "small/teacher-24x6/slim-3x3/0"]
     assert cells[2].teacher == "mine"
-    assert cells[0].run["corpus"]["fraction"] == 0.1
-    assert "fraction" not in cells[4].run["corpus"]
+    assert cells[0].run["task"]["fraction"] == 0.1
+    assert "fraction" not in cells[4].run["task"]
 
 
 @pytest.mark.parametrize(
     ("base", "levels", "error", "message"),
     [
-        ({}, {"a": {"word_kd": 1, "prediction": {"name": "kl", "options": {"heat": 2}}}}, ConfigError, "heat"),
+        ({}, {"a": {"beta1": 1, "prediction": {"name": "kl", "options": {"heat": 2}}}}, ConfigError, "heat"),
         ({}, {"a": {"intermediate": [{"loss": "attention_mse"}]}}, ConfigError, "attention scores"),
-        ({"corpus": {"train": {"source": "no.tsv"}}}, {"a": {"nll": 1}}, DataError, "no.tsv"),
-        ({"student": COPY | {"shape": SHAPE | {"encoder_layers": 3}}}, {"a": {"nll": 1}}, ConfigError, "not divide 1"),
-        ({"student": COPY | {"shape": SHAPE | {"width": 16}}}, {"a": {"nll": 1}}, ModelError, "d_model is 16"),
+        ({"task": {"kind": "translation", "train": {"source": "no.tsv"}}}, {"a": {"gamma1": 1}}, DataError, "no.tsv"),
+        (
+            {"student": COPY | {"shape": SHAPE | {"encoder_layers": 3}}},
+            {"a": {"gamma1": 1}},
+            ConfigError,
+            "not divide 1",
+        ),
+        ({"student": COPY | {"shape": SHAPE | {"width": 16}}}, {"a": {"gamma1": 1}}, ModelError, "d_model is 16"),
     ],
 )
 def test_what_cannot_work_is_said_before_the_first_trial(
@@ -123,13 +128,13 @@ def test_the_temperature_grid_of_the_slides() -> None:
         assert isinstance(run, TranslationRun)
         options = run.objective.prediction.options
         assert options["scale_T2"] is False
-        found.add((options["temperature"], run.objective.word_kd, run.objective.nll))
+        found.add((options["temperature"], run.objective.beta1, run.objective.gamma1))
     weights = {0.5: 1, 1: 1, 2: 2, 5: 40, 10: 200}
     assert found == {(t, weight, gold) for t, weight in weights.items() for gold in (0, 1)}
 
 
-def test_a_corpus_is_chosen_where_tasks_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="`corpus` cannot be in the space"):
-        search_space_of(study(tmp_path, space={"corpus": [{"train": {"source": "a.tsv"}}]}))
-    varied = study(tmp_path, space={"corpus.fraction": [0.05, 1.0]})
-    assert search_space_of(varied).varied == ("corpus.fraction",)
+def test_a_task_is_chosen_where_tasks_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`task` cannot be in the space"):
+        search_space_of(study(tmp_path, space={"task": [{"train": {"source": "a.tsv"}}]}))
+    varied = study(tmp_path, space={"task.fraction": [0.05, 1.0]})
+    assert search_space_of(varied).varied == ("task.fraction",)

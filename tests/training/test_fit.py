@@ -15,7 +15,7 @@ from distiller import config
 from distiller.cache.folders import FolderCache
 from distiller.training.callbacks import ProgressBar, Stopwatch
 from distiller.training.evaluate import predict_logits
-from distiller.training.fit import Fit, Job, fit, pace_of, training_arguments
+from distiller.training.fit import Fit, Fitting, Job, fit, pace_of, training_arguments
 from distiller.training.shared_work import fine_tune
 from distiller.training.trainer import DistillationTrainer
 from training.tiny import Examples, job, student, teacher, term, weights_of
@@ -170,10 +170,11 @@ def test_mutual_information_drops_a_last_batch_that_is_too_small(tmp_path: Path)
 
 def arguments_for(folder: Path, size: int, objective: config.Objective, **fields: Any) -> TrainingArguments:
     training, work = config.Training(batch_size=8, **fields), job(size)
-    return training_arguments(
-        student(), training, folder, seed=0, job=work, objective=objective,
-        pace=pace_of(training, work, objective),
+    fitting = Fitting(
+        student(), training, objective, folder, seed=0, title="", pace=pace_of(training, work, objective), learns=None,
+        callbacks=[], teacher=None, teacher_cache=None, augmented_cache=None,
     )  # fmt: skip
+    return training_arguments(fitting, work)
 
 
 def test_logits_come_in_the_order_of_the_examples() -> None:

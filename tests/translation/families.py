@@ -31,7 +31,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from distiller.translation.config import Languages, Vocabulary
+from distiller.config.translation import Languages, Vocabulary
 from distiller.translation.tokenizer import train_tokenizer
 from translation.tiny import sentences
 

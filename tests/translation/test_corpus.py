@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.config.translation import Parallel, Translation
 from distiller.errors import DataError, MissingPackageError
-from distiller.translation.config import Corpus, Parallel
 from distiller.translation.corpus import (
     Pairs,
     hold_out,
@@ -25,8 +25,10 @@ def pairs_of(rows: list[tuple[str, str]]) -> Pairs:
     return Pairs("text", [s for s, _ in rows], [t for _, t in rows], list(range(1, len(rows) + 1)))
 
 
-def corpus(folder: Path, rows: list[tuple[str, str]], **fields: Any) -> Corpus:
-    return Corpus.model_validate({"train": write_pairs(folder, "train", rows), "held_out": 2, **fields})
+def corpus(folder: Path, rows: list[tuple[str, str]], **fields: Any) -> Translation:
+    return Translation.model_validate(
+        {"kind": "translation", "train": write_pairs(folder, "train", rows), "held_out": 2, **fields}
+    )
 
 
 def test_two_files_of_unequal_length_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from distiller.translation.config import Decoding
+from distiller.config.translation import Decoding
 from distiller.translation.engines import Hypothesis, engine
 from distiller.translation.tokenizer import END
 from translation.tiny import model

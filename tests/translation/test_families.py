@@ -11,13 +11,13 @@ import pytest
 import torch
 from transformers import BertConfig, PreTrainedModel
 
+from distiller.config.translation import Decoding, Languages, Student, TranslationRun
 from distiller.errors import ConfigError, ModelError
 from distiller.models.encoder_decoder import SIDES, check_reading, decoder_inputs, layers_of, read
+from distiller.run import distil
 from distiller.translation.batches import collate
-from distiller.translation.config import Decoding, Languages, Student, TranslationRun
 from distiller.translation.cut import cut_vocabulary
 from distiller.translation.engines import engine
-from distiller.translation.run import distil_translator
 from distiller.translation.setup import check
 from distiller.translation.students import load_translator, sampled_student, save_translator
 from distiller.translation.tokenizer import TranslationTokenizer
@@ -139,7 +139,7 @@ def taught(name: str, folder: Path, **fields: Any) -> TranslationRun:
         "teacher": teacher,
         "student": {"init": "teacher", "encoder_layers": 1, "decoder_layers": 1},
         "vocabulary": {"cut": True},
-        "objective": {"nll": 1.0, "word_kd": 1.0, "cosine": 0.5},
+        "objective": {"gamma1": 1.0, "beta1": 1.0, "cosine": 0.5},
         "sequence": {"gold_ratio": 0.5, "decoding": {"beam": 1, "max_length": 8, "engine": "transformers"}},
         "training": pace(1) | {"max_steps": 2, "evaluations": 1},
         "evaluation": {"beam": 1, "max_length": 8, "engine": "transformers"},
@@ -154,17 +154,17 @@ def test_it_teaches_a_student_cut_from_it(name: str, tmp_path: Path) -> None:
     run = taught(name, tmp_path)
     outline = check(run)
     assert "word-level and hidden states, over the" in outline.possible
-    record = distil_translator(run)
+    record = distil(run)
     assert record.teacher is not None
     assert record.student.parameters < record.teacher.parameters
-    assert {"loss/nll", "loss/word", "loss/cosine"} <= set().union(*record.seeds[0].history)
+    assert {"loss/label", "loss/prediction", "loss/encoder_cos"} <= set().union(*record.seeds[0].history)
     student, words = load_translator(Path(run.output) / "student")
     assert len(translated_lines(student, words, ["eins zwei", "", "haus"], run.evaluation)) == 3
 
 
 def test_plain_transformers_loads_a_student_cut_from_nllb(tmp_path: Path) -> None:
     run = taught("nllb", tmp_path)
-    distil_translator(run)
+    distil(run)
     command = [sys.executable, "-c", PLAIN, str(Path(run.output) / "student"), "eins zwei", "haus"]
     found = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": ""})
     assert json.loads(found.stdout.splitlines()[-1]) == 2
@@ -172,20 +172,20 @@ def test_plain_transformers_loads_a_student_cut_from_nllb(tmp_path: Path) -> Non
 
 def test_a_teacher_of_another_vocabulary_teaches_by_its_translations_alone(tmp_path: Path) -> None:
     own = {"vocabulary": {"of": "corpus", "size": 48}, "student": {"shape": SHAPE}}
-    run = taught("marian", tmp_path, **own, objective={"nll": 1.0})
+    run = taught("marian", tmp_path, **own, objective={"gamma1": 1.0})
     assert check(run).possible.startswith("sequence-level (word-level and hidden states need")
-    record = distil_translator(run)
-    assert record.data.pairs["pseudo"] > 0
-    for refused in ({"objective": {"word_kd": 1.0}}, {"student": {"init": "teacher", "encoder_layers": 1}}):
+    record = distil(run)
+    assert record.data.examples["pseudo"] > 0
+    for refused in ({"objective": {"beta1": 1.0}}, {"student": {"init": "teacher", "encoder_layers": 1}}):
         with pytest.raises(ConfigError, match="need its vocabulary") as caught:
-            check(taught("marian", tmp_path, **own | {"objective": {"nll": 1.0}} | refused))
+            check(taught("marian", tmp_path, **own | {"objective": {"gamma1": 1.0}} | refused))
         assert "vocabulary.of=teacher" in str(caught.value.hint)
 
 
 def test_a_new_student_may_take_the_teachers_whole_vocabulary(tmp_path: Path) -> None:
-    shape = {"student": {"shape": SHAPE}, "vocabulary": {}, "objective": {"word_kd": 1.0}, "sequence": None}
-    record = distil_translator(taught("t5", tmp_path, **shape))
-    assert "loss/word" in set().union(*record.seeds[0].history)
+    shape = {"student": {"shape": SHAPE}, "vocabulary": {}, "objective": {"beta1": 1.0}, "sequence": None}
+    record = distil(taught("t5", tmp_path, **shape))
+    assert "loss/prediction" in set().union(*record.seeds[0].history)
 
 
 @pytest.mark.parametrize(
@@ -229,18 +229,18 @@ def test_kept_states_of_a_larger_vocabulary_teach_the_same(tmp_path: Path) -> No
     """What a student with a cut vocabulary learns from the teacher's cache is what it learns from the teacher."""
     history = []
     for kept in ("never", "always"):
-        fields = {"objective": {"nll": 1.0, "word_kd": 1.0}, "output": str(tmp_path / kept)}
+        fields = {"objective": {"gamma1": 1.0, "beta1": 1.0}, "output": str(tmp_path / kept)}
         training = pace(1) | {"max_steps": 3, "evaluations": 1, "log_every": 1, "precision": "fp32"}
         run = taught("nllb", tmp_path, **fields, training=training | {"cache_teacher": kept})
-        history.append([entry for entry in distil_translator(run).seeds[0].history if "loss/word" in entry])
+        history.append([entry for entry in distil(run).seeds[0].history if "loss/prediction" in entry])
     for asked, read_again in zip(*history, strict=True):
-        assert read_again["loss/word"] == pytest.approx(asked["loss/word"], rel=1e-4)
+        assert read_again["loss/prediction"] == pytest.approx(asked["loss/prediction"], rel=1e-4)
 
 
 def test_files_called_the_other_way_round_are_noticed(tmp_path: Path) -> None:
     straight = taught("nllb", tmp_path)
     assert check(straight).odd == []
-    train = straight.corpus.train
+    train = straight.task.train
     assert train.target is not None
     crossed = {"train": {"source": train.target, "target": train.source}, "held_out": 20}
-    assert any("look swapped" in word for word in check(taught("nllb", tmp_path, corpus=crossed)).odd)
+    assert any("look swapped" in word for word in check(taught("nllb", tmp_path, task=crossed)).odd)

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from distiller.config import parse
+from distiller.config.translation import Objective, Optimisation
 from distiller.errors import RunError
 from distiller.models.load import weights_fingerprint
+from distiller.training.fit import Fit, fit
 from distiller.translation.batches import Examples
-from distiller.translation.config import Optimisation, TranslationObjective
-from distiller.translation.fit import Fit, TrainingData, fit
 from distiller.translation.tokenizer import END
-from distiller.translation.trainer import inverse_square_root
+from distiller.translation.training_data import TranslationData, inverse_square_root
 from translation.tiny import model
 
 V = 20
-WISH = {"nll": 0.5, "word_kd": 1.0, "intermediate": [{"loss": "mse"}]}
+WISH = {"gamma1": 0.5, "beta1": 1.0, "intermediate": [{"loss": "mse"}]}
 TRAINING = {
     "batch_tokens": 60,
     "max_steps": 12,
@@ -33,22 +33,24 @@ TRAINING = {
 }
 
 
-def training_data(score: Any = None) -> TrainingData:
+def training_data(score: Any = None) -> TranslationData:
     rng = torch.Generator().manual_seed(0)
     rows = [torch.randint(4, V - 1, (length,), generator=rng).tolist() for length in range(2, 8) for _ in range(12)]
     text = [[*row, END] for row in rows]
     seen = iter(range(100))
     score = score or (lambda _: {"bleu": float(next(seen))})
     tokenizer: Any = SimpleNamespace(pad=V - 1, special=frozenset({END, V - 1}))
-    return TrainingData(Examples(text, text, len(text)), 1.0, score, "text", tokenizer)
+    return TranslationData(Examples(text, text, len(text)), 1.0, score, "text", tokenizer, 10)
 
 
-def train(folder: Path, student: PreTrainedModel, given: TrainingData, *, resume: bool = False, **changes: Any) -> Fit:
+def train(
+    folder: Path, student: PreTrainedModel, given: TranslationData, *, resume: bool = False, **changes: Any
+) -> Fit:
     return fit(
         student,
         given,
         parse(Optimisation, TRAINING | changes, where="training"),
-        objective=parse(TranslationObjective, WISH, where="objective"),
+        objective=parse(Objective, WISH, where="objective"),
         folder=folder,
         seed=0,
         title="test",
@@ -84,7 +86,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(tmp_path: Path) -> N
     assert all(torch.equal(weight, resumed.state_dict()[name]) for name, weight in whole.state_dict().items())
     losses = [[entry for entry in one.history if "loss" in entry] for one in (first, second)]
     assert losses[0] == losses[1]
-    assert {"loss/nll", "loss/word", "loss/encoder_mse"} <= set(losses[0][-1])
+    assert {"loss/label", "loss/prediction", "loss/encoder_mse"} <= set(losses[0][-1])
 
 
 def test_the_best_score_decides_which_weights_are_kept(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSeq2SeqLM
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 
-from distiller.translation.config import Shape
+from distiller.config.translation import Shape
 from distiller.translation.model import TokenIds, parameter_count, shift_right, sinusoids, without_seed
 from translation.tiny import model
 

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
+from distiller.config.translation import Objective
 from distiller.errors import ConfigError
-from distiller.models.encoder_decoder import decoder_inputs
+from distiller.models.encoder_decoder import Seq2SeqReader, decoder_inputs
 from distiller.training.batching import count
 from distiller.training.view import View
 from distiller.translation.batches import collate
-from distiller.translation.config import TranslationObjective
-from distiller.translation.objective import Objective, Seq2SeqReader, model_shapes
+from distiller.translation.objective import TranslationObjective, model_shapes
 from distiller.translation.tokenizer import END
 from translation.tiny import model
 
@@ -29,15 +29,15 @@ ROWS = [
 def losses(
     wish: dict[str, Any], student: PreTrainedModel, teacher: PreTrainedModel | None, batch: dict[str, Any]
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    objective = Objective(
-        TranslationObjective.model_validate(wish),
+    objective = TranslationObjective(
+        Objective.model_validate(wish),
         student=model_shapes(student),
         teacher=model_shapes(teacher) if teacher else None,
     )
     hidden = bool(objective.terms)
     view = View(
-        student=Seq2SeqReader(student, hidden=hidden)(batch),  # type: ignore[arg-type]
-        teacher=Seq2SeqReader(teacher, hidden=hidden)(batch) if teacher else None,  # type: ignore[arg-type]
+        student=Seq2SeqReader(student, hidden=hidden)(batch),
+        teacher=Seq2SeqReader(teacher, hidden=hidden)(batch) if teacher else None,
         labels=batch["labels"],
         totals=count([batch])["original"],
         output_mask=batch["output_mask"],
@@ -48,40 +48,41 @@ def losses(
 def test_the_loss_of_two_tokens_by_hand() -> None:
     """The first target is predicted from the start token alone, and counts as much as the second."""
     made = model(V).eval()
-    loss, parts = losses({}, made, None, collate(ROWS[:1]))
+    loss, parts = losses({"beta1": 0}, made, None, collate(ROWS[:1]))
     ids, mask = torch.tensor([[5, 6, 7, END]]), torch.ones(1, 4)
     first = made(input_ids=ids, attention_mask=mask, decoder_input_ids=torch.tensor([[START]])).logits[0, 0]
     second = made(input_ids=ids, attention_mask=mask, decoder_input_ids=torch.tensor([[START, 8]])).logits[0, 1]
     by_hand = -(first.log_softmax(-1)[8] + second.log_softmax(-1)[END]) / 2
     torch.testing.assert_close(loss, by_hand)
-    torch.testing.assert_close(parts["nll"], by_hand.detach())
+    torch.testing.assert_close(parts["label"], by_hand.detach())
 
 
 def test_a_start_token_that_is_padding_hides_no_target() -> None:
     """Which positions count follows from the labels: Marian's decoder starts from padding."""
     made = model(V).eval()
     assert made.config.decoder_start_token_id == made.config.pad_token_id
-    _, parts = losses({}, made, None, collate(ROWS))
-    alone = [losses({}, made, None, collate([row]))[1]["nll"] * len(row["target"]) for row in ROWS]
-    torch.testing.assert_close(parts["nll"], sum(alone) / sum(len(row["target"]) for row in ROWS))
+    _, parts = losses({"beta1": 0}, made, None, collate(ROWS))
+    alone = [losses({"beta1": 0}, made, None, collate([row]))[1]["label"] * len(row["target"]) for row in ROWS]
+    torch.testing.assert_close(parts["label"], sum(alone) / sum(len(row["target"]) for row in ROWS))
 
 
 def test_a_batch_is_the_mean_over_the_tokens_of_its_sentences() -> None:
     student, teacher = model(V).eval(), model(V, seed=1, encoder_layers=2).eval()
-    wish = {"nll": 0.5, "word_kd": 2.0, "cosine": 0.7, "intermediate": [{"loss": "mse", "side": "decoder"}]}
+    wish = {"gamma1": 0.5, "beta1": 2.0, "cosine": 0.7, "intermediate": [{"loss": "mse", "side": "decoder"}]}
     together, parts = losses(wish, student, teacher, collate(ROWS))
     alone = [(row, losses(wish, student, teacher, collate([row]))[1]) for row in ROWS]
-    for name in ("nll", "word"):
+    for name in ("label", "prediction"):
         weighted = sum(len(row["target"]) * found[name] for row, found in alone) / 9
         torch.testing.assert_close(parts[name], weighted, rtol=1e-4, atol=1e-6)
-    total = 0.5 * parts["nll"] + 2 * parts["word"] + 0.7 * parts["cosine"] + parts["decoder_mse"]
+    cosine = (parts["encoder_cos"] + parts["decoder_cos"]) / 2  # one pair of layers each
+    total = 0.5 * parts["label"] + 2 * parts["prediction"] + 0.7 * cosine + parts["decoder_mse"]
     torch.testing.assert_close(together.detach(), total)
 
 
 def test_the_cosine_is_the_mean_over_tokens_and_matched_layers() -> None:
     student, teacher = model(V).eval(), model(V, seed=1, encoder_layers=2).eval()
     batch = collate(ROWS)
-    _, parts = losses({"nll": 1, "cosine": 1}, student, teacher, batch)
+    loss, parts = losses({"beta1": 0, "cosine": 1}, student, teacher, batch)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     inputs["decoder_input_ids"] = decoder_inputs(student, batch["labels"])
     s, t = (one(**inputs, decoder_attention_mask=batch["output_mask"], output_hidden_states=True)
@@ -91,28 +92,30 @@ def test_the_cosine_is_the_mean_over_tokens_and_matched_layers() -> None:
         (s.decoder_hidden_states[1], t.decoder_hidden_states[1], batch["output_mask"]),
     ]
     means = [1 - F.cosine_similarity(a[mask.bool()], b[mask.bool()], dim=-1).mean() for a, b, mask in pairs]
-    torch.testing.assert_close(parts["cosine"], torch.stack(means).mean().detach(), rtol=1e-4, atol=1e-6)
+    found = torch.stack([parts["encoder_cos"], parts["decoder_cos"]])
+    torch.testing.assert_close(found, torch.stack(means).detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(loss.detach(), parts["label"] + found.mean())
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it() -> None:
     made = model(V).eval()
-    _, parts = losses({"nll": 1, "word_kd": 1, "cosine": 1}, made, made, collate(ROWS))
-    assert abs(parts["word"]) < 1e-6
-    assert abs(parts["cosine"]) < 1e-6
+    _, parts = losses({"gamma1": 1, "beta1": 1, "cosine": 1}, made, made, collate(ROWS))
+    assert abs(parts["prediction"]) < 1e-6
+    assert abs(parts["encoder_cos"]) + abs(parts["decoder_cos"]) < 1e-6
 
 
 def test_mutual_information_works_on_the_encoder_and_trains_its_critic() -> None:
     student, teacher = model(V), model(V, seed=1, width=16, heads=2)
     critic = {"name": "mlp", "options": {"hidden": 8, "embedding": 4}}
-    objective = Objective(
-        TranslationObjective.model_validate({"intermediate": [{"loss": "mi_alpha", "critic": critic}]}),
+    objective = TranslationObjective(
+        Objective.model_validate({"beta1": 0, "intermediate": [{"loss": "mi_alpha", "critic": critic}]}),
         student=model_shapes(student),
         teacher=model_shapes(teacher),
     )
     batch = collate(ROWS)
     view = View(
-        student=Seq2SeqReader(student, hidden=True)(batch),  # type: ignore[arg-type]
-        teacher=Seq2SeqReader(teacher.requires_grad_(False), hidden=True)(batch),  # type: ignore[arg-type]
+        student=Seq2SeqReader(student, hidden=True)(batch),
+        teacher=Seq2SeqReader(teacher.requires_grad_(False), hidden=True)(batch),
         labels=batch["labels"],
         totals=count([batch])["original"],
         output_mask=batch["output_mask"],
@@ -123,7 +126,7 @@ def test_mutual_information_works_on_the_encoder_and_trains_its_critic() -> None
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in objective.parameters())
 
 
-@pytest.mark.parametrize("wish", [{"word_kd": 1}, {"cosine": 1}, {"intermediate": [{"loss": "mse"}]}])
+@pytest.mark.parametrize("wish", [{}, {"beta1": 0, "cosine": 1}, {"beta1": 0, "intermediate": [{"loss": "mse"}]}])
 def test_a_comparison_without_a_teacher_is_refused(wish: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="there is none"):
         losses(wish, model(V), None, collate(ROWS))
@@ -140,12 +143,12 @@ def test_what_translation_does_not_have_is_refused_in_words() -> None:
 def test_a_weight_may_be_a_share_of_the_gradient_and_change() -> None:
     student, teacher = model(V), model(V, seed=1, encoder_layers=2)
     terms = [{"loss": "mse", "weight": {"share": 0.3}}, {"loss": "cos", "side": "decoder", "warmup": 0.5}]
-    wish = TranslationObjective.model_validate({"nll": 1.0, "intermediate": terms})
-    objective = Objective(wish, student=model_shapes(student), teacher=model_shapes(teacher))
+    wish = Objective.model_validate({"beta1": 0, "intermediate": terms})
+    objective = TranslationObjective(wish, student=model_shapes(student), teacher=model_shapes(teacher))
     batch = collate(ROWS)
     view: Any = View(
-        student=Seq2SeqReader(student, hidden=True)(batch),  # type: ignore[arg-type]
-        teacher=Seq2SeqReader(teacher, hidden=True)(batch),  # type: ignore[arg-type]
+        student=Seq2SeqReader(student, hidden=True)(batch),
+        teacher=Seq2SeqReader(teacher, hidden=True)(batch),
         labels=batch["labels"],
         totals=count([batch])["original"],
         output_mask=batch["output_mask"],
@@ -157,5 +160,5 @@ def test_a_weight_may_be_a_share_of_the_gradient_and_change() -> None:
     assert float(objective.balance.latest["encoder_mse"]) == pytest.approx(0.3, abs=0.01)
     weight = objective.balance.weights[0]
     torch.testing.assert_close(
-        total.detach(), parts["nll"] + weight * parts["encoder_mse"] + 0.5 * parts["decoder_cos"]
+        total.detach(), parts["label"] + weight * parts["encoder_mse"] + 0.5 * parts["decoder_cos"]
     )

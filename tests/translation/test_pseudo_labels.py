@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from distiller.config.translation import Decoding
 from distiller.errors import OutputError
-from distiller.translation.config import Decoding
 from distiller.translation.corpus import Pairs
 from distiller.translation.pseudo_labels import (
     RESULT,

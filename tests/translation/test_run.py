@@ -14,16 +14,17 @@ import typer
 import yaml
 from safetensors.torch import load_file
 
-from distiller.cli import evaluate, predict, pseudo_label, show, translate
-from distiller.cli.recipes import load
-from distiller.config import to_yaml
-from distiller.errors import ConfigError, DataError, DistillerError, ModelError, OutputError
-from distiller.recipes import translation_texts
-from distiller.translation.config import Decoding, TranslationRun, Vocabulary, load_translation, parse_translation
+import distiller
+from distiller.cli import check, evaluate, predict, pseudo_label, recipes, show
+from distiller.cli import run as run_command
+from distiller.config import Run, load_run, parse_run, to_yaml
+from distiller.config.translation import Decoding, TranslationRun, Vocabulary
+from distiller.errors import ConfigError, DataError, DistillerError, ModelError, Notice, OutputError
+from distiller.recipes import recipe_text, texts
+from distiller.record import Record, load_record
+from distiller.run import distil
 from distiller.translation.corpus import Pairs
 from distiller.translation.model import parameter_count
-from distiller.translation.record import TranslationRecord, load_translation_record
-from distiller.translation.run import distil_translator
 from distiller.translation.students import load_translator
 from distiller.translation.translate import translated_lines
 from translation.tiny import SHAPE, model, pace, sentences, tiny_run, write_pairs
@@ -39,33 +40,33 @@ print(json.dumps(words.batch_decode(made, skip_special_tokens=True)))
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[TranslationRun, TranslationRecord]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[TranslationRun, Record]:
     """A hybrid: gold and pseudo-labels, word-level distillation and a cosine."""
     threads = torch.get_num_threads()
     run = tiny_run(
         tmp_path_factory.mktemp("run"),
-        objective={"nll": 1.0, "word_kd": 1.0, "cosine": 0.5},
+        objective={"gamma1": 1.0, "beta1": 1.0, "cosine": 0.5},
         sequence={"gold_ratio": 0.5, "decoding": {"beam": 2, "max_length": 20}},
         training=pace(4) | {"threads": 1},
     )
-    record = distil_translator(run)
+    record = distil(run)
     torch.set_num_threads(threads)
     return run, record
 
 
 def call(*arguments: object) -> None:
     app = typer.Typer()
-    translate.register(app)
-    pseudo_label.register(app)
+    for command in (check, evaluate, predict, pseudo_label, recipes, run_command, show):
+        command.register(app)
     app([str(argument) for argument in arguments], standalone_mode=False)
 
 
-def test_the_record_says_what_was_done(done: tuple[TranslationRun, TranslationRecord]) -> None:
+def test_the_record_says_what_was_done(done: tuple[TranslationRun, Record]) -> None:
     run, record = done
     folder = Path(run.output)
-    assert load_translation_record(folder) == record
-    assert load_translation(folder / "run.yaml") == run
-    assert record.data.pairs == {"train": 260, "seen": 260, "dev": 40, "pseudo": 260}
+    assert load_record(folder) == record
+    assert load_run(folder / "run.yaml") == run
+    assert record.data.examples == {"train": 260, "seen": 260, "dev": 40, "pseudo": 260}
     assert record.baseline is not None
     assert record.teacher is not None
     assert record.compression == record.teacher.parameters / record.student.parameters > 1
@@ -80,11 +81,18 @@ def test_the_record_says_what_was_done(done: tuple[TranslationRun, TranslationRe
         assert 0 < row.latency_p50 <= row.latency_p95
     assert record.efficiency[0].bleu == pytest.approx(record.teacher.scores["bleu"])
     assert record.efficiency[1].megabytes < record.efficiency[0].megabytes
-    assert {"loss/nll", "loss/word", "loss/cosine"} <= set().union(*record.seeds[0].history)
+    assert record.comparison is not None
+    gain = record.student.scores["bleu"] - record.baseline.scores["bleu"]
+    assert record.comparison.difference == pytest.approx(gain)
+    assert record.comparison.error > 0
+    assert "distilled student" in record.verdict[0]
+    assert "pipeline_tag: translation" in (folder / "student" / "README.md").read_text(encoding="utf-8")
+    assert {"teacher", "student-0", "baseline-0"} == set(load_file(folder / "development.safetensors"))
+    assert {"loss/label", "loss/prediction", "loss/encoder_cos"} <= set().union(*record.seeds[0].history)
     assert record.versions["sacrebleu"]
 
 
-def test_the_student_is_a_model_folder(done: tuple[TranslationRun, TranslationRecord]) -> None:
+def test_the_student_is_a_model_folder(done: tuple[TranslationRun, Record]) -> None:
     run, record = done
     student, words = load_translator(Path(run.output) / "student")
     assert words.fingerprint == record.data.vocabulary
@@ -93,7 +101,7 @@ def test_the_student_is_a_model_folder(done: tuple[TranslationRun, TranslationRe
     assert sum(weight.numel() for weight in stored.values()) == parameter_count(student) == record.student.parameters
 
 
-def test_plain_transformers_translates_with_it(done: tuple[TranslationRun, TranslationRecord], tmp_path: Path) -> None:
+def test_plain_transformers_translates_with_it(done: tuple[TranslationRun, Record], tmp_path: Path) -> None:
     """Loaded by a process that does not know this library; and CTranslate2's own converter takes it."""
     run, _ = done
     folder = Path(run.output) / "student"
@@ -120,81 +128,79 @@ def test_plain_transformers_translates_with_it(done: tuple[TranslationRun, Trans
     assert words.decode(said) == by_engine["ctranslate2"]
 
 
-def test_the_teacher_stands_beside_the_student(done: tuple[TranslationRun, TranslationRecord]) -> None:
+def test_the_teacher_stands_beside_the_student(done: tuple[TranslationRun, Record]) -> None:
     run, record = done
     teacher, _ = load_translator(Path(run.output) / "teacher")
     assert record.teacher is not None
     assert parameter_count(teacher) == record.teacher.parameters
 
 
-def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun, TranslationRecord]) -> None:
+def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun, Record]) -> None:
     run, record = done
-    assert distil_translator(run, resume=True) == record
+    assert distil(run, resume=True) == record
     with pytest.raises(OutputError, match="holds a finished run"):
-        distil_translator(run)
+        distil(run)
     other = run.model_copy(update={"seeds": [1]})
     with pytest.raises(OutputError, match="differs in `seeds`"):
-        distil_translator(other, resume=True)
+        distil(other, resume=True)
 
 
-def test_commands(
-    done: tuple[TranslationRun, TranslationRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_commands(done: tuple[TranslationRun, Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, record = done
-    call("translate", "table", run.output)
+    call("show", run.output)
     shown = capsys.readouterr().out
     assert f"{record.teacher.parameters:,}" in shown
     assert "ctranslate2 int8" in shown
-    dev = run.corpus.dev
+    dev = run.task.dev
     assert dev is not None
     student = Path(run.output) / "student"
-    call("translate", "evaluate", student, dev.source, dev.target, "--beam", "2", "--json")
-    found = json.loads(capsys.readouterr().out)
-    assert found["scores"] == pytest.approx(record.student.scores)
+    text = [f"task.dev.source={dev.source}", f"task.dev.target={dev.target}"]
+    call("evaluate", student, *text, "evaluation.beam=2", "evaluation.max_length=20", "--json")
+    assert json.loads(capsys.readouterr().out) == pytest.approx(record.student.scores)
     call("pseudo-label", student, dev.source, "-o", tmp_path / "labels", "--beam", "2", "--n-best", "2", "-q")
     assert "40 sentences" in capsys.readouterr().out
 
 
 def test_a_run_is_checked_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wish = tiny_run(tmp_path, corpus=tiny_run(tmp_path).corpus.model_dump(mode="json") | {"fraction": 0.5})
+    wish = tiny_run(tmp_path, task=tiny_run(tmp_path).task.model_dump(mode="json") | {"fraction": 0.5})
     file = tmp_path / "run.yaml"
     file.write_text(to_yaml(wish), encoding="utf-8")
-    call("translate", "check", file, "vocabulary.size=50")
+    call("check", file, "vocabulary.size=50")
     out, said = capsys.readouterr()
-    assert parse_translation(yaml.safe_load(out)) == wish.model_copy(update={"vocabulary": Vocabulary(size=50)})
+    assert parse_run(yaml.safe_load(out)) == wish.model_copy(update={"vocabulary": Vocabulary(size=50)})
     assert "260 training pairs, 40 development pairs; the student sees 130" in said
     teacher, student = (model(50, encoder_layers=layers) for layers in (2, 1))
     assert f"teacher {parameter_count(teacher):,} parameters, student {parameter_count(student):,}: " in said
     assert not Path(wish.output).exists()
     with pytest.raises(ConfigError, match="does not divide"):
         call(
-            "translate",
             "check",
             file,
             "student.init=teacher",
             "teacher.shape.encoder_layers=3",
             "student.shape.encoder_layers=2",
         )
-    with pytest.raises(ConfigError, match="is a translation run") as caught:
-        load(str(file), [])
-    assert "distiller translate run" in str(caught.value.hint)
 
 
-def test_a_named_vocabulary_must_be_the_teachers(done: tuple[TranslationRun, TranslationRecord]) -> None:
+def test_a_named_vocabulary_must_be_the_teachers(done: tuple[TranslationRun, Record]) -> None:
     run, _ = done
     folder = Path(run.output).parent
     teacher = {"model": str(Path(run.output) / "student")}
     other = tiny_run(folder / "other", teacher=teacher, vocabulary={"model": str(folder / "foreign.model")})
     (folder / "foreign.model").write_bytes(b"no model")
     with pytest.raises(ModelError, match="not a SentencePiece model"):
-        distil_translator(other)
+        distil(other)
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"corpus": {"train": {"source": "none.de", "target": "none.en"}}}, DataError, "cannot be read"),
-        ({"corpus.max_tokens": 3}, DataError, "tokens, more than 3"),
+        (
+            {"task": {"kind": "translation", "train": {"source": "none.de", "target": "none.en"}}},
+            DataError,
+            "cannot be read",
+        ),
+        ({"task.max_length": 3}, DataError, "tokens, more than 3"),
         ({"vocabulary": {"size": 9000}}, DataError, "no vocabulary of 9000"),
     ],
 )
@@ -203,9 +209,9 @@ def test_bad_input_is_one_line_and_exit_2(
 ) -> None:
     overrides = [f"{key}={value}" for key, value in change.items() if "." in key]
     fields = {key: value for key, value in change.items() if "." not in key}
-    run = parse_translation(tiny_run(tmp_path, **fields).model_dump(mode="json"), overrides)
+    run = parse_run(tiny_run(tmp_path, **fields).model_dump(mode="json"), overrides)
     with pytest.raises(error, match=message) as caught:
-        distil_translator(run)
+        distil(run)
     assert caught.value.exit_code == 2
     assert "\n" not in caught.value.message
     assert caught.value.hint
@@ -215,44 +221,44 @@ def test_bad_input_is_one_line_and_exit_2(
     ("override", "message"),
     [
         ("sequence.n_best=9", "need a beam"),
-        ("objective.nll=0", "nothing would teach"),
-        ("corpus.monolingual=[x.de]", "needs `sequence`"),
+        ("objective.gamma1=0", "nothing would teach"),
+        ("task.monolingual=[x.de]", "needs `sequence`"),
         ("seeds=[1,1]", "seeds must be distinct"),
         ("student.shape.heads=7", "divisible by its 7 heads"),
         ("evaluation.sampling_top_k=3", "exclude each other"),
         ("objective.word_kt=1", "no field is called `objective.word_kt`"),
-        ("corpus.max_tokens=9000", "less than or equal to 510"),
+        ("task.max_length=9000", "less than or equal to 510"),
     ],
 )
 def test_impossible_runs_are_refused_in_words(tmp_path: Path, override: str, message: str) -> None:
-    base = tiny_run(tmp_path).model_dump(mode="json")
+    base = tiny_run(tmp_path, objective={"beta1": 0.0}).model_dump(mode="json")
     with pytest.raises(ConfigError, match=message):
-        parse_translation(base, [override])
+        parse_run(base, [override])
 
 
-RECIPES = translation_texts()
+RECIPES = {name: text for name, text in texts().items() if "kind: translation" in text}
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_a_run_that_survives_yaml(name: str) -> None:
-    run = parse_translation(yaml.safe_load(RECIPES[name]), where=name)
+    run = parse_run(yaml.safe_load(RECIPES[name]), where=name)
     assert run.recipe == name
     assert run.output == f"outputs/{name}"
     first = RECIPES[name].splitlines()[0]
     assert first.startswith("# ")
     assert first.endswith(".")
     for text in (to_yaml(run), to_yaml(run, exclude_defaults=True)):
-        assert parse_translation(yaml.safe_load(text)) == run
+        assert parse_run(yaml.safe_load(text)) == run
 
 
 def test_every_recipe_of_the_slides_is_there() -> None:
     named = ("word-kd", "distilbert", "sequence-kd", "interpolation", "hybrid", "low-data", "noisy-student")
     assert set(RECIPES) == {"demo-translation", *(f"nmt-{name}" for name in named)}
-    with pytest.raises(ConfigError, match="no translation recipe is called `nmt-hybird`"):
-        translate.load("nmt-hybird", [])
+    with pytest.raises(ConfigError, match="no recipe is called `nmt-hybird`"):
+        recipe_text("nmt-hybird")
 
 
-def test_monolingual_text_and_low_data(tmp_path: Path, done: tuple[TranslationRun, TranslationRecord]) -> None:
+def test_monolingual_text_and_low_data(tmp_path: Path, done: tuple[TranslationRun, Record]) -> None:
     """A tenth of the pairs, and the teacher's translations of them and of text without translations."""
     run, _ = done
     lines = Pairs("extra", [source for source, _ in sentences(30, seed=5)], None, [])
@@ -266,59 +272,104 @@ def test_monolingual_text_and_low_data(tmp_path: Path, done: tuple[TranslationRu
         sequence={"gold_ratio": 0.34, "n_best": 2, "decoding": {"beam": 2, "max_length": 10}},
         training=pace(1) | {"max_steps": 2},
     )
-    corpus = wish.corpus.model_copy(update={"fraction": 0.1, "monolingual": [extra]})
-    record = distil_translator(wish.model_copy(update={"corpus": corpus}))
-    assert record.data.pairs["seen"] == 26
-    assert record.data.pairs["monolingual"] == 30
-    assert 26 < record.data.pairs["pseudo"] <= 2 * 56
+    corpus = wish.task.model_copy(update={"fraction": 0.1, "monolingual": [extra]})
+    record = distil(wish.model_copy(update={"task": corpus}))
+    assert record.data.examples["seen"] == 26
+    assert record.data.examples["monolingual"] == 30
+    assert 26 < record.data.examples["pseudo"] <= 2 * 56
 
 
 def test_a_finished_student_translates_a_text_a_file_and_stdin(
-    done: tuple[TranslationRun, TranslationRecord],
+    done: tuple[TranslationRun, Record],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run, _ = done
     lines = [source for source, _ in sentences(3, seed=8)]
-    call("translate", "text", run.output, *lines, "--beam", "1")
+    greedy = "evaluation.beam=1"
+    (tmp_path / "text.de").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    call("predict", run.output, tmp_path / "text.de", greedy)
     said = capsys.readouterr().out
     assert len(said.splitlines()) == 3
-    (tmp_path / "text.de").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    call("translate", "text", run.output, tmp_path / "text.de", "-o", tmp_path / "text.en", "--beam", "1")
+    call("predict", run.output, tmp_path / "text.de", "-o", tmp_path / "text.en", greedy)
     assert (tmp_path / "text.en").read_text(encoding="utf-8") == said
     assert capsys.readouterr().out == ""
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{lines[0]}\n\n"))
-    call("translate", "text", Path(run.output) / "student", "--beam", "1")
+    call("predict", Path(run.output) / "student", "-", greedy, "evaluation.max_length=20")
     assert capsys.readouterr().out == f"{said.splitlines()[0]}\n\n"
-    call("translate", "text", run.output, lines[0], "--int8")
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    call("predict", run.output, lines[0], "evaluation.compute=int8", "--json", "--keep")
+    assert json.loads(capsys.readouterr().out).keys() == {"text", "translation"}
     with pytest.raises(DataError, match=r"line 1 has \d+ tokens, the model takes 512"):
-        call("translate", "text", run.output, " ".join(["eins"] * 600))
+        call("predict", run.output, " ".join(["eins"] * 600))
+    rows = distiller.Predictor(run.output, overrides=[greedy])(lines)
+    assert [row["translation"] for row in rows] == said.splitlines()
 
 
 def test_progress_is_visible_without_a_terminal(
-    done: tuple[TranslationRun, TranslationRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    done: tuple[TranslationRun, Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _ = done
-    dev = run.corpus.dev
+    dev = run.task.dev
     assert dev is not None
     call("pseudo-label", Path(run.output) / "teacher", dev.source, "-o", tmp_path / "labels", "--shard-size", 10)
     assert "pseudo-labels: 4 of 4 shards, " in capsys.readouterr().err
 
 
 def test_show_evaluate_and_predict_take_a_translation_output(
-    done: tuple[TranslationRun, TranslationRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    done: tuple[TranslationRun, Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, record = done
-    show.show(run.output)
+    show.show([run.output])
     assert "student, distilled" in capsys.readouterr().out
-    show.show(run.output, json=True)
+    show.show([run.output], json=True)
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(record.score)
     evaluate.evaluate(run.output, json=True)
     assert json.loads(capsys.readouterr().out) == pytest.approx(record.student.scores)
     with pytest.raises(ConfigError, match="has no `test` text"):
         evaluate.evaluate(run.output, split="test")
-    assert run.corpus.dev is not None
-    predict.predict([run.output, run.corpus.dev.source])
+    assert run.task.dev is not None
+    predict.predict([run.output, run.task.dev.source])
     assert len(capsys.readouterr().out.splitlines()) == 40
+
+
+def test_what_earlier_versions_wrote_still_loads(done: tuple[TranslationRun, Record], tmp_path: Path) -> None:
+    """Run files with a `corpus`, `nll` and `word_kd`, and the Records of such runs."""
+    run, record = done
+    data = record.model_dump(mode="json")
+    task, objective = data["run"].pop("task"), data["run"].pop("objective")
+    names = {"max_length": "max_tokens", "split_seed": "seed"}
+    corpus = {names.get(name, name): value for name, value in task.items() if name != "kind"}
+    earlier = {name: value for name, value in data["run"].items() if name not in ("augmentation", "stages")}
+    earlier.pop("augmentation_refresh")
+    weights = {"nll": 1.0, "word_kd": 1.0, "cosine": 0.5, "prediction": objective["prediction"]}
+    earlier |= {"corpus": corpus, "objective": weights}
+    with pytest.warns(Notice, match="`corpus` is now a `task`"):
+        assert parse_run(earlier) == run
+    facts = {name: data["data"][name] for name in ("skipped", "fingerprint", "vocabulary", "vocabulary_size")}
+    data |= {"run": earlier, "data": facts | {"pairs": data["data"]["examples"]}, "compression": 2.0}
+    (tmp_path / "record.json").write_text(json.dumps(data), encoding="utf-8")
+    found = load_record(tmp_path)
+    assert found.run == run
+    assert found.data.examples == record.data.examples
+    assert found.compression == record.compression
+    weights.pop("word_kd")
+    with pytest.warns(Notice):
+        assert parse_run(earlier | {"objective": weights}).objective.beta1 == 0
+    with pytest.raises(ConfigError, match="no field is called `corpus`"):
+        parse_run(run.model_dump(mode="json"), ["corpus.fraction=0.5"])
+    with pytest.raises(ConfigError, match="beta2 has no meaning where the task is a translation"):
+        parse_run(run.model_dump(mode="json"), ["objective.beta2=1"])
+
+
+def test_the_kind_of_the_task_decides_what_a_run_is() -> None:
+    sides = {"source": "a.de", "target": "a.en"}
+    made = [
+        Run(task={"kind": "translation", "train": sides}),  # type: ignore[arg-type]
+        Run.model_validate({"task": {"train": sides}}),
+        parse_run({"task": {"train": sides}}),
+    ]
+    assert all(type(one) is TranslationRun and one == made[0] for one in made)
+    assert type(Run(task={"name": "rte"})) is Run  # type: ignore[arg-type]
+    said = parse_run({"task": {"train": sides}, "teacher": {"translations": "a.tsv"}, "sequence": {}})
+    assert said.objective.beta1 == 0

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
+from hypothesis import given
+from hypothesis import strategies as st
 
+from distiller.config.translation import Vocabulary
 from distiller.errors import DataError, ModelError
-from distiller.translation.config import Vocabulary
-from distiller.translation.scores import closest, score, sentence_bleu
+from distiller.translation.scores import bleu_of, closest, score, sentence_bleu, sentence_counts
 from distiller.translation.tokenizer import END, check_fit, tokenizer_from_sentencepiece, train_tokenizer
 from translation.tiny import sentences, vocabulary
 
@@ -75,3 +77,13 @@ def test_any_sentencepiece_model_is_a_vocabulary(tmp_path: Path) -> None:
         assert words.pad == (30 if name == "usual" else 0)
         assert words.decode(words.encode(text[:20])) == text[:20]
         assert all(ids[-1] == words.end for ids in words.encode(text[:20]))
+
+
+@given(data=st.data())
+def test_counts_of_sentences_make_the_score_of_any_of_them(data: st.DataObject) -> None:
+    words = st.lists(st.sampled_from(["a", "house", "tree", "is", "red", "."]), min_size=1, max_size=8).map(" ".join)
+    pairs = data.draw(st.lists(st.tuples(words, words), min_size=1, max_size=6))
+    said, gold = map(list, zip(*pairs, strict=True))
+    rows = data.draw(st.lists(st.integers(0, len(pairs) - 1), min_size=1, max_size=8))
+    wanted = sacrebleu.corpus_bleu([said[row] for row in rows], [[gold[row] for row in rows]]).score
+    assert bleu_of(sentence_counts(said, gold)[rows]) == pytest.approx(wanted)

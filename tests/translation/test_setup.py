@@ -30,7 +30,7 @@ def finished_job(folder: Path, rows: list[tuple[str, list[str]]]) -> str:
 
 def learnt(folder: Path, job: str, **sequence: Any) -> tuple[PseudoPairs, Splits]:
     run = tiny_run(folder, sequence={"pseudo_labels": [job], **sequence})
-    splits = read_corpus(run.corpus)
+    splits = read_corpus(run.task)
     nothing: Any = None  # a finished job asks neither vocabulary nor teacher
     return pseudo_pairs(run, splits, nothing, nothing, FolderCache(folder), None), splits
 
@@ -70,10 +70,10 @@ def test_check_refuses_what_a_run_refuses(tmp_path: Path) -> None:
     pairs = [*sentences(80), long]
     fields = {"train": write_pairs(tmp_path, "long", pairs), "held_out": 20}
     with pytest.raises(DataError, match=r"line 81: the source has \d+ tokens, more than 128") as caught:
-        check(tiny_run(tmp_path, corpus=fields))
+        check(tiny_run(tmp_path, task=fields))
     assert "--skip-bad" in str(caught.value.hint)
-    assert "max_tokens" not in str(caught.value.hint)  # no model here takes so many
-    outline = check(tiny_run(tmp_path, corpus=fields | {"skip_bad": True}))
+    assert "max_length" not in str(caught.value.hint)  # no model here takes so many
+    outline = check(tiny_run(tmp_path, task=fields | {"skip_bad": True}))
     assert outline.splits.skipped == {"train": 1}
     with pytest.raises(DataError, match="no vocabulary of 9000"):
         check(tiny_run(tmp_path, vocabulary={"size": 9000}))

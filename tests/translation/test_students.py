@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from distiller.config import parse
+from distiller.config.translation import Shape, Student
 from distiller.errors import ConfigError, ModelError
 from distiller.models.encoder_decoder import check_reading
-from distiller.translation.config import Shape, Student
 from distiller.translation.model import TokenIds, build_model
 from distiller.translation.students import build_student, load_translator, sampled_layers, save_translator, start_of
 from distiller.translation.tokenizer import EARLIER

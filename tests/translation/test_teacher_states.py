@@ -9,12 +9,12 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
-from distiller.config import parse
+from distiller.config import parse, parse_run
+from distiller.config.translation import Objective, TranslationRun
 from distiller.errors import ConfigError
+from distiller.models.encoder_decoder import Seq2SeqReader
+from distiller.run import distil
 from distiller.translation.batches import BatchStream, Examples, collate
-from distiller.translation.config import TranslationObjective, TranslationRun, parse_translation
-from distiller.translation.objective import Objective, Seq2SeqReader, model_shapes
-from distiller.translation.run import distil_translator
 from distiller.translation.setup import prepare
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.tokenizer import END
@@ -22,7 +22,7 @@ from distiller.translation.trainer import TranslationTrainer
 from translation.tiny import model, tiny_run
 
 V = 20
-WORDS = {"nll": 0.5, "word_kd": 1.0, "prediction": {"name": "kl", "options": {"temperature": 2.0}}}
+WORDS = {"gamma1": 0.5, "beta1": 1.0, "prediction": {"name": "kl", "options": {"temperature": 2.0}}}
 
 
 def examples(*, seed: int = 0) -> Examples:
@@ -40,8 +40,12 @@ def teacher() -> PreTrainedModel:
 
 
 def run(training: dict[str, Any] | None = None, **fields: Any) -> TranslationRun:
-    wish = {"corpus": {"train": {"source": "text.tsv"}}, "objective": WORDS, "training": {"batch_tokens": 60}}
-    return parse_translation(wish | ({"training": training} if training else {}) | fields)
+    wish = {
+        "task": {"kind": "translation", "train": {"source": "text.tsv"}},
+        "objective": WORDS,
+        "training": {"batch_tokens": 60},
+    }
+    return parse_run(wish | ({"training": training} if training else {}) | fields)
 
 
 def test_every_batch_finds_what_the_teacher_says_of_it(tmp_path: Path) -> None:
@@ -76,7 +80,7 @@ def test_it_is_made_once_for_each_teacher_and_text(tmp_path: Path) -> None:
     ("training", "objective", "reason"),
     [
         ({"cache_teacher": "never"}, {}, None),
-        ({}, {"word_kd": 0.0}, None),
+        ({}, {"beta1": 0.0}, None),
         ({"max_steps": 2, "batch_tokens": 60}, {}, None),
         ({}, {"cosine": 1.0}, "hidden layers are compared"),
         ({}, {"intermediate": [{"loss": "mse"}]}, "hidden layers are compared"),
@@ -108,8 +112,8 @@ def test_a_run_learns_the_same_with_and_without(tmp_path: Path, precision: str, 
             update={"cache_teacher": cache_teacher, "log_every": 1, "precision": precision}
         )
         output = str(tmp_path / cache_teacher)
-        record = distil_translator(wish.model_copy(update={"training": training, "output": output}))
-        losses = [entry["loss/word"] for entry in record.seeds[0].history if "loss/word" in entry]
+        record = distil(wish.model_copy(update={"training": training, "output": output}))
+        losses = [entry["loss/prediction"] for entry in record.seeds[0].history if "loss/prediction" in entry]
         return record.cost.teacher_cache_megabytes, losses
 
     without, with_it = outcome("never"), outcome("auto")
@@ -123,16 +127,15 @@ def test_hidden_layers_are_not_in_it(tmp_path: Path) -> None:
     assert folder is not None
     student, wish = (
         model(V),
-        parse(TranslationObjective, WORDS | {"intermediate": [{"loss": "mse"}]}, where="objective"),
+        parse(Objective, WORDS | {"intermediate": [{"loss": "mse"}]}, where="objective"),
     )
     with pytest.raises(ConfigError, match="compares hidden layers, which the cache has not"):
         TranslationTrainer(
             student,
-            objective=Objective(wish, student=model_shapes(student), teacher=model_shapes(teacher())),
+            objective=wish,
             teacher=teacher(),
             teacher_cache=TeacherCache(folder),
             score=lambda _: {},
-            warmup=1,
             args=TrainingArguments(output_dir=str(tmp_path / "out")),
         )
 

@@ -14,11 +14,11 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
 from distiller.cli.pseudo_label import register
+from distiller.config.translation import Decoding, Filter, Teacher, TranslationRun
 from distiller.errors import ConfigError, DataError, DistillerError, RunError
-from distiller.translation.config import Decoding, Filter, Teacher, TranslationRun
+from distiller.run import distil
 from distiller.translation.corpus import Pairs, oddities, read_corpus
 from distiller.translation.pseudo_labels import filtered, pseudo_label, read_labels
-from distiller.translation.run import distil_translator
 from distiller.translation.setup import check, wrong_way
 from distiller.translation.translators import Labelled, Scored, cleaned, prompted_translator, read_translations
 from translation.tiny import SHAPE, WORDS, pace, sentences, tiny_run, translator, write_pairs
@@ -70,7 +70,7 @@ def quick(folder: Path, **fields: Any) -> TranslationRun:
     base = {
         "student": {"shape": SHAPE},
         "sequence": {"gold_ratio": 0.5},
-        "objective": {"nll": 1.0},
+        "objective": {"gamma1": 1.0},
         "training": pace(1) | {"max_steps": 2, "evaluations": 1},
         "baseline": False,
         "efficiency": False,
@@ -110,12 +110,12 @@ def test_no_server_is_one_line(tmp_path: Path) -> None:
 def test_a_run_with_a_server_for_a_teacher(server: str, tmp_path: Path) -> None:
     run = quick(tmp_path, teacher=asks(server).model_dump(), sequence={"decoding": {"beam": 1}})
     assert "by its translations alone" in check(run).possible
-    record = distil_translator(run)
+    record = distil(run)
     assert record.teacher is not None
     assert record.teacher.name == "some-model"
     assert record.teacher.scores["bleu"] == pytest.approx(100)
     assert record.compression is None
-    assert record.data.pairs["pseudo"] == 260
+    assert record.data.examples["pseudo"] == 260
 
 
 def test_a_causal_model_is_prompted(tmp_path: Path) -> None:
@@ -131,9 +131,9 @@ def test_a_causal_model_is_prompted(tmp_path: Path) -> None:
     words.save_pretrained(tmp_path / "gpt")
     teacher = Teacher(model=str(tmp_path / "gpt"), prompt="To English: {source}")
     translator = prompted_translator(teacher, Decoding(beam=2, max_length=6), n_best=2)
-    with translator.begin() as translate:
-        found = translate(text(3).source, 0)
-        again = translate(text(3).source[::-1], 0)[::-1]
+    with translator.begin() as say:
+        found = say(text(3).source, 0)
+        again = say(text(3).source[::-1], 0)[::-1]
     assert [len(hypotheses) for hypotheses in found] == [2, 2, 2]
     assert all(hypotheses[0].score >= hypotheses[1].score for hypotheses in found)
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in again]  # padding
@@ -152,7 +152,7 @@ def test_an_answer_becomes_one_line(answer: str, line: str) -> None:
 
 def test_translations_in_files(tmp_path: Path) -> None:
     pairs = sentences(300)
-    corpus = read_corpus(tiny_run(tmp_path).corpus)
+    corpus = read_corpus(tiny_run(tmp_path).task)
     by_line = tmp_path / "said.txt"
     by_line.write_text("".join(target + "\n" for _, target in pairs[:260]), encoding="utf-8")
     table = tmp_path / "said.tsv"
@@ -164,10 +164,10 @@ def test_translations_in_files(tmp_path: Path) -> None:
         found = read_translations(str(file), corpus.train)
         assert {label.source: label.hypotheses[0].text for label in found}.items() >= dict(pairs[:260]).items()
         assert found[0].hypotheses[0].score == score
-    record = distil_translator(quick(tmp_path, teacher={"translations": [str(lines), str(by_line)]}))
+    record = distil(quick(tmp_path, teacher={"translations": [str(lines), str(by_line)]}))
     assert record.teacher is not None  # the file translates the development text too
     assert record.teacher.scores["bleu"] == pytest.approx(100)
-    assert record.data.pairs["pseudo"] == 2 * 260
+    assert record.data.examples["pseudo"] == 2 * 260
     assert any("left out: seen before" in note for note in record.notes)
 
 
@@ -194,9 +194,12 @@ def test_files_that_hold_no_translations(name: str, content: str, message: str, 
         ({"teacher": {"prompt": "{source}"}}, "need the name of a model"),
         ({"teacher": {"model": "m", "server": "http://x"}}, "is asked with a prompt"),
         ({"teacher": {"model": "m", "prompt": "no place"}}, "must hold {source}"),
-        ({"teacher": {"translations": "a.tsv"}, "objective": {"word_kd": 1}}, "by its translations alone"),
+        ({"teacher": {"translations": "a.tsv"}, "objective": {"beta1": 1}}, "by its translations alone"),
         ({"teacher": {"translations": "a.tsv"}, "sequence": None}, "needs `sequence`"),
-        ({"corpus": {"train": {"source": "a.tsv"}, "monolingual_target": ["b"]}}, "need each other"),
+        (
+            {"task": {"kind": "translation", "train": {"source": "a.tsv"}, "monolingual_target": ["b"]}},
+            "need each other",
+        ),
     ],
 )
 def test_what_such_a_teacher_cannot_do_is_refused(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -233,38 +236,36 @@ def test_text_that_looks_wrong_is_said(tmp_path: Path) -> None:
         "train": write_pairs(tmp_path / "own", "train", pairs[:100]),
         "dev": write_pairs(tmp_path / "own", "dev", swapped),
     }
-    assert "look swapped" in oddities(read_corpus(tiny_run(tmp_path, corpus=corpus).corpus))[0]
+    assert "look swapped" in oddities(read_corpus(tiny_run(tmp_path, task=corpus).task))[0]
     again = {"train": corpus["train"], "dev": write_pairs(tmp_path / "own", "again", pairs[95:110])}
-    assert oddities(read_corpus(tiny_run(tmp_path, corpus=again).corpus)) == [
+    assert oddities(read_corpus(tiny_run(tmp_path, task=again).task)) == [
         "5 of 15 development sentences are training sentences too: scores flatter"
     ]
     fine = {"train": corpus["train"], "dev": write_pairs(tmp_path / "own", "fine", pairs[100:])}
-    assert oddities(read_corpus(tiny_run(tmp_path, corpus=fine).corpus)) == []
+    assert oddities(read_corpus(tiny_run(tmp_path, task=fine).task)) == []
 
 
 def test_back_translation_teaches_to_say_target_text(tmp_path: Path) -> None:
     translator(tmp_path / "backward")
     (tmp_path / "mono.en").write_text("one two\nred house\n", encoding="utf-8")
-    corpus = tiny_run(tmp_path).corpus.model_dump() | {"monolingual_target": [str(tmp_path / "mono.en")]}
+    corpus = tiny_run(tmp_path).task.model_dump() | {"monolingual_target": [str(tmp_path / "mono.en")]}
     sequence = {"backward": str(tmp_path / "backward"), "decoding": {"beam": 1, "max_length": 6}, "gold_ratio": 0.5}
     teacher = {"translations": str(tmp_path / "said.tsv")}
     (tmp_path / "said.tsv").write_text("eins zwei\tone two\n", encoding="utf-8")
-    record = distil_translator(quick(tmp_path, corpus=corpus, teacher=teacher, sequence=sequence))
-    assert record.data.pairs["monolingual_target"] == 2
-    assert record.data.pairs["pseudo"] == 1 + 2
+    record = distil(quick(tmp_path, task=corpus, teacher=teacher, sequence=sequence))
+    assert record.data.examples["monolingual_target"] == 2
+    assert record.data.examples["pseudo"] == 1 + 2
     assert record.teacher is None  # its file does not hold the development sentences
     strict = sequence | {"filter": {"round_trip": 100}}
-    again = distil_translator(
-        quick(tmp_path, corpus=corpus, teacher=teacher, sequence=strict, output=str(tmp_path / "strict"))
-    )
-    assert again.data.pairs["pseudo"] == 2
+    again = distil(quick(tmp_path, task=corpus, teacher=teacher, sequence=strict, output=str(tmp_path / "strict")))
+    assert again.data.examples["pseudo"] == 2
     assert "1 sentences left out: their translations lead back elsewhere" in again.notes
 
 
 def test_a_student_without_a_single_pseudo_label_is_refused(tmp_path: Path) -> None:
     (tmp_path / "said.tsv").write_text("eins zwei\t \n", encoding="utf-8")
     with pytest.raises(DataError, match="no pseudo-label is left"):
-        distil_translator(quick(tmp_path, teacher={"translations": str(tmp_path / "said.tsv")}))
+        distil(quick(tmp_path, teacher={"translations": str(tmp_path / "said.tsv")}))
 
 
 def test_a_teacher_of_the_other_direction_is_noticed(tmp_path: Path) -> None:

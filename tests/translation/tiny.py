@@ -6,7 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from distiller.translation.config import Shape, TranslationRun, Vocabulary, parse_translation
+from distiller.config import parse_run
+from distiller.config.translation import Shape, TranslationRun, Vocabulary
 from distiller.translation.model import TokenIds, build_model
 from distiller.translation.students import save_translator
 from distiller.translation.tokenizer import TranslationTokenizer, train_tokenizer
@@ -64,7 +65,8 @@ def tiny_run(folder: Path, **fields: Any) -> TranslationRun:
     """A whole run on tiny text: teacher of two encoder layers, student of one."""
     pairs = sentences(300)
     data: dict[str, Any] = {
-        "corpus": {
+        "task": {
+            "kind": "translation",
             "train": write_pairs(folder, "train", pairs[:260]),
             "dev": write_pairs(folder, "dev", pairs[260:]),
         },
@@ -76,7 +78,7 @@ def tiny_run(folder: Path, **fields: Any) -> TranslationRun:
         "output": str(folder / "out"),
         "cache": str(folder / "cache"),
     }
-    return parse_translation(data | fields)
+    return parse_run(data | fields)
 
 
 def pace(epochs: float) -> dict[str, Any]:

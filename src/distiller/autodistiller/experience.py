@@ -15,7 +15,7 @@ from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, par
 from distiller.study.table_files import load_pandas, read_frame
 from distiller.study.trial_io import canonical, load_trials
 from distiller.study.trials import FACTORS, Trials, conform, open_table, tabulate, write_trials
-from distiller.translation.record import METRIC
+from distiller.translation.scores import METRIC
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +184,10 @@ def authors_facts(source: Path) -> dict[str, TaskFacts]:
 def _source(source: str | Path) -> Experience:
     path = Path(source)
     if path.suffix == ".json" or (path.is_dir() and (path / FILE).is_file()):
-        return Experience(from_records([load_record(path)]))
+        record = load_record(path)
+        if record.data.kind == "translation":
+            raise DataError(f"`{source}` is a translation", hint="advice knows tasks of encoders only")
+        return Experience(from_records([record]))
     if path.is_file() and path.suffix not in (".csv", ".parquet", ".db", ".sqlite", ".sqlite3", ".journal", ".log"):
         raise DataError(
             f"`{source}` is neither a Record nor trials", hint="name a record.json, a run's folder, a study"

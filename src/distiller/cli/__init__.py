@@ -27,12 +27,11 @@ from distiller.cli import (
     run,
     show,
     study,
-    translate,
     ui,
 )
 from distiller.cli.app import Group, make_app
 from distiller.cli.console import complain
-from distiller.errors import DistillerError, Notice, concealed
+from distiller.errors import ConfigError, DistillerError, Notice, concealed
 from distiller.interruption import raise_interrupted
 from distiller.processes import is_first
 
@@ -94,9 +93,20 @@ app = make_app(
 )
 for module in (
     run, recipes, check, evaluate, predict, export, bench, report, show, components, study, importance,
-    advise, mlm, label, translate, pseudo_label, ui,
+    advise, mlm, label, pseudo_label, ui,
 ):  # fmt: skip
     module.register(app)
+
+
+@app.command("translate", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def translate(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """What earlier versions called the commands for translations."""
+    new = {"text": "predict", "table": "show"}
+    command = (words or ["run"])[0]
+    raise ConfigError(
+        "`distiller translate` is gone: a translation is a task like any other",
+        hint=f"distiller {new.get(command, command)}",
+    )
 
 
 def _print_version(asked: bool) -> None:

@@ -137,10 +137,17 @@ def _experience(files: list[str]) -> "Experience":
 def _run_of(source: str, overrides: list[str]) -> "Run":
     from distiller.cli.recipes import load
     from distiller.config import parse_run
+    from distiller.config.translation import TranslationRun
+    from distiller.errors import ConfigError
 
     if Path(source).suffix in DATA:
         return parse_run({"task": {"train": source}}, overrides, where=source)
-    return load(source, overrides)
+    run = load(source, overrides)
+    if isinstance(run, TranslationRun):
+        raise ConfigError(
+            f"`{source}` is a translation", hint="advice knows tasks of encoders only: compare in a study"
+        )
+    return run
 
 
 def _print(advice: "Advice") -> None:

@@ -28,18 +28,13 @@ def evaluate(
         distiller evaluate outputs/rte
         distiller evaluate outputs/reviews --split test
         distiller evaluate ./my-model --run run.yaml
+        distiller evaluate Helsinki-NLP/opus-mt-de-en task.dev.source=val.de task.dev.target=val.en evaluation.beam=1
     """
     from distiller.cli.console import console, print_table
     from distiller.inference import evaluate as score
-    from distiller.translation.record import is_translation_output
 
-    changed = list(overrides or [])
-    if is_translation_output(model):
-        from distiller.translation.setup import evaluate_output
-
-        scores = evaluate_output(model, split, [*changed, *(["corpus.skip_bad=true"] if skip_bad else [])])
-    else:
-        scores = score(model, run=run, split=split, overrides=[*changed, *(["task.skip_bad=true"] if skip_bad else [])])
+    changed = [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])]
+    scores = score(model, run=run, split=split, overrides=changed)
     if json:
         console().print_json(data=scores)
     else:

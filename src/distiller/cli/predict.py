@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from distiller.files import write_text, writing
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from distiller.inference import Row
+    from distiller.inference import Predictor, Row
     from distiller.tasks.answers import Prediction
     from distiller.tasks.new_texts import Form
     from distiller.tasks.table import Table
@@ -52,7 +53,7 @@ def predict(
     Files are those that `run` reads, without labels. A .txt file and standard input have a text a line; what names no
     file and has a space in it is a text itself. A tagger also reads CoNLL files, with or without tags, and columns of
     lists of words. A question-answering model takes a SQuAD file or a table of questions and gives JSON in the official
-    format of predictions. The output of a translation run translates a file line by line.
+    format of predictions. A translation model gives a line for each line; fields of a run may follow.
 
     Examples:
 
@@ -61,6 +62,8 @@ def predict(
         cat texts.txt | distiller predict outputs/reviews -
         distiller predict outputs/reviews old.csv task.encoding=cp1252 --skip-bad -o labelled.tsv
         distiller predict outputs/squad dev-v1.1.json -o predictions.json
+        distiller predict outputs/de-en news.de evaluation.compute=int8 -o news.en
+        distiller predict my-nllb news.de teacher.languages.source=deu_Latn teacher.languages.target=eng_Latn
         distiller predict --glue outputs/rte outputs/cola -o submission.zip
     """
     if glue:
@@ -74,14 +77,12 @@ def predict(
             hint="see distiller predict --help",
         )
     model, source = named
-    from distiller.inference import Predictor, answers_questions, predict_answers
-    from distiller.translation.record import is_translation_output
+    from distiller.inference import Predictor, answers_questions, model_and_run, predict_answers
+    from distiller.translation.translate import translates
 
-    if is_translation_output(model):
-        from distiller.cli import translate
-
-        _refuse(bool(overrides) or skip_bad, "a translation run translates lines", "leave out --skip-bad and KEY=VALUE")
-        translate.text(model, [source], output)
+    if translates(model_and_run(model)[0]):
+        _refuse(skip_bad, "a translation model gives a line for each line", "leave out --skip-bad")
+        _translate(Predictor(model, overrides=overrides), source, text, output, keep=keep, json=json)
         return
     if answers_questions(model):
         _refuse(
@@ -111,6 +112,27 @@ def predict(
 def _refuse(wrong: bool, message: str, hint: str) -> None:
     if wrong:
         raise ConfigError(message, hint=hint)
+
+
+def _translate(model: "Predictor", name: str, text: str | None, output: Path | None, *, keep: bool, json: bool) -> None:
+    """Write a translation for each line of the file, text or stdin that `name` stands for."""
+    from distiller.inference import sentences_of
+
+    if name == "-":
+        lines = sys.stdin.read().splitlines()
+    else:
+        file = Path(name).expanduser()
+        meant = _exists(file) or (" " not in name.strip() and any(sign in name for sign in "./"))
+        lines = sentences_of(str(file), text) if meant else [name]
+    found = [{"text": line, **row} for line, row in zip(lines, model(lines), strict=True)]
+    shown = [row if keep else {"translation": row["translation"]} for row in found]
+    with writing(output) if output is not None else nullcontext(sys.stdout) as file:
+        if json:
+            _write_lines(shown, file)
+        else:
+            file.writelines("\t".join(map(str, row.values())) + "\n" for row in shown)
+    if output is not None:
+        typer.echo(f"{len(lines)} lines · {output}", err=True)
 
 
 def _given(name: str, form: "Form", *, tagging: bool) -> "Path | Table | list[str]":

@@ -54,9 +54,9 @@ def pseudo_label(
     """
     from distiller.cli.console import progress
     from distiller.config import parse
+    from distiller.config.translation import Decoding, Languages, Teacher
     from distiller.models.encoder_decoder import longest_text
     from distiller.translation import pseudo_labels
-    from distiller.translation.config import Decoding, Languages, Teacher
     from distiller.translation.corpus import usable_sentences
     from distiller.translation.students import load_translator
     from distiller.translation.translators import model_translator, prompted_translator

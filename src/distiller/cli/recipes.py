@@ -7,7 +7,7 @@ import typer
 
 from distiller.errors import ConfigError, OutputError
 from distiller.files import write_text
-from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts, translation_texts
+from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts
 
 if TYPE_CHECKING:
     from distiller.config import Run
@@ -30,7 +30,7 @@ def recipes(
     """List the recipes that come with Distiller."""
     from distiller.cli.console import console, print_table
 
-    listed = {**texts(), **study_texts(), **translation_texts()}
+    listed = {**texts(), **study_texts()}
     if json:
         console().print_json(data={name: summary(text) for name, text in listed.items()})
         return
@@ -51,7 +51,7 @@ def init(
         distiller init mi-alpha -o rte.yaml
     """
     text = recipe_text(recipe)
-    study, translation = recipe.startswith(STUDY), recipe in translation_texts()
+    study = recipe.startswith(STUDY)
     output = output or Path("study.yaml" if study else "run.yaml")
     if output.exists() and not force:
         raise OutputError(f"`{output}` exists", hint="choose another name with -o, or replace it with --force")
@@ -59,14 +59,13 @@ def init(
         write_text(output, text)
     except OSError as error:
         raise OutputError(f"cannot write `{output}`: {error.strerror}", hint="choose another place with -o") from None
-    command = "study run" if study else "translate check" if translation else "check"
+    command = "study run" if study else "check"
     typer.echo(f"wrote {output}; next: distiller {command} {output}", err=True)
 
 
 def load(source: str, overrides: list[str]) -> "Run":
     """The run in the file `source`, or of the recipe with that name, or the standard run on a file of data."""
     from distiller.config import load_yaml, parse_run, read_yaml
-    from distiller.study.forms import is_translation
 
     if _is_data(source):
         return _on_data(source, overrides)
@@ -74,8 +73,6 @@ def load(source: str, overrides: list[str]) -> "Run":
     if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
     data = load_yaml(recipe_text(source)) if is_name else read_yaml(source)
-    if is_translation(data):
-        raise ConfigError(f"`{source}` is a translation run", hint=f"distiller translate run {source}, or check")
     return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)
 
 

@@ -30,14 +30,15 @@ def report(
     """
     from distiller.deploy.finished import open_finished
     from distiller.deploy.table import BENCH, load_bench
+    from distiller.deploy.translators import open_translator
     from distiller.errors import DataError, OutputError
     from distiller.report.run_page import write_run_report
 
-    source = open_finished(output)
+    source = open_translator(output) or open_finished(output)
     if source.record is None or source.output is None:
         raise OutputError(f"`{output}` is not a run's output", hint="name the folder that holds record.json")
     found = None
-    if examine:
+    if examine and source.kind != "translation":
         from distiller.deploy.examine import examine as look
 
         try:

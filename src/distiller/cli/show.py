@@ -1,10 +1,13 @@
 """`distiller show`: a Record as a table."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from distiller.record import ModelFacts, Record
 
 
@@ -14,32 +17,27 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    record: Annotated[str, typer.Argument(metavar="RECORD", help="A record.json, or the folder of a run.")],
+    records: Annotated[list[str], typer.Argument(metavar="RECORD…", help="A record.json, or the folder of a run.")],
     json: Annotated[bool, typer.Option("--json", help="Print the Record itself.")] = False,
 ) -> None:
-    """Print what a finished run came to.
+    """Print what finished runs came to.
 
-    Example:
+    Examples:
 
         distiller show outputs/rte
+        distiller show outputs/nmt-word-kd outputs/nmt-hybrid
     """
-    from distiller.cli import translate
     from distiller.cli.console import console
     from distiller.record import load_record
-    from distiller.translation.record import is_translation_output, load_translation_record
 
-    if is_translation_output(record):
-        translated = load_translation_record(record)
+    loaded = [load_record(name) for name in records]
+    for record in loaded:
         if json:
-            console().print_json(translated.model_dump_json())
+            console().print_json(record.model_dump_json())
         else:
-            translate.print_record(translated)
-        return
-    loaded = load_record(record)
-    if json:
-        console().print_json(loaded.model_dump_json())
-    else:
-        print_record(loaded)
+            print_record(record)
+    if len(loaded) > 1 and not json:
+        print_efficiency(loaded)
 
 
 def print_record(record: "Record") -> None:
@@ -51,6 +49,7 @@ def print_record(record: "Record") -> None:
     against = ["against fine-tuned"] if record.comparison else []
     columns = ["", record.metric, *others, *against, "ratio", "parameters", "MB", "ms/example", "steps"]
     print_table(columns, rows, title=_title(record))
+    print_efficiency([record])
     for line in record.verdict:
         print_words(line)
     if record.baseline is not None and record.baseline.start and record.untaught_baseline is None:
@@ -61,22 +60,58 @@ def print_record(record: "Record") -> None:
         f"{cost.examples_per_second:.0f} examples/s, {cost.peak_memory_megabytes:.0f} MB at most"
         f" · {record.run.output}"
     )
+    if record.signatures:
+        console().print("; ".join(record.signatures.values()))
     for note in record.notes:
         print_words(f"note: {note}")
 
 
+def print_efficiency(records: "Sequence[Record]") -> None:
+    """One line for each translation model and number format of all `records`; equal teachers once."""
+    from distiller.cli.console import print_table
+
+    columns = ["model", "form", "BLEU", "parameters", "compression", "MB", "sentences/s", "ms p50", "ms p95"]
+    known = set()
+    rows = []
+    for record in records:
+        for row in record.efficiency:
+            facts = (row.model, row.engine, row.compute, row.parameters, row.bleu)
+            if facts in known:
+                continue
+            known.add(facts)
+            name = row.model
+            if len(records) > 1 and name != "teacher":
+                name = Path(record.run.output).name
+            latency = ["–" if value is None else f"{value:.1f}" for value in (row.latency_p50, row.latency_p95)]
+            rows.append(
+                [
+                    name,
+                    f"{row.engine} {row.compute}",
+                    f"{row.bleu:.1f}",
+                    f"{row.parameters:,}",
+                    f"{row.compression:.1f}",
+                    f"{row.megabytes:.1f}",
+                    f"{row.sentences_per_second:.1f}",
+                    *latency,
+                ]
+            )
+    if rows:
+        print_table(columns, rows)
+
+
 def _row(label: str, facts: "ModelFacts", record: "Record") -> list[str]:
-    teacher = record.teacher.scores[record.metric] if record.teacher else 0.0
+    teacher = record.teacher.scores.get(record.metric, 0.0) if record.teacher else 0.0
     which = "teacher" if label == "teacher" else "student"
+    times = record.cost.milliseconds_per_example
     metrics = [record.metric, *(name for name in record.student.scores if name != record.metric)]
     return [
         label,
         *(_score(facts, name) for name in metrics),
         *([_against(label, record)] if record.comparison else []),
         f"{facts.scores[record.metric] / teacher:.3f}" if teacher > 0 else "–",
-        f"{facts.parameters:,}",
-        f"{facts.megabytes:.1f}",
-        f"{record.cost.milliseconds_per_example[which]:.2f}",
+        f"{facts.parameters:,}" if facts.parameters else "unknown",
+        f"{facts.megabytes:.1f}" if facts.parameters else "–",
+        f"{times[which]:.2f}" if which in times else "–",
         f"{sum(facts.steps) / len(facts.steps):,.0f}" if facts.steps else "–",
     ]
 
@@ -88,6 +123,9 @@ def _title(record: "Record") -> str:
     more = f", {len(classes) - 4} more" if len(classes) > 4 else ""
     seeds = f"mean ± sd of {len(record.seeds)} seeds" if len(record.seeds) > 1 else f"seed {record.seeds[0].seed}"
     counted = f"{record.data.task}: {record.data.examples['dev']:,} development examples"
+    if record.data.kind == "translation":
+        rest = [f"{count:,} {name}" for name, count in record.data.examples.items() if name != "dev"]
+        shown, more = ", ".join(rest), ""
     return f"{counted}{f' ({shown}{more})' if shown else ''}, {seeds}"
 
 
@@ -106,5 +144,7 @@ def _score(facts: "ModelFacts", metric: str) -> str:
     if metric not in facts.scores:
         return "–"
     scale, digits = (1, 3) if metric == "rmse" else (100, 1)  # an error in the units of the labels
+    if metric.removeprefix("test_") in ("bleu", "chrf"):  # from 0 to 100 as they are
+        scale = 1
     value = f"{scale * facts.scores[metric]:.{digits}f}"
     return f"{value} ± {scale * facts.spread[metric].std:.{digits}f}" if metric in facts.spread else value

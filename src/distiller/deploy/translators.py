@@ -8,25 +8,23 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from distiller.config import load_run
+from distiller.config.translation import Decoding, TranslationRun
 from distiller.deploy.finished import Finished
 from distiller.deploy.parity import Parity
 from distiller.deploy.script import imported
 from distiller.errors import DistillerError, OutputError
-from distiller.record import FILE
+from distiller.record import FILE, load_record
 from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
-from distiller.translation.config import Decoding, TranslationRun, load_translation
 from distiller.translation.corpus import Pairs, read_pairs
 from distiller.translation.engines import convert, loaded, longest_translation, silent
-from distiller.translation.record import load_translation_record
 from distiller.translation.scores import score
 from distiller.translation.students import load_translator, start_of
 from distiller.translation.tokenizer import TranslationTokenizer
-from distiller.translation.translate import Translate, translator
+from distiller.translation.translate import GENERATORS, Translate, translator
 
 TRIED = 16
-GENERATORS = ("ForConditionalGeneration", "MTModel", "TranslationModel")
-"""Endings of the classes that generate text."""
 SENTENCES = ("A house.", "One two three four five.", "Seven words are in this sentence, no more and no less than that.")
 """Compared on where there are no others."""
 SCRIPT = '''"""Prints the translation of each sentence: python use.py "a sentence" "another one"
@@ -89,7 +87,7 @@ class FinishedTranslator(Finished):
     @cached_property
     def max_length(self) -> int:
         """Longest sentence in tokens."""
-        return self.described.corpus.max_tokens if self.described else 128
+        return self.described.task.max_length if self.described else 128
 
     @property
     def decoding(self) -> Decoding:
@@ -102,13 +100,13 @@ class FinishedTranslator(Finished):
         if self.described is None:
             self.notes.append("no run says what it translated, so it is compared on made-up sentences")
             return None
-        corpus = self.described.corpus
+        task = self.described.task
         try:
-            pairs = read_pairs(corpus.dev or corpus.test or corpus.train)
+            pairs = read_pairs(task.dev or task.test or task.train)
         except DistillerError as error:
             self.notes.append(f"the text of the run cannot be read: {error.message}")
             return None
-        if corpus.dev is None and corpus.test is None:
+        if task.dev is None and task.test is None:
             self.notes.append("the run held its development pairs out: compared on the file of its training pairs")
         return pairs.take(sample(len(pairs), self.rows, seed=0)) if self.rows else pairs
 
@@ -133,10 +131,13 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
     if folder == output:
         return FinishedTranslator(name, folder, "translation", None, rows=rows)
     if not (output / FILE).is_file():
-        raise OutputError(f"`{output}` holds no finished run", hint="continue it: distiller translate run … --resume")
-    load_translation_record(output)
-    described = load_translation(output / RUN_FILE) if (output / RUN_FILE).is_file() else None
-    return FinishedTranslator(name, folder, "translation", None, output=output, rows=rows, described=described)
+        raise OutputError(f"`{output}` holds no finished run", hint="continue it: distiller run … --resume")
+    record = load_record(output)
+    described = load_run(output / RUN_FILE) if (output / RUN_FILE).is_file() else None
+    assert isinstance(described, TranslationRun | None)
+    return FinishedTranslator(
+        name, folder, "translation", None, output=output, rows=rows, record=record, described=described
+    )
 
 
 def write_translator(source: FinishedTranslator, target: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from distiller.errors import ModelError
 from distiller.models.load import check_weights, explained, load_config, resolve
+from distiller.models.signals import Head, Signals
 
 Side = Literal["encoder", "decoder"]
 SIDES: tuple[Side, Side] = ("encoder", "decoder")
@@ -62,7 +63,7 @@ def layers_of(model: PreTrainedModel, side: Side) -> nn.ModuleList:
             return found
     raise ModelError(
         f"the layers of the {side} of `{model.config.model_type}` are not found",
-        hint="this architecture can teach by its translations: set word_kd, cosine and intermediate objectives to 0",
+        hint="this architecture can teach by its translations: set beta1, cosine and intermediate objectives to 0",
     )
 
 
@@ -77,15 +78,15 @@ def width_of(model: PreTrainedModel) -> int:
     return int(model.config.hidden_size)
 
 
-def head_of(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
-    """Weight `[V, width]` and bias `[V]` that make the scores of all tokens from `Seq2SeqStates.last`."""
+def head_of(model: PreTrainedModel) -> Head:
+    """What makes the scores of all tokens from `Seq2SeqStates.last`."""
     linear: Any = model.get_output_embeddings()
     bias: Any = getattr(model, "final_logits_bias", None)
     if bias is None:
         bias = getattr(linear, "bias", None)
     if bias is None:
         bias = linear.weight.new_zeros(len(linear.weight))
-    return linear.weight, bias.reshape(-1)
+    return Head(linear.weight, bias.reshape(-1))
 
 
 def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor:
@@ -119,6 +120,45 @@ def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = 
     return Seq2SeqStates(last, tuple(encoded.hidden_states), tuple(decoded.hidden_states))
 
 
+class Seq2SeqReader:
+    """Runs an encoder–decoder teacher-forced on a batch, without its vocabulary-sized scores.
+
+    `rows` are the ids that a student with a cut vocabulary keeps of this model's: the batch is in the student's ids,
+    and the scores are those of the tokens that both know.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, hidden: bool, rows: Tensor | None = None) -> None:
+        self.model = model
+        self.hidden = hidden
+        self.rows = rows
+        self._kept: Head | None = None
+
+    def __call__(self, batch: Mapping[str, Any]) -> Signals:
+        """What the model makes of a batch, with the layers of both sides where they are wanted."""
+        mine = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+        if self.rows is not None:
+            rows = self.rows.to(batch["input_ids"].device)
+            labels = batch["labels"]
+            mine["input_ids"] = rows[batch["input_ids"]]
+            mine["labels"] = torch.where(labels == -100, labels, rows[labels.clamp(min=0)])
+        found = read(self.model, mine, hidden=self.hidden)
+        encoder, decoder = dict(enumerate(found.encoder)), dict(enumerate(found.decoder))
+        return Signals(found.last, encoder, {}, batch["attention_mask"], decoder_states=decoder, head=self.head())
+
+    def head(self) -> Head:
+        """What makes scores from the last decoder states; of a model that does not train, its kept rows once."""
+        if self.rows is None:
+            return head_of(self.model)
+        if self._kept is None:
+            weight, bias = (part.detach() for part in head_of(self.model))
+            rows = self.rows.to(weight.device)
+            self._kept = Head(weight[rows], bias[rows])
+        return self._kept
+
+    def close(self) -> None:
+        """Nothing to take off the model: it has no hooks."""
+
+
 @torch.no_grad()
 def check_reading(model: PreTrainedModel, name: str) -> None:
     """Raises `ModelError` unless states, head and shift found here give the scores that the model itself gives."""
@@ -132,8 +172,7 @@ def check_reading(model: PreTrainedModel, name: str) -> None:
         wanted = whole(
             input_ids=ids, attention_mask=batch["attention_mask"], decoder_input_ids=decoder_inputs(model, ids)
         ).logits
-        weight, bias = head_of(model)
-        found = read(model, batch).last @ weight.T + bias
+        found = head_of(model).scores(read(model, batch).last)
         same = found.shape == wanted.shape and torch.allclose(found, wanted, atol=1e-3, rtol=1e-3)
     except (AttributeError, TypeError, RuntimeError):
         same = False

@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
@@ -24,18 +25,37 @@ from distiller.models.layers import (
 Model = TypeVar("Model", bound=nn.Module)
 
 
+class Head(NamedTuple):
+    """The last linear map of a model: scores = states · weightᵀ + bias."""
+
+    weight: Tensor
+    """`[V, width]`."""
+    bias: Tensor
+    """`[V]`."""
+
+    def scores(self, states: Tensor) -> Tensor:
+        """`[n, width]` → float scores `[n, V]`; the product runs in the number format of the autocast around it."""
+        logits = F.linear(states, self.weight, self.bias)
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+
 @dataclass(frozen=True)
 class Signals:
     """What one forward pass gave for a batch of `B` texts of padded length `L`."""
 
     logits: Tensor
-    """Scores of the head: `[B, C]`; `[B, L, C]` for tagging; `[B, L, 2]`, start and end, for question answering."""
+    """Scores of the head: `[B, C]`; `[B, L, C]` for tagging; `[B, L, 2]`, start and end, for question answering. Of a
+    translation what its decoder gives to `head`, `[B, L_target, d]`: all scores at once would fill the memory."""
     hidden_states: dict[int, Tensor]
     """Layer number to `[B, L, d]`: 0 is the embedding output, `l` the output of layer `l`."""
     attention_scores: dict[int, Tensor]
     """Layer number (from 1) to query·key/√(d/heads) before mask and softmax, `[B, heads, L, L]`."""
     mask: Tensor
     """`[B, L]`, 1 at real tokens and 0 at padding."""
+    decoder_states: dict[int, Tensor] = field(default_factory=dict)
+    """Layers of the decoder of an encoder–decoder, as `hidden_states` are those of its encoder: `[B, L_target, d]`."""
+    head: Head | None = None
+    """Of a translation, what makes scores of `logits`."""
 
 
 class SignalReader:

@@ -1,4 +1,4 @@
-"""Runs, studies and translation runs to copy and edit: one YAML file each, listed by `distiller recipes`."""
+"""Runs and studies to copy and edit: one YAML file each, listed by `distiller recipes`."""
 
 from importlib import resources
 
@@ -18,14 +18,9 @@ def study_texts() -> dict[str, str]:
     return {name: text for name, text in _all().items() if name.startswith(STUDY)}
 
 
-def translation_texts() -> dict[str, str]:
-    """Every recipe of a translation run by name, as YAML text."""
-    return _all("translation")
-
-
 def recipe_text(name: str) -> str:
     """The YAML of one recipe. Raises `ConfigError` that names the closest one."""
-    known = {**_all(), **translation_texts()}
+    known = _all()
     if name not in known:
         raise ConfigError(f"no recipe is called `{name}`", hint=did_you_mean(name, list(known)))
     return known[name]
@@ -36,7 +31,7 @@ def summary(text: str) -> str:
     return text.partition("\n")[0].removeprefix("#").strip()
 
 
-def _all(folder: str = "") -> dict[str, str]:
-    place = resources.files("distiller.recipes") / folder
+def _all() -> dict[str, str]:
+    place = resources.files("distiller.recipes")
     files = [file for file in place.iterdir() if file.name.endswith(".yaml")]
     return {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in sorted(files, key=lambda f: f.name)}

@@ -11,9 +11,8 @@ from distiller.analysis.best import Configuration, configurations, top_counts
 from distiller.analysis.effects import effects
 from distiller.analysis.importance import Importance, importance
 from distiller.analysis.pareto import pareto_front
-from distiller.config import to_yaml
+from distiller.config import parse_run, to_yaml
 from distiller.errors import ConfigError
-from distiller.study.forms import parse_any
 
 if TYPE_CHECKING:
     from distiller.study.trials import Trials
@@ -101,7 +100,7 @@ def as_yaml(one: Configuration) -> str:
 
     if one.run:
         try:
-            return to_yaml(parse_any(json.loads(one.run)), exclude_defaults=True)
+            return to_yaml(parse_run(json.loads(one.run)), exclude_defaults=True)
         except (ConfigError, ValueError):  # a run of another version: its text is still worth copying
             return one.run
     levels = {"task": one.task, "teacher": one.teacher, "student": one.student, **one.levels}

@@ -40,6 +40,11 @@ LOAD = {
     "tagging": 'pipeline("token-classification", model="{folder}")',
     "qa": 'pipeline("question-answering", model="{folder}")',
 }
+LOAD_TRANSLATOR = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+student, tokenizer = (kind.from_pretrained("{folder}") for kind in (AutoModelForSeq2SeqLM, AutoTokenizer))
+said = student.generate(**tokenizer(["a sentence"], return_tensors="pt"), num_beams=4, max_new_tokens=128)
+print(tokenizer.batch_decode(said, skip_special_tokens=True))"""
 CURVES = ("loss", "loss/", "eval_")
 
 
@@ -61,7 +66,7 @@ def render(record: Record, examination: Examination | None, bench: Bench | None,
         _comparison(record, examination),
         _matched(record, examination),
         _curves(record),
-        _trade_off(record, bench),
+        _efficiency(record) if record.efficiency else _trade_off(record, bench),
         *([_classes(examination), _calibration(examination), _disagreements(examination)] if examination else []),
         _loading(record),
         _facts(record, [*record.notes, *notes]),
@@ -227,6 +232,20 @@ def _trade_off(record: Record, bench: Bench | None) -> str:
     )
 
 
+def _efficiency(record: Record) -> str:
+    """Of a translation: both models in the forms in which they may be used."""
+    rows = [
+        [
+            f"{one.model}, {one.engine} {one.compute}", f"{one.bleu:.1f}", f"{one.megabytes:.1f}",
+            f"{one.sentences_per_second:.1f}", f"{one.latency_p50 or 0:.1f}", f"{one.latency_p95 or 0:.1f}",
+        ]
+        for one in record.efficiency
+    ]  # fmt: skip
+    words = "; ".join(record.signatures.values())
+    columns = ["", "BLEU", "MB", "sentences/s", "p50 ms", "p95 ms"]
+    return _section("Score against size and latency", words, _table(columns, rows))
+
+
 def _classes(examination: Examination) -> str:
     if not examination.student.classes:
         return ""
@@ -281,7 +300,10 @@ def _loading(record: Record) -> str:
     length = record.run.task.max_length or 512
     call = LOAD.get(record.data.kind, 'pipeline(model="{folder}")').format(folder=folder, length=length)
     code = f"from transformers import pipeline\n\nstudent = {call}"
-    shell = f"distiller predict {record.run.output} new.csv\ndistiller export {record.run.output} --to onnx"
+    texts, form = "new.csv", "onnx"
+    if record.data.kind == "translation":
+        code, texts, form = LOAD_TRANSLATOR.format(folder=folder), "new.txt", "ctranslate2-int8"
+    shell = f"distiller predict {record.run.output} {texts}\ndistiller export {record.run.output} --to {form}"
     return _section("How to load it", "", f"<pre>{_text(code)}</pre><pre>{_text(shell)}</pre>")
 
 

@@ -5,26 +5,34 @@ the seed is done once and shared; what is finished is kept, so an interrupted ru
 """
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import cache, partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from distiller import processes
-from distiller.cache.folders import cache_root
+from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Run, load_run
+from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError
 from distiller.record import Record, load_record
-from distiller.run.plan import make_plan
-from distiller.run.results import finish
-from distiller.run.seeds import baselines, train_seed
+from distiller.run.plan import RunPlan, make_plan
+from distiller.run.results import Find, find, finish
+from distiller.run.seeds import Shared, train_seed
 from distiller.run.setup import encode_splits, prepare
 from distiller.run.summary import data_lines, list_left_out
+from distiller.run.translation import TranslationWork
 from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.output_folder import SEEDS, claimed, finished, output_folder, writing
+from distiller.translation import setup as translation
+from distiller.translation.corpus import located as located_text
+from distiller.translation.setup import Outline
 
 __all__ = ["distil"]
 
@@ -55,36 +63,84 @@ def distil(
     if processes.count() > 1:
         processes.join()
         console = console if processes.is_first() else None
-    plan = make_plan(run)
+    begin = _translation(run) if isinstance(run, TranslationRun) else _encoders(make_plan(run))
     folder = output_folder(run.output)
-    written = _located(plan.run)
+    written = _located(begin.run)
     if resume and (record := finished(folder, written, _load_written, load_record)):
         return record
-    tokens = encode_splits(plan)
+    begin.read()
     first = processes.is_first()
     with (
         claimed(folder, written, _load_written, resume=resume, overwrite=overwrite) if first else nullcontext(),
         writing(folder, cache_root(run.cache)),
     ):
-        if console is not None:
-            for line in data_lines(plan.data, tokens[0], plan.run.task.max_length or 0):
-                console.print(line, markup=False, soft_wrap=True)
-        processes.from_first(lambda: list_left_out(folder, plan.data))  # the others wait until the folder is claimed
-        setup = prepare(plan, tokens, console)
-        baseline = baselines(setup) if plan.run.baseline else []
-        untaught = baselines(setup, untaught=True) if plan.run.baseline == "both" else []
+        setup, find, store = begin.prepare(folder, console)
+        baseline = [setup.baseline(seed) for seed in run.seeds] if begin.run.baseline else []
+        untaught = [setup.baseline(seed, untaught=True) for seed in run.seeds] if begin.run.baseline == "both" else []
         results = [
             train_seed(setup, seed, folder / SEEDS / str(seed), resume, on_evaluation if position == 0 else None)
             for position, seed in enumerate(run.seeds)
         ]
-        record = processes.from_first(lambda: finish(setup, folder, baseline, untaught, results, started))
-        setup.store.close()
+        record = processes.from_first(lambda: finish(setup, folder, baseline, untaught, results, started, find))
+        store.close()
         return record
+
+
+class _Prepared(NamedTuple):
+    """What the trainings of a run share, who looks at what came of them, and what is kept for other runs."""
+
+    setup: Shared
+    find: Find
+    store: FolderCache
+
+
+class _Beginning(NamedTuple):
+    """How a run of one kind begins."""
+
+    run: Run
+    """With every default filled in."""
+    read: Callable[[], Any]
+    """Refuses data that cannot be used, before anything is written."""
+    prepare: Callable[[Path, Console | None], _Prepared]
+
+
+def _encoders(plan: RunPlan) -> _Beginning:
+    tokens = cache(lambda: encode_splits(plan))
+
+    def begin(folder: Path, console: Console | None) -> _Prepared:
+        if console is not None:
+            for line in data_lines(plan.data, tokens()[0], plan.run.task.max_length or 0):
+                console.print(line, markup=False, soft_wrap=True)
+        processes.from_first(lambda: list_left_out(folder, plan.data))  # the others wait until the folder is claimed
+        setup = prepare(plan, tokens(), console)
+        return _Prepared(setup, partial(find, setup), setup.store)
+
+    return _Beginning(plan.run, tokens, begin)
+
+
+def _translation(run: TranslationRun) -> _Beginning:
+    if processes.count() > 1:
+        raise ConfigError("a translation trains in one process", hint="start it without torchrun")
+
+    def begin(_: Path, console: Console | None) -> _Prepared:
+        work = TranslationWork(translation.prepare(run, console))
+        return _Prepared(work, work.find, work.setup.store)
+
+    return _Beginning(run, lambda: None, begin)
+
+
+def check(run: Run) -> RunPlan | Outline:
+    """What `run` means in full, resolved against its data and models; trains nothing.
+
+    Raises the `DistillerError` that the run would end with.
+    """
+    return translation.check(run) if isinstance(run, TranslationRun) else make_plan(run)
 
 
 def _located(run: Run) -> Run:
     """`run` as its output folder keeps it: its data are found from every other folder too."""
-    return run.model_copy(update={"task": located(run.task)})
+    task = located_text(run.task) if isinstance(run, TranslationRun) else located(run.task)
+    return run.model_copy(update={"task": task})
 
 
 def _load_written(path: Path) -> Run:

@@ -7,6 +7,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 from distiller.config import to_yaml
+from distiller.config.translation import TranslationRun
 from distiller.files import write_text
 from distiller.record import Record
 
@@ -17,7 +18,14 @@ PIPELINES = {
     "regression": "text-classification",
     "tagging": "token-classification",
     "qa": "question-answering",
+    "translation": "translation",
 }
+TRANSLATE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+model = AutoModelForSeq2SeqLM.from_pretrained("this/model")
+tokenizer = AutoTokenizer.from_pretrained("this/model")
+inputs = tokenizer(["some text"], return_tensors="pt")
+print(tokenizer.batch_decode(model.generate(**inputs, num_beams=4, max_new_tokens=128), skip_special_tokens=True))"""
 BODY = """
 # {title}
 
@@ -73,13 +81,14 @@ def card(record: Record) -> str:
     title = f"{_plain(record.data.task)}, distilled from {origin}"
     pipeline = PIPELINES.get(record.data.kind)
     scores = record.student.scores
+    source = None if isinstance(record.run, TranslationRun) else record.run.task.data
     metadata = ModelCardData(
         model_name=title,
         library_name="transformers",
         pipeline_tag=pipeline,
         tags=["knowledge-distillation", "distiller"],
-        base_model=teacher.model if teacher and _is_hub_id(teacher.model) else None,
-        datasets=[record.run.task.data] if record.run.task.data and _is_hub_id(record.run.task.data) else None,
+        base_model=teacher.model if teacher and teacher.model and _is_hub_id(teacher.model) else None,
+        datasets=[source] if source and _is_hub_id(source) else None,
         eval_results=[
             EvalResult(
                 task_type=pipeline or record.data.kind,
@@ -101,7 +110,7 @@ def card(record: Record) -> str:
         seeds=f", means over {len(record.seeds)} seeds" if len(record.seeds) > 1 else "",
         machine=f"{record.machine.get('processor')} ({record.machine.get('accelerator')})",
         use=_use(record),
-        teacher=f"`{_plain(teacher.model)}`" if teacher else "the probabilities that its training rows bring along",
+        teacher=", ".join(f"`{_plain(name)}`" for name in teacher.names) if teacher else "the probabilities that its training rows bring along",
         data=", ".join(f"{count:,} {name}" for name, count in record.data.examples.items()) + " rows",
         fingerprint=record.data.fingerprint,
         weights=record.student.fingerprint,
@@ -135,6 +144,8 @@ def _use(record: Record) -> str:
             'model = AutoModelForQuestionAnswering.from_pretrained("this/model")\n'
             'tokenizer = AutoTokenizer.from_pretrained("this/model")'
         )
+    if record.data.kind == "translation":
+        return TRANSLATE
     if record.run.task.text_pair:
         given = '{"text": "the first text", "text_pair": "the second"}'
     return (

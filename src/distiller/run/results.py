@@ -1,14 +1,14 @@
 """The end of a run: its student is published and its Record written."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 from torch import nn
-from transformers import PreTrainedModel
 
 from distiller.config import Run
 from distiller.device import accelerator, describe_machine, peak_memory_megabytes
@@ -17,10 +17,13 @@ from distiller.models.load import load_model, weights_fingerprint
 from distiller.models.students import initialisation
 from distiller.record import (
     OUTCOMES,
+    Comparison,
     Cost,
     DataFacts,
+    EfficiencyRow,
     ModelFacts,
     Record,
+    VocabularyFacts,
     git_revision,
     now,
     ratio,
@@ -29,7 +32,7 @@ from distiller.record import (
     versions,
 )
 from distiller.run.card import write_card
-from distiller.run.seeds import Trained, total
+from distiller.run.seeds import Shared, Trained, total
 from distiller.run.setup import Setup, machine
 from distiller.run.verdict import Outcomes, compare, shares, words
 from distiller.run.vocabulary import vocabulary_line
@@ -39,74 +42,87 @@ from distiller.training.output_folder import SEEDS, STUDENT, publish
 from distiller.training.shared_work import FineTuned
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a Record says that depends on the kind of its task."""
+
+    metric: str
+    data: DataFacts
+    teacher: ModelFacts | None
+    parameters: tuple[int, int]
+    """Of the student: without the task head, and with it."""
+    megabytes: float
+    start: str
+    """Where the weights of the students come from, in words."""
+    comparison: Comparison | None
+    verdict: list[str]
+    notes: list[str]
+    milliseconds: dict[str, float]
+    """Of one example at a time, by model."""
+    efficiency: list[EfficiencyRow] = field(default_factory=list)
+    signatures: dict[str, str] = field(default_factory=dict)
+    vocabulary: VocabularyFacts | None = None
+
+
+Find = Callable[[Path, list[FineTuned], list[Trained]], Findings]
+"""Looks at the output folder with its published student, at the baselines and at the trained students."""
+
+
 def finish(
-    setup: Setup,
+    setup: Shared,
     folder: Path,
     baseline: list[FineTuned],
     untaught: list[FineTuned],
     trained: list[Trained],
     started: float,
+    find: Find,
 ) -> Record:
     """Put the best seed's student at the top of the output folder and write the Record."""
-    data, metric = setup.data, setup.data.metric
     by_seed = [one.result for one in trained]
     seconds = sum(one.seconds for one in trained)
-    best = max(by_seed, key=lambda result: result.scores[metric])
+    best = max(by_seed, key=lambda result: result.scores[setup.metric])
     publish(folder / SEEDS / str(best.seed) / STUDENT, folder / STUDENT)
-    student = load_model(
-        folder / STUDENT,
-        kind=data.kind,
-        labels=setup.plan.labels,
-        attention=machine(setup.run).attention,
-    )
-    example = _example(setup.splits["dev"], Collator(setup.plan.student_tokenizer))
-    teacher_example = _example(setup.teacher_splits["dev"], Collator(setup.plan.teacher_tokenizer))
-    found = Outcomes(
-        teacher=setup.teacher_outcome,
-        baseline=[one.outcome for one in baseline],
-        student=[one.outcome for one in trained],
-        gold=setup.splits["dev"].gold,
-    )
-    comparison = compare(data, found)
-    _keep(found, setup, folder)
-    start = starting_point(setup.run)
-    score = spread(result.scores[metric] for result in by_seed)
+    found = find(folder, baseline, trained)
+    score = spread(result.scores[found.metric] for result in by_seed)
+
+    def student(
+        name: str, scores: list[dict[str, float]], took: list[tuple[int, int]], start: str, own: str | None = None
+    ) -> ModelFacts:
+        by_name = spreads(scores)
+        return ModelFacts(
+            name=name,
+            parameters=found.parameters[0],
+            parameters_with_head=found.parameters[1],
+            megabytes=found.megabytes,
+            scores={metric: value.mean for metric, value in by_name.items()},
+            spread=by_name if len(scores) > 1 else {},
+            fingerprint=own,
+            steps=[steps for steps, _ in took],
+            best_steps=[step for _, step in took],
+            start=start,
+        )
+
+    def alone(tuned: list[FineTuned], start: str) -> ModelFacts | None:
+        took = [(one.steps, one.best_step) for one in tuned]
+        return student("student without a teacher", [one.scores for one in tuned], took, start) if tuned else None
+
+    took = [(result.steps, result.best_step) for result in by_seed]
     record = Record(
         created=now(),
         run=setup.run,
         versions=versions(),
         revision=git_revision(),
-        machine=describe_machine() | machine(setup.run).facts(),
-        data=DataFacts(
-            task=data.name,
-            kind=data.kind,
-            labels=list(data.labels),
-            metric=metric,
-            examples=_examples(setup),
-            soft=data.soft,
-            unsure=data.unsure,
-            truncated={name: split.truncated for name, split in setup.splits.items()},
-            skipped=_skipped(setup),
-            classes=shares(data, found.gold),
-            fingerprint=data.fingerprint,
-        ),
-        teacher=_teacher_facts(setup),
-        baseline=_baseline_facts("student without a teacher", student, baseline, start),
-        untaught_baseline=_baseline_facts(
-            "student without a teacher", student, untaught, "layers of pretrained weights"
-        ),
-        student=_facts(
-            "student",
-            student,
-            [result.scores for result in by_seed],
-            [(result.steps, result.best_step) for result in by_seed],
-            start,
-        ),
-        vocabulary=setup.vocabulary,
+        machine=describe_machine() | setup.machine.facts(),
+        data=found.data,
+        teacher=found.teacher,
+        baseline=alone(baseline, found.start),
+        untaught_baseline=alone(untaught, "layers of pretrained weights"),
+        vocabulary=found.vocabulary,
+        student=student("student", [result.scores for result in by_seed], took, found.start, best.fingerprint),
         seeds=by_seed,
-        metric=metric,
+        metric=found.metric,
         score=score.mean,
-        distillation_ratio=ratio(score.mean, setup.teacher_scores.get(metric)),
+        distillation_ratio=ratio(score.mean, found.teacher.scores.get(found.metric) if found.teacher else None),
         cost=Cost(
             wall_seconds=time.perf_counter() - started,
             training_seconds=[one.seconds for one in trained],
@@ -116,22 +132,87 @@ def finish(
             examples_per_second=sum(one.examples_per_second for one in trained) / len(trained),
             peak_memory_megabytes=peak_memory_megabytes(),
             teacher_cache_megabytes=max(one.cache_megabytes for one in trained),
-            milliseconds_per_example={
-                name: latency(nn.Module.to(model, accelerator()), text).milliseconds
-                for name, model, text in (("teacher", setup.teacher, teacher_example), ("student", student, example))
-                if model is not None
-            },
+            milliseconds_per_example=found.milliseconds,
         ),
-        comparison=comparison,
-        verdict=words(data, found, comparison, unlabelled=data.unlabelled),
-        notes=[
-            *_data_notes(setup, total(one.augmentation for one in trained)),
-            *sorted({note for one in trained for note in one.notes}),
-        ],
+        efficiency=found.efficiency,
+        signatures=found.signatures,
+        comparison=found.comparison,
+        verdict=found.verdict,
+        notes=[*found.notes, *sorted({note for one in trained for note in one.notes})],
     )
     write_card(record, folder / STUDENT)
     record.save(folder)
     return record
+
+
+def outcomes_of(
+    teacher: np.ndarray | None, baseline: Sequence[FineTuned], trained: Sequence[Trained], gold: Any
+) -> Outcomes:
+    """What all models said of the development set."""
+    return Outcomes(teacher, [one.outcome for one in baseline], [one.outcome for one in trained], gold)
+
+
+def find(setup: Setup, folder: Path, baseline: list[FineTuned], trained: list[Trained]) -> Findings:
+    """What there is to say of a task of encoders."""
+    data = setup.data
+    student = load_model(
+        folder / STUDENT, kind=data.kind, labels=setup.plan.labels, attention=machine(setup.run).attention
+    )
+    found = outcomes_of(setup.teacher_outcome, baseline, trained, setup.splits["dev"].gold)
+    keep_outcomes(found, setup.run.seeds, folder, gold=data.kind != "qa")
+    comparison = compare(data, found)
+    examples = {
+        "teacher": (setup.teacher, _example(setup.teacher_splits["dev"], Collator(setup.plan.teacher_tokenizer))),
+        "student": (student, _example(setup.splits["dev"], Collator(setup.plan.student_tokenizer))),
+    }
+    return Findings(
+        metric=data.metric,
+        data=DataFacts(
+            task=data.name,
+            kind=data.kind,
+            labels=list(data.labels),
+            metric=data.metric,
+            examples=_examples(setup),
+            soft=data.soft,
+            unsure=data.unsure,
+            truncated={name: split.truncated for name, split in setup.splits.items()},
+            skipped=_skipped(setup),
+            classes=shares(data, found.gold),
+            fingerprint=data.fingerprint,
+        ),
+        teacher=_teacher_facts(setup),
+        parameters=(parameter_count(student, head=False), parameter_count(student)),
+        megabytes=megabytes(student),
+        start=starting_point(setup.run),
+        comparison=comparison,
+        verdict=words(data, found, comparison, unlabelled=data.unlabelled),
+        notes=_data_notes(setup, total(one.augmentation for one in trained)),
+        vocabulary=setup.vocabulary,
+        milliseconds={
+            name: latency(nn.Module.to(model, accelerator()), text).milliseconds
+            for name, (model, text) in examples.items()
+            if model is not None
+        },
+    )
+
+
+def _teacher_facts(setup: Setup) -> ModelFacts | None:
+    """The teacher, or several as one: then sizes are those of all together."""
+    if setup.teacher is None or setup.run.teacher is None:
+        return None
+    took = [setup.teacher_steps] if setup.teacher_steps else []
+    models = [setup.teacher, *(setup.other_teachers.models if setup.other_teachers else ())]
+    return ModelFacts(
+        name=" + ".join(setup.run.teacher.names),
+        parameters=sum(parameter_count(model, head=False) for model in models),
+        parameters_with_head=sum(parameter_count(model) for model in models),
+        megabytes=sum(megabytes(model) for model in models),
+        scores=setup.teacher_scores,
+        fingerprint=weights_fingerprint(setup.teacher),
+        steps=[steps for steps, _ in took],
+        best_steps=[step for _, step in took],
+        start="pretrained",
+    )
 
 
 def _examples(setup: Setup) -> dict[str, int]:
@@ -214,62 +295,14 @@ def starting_point(run: Run) -> str:
     }[initialisation(run.student)]
 
 
-def _keep(found: Outcomes, setup: Setup, folder: Path) -> None:
+def keep_outcomes(found: Outcomes, seeds: Sequence[int], folder: Path, *, gold: bool) -> None:
     """Write what every model said of the development set, so that any two can be compared again."""
     said: dict[str, np.ndarray] = {}
     if found.teacher is not None:
         said["teacher"] = found.teacher
     for role, by_seed in (("baseline", found.baseline), ("student", found.student)):
-        for seed, outcome in zip(setup.run.seeds, by_seed, strict=False):
+        for seed, outcome in zip(seeds, by_seed, strict=False):
             said[f"{role}-{seed}"] = outcome
-    if setup.data.kind != "qa":
+    if gold:
         said["gold"] = np.asarray(found.gold)
     save_file({name: np.ascontiguousarray(outcome) for name, outcome in said.items()}, folder / OUTCOMES)
-
-
-def _baseline_facts(name: str, student: PreTrainedModel, tuned: Sequence[FineTuned], start: str) -> ModelFacts | None:
-    """Facts of a student that was fine-tuned alone; it has the shape of the distilled one."""
-    if not tuned:
-        return None
-    steps = [(one.steps, one.best_step) for one in tuned]
-    return _facts(name, student, [one.scores for one in tuned], steps, start, hashed=False)
-
-
-def _teacher_facts(setup: Setup) -> ModelFacts | None:
-    """The teacher, or several as one: then sizes are those of all together."""
-    if setup.teacher is None or setup.run.teacher is None:
-        return None
-    names = " + ".join(setup.run.teacher.names)
-    facts = _facts(names, setup.teacher, [setup.teacher_scores], [setup.teacher_steps or ()], "pretrained")
-    for other in setup.other_teachers.models if setup.other_teachers else ():
-        more = {
-            "parameters": facts.parameters + parameter_count(other, head=False),
-            "parameters_with_head": facts.parameters_with_head + parameter_count(other),
-            "megabytes": facts.megabytes + megabytes(other),
-        }
-        facts = facts.model_copy(update=more)
-    return facts
-
-
-def _facts(
-    name: str,
-    model: PreTrainedModel,
-    scores: list[dict[str, float]],
-    took: Sequence[tuple[int, int] | tuple[()]],
-    start: str,
-    *,
-    hashed: bool = True,
-) -> ModelFacts:
-    by_name = spreads(scores)
-    return ModelFacts(
-        name=name,
-        parameters=parameter_count(model, head=False),
-        parameters_with_head=parameter_count(model),
-        megabytes=megabytes(model),
-        scores={metric: value.mean for metric, value in by_name.items()},
-        spread=by_name if len(scores) > 1 else {},
-        fingerprint=weights_fingerprint(model) if hashed else None,
-        steps=[one[0] for one in took if one],
-        best_steps=[one[1] for one in took if one],
-        start=start,
-    )

@@ -7,41 +7,33 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Protocol
 
 import numpy as np
-import torch
+from rich.console import Console
 from transformers import PreTrainedModel, set_seed
 
 from distiller import processes
-from distiller.cache.augmented_outputs import AugmentedOutputs
-from distiller.cache.teacher_outputs import TeacherCache
-from distiller.device import accelerator
+from distiller.config import Run
+from distiller.device import Compute
 from distiller.errors import DamagedError, warn
 from distiller.files import digest, read_sealed, refuse_damage, replace_folder, write_sealed
 from distiller.models.load import weights_fingerprint
 from distiller.record import SeedResult
 from distiller.run.plan import Stage, stages_of
-from distiller.run.setup import Setup, machine
-from distiller.tasks.data import UNLABELLED
-from distiller.tasks.encode import Collator
-from distiller.tasks.tokens import scorer
-from distiller.training.batching import rows_read
 from distiller.training.callbacks import OnEvaluation
-from distiller.training.checkpoints import load_weights, save_model
-from distiller.training.evaluate import predict_logits
-from distiller.training.fit import Fit, fit
+from distiller.training.checkpoints import load_weights
+from distiller.training.fit import Fit, TrainingData, fit
+from distiller.training.several_teachers import OtherTeachers
 from distiller.training.output_folder import STUDENT
 from distiller.training.shared_work import (
     OUTCOME,
     FineTuned,
-    augmented_outputs,
-    fine_tune,
+    TeacherOutputs,
     folder_megabytes,
     read_outcome,
-    teacher_outputs,
     write_outcome,
 )
-from distiller.training.teacher import FrozenTeacher
 
 RESULT, FIT = "result.json", "fit.json"
 
@@ -51,24 +43,65 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return dict(sum(map(Counter, counts), Counter()))
 
 
-def baselines(setup: Setup, *, untaught: bool = False) -> list[FineTuned]:
-    """The same student trained on the gold labels alone, by seed; `untaught` from the teacher's pretrained layers."""
-    run = setup.run
-    start = setup.untaught_student if untaught else setup.new_student
-    which = " from pretrained layers" if untaught else ""
-    return [
-        fine_tune(
-            setup.store,
-            "baselines",
-            partial(start, seed),
-            setup.label_job,
-            run.training,
-            seed=seed,
-            title=f"fine-tune the student without a teacher{which}, seed {seed}",
-            console=setup.console,
-        )
-        for seed in run.seeds
-    ]
+class Shared(Protocol):
+    """What all seeds of a run share; its methods are what differs between kinds of task."""
+
+    @property
+    def run(self) -> Run:
+        """The run with every default filled in."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """The score that decides."""
+        ...
+
+    @property
+    def machine(self) -> Compute:
+        """How this machine computes."""
+        ...
+
+    @property
+    def teacher(self) -> PreTrainedModel | None:
+        """The model that is imitated, if it is one."""
+        ...
+
+    @property
+    def other_teachers(self) -> OtherTeachers | None:
+        """Models whose outputs are averaged with the teacher's."""
+        ...
+
+    @property
+    def console(self) -> Console | None:
+        """Where progress is shown."""
+        ...
+
+    def new_student(self, seed: int) -> PreTrainedModel:
+        """A fresh student; what is not copied is drawn from `seed`."""
+        ...
+
+    def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
+        """The same student trained on the gold labels alone; made once for all runs that ask for it.
+
+        `untaught` from the pretrained layers that became the teacher's.
+        """
+        ...
+
+    def job(self, seed: int) -> TrainingData:
+        """What a distillation of the student reads."""
+        ...
+
+    def outputs(self, stage: Stage) -> TeacherOutputs:
+        """What the teacher says of the training set, where that is kept."""
+        ...
+
+    def save(self, student: PreTrainedModel, folder: Path) -> None:
+        """Write a model folder with the sums of its files."""
+        ...
+
+    def examine(self, student: PreTrainedModel, scores: Mapping[str, float]) -> tuple[dict[str, float], np.ndarray]:
+        """Final scores of a student with these `scores` in training, and what it says of the development set."""
+        ...
 
 
 def mean_shares(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -97,7 +130,7 @@ class Trained:
 
 
 def train_seed(
-    setup: Setup, seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None = None
+    setup: Shared, seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None = None
 ) -> Trained:
     """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome.
 
@@ -120,25 +153,23 @@ def train_seed(
     return processes.from_first(lambda: _written(setup, student, seed, folder, done))
 
 
-def _written(setup: Setup, student: PreTrainedModel, seed: int, folder: Path, done: list["_Stage"]) -> Trained:
+def _written(setup: Shared, student: PreTrainedModel, seed: int, folder: Path, done: list["_Stage"]) -> Trained:
     """What became of a seed, and its last file."""
     fits = [one.fit for one in done]
     last = fits[-1]
+    scores, outcome = setup.examine(student, last.scores)
     result = SeedResult(
         seed=seed,
-        scores=last.scores | _other_scores(setup, student),
+        scores=scores,
         best_step=last.best_step,
         steps=sum(one.steps for one in fits),
         history=[entry for one in fits for entry in one.history],
         fingerprint=weights_fingerprint(student),
         shares=mean_shares(one for stage in fits for one in stage.history),
     )
-    logits = predict_logits(
-        student, setup.splits["dev"], setup.label_job.collate, precision=machine(setup.run).precision
-    )
     trained = Trained(
         result,
-        setup.label_job.outcome(logits.numpy()),
+        outcome,
         seconds=sum(one.seconds for one in fits),
         examples_per_second=last.examples_per_second,
         seconds_waited=sum(one.seconds_waited for one in fits),
@@ -165,7 +196,7 @@ class _Stage:
 
 
 def _train_stage(
-    setup: Setup,
+    setup: Shared,
     stage: Stage,
     student: PreTrainedModel,
     seed: int,
@@ -175,13 +206,13 @@ def _train_stage(
     on_evaluation: OnEvaluation | None,
 ) -> _Stage:
     """Train `student` in place; the folder `model` and, last, `folder/fit.json` are the outcome."""
-    outputs, augmented, note = _teacher_outputs(setup, stage)
-    megabytes = folder_megabytes(outputs) if outputs else 0.0
+    outputs = setup.outputs(stage)
+    megabytes = folder_megabytes(outputs.cache.folder) if outputs.cache else 0.0
     objective = stage.objective
 
     def keep(fit: Fit) -> None:
-        replace_folder(lambda place: save_model(student, setup.plan.student_tokenizer, place), model)
-        write_sealed(folder / FIT, asdict(_Stage(fit, note, megabytes)))
+        replace_folder(lambda place: setup.save(student, place), model)
+        write_sealed(folder / FIT, asdict(_Stage(fit, outputs.note, megabytes)))
 
     fitted = fit(
         student,
@@ -193,15 +224,15 @@ def _train_stage(
         title=f"{stage.name}, seed {seed}",
         teacher=setup.teacher,
         other_teachers=setup.other_teachers,
-        teacher_cache=TeacherCache(outputs, setup.plan.objective(stage).layers("teacher")) if outputs else None,
-        augmented_cache=augmented,
+        teacher_cache=outputs.cache,
+        augmented_cache=outputs.augmented,
         console=setup.console,
         resume=resume,
         select_best=objective.beta1 > 0 or bool(objective.gamma1),
         on_evaluation=on_evaluation,
         keep=keep,
     )
-    return _Stage(fitted, note, megabytes)
+    return _Stage(fitted, outputs.note, megabytes)
 
 
 def _stored_stage(file: Path, model: Path, student: PreTrainedModel) -> _Stage | None:
@@ -236,54 +267,3 @@ def _stored_seed(folder: Path) -> Trained | None:
 
 def _later(on_evaluation: OnEvaluation, before: int, step: int, score: float) -> None:
     on_evaluation(before + step, score)
-
-
-def _other_scores(setup: Setup, student: PreTrainedModel) -> dict[str, float]:
-    """Scores on further development splits; only MNLI has one: its mismatched genres."""
-    found: dict[str, float] = {}
-    for name, split in setup.splits.items():
-        if name not in ("train", "dev", UNLABELLED):
-            logits = predict_logits(
-                student, split, Collator(setup.plan.student_tokenizer), precision=machine(setup.run).precision
-            )
-            score = scorer(setup.data, setup.run.task, setup.data.splits[name], split)
-            suffix = name.removeprefix("dev_").replace("mismatched", "mm")
-            found |= {f"{metric}_{suffix}": value for metric, value in score(logits.numpy(), split.gold).items()}
-    return found
-
-
-def _teacher_outputs(setup: Setup, stage: Stage) -> tuple[Path | None, AugmentedOutputs | None, str | None]:
-    """Where the teacher's outputs on the training set lie, and where those on augmented texts are kept.
-
-    By default each is there only if this run compares with them more than once. Where the first is missing, the last
-    result may say why, in words.
-    """
-    objective = setup.plan.objective(stage)
-    training = stage.training
-    train = setup.teacher_transfer
-    always = training.cache_teacher == "always"
-    batch_size = training.batch_size * training.accumulate * processes.count()
-    lengths = setup.transfer.lengths
-    rows = rows_read(lengths, batch_size=batch_size, steps=training.max_steps, seeds=setup.run.seeds)
-    epochs = training.epochs or 2
-    if training.max_steps:
-        epochs = training.max_steps * batch_size / (len(lengths) if rows is None else len(rows))
-    repeated = always or epochs * len(setup.run.seeds) > 1
-    augmented = any(objective.weights["augmented"]) or bool(objective.terms)
-    keep = augmented and setup.policy.rewrites and (always or setup.policy.repeats)
-    if setup.teacher is None or not objective.needs_teacher or not repeated:
-        return None, None, None
-    teacher = FrozenTeacher(
-        setup.teacher,
-        objective.layers("teacher"),
-        objective.layers("teacher", "attention_scores"),
-        device=torch.device(accelerator()),
-        precision=machine(setup.run).precision,
-        others=setup.other_teachers,
-    )
-    collate = Collator(setup.plan.teacher_tokenizer)
-    try:
-        folder, why = teacher_outputs(setup.store, teacher, train, collate, training, rows)
-        return folder, augmented_outputs(setup.store, teacher, training) if keep else None, why
-    finally:
-        teacher.close()

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from distiller import config
+from distiller import config, processes
 from distiller.augment import Policy, build_policy
 from distiller.cache.folders import FolderCache, cache_root
+from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import Run
-from distiller.device import Compute, compute
+from distiller.device import Compute, accelerator, compute
 from distiller.models.load import class_names, follow_tokenizer, load_config, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_order
-from distiller.run.plan import RunPlan, stages_of, teachers_of, will_be_tuned
+from distiller.run.plan import RunPlan, Stage, stages_of, teachers_of, will_be_tuned
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
 from distiller.tasks.data import UNLABELLED, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
@@ -28,10 +30,20 @@ from distiller.tasks.joined import JoinedSplit
 from distiller.tasks.outcomes import outcomes
 from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.augmented import AugmentedSplit
-from distiller.training.batching import PairedSplit, ViewCollator
+from distiller.training.batching import PairedSplit, ViewCollator, rows_read
+from distiller.training.checkpoints import save_model
+from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Job
 from distiller.training.several_teachers import OtherTeachers
-from distiller.training.shared_work import fine_tune, teacher_scores
+from distiller.training.shared_work import (
+    FineTuned,
+    TeacherOutputs,
+    augmented_outputs,
+    fine_tune,
+    teacher_outputs,
+    teacher_scores,
+)
+from distiller.training.teacher import FrozenTeacher
 
 COMPILED_MULTIPLE = 32
 """Tokens to whose multiples batches are padded for compiled models: a graph for each length."""
@@ -73,6 +85,16 @@ class Setup:
     def data(self) -> TaskData:
         """The task's rows."""
         return self.plan.data
+
+    @property
+    def metric(self) -> str:
+        """The score that decides."""
+        return self.data.metric
+
+    @property
+    def machine(self) -> Compute:
+        """How this machine computes."""
+        return machine(self.run)
 
     @property
     def paired(self) -> bool:
@@ -129,6 +151,76 @@ class Setup:
         student = Collator(self.plan.student_tokenizer, multiple)
         collate = ViewCollator(student, teacher if self.paired else None, mixup=self.policy.mixup, seed=seed)
         return replace(self.label_job, train=train, collate=collate, soft_labels=self.data.soft > 0)
+
+    def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
+        """The same student fine-tuned on the gold labels alone; `untaught` from the teacher's pretrained layers."""
+        start = self.untaught_student if untaught else self.new_student
+        which = " from pretrained layers" if untaught else ""
+        return fine_tune(
+            self.store,
+            "baselines",
+            partial(start, seed),
+            self.label_job,
+            self.run.training,
+            seed=seed,
+            title=f"fine-tune the student without a teacher{which}, seed {seed}",
+            console=self.console,
+        )
+
+    def outputs(self, stage: Stage) -> TeacherOutputs:
+        """What the teacher says of the training set, and what of augmented texts, where either is kept.
+
+        By default each is there only if this run compares with them more than once.
+        """
+        objective = self.plan.objective(stage)
+        training = stage.training
+        always = training.cache_teacher == "always"
+        batch_size = training.batch_size * training.accumulate * processes.count()
+        lengths = self.transfer.lengths
+        rows = rows_read(lengths, batch_size=batch_size, steps=training.max_steps, seeds=self.run.seeds)
+        epochs = training.epochs or 2
+        if training.max_steps:
+            epochs = training.max_steps * batch_size / (len(lengths) if rows is None else len(rows))
+        repeated = always or epochs * len(self.run.seeds) > 1
+        augmented = any(objective.weights["augmented"]) or bool(objective.terms)
+        keep = augmented and self.policy.rewrites and (always or self.policy.repeats)
+        if self.teacher is None or not objective.needs_teacher or not repeated:
+            return TeacherOutputs()
+        teacher = FrozenTeacher(
+            self.teacher,
+            objective.layers("teacher"),
+            objective.layers("teacher", "attention_scores"),
+            device=torch.device(accelerator()),
+            precision=machine(self.run).precision,
+            others=self.other_teachers,
+        )
+        collate = Collator(self.plan.teacher_tokenizer)
+        try:
+            folder, why = teacher_outputs(self.store, teacher, self.teacher_transfer, collate, training, rows)
+            return TeacherOutputs(
+                cache=TeacherCache(folder, objective.layers("teacher")) if folder else None,
+                augmented=augmented_outputs(self.store, teacher, training) if keep else None,
+                note=why,
+            )
+        finally:
+            teacher.close()
+
+    def save(self, student: PreTrainedModel, folder: Path) -> None:
+        """Write a plain model folder with the sums of its files."""
+        save_model(student, self.plan.student_tokenizer, folder)
+
+    def examine(self, student: PreTrainedModel, scores: Mapping[str, float]) -> tuple[dict[str, float], np.ndarray]:
+        """Its scores on further development splits too (MNLI has mismatched genres), and what it says of each row."""
+        precision = machine(self.run).precision
+        found = dict(scores)
+        for name, split in self.splits.items():
+            if name not in ("train", "dev", UNLABELLED):
+                logits = predict_logits(student, split, Collator(self.plan.student_tokenizer), precision=precision)
+                score = scorer(self.data, self.run.task, self.data.splits[name], split)
+                suffix = name.removeprefix("dev_").replace("mismatched", "mm")
+                found |= {f"{metric}_{suffix}": value for metric, value in score(logits.numpy(), split.gold).items()}
+        logits = predict_logits(student, self.splits["dev"], self.label_job.collate, precision=precision)
+        return found, self.label_job.outcome(logits.numpy())
 
     def _encoders(self) -> dict[str, Callable[[AnySplit], EncodedSplit]]:
         """How augmented rows become tokens, for the student and for a teacher that reads others."""

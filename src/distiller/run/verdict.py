@@ -1,6 +1,6 @@
 """What a colleague would say of a result: whether it pays, whether there was anything to hand over, what to try."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,9 @@ from distiller.record import Comparison
 from distiller.tasks.data import TaskData
 from distiller.tasks.encode import IGNORED
 from distiller.tasks.outcomes import Difference, constant, difference, score_of
+
+Apart = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Difference]
+"""How much better the outcomes of one side are, by training seed."""
 
 
 class Outcomes(NamedTuple):
@@ -22,10 +25,15 @@ class Outcomes(NamedTuple):
 
 def compare(data: TaskData, found: Outcomes) -> Comparison | None:
     """The distilled student against the fine-tuned one, and how much of the teacher's lead it makes up for."""
+    return compared(found, lambda ours, theirs: difference(data, ours, theirs, found.gold))
+
+
+def compared(found: Outcomes, apart: Apart) -> Comparison | None:
+    """The same, by any measure of how far two sides are `apart`."""
     if not found.baseline:
         return None
-    gain = difference(data, found.student, found.baseline, found.gold)
-    lead = difference(data, [found.teacher], found.baseline, found.gold) if found.teacher is not None else None
+    gain = apart(found.student, found.baseline)
+    lead = apart([found.teacher], found.baseline) if found.teacher is not None else None
     closed = gain.value / lead.value if lead is not None and lead.clear and lead.value > 0 else None
     return Comparison(
         difference=gain.value,
@@ -49,9 +57,16 @@ def words(
             f"{always} has {scale * fixed:.1f}. Its students cannot learn it from it: train it longer or at another "
             "rate (`teacher.training`), or take another model."
         )
-    said += _one_class(data, found)
+    return [*said, *_one_class(data, found), *gain_words(found, comparison, unlabelled=unlabelled, scale=scale)]
+
+
+def gain_words(
+    found: Outcomes, comparison: Comparison | None, *, unlabelled: int = 0, scale: float = 100.0
+) -> list[str]:
+    """Whether distilling paid, and what to try where it did not."""
     if comparison is None:
-        return said
+        return []
+    said: list[str] = []
     gain = Difference(comparison.difference, comparison.error)
     size = f"{scale * abs(gain.value):.1f} ± {scale * gain.error:.1f} points"
     if gain.clear:

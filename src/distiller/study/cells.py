@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distiller.config import Run
+from distiller.config import Run, parse_run
+from distiller.config.translation import TranslationRun, former
 from distiller.errors import ConfigError
 from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, Study, base_of, part_label
-from distiller.study.forms import AnyRun, parse_any, task_field
 
 CONTEXT = ("task", "teacher", "student", "kind")
 """What exclusions may ask of a cell."""
@@ -45,11 +45,10 @@ class Cell:
 
 def cells_of(study: Study) -> Iterator[Cell]:
     """Every task with every teacher, student and seed. Raises `ConfigError` where the study has none of one."""
-    base = base_of(study)
+    base = dict(former(base_of(study)))
     if study.cache is not None:
         base["cache"] = study.cache
-    field = task_field(base)
-    tasks = study.tasks or _of_base(study, base, field, *TASK_LABEL)
+    tasks = study.tasks or _of_base(study, base, "task", *TASK_LABEL)
     teachers = study.teachers or _of_base(study, base, "teacher", *TEACHER_LABEL)
     students = study.students or _of_base(study, base, "student", *STUDENT_LABEL)
     asked = any("kind" in rule for rule in study.exclude)
@@ -59,13 +58,13 @@ def cells_of(study: Study) -> Iterator[Cell]:
     ):
         run = {
             **base,
-            field: {**base.get(field, {}), **a},
+            "task": {**base.get("task", {}), **a},
             "teacher": _of_task({**base.get("teacher", {}), **b}, task),
             "student": _of_task(c, task),
             "seeds": [seed],
         }
         if asked and task not in kinds:
-            kinds[task] = _kind(parse_any(run, where=f"study `{study.name}`, task `{task}`"))
+            kinds[task] = _kind(parse_run(run, where=f"study `{study.name}`, task `{task}`"))
         yield Cell(task, teacher, student, seed, run, kinds.get(task, ""))
 
 
@@ -80,17 +79,16 @@ def _of_base(study: Study, base: Mapping[str, Any], part: str, *keys: str) -> di
     if not isinstance(given, Mapping):
         raise ConfigError(f"study `{study.name}`: `{part}` of the base run should be a mapping", hint="see a recipe")
     if part != "student" and not given:
-        word = "task" if part == "corpus" else part
         raise ConfigError(
-            f"study `{study.name}` has no {word}", hint=f"name some under `{word}s`, or one in the base run"
+            f"study `{study.name}` has no {part}", hint=f"name some under `{part}s`, or one in the base run"
         )
     return {part_label(given, *keys): dict(given)}
 
 
-def _kind(run: AnyRun) -> str:
+def _kind(run: Run) -> str:
     """Whether the task of `run` is classification, regression, tagging, question answering or translation."""
-    if not isinstance(run, Run):
-        return "translation"
+    if isinstance(run, TranslationRun):
+        return run.task.kind
     from distiller.tasks import TASKS, load_task
 
     return run.task.kind or TASKS[run.task.name].traits["kind"] or load_task(run.task).kind

@@ -1,7 +1,6 @@
 """Whether the runs of a study can work, before any of them starts."""
 
 from distiller.errors import DistillerError
-from distiller.study.forms import check_run
 from distiller.study.search_space import Cell, SearchSpace, covering
 
 
@@ -10,13 +9,15 @@ def check_runs(space: SearchSpace) -> None:
 
     Raises the `DistillerError` that the first of them would end with, and says which one it is. Trains nothing.
     """
+    from distiller.run import check
+
     checked: set[str] = set()
     for cell in space.cells:
         parts = {f"task {cell.task}", f"teacher {cell.teacher}", f"student {cell.student}"}
         points = covering(space, cell)
         for point in points if not checked else points[:1] if parts - checked else []:
             try:
-                check_run(space.run(cell, point))
+                check(space.run(cell, point))
             except DistillerError as error:
                 error.message = f"{_words(cell, point)}: {error.message}"
                 error.args = (error.message,)

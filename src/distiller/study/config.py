@@ -95,7 +95,7 @@ def _named(value: Any, key: str, *further: str) -> Any:
 def part_label(fields: Mapping[str, Any], *keys: str) -> str:
     """What to call a task, teacher or student: the first of its fields `keys` that says something.
 
-    A translation model has its architecture in its `shape`, or its layers (`6x3`), a corpus its file in `train`.
+    A translation model has its architecture in its `shape`, or its layers (`6x3`), a translation its file in `train`.
     """
     if isinstance(shape := fields.get("shape"), Mapping):
         layers = [str(shape[name]) for name in ("encoder_layers", "decoder_layers") if name in shape]
@@ -161,7 +161,7 @@ class Study(Config):
     """Combinations that are never tried, e.g. `{kind: regression, prediction: ce}`. Keys: factors, and `task`,
     `teacher`, `student`, `kind` (of the task)."""
     tasks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_tasks)] = {}
-    """Tasks by label, each laid over the base run's (translation: over its corpus). Empty: the base run's."""
+    """Tasks by label, each laid over the base run's. Empty: the base run's."""
     teachers: Annotated[dict[str, dict[str, Any]], BeforeValidator(_teachers)] = {}
     """Teachers by label, each laid over the base run's. Empty: the base run's. `{task}` in a `model` is the label of
     the task: `{bert-base: {model: "my-org/bert-base-{task}"}}` has a teacher of its own for each."""

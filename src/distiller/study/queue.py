@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from distiller.config import Run
 from distiller.study.search_space import Point, excluded_by, key_of, parents_first, planned
 from distiller.study.storage import (
     INDEX,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
     from distiller.record import Record
-    from distiller.study.forms import AnyRun
-    from distiller.translation.record import TranslationRecord
 
 Worker = Mapping[str, Any]
 MAX_DEATHS = 2
@@ -58,7 +57,7 @@ class Claim:
         return self.trial.params
 
     @property
-    def run(self) -> "AnyRun":
+    def run(self) -> Run:
         """The run to carry out."""
         return self.stored.space.run(self.stored_cell.cell, self.point)
 
@@ -263,7 +262,7 @@ def give_up(stored_cell: StoredCell, number: int) -> None:
         return
 
 
-def complete(claimed: Claim, record: "Record | TranslationRecord") -> bool:
+def complete(claimed: Claim, record: "Record") -> bool:
     """Store the Record and score; `False` if the trial was taken for lost meanwhile, and given to another."""
     kept = record.model_dump(mode="json", exclude={"run": {"output", "cache"}})
     kept["seeds"] = [{**seed, "history": []} for seed in kept["seeds"]]

@@ -14,11 +14,10 @@ from typing import Any
 
 import yaml
 
-from distiller.config import apply_override
+from distiller.config import Run, apply_override, parse_run
 from distiller.errors import ConfigError, did_you_mean
 from distiller.study.cells import CONTEXT, Cell, cells_of
 from distiller.study.config import Factor, Study
-from distiller.study.forms import AnyRun, parse_any
 
 Point = dict[str, str]
 LARGEST = 200_000
@@ -29,7 +28,6 @@ OWN_FIELDS = {
     "cache": "cache",
     "recipe": "name",
     "task": "tasks",
-    "corpus": "tasks",
     "teacher": "teachers",
     "student": "students",
 }
@@ -90,7 +88,7 @@ class SearchSpace:
         """How many points `cell` has, at most `LARGEST`."""
         return sum(1 for _ in itertools.islice(self.points(cell), LARGEST))
 
-    def run(self, cell: Cell, point: Mapping[str, str]) -> AnyRun:
+    def run(self, cell: Cell, point: Mapping[str, str]) -> Run:
         """The run that `point` stands for in `cell`. Raises `ConfigError` that names the level that does not fit."""
         data = dict(cell.run)
         for field, factor in self.factors:
@@ -98,7 +96,7 @@ class SearchSpace:
                 data = _set(data, field, factor.levels[point[factor.name]])
         folder = self.study.place / "trials" / cell.name / key_of(point)
         where = f"study `{self.study.name}`, " + (", ".join(f"{k}={v}" for k, v in point.items()) or "its base run")
-        return parse_any({**data, "output": str(folder)}, where=where)
+        return parse_run({**data, "output": str(folder)}, where=where)
 
 
 def excluded_by(study: Study, point: Mapping[str, str], cell: Cell) -> bool:
@@ -146,7 +144,7 @@ def key_of(point: Mapping[str, str]) -> str:
 
 def _check_field(study: Study, field: str, factor: Factor) -> None:
     first = field.partition(".")[0]
-    if first in OWN_FIELDS and (field == first or first not in ("task", "corpus", "teacher", "student")):
+    if first in OWN_FIELDS and (field == first or first not in ("task", "teacher", "student")):
         raise ConfigError(
             f"study `{study.name}`: `{field}` cannot be in the space", hint=f"set `{OWN_FIELDS[first]}` of the study"
         )

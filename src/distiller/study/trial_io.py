@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distiller.config import Run, parse_run
 from distiller.errors import ConfigError, OutputError, did_you_mean
 from distiller.study.config import STUDY_FILE, label_of, load_study
-from distiller.study.forms import AnyRun, parse_any
 from distiller.study.progress import state_of
 from distiller.study.queue import attempts
 from distiller.study.search_space import Cell
@@ -23,7 +23,6 @@ from distiller.study.storage import (
     storing,
 )
 from distiller.study.trials import Trials, open_table, read_table, tabulate, write_trials
-from distiller.translation.config import TranslationRun
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -104,7 +103,7 @@ def _rows(stored_cell: StoredCell) -> Iterator[dict[str, Any]]:
 
 def _row(cell: Cell, trial: "FrozenTrial", status: str) -> dict[str, Any]:
     record = trial.user_attrs.get(RECORD)
-    run = parse_any(record["run"]) if record else _run_of(trial)
+    run = parse_run(record["run"]) if record else _run_of(trial)
     row = {
         "trial": trial.user_attrs[INDEX],
         "status": status,
@@ -121,9 +120,9 @@ def _row(cell: Cell, trial: "FrozenTrial", status: str) -> dict[str, Any]:
     return row | (_measured(record) if record else {})
 
 
-def _run_of(trial: "FrozenTrial") -> AnyRun | None:
+def _run_of(trial: "FrozenTrial") -> Run | None:
     text = trial.user_attrs.get(RUN)
-    return parse_any(json.loads(text)) if text else None
+    return parse_run(json.loads(text)) if text else None
 
 
 def _measured(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,19 +144,16 @@ def _score(model: Mapping[str, Any] | None, metric: str) -> float | None:
     return model["scores"].get(metric) if model else None
 
 
-def canonical(run: AnyRun) -> dict[str, str]:
+def canonical(run: Run) -> dict[str, str]:
     """The four factors of arXiv:2109.11105, section 4, of any run; what does not exist there is `""`."""
     terms = [term for term in run.objective.terms if term.active]
     mappings = list(dict.fromkeys(label_of(term.mapping.model_dump()) for term in terms))
-    if isinstance(run, TranslationRun):
-        prediction, augmentation = run.objective.prediction if run.objective.word_kd else None, []
-    else:
-        prediction, augmentation = run.objective.prediction, run.augmentation
+    prediction = run.objective.prediction
     return {
         "intermediate": label_of([{"loss": term.loss, "options": term.options} for term in terms]),
         "prediction": label_of(prediction.model_dump()) if prediction else "",
         "mapping": "+".join(mappings),
-        "augmentation": label_of([operator.model_dump() for operator in augmentation]),
+        "augmentation": label_of([operator.model_dump() for operator in run.augmentation]),
     }
 
 

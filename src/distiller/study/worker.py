@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from distiller.config import Run
 from distiller.errors import DistillerError, RunError, concealed
 from distiller.study.config import Study, load_study
-from distiller.study.forms import AnyRun, Report
 from distiller.study.memory import Turns, with_room
 from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
 from distiller.study.search_space import key_of, search_space_of
@@ -30,9 +30,10 @@ from distiller.study.storage import HEARTBEAT, StoredStudy, load_optuna, open_st
 
 if TYPE_CHECKING:
     from distiller.record import Record
-    from distiller.translation.record import TranslationRecord
 
-EXECUTE = "distiller.study.forms:carry_out"
+Report = Callable[[int, float], None]
+"""Hears of (optimisation step, development score)."""
+EXECUTE = "distiller.study.worker:carry_out"
 """The function (run, Report or `None`) → Record that carries out a trial, as `module:name`."""
 NO_ROOM = 74
 """Exit code of a worker that cannot store what it computes; EX_IOERR of sysexits.h."""
@@ -54,7 +55,14 @@ def work(study: Study, name: str, execute: str = EXECUTE) -> None:
             tidy(stored)
 
 
-def attempt(claimed: Claim, execute: Callable[[AnyRun, Report | None], "Record | TranslationRecord"]) -> None:
+def carry_out(run: Run, report: Report | None) -> "Record":
+    """Distil; what an earlier attempt at the same point finished is kept."""
+    from distiller.run import distil
+
+    return distil(run, resume=True, on_evaluation=report)
+
+
+def attempt(claimed: Claim, execute: Callable[[Run, Report | None], "Record"]) -> None:
     """Carry out one trial and store its end, whatever it is. Raises `RunError` where the disk is full."""
     folder = Path(claimed.run.output)
     try:

@@ -5,7 +5,7 @@ both are right or both are wrong there is nothing to tell them apart. The error 
 the paired difference, from resampled examples (Efron & Tibshirani 1993, chapter 6), which holds for every metric.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +77,20 @@ def difference(
 ) -> Difference:
     """How much better `ours` is than `theirs` on the task's metric: outcomes by training seed, in the same order.
 
+    See `paired_difference`.
+    """
+    return paired_difference(lambda outcome, rows: score_of(data, outcome, gold, rows), ours, theirs, seed=seed)
+
+
+def paired_difference(
+    score: Callable[[np.ndarray, np.ndarray | slice], float],
+    ours: Sequence[np.ndarray],
+    theirs: Sequence[np.ndarray],
+    *,
+    seed: int = 0,
+) -> Difference:
+    """How much better `ours` are than `theirs` by the `score` of an outcome on some rows.
+
     One outcome on a side stands for all seeds of the other. The error is that of the development examples, resampled
     in pairs, and with several seeds also that of the trainings.
     """
@@ -84,7 +98,7 @@ def difference(
     pairs = [(ours[n % len(ours)], theirs[n % len(theirs)]) for n in range(count)]
 
     def apart(rows: np.ndarray | slice) -> list[float]:
-        return [score_of(data, a, gold, rows) - score_of(data, b, gold, rows) for a, b in pairs]
+        return [score(a, rows) - score(b, rows) for a, b in pairs]
 
     by_seed = apart(slice(None))
     if all(np.array_equal(a, b) for a, b in pairs):

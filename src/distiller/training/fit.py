@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,6 +41,77 @@ HEAD_RATE = 1e-3
 
 
 @dataclass(frozen=True)
+class Fitting:
+    """One training that is about to begin."""
+
+    model: PreTrainedModel
+    training: Any
+    objective: Any
+    folder: Path
+    seed: int
+    title: str
+    pace: Pace
+    learns: UntilLearnt | None
+    """Ends the training when it has learnt; `None`: it takes as long as `pace` says."""
+    callbacks: list[Any]
+    teacher: PreTrainedModel | None
+    teacher_cache: TeacherCache | None
+    augmented_cache: AugmentedOutputs | None
+    other_teachers: OtherTeachers | None = None
+
+    def arguments(self, metric: str, **own: Any) -> TrainingArguments:
+        """The `transformers.TrainingArguments` of every training on this machine; `own` are those of its kind."""
+        return TrainingArguments(
+            output_dir=str(self.folder / CHECKPOINTS),
+            run_name=self.title,
+            seed=self.seed,
+            data_seed=self.seed,
+            gradient_accumulation_steps=self.training.accumulate,
+            weight_decay=self.training.weight_decay,
+            max_grad_norm=self.training.max_grad_norm,
+            optim="adamw_torch_fused",
+            **compute(self.training.precision).trainer_arguments(),
+            eval_strategy="steps",
+            eval_steps=self.pace.every,
+            save_strategy="no",  # by time: `Checkpoints`; the best weights stay in memory: `BestWeights`
+            save_total_limit=AT_LEAST,
+            metric_for_best_model=f"eval_{metric}",
+            greater_is_better=True,
+            logging_steps=self.training.log_every,
+            remove_unused_columns=False,
+            report_to=[],
+            disable_tqdm=True,
+            **own,
+        )
+
+
+class TrainingData(Protocol):
+    """What a training reads, and how that is batched and scored: what differs between kinds of task."""
+
+    @property
+    def metric(self) -> str:
+        """The score that chooses the best checkpoint; higher is better."""
+        ...
+
+    @property
+    def rising(self) -> str:
+        """The score that says whether a model still learns: it rises from the first steps on."""
+        ...
+
+    def pace(self, training: Any, objective: Any, *, seed: int) -> tuple[Pace, bool]:
+        """How long `training` takes, and whether it ends when the model has learnt."""
+        ...
+
+    def trainer(self, fitting: Fitting) -> DistillationTrainer:
+        """What carries it out."""
+        ...
+
+    def examples_per_step(self, training: Any, *, seed: int) -> float:
+        """Examples of an optimisation step."""
+        ...
+
+
+@dataclass(frozen=True)
 class Job:
     """What a training reads: examples, how to batch them, and how to score them."""
 
@@ -58,6 +129,44 @@ class Job:
     """Whether examples bring probabilities along."""
     class_weights: tuple[float, ...] | None = None
     """How much each class counts in the label terms."""
+
+    @property
+    def rising(self) -> str:
+        """The metric itself."""
+        return self.metric
+
+    def pace(self, training: config.Training, objective: config.Objective, *, seed: int = 0) -> tuple[Pace, bool]:
+        """Without `epochs` a training ends when the model has learnt."""
+        return pace_of(training, self, objective), training.epochs is None
+
+    def examples_per_step(self, training: config.Training, *, seed: int = 0) -> float:
+        """Batches of one size."""
+        return training.batch_size * training.accumulate * processes.count()
+
+    def trainer(self, fitting: Fitting) -> DistillationTrainer:
+        """Its development scores are those of the outputs on `dev`."""
+        training = fitting.training
+        dev = SortedByLength(self.dev, self.dev.lengths)
+        return ScoredTrainer(
+            fitting.model,
+            teacher=fitting.teacher,
+            other_teachers=fitting.other_teachers,
+            objective=fitting.objective,
+            teacher_cache=fitting.teacher_cache,
+            augmented_cache=fitting.augmented_cache,
+            head_learning_rate=training.head_learning_rate or HEAD_RATE,
+            rate=fitting.learns,
+            soft_labels=self.soft_labels,
+            class_weights=self.class_weights,
+            compiled=training.compile,
+            args=training_arguments(fitting, self),
+            train_dataset=self.train,
+            eval_dataset=dev,
+            data_collator=self.collate,
+            processing_class=self.tokenizer,
+            compute_metrics=lambda found: _scores(self, dev.restore(found.predictions), dev.restore(found.label_ids)),
+            callbacks=fitting.callbacks,
+        )
 
 
 class ScoredTrainer(DistillationTrainer):
@@ -82,19 +191,19 @@ class Fit:
     steps: int
     seconds: float
     examples_per_second: float
-    seconds_waited: float
+    seconds_waited: float = 0.0
     """Of `seconds`, those in which the training waited for its next batch."""
-    augmentation: dict[str, int]
+    augmentation: dict[str, int] = field(default_factory=dict)
     """What the augmentation policy counted."""
     history: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit(
     model: PreTrainedModel,
-    job: Job,
-    training: config.Training,
+    job: TrainingData,
+    training: Any,
     *,
-    objective: config.Objective,
+    objective: Any,
     folder: Path,
     seed: int,
     title: str,
@@ -115,12 +224,10 @@ def fit(
     A signal to stop ends it after a whole step and a checkpoint, with `Interrupted`.
     """
     request = StopRequest()
-    steps = pace_of(training, job, objective)
+    steps, until_learnt = job.pace(training, objective, seed=seed)
     if not select_best:  # nothing here is learnt for the score, so it does not say when that has been learnt
         steps = replace(steps, patience=None)
-    arguments = training_arguments(model, training, folder, seed=seed, job=job, objective=objective, pace=steps)
-    arguments.run_name = title
-    learns = UntilLearnt(steps, job.metric) if training.epochs is None else None
+    learns = UntilLearnt(steps, job.rising) if until_learnt else None
     watch = Stopwatch()
     best_weights = BestWeights(model, job.metric)
     callbacks: list[Any] = [watch, LastStepCounts(), *([learns] if learns else [])]
@@ -134,26 +241,22 @@ def fit(
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
     if on_evaluation is not None:
         callbacks.append(Reporter(job.metric, on_evaluation))
-    dev = SortedByLength(job.dev, job.dev.lengths)
-    trainer = ScoredTrainer(
-        model,
-        teacher=teacher,
-        other_teachers=other_teachers,
-        objective=objective,
-        teacher_cache=teacher_cache,
-        augmented_cache=augmented_cache,
-        head_learning_rate=training.head_learning_rate or HEAD_RATE,
-        rate=learns,
-        soft_labels=job.soft_labels,
-        class_weights=job.class_weights,
-        compiled=training.compile,
-        args=arguments,
-        train_dataset=job.train,
-        eval_dataset=dev,
-        data_collator=job.collate,
-        processing_class=job.tokenizer,
-        compute_metrics=lambda found: _scores(job, dev.restore(found.predictions), dev.restore(found.label_ids)),
-        callbacks=callbacks,
+    trainer = job.trainer(
+        Fitting(
+            model=model,
+            training=training,
+            objective=objective,
+            folder=folder,
+            seed=seed,
+            title=title,
+            pace=steps,
+            learns=learns,
+            callbacks=callbacks,
+            teacher=teacher,
+            other_teachers=other_teachers,
+            teacher_cache=teacher_cache,
+            augmented_cache=augmented_cache,
+        )
     )
     trainer.remove_callback(PrinterCallback)
     with request.noted():
@@ -170,7 +273,8 @@ def fit(
                 teacher_cache.close()
         if select_best:
             best_weights.restore()
-        done = _outcome(trainer, watch, training, job, select_best=select_best)
+        examples = watch.steps * job.examples_per_step(training, seed=seed)
+        done = _outcome(trainer, watch, job.metric, examples, select_best=select_best)
         trainer.distillation.reader.close()
         processes.from_first(partial(_kept, keep, done, folder))
     return done
@@ -195,67 +299,36 @@ def _scores(job: Job, logits: Any, labels: Any) -> dict[str, float]:
     return job.score(logits, labels)
 
 
-def _outcome(
-    trainer: DistillationTrainer, watch: Stopwatch, training: config.Training, job: Job, *, select_best: bool
-) -> Fit:
+def _outcome(trainer: DistillationTrainer, watch: Stopwatch, metric: str, examples: float, *, select_best: bool) -> Fit:
     history = [repeatable(entry) for entry in trainer.state.log_history if repeatable(entry).keys() - {"step", "epoch"}]
-    evaluations = [entry for entry in history if f"eval_{job.metric}" in entry]
-    best = max(evaluations, key=lambda entry: entry[f"eval_{job.metric}"]) if select_best else evaluations[-1]
+    evaluations = [entry for entry in history if f"eval_{metric}" in entry]
+    best = max(evaluations, key=lambda entry: entry[f"eval_{metric}"]) if select_best else evaluations[-1]
     return Fit(
         scores=development_scores(best),
         best_step=int(best["step"]),
         steps=trainer.state.global_step,
         seconds=watch.seconds,
-        examples_per_second=watch.steps
-        * training.batch_size
-        * processes.count()
-        * training.accumulate
-        / max(watch.seconds, 1e-9),
+        examples_per_second=examples / max(watch.seconds, 1e-9),
         seconds_waited=trainer.seconds_waited,
         augmentation=dict(sorted(trainer.augmentation.items())),
         history=history,
     )
 
 
-def training_arguments(
-    model: PreTrainedModel,
-    training: config.Training,
-    folder: Path,
-    *,
-    seed: int,
-    job: Job,
-    objective: config.Objective,
-    pace: Pace,
-) -> TrainingArguments:
-    """The `transformers.TrainingArguments` that `training` means on this machine."""
-    return TrainingArguments(
-        output_dir=str(folder / CHECKPOINTS),
-        seed=seed,
-        data_seed=seed,
+def training_arguments(fitting: Fitting, job: Job) -> TrainingArguments:
+    """The `transformers.TrainingArguments` that a training of `job` means on this machine."""
+    training = fitting.training
+    return fitting.arguments(
+        job.metric,
         num_train_epochs=training.epochs or 1,
-        max_steps=pace.ceiling if training.epochs is None else training.max_steps or -1,
+        max_steps=fitting.pace.ceiling if training.epochs is None else training.max_steps or -1,
         per_device_train_batch_size=training.batch_size,
         per_device_eval_batch_size=max(32, training.batch_size),
-        gradient_accumulation_steps=training.accumulate,
-        learning_rate=training.learning_rate or learning_rate(model.config, pretrained=True),
+        learning_rate=training.learning_rate or learning_rate(fitting.model.config, pretrained=True),
         lr_scheduler_type=training.schedule,
-        warmup_steps=pace.warmup,
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.max_grad_norm,
-        optim="adamw_torch_fused",
-        **compute(training.precision).trainer_arguments(),
-        dataloader_drop_last=_drops_last(training, job, objective),
+        warmup_steps=fitting.pace.warmup,
+        dataloader_drop_last=_drops_last(training, job, fitting.objective),
         dataloader_num_workers=_workers(training, job),
-        eval_strategy="steps",
-        eval_steps=pace.every,
-        save_strategy="no",  # by time: `Checkpoints`; the best weights stay in memory: `BestWeights`
-        save_total_limit=AT_LEAST,
-        metric_for_best_model=f"eval_{job.metric}",
-        greater_is_better=True,
-        logging_steps=training.log_every,
-        remove_unused_columns=False,
-        report_to=[],
-        disable_tqdm=True,
     )
 
 

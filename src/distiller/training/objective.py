@@ -15,11 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from transformers import PreTrainedModel
 
 from distiller import config
+from distiller.config import translation
 from distiller.errors import ConfigError
+from distiller.models.encoder_decoder import Seq2SeqReader
 from distiller.models.layouts import Summary
-from distiller.models.signals import Signals
+from distiller.models.signals import SignalReader, Signals
 from distiller.objectives.critics import CRITICS, SeparableCritic, projection
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING, LayerPair, attention_pairs
@@ -28,7 +31,7 @@ from distiller.objectives.transport import Transport
 from distiller.training.balance import Balance, TermValue
 from distiller.training.processes import BatchSlice, batch_slice, gathered, summed
 from distiller.training.readout import READOUTS, Kind
-from distiller.training.view import View, concatenated, summarised
+from distiller.training.view import View, concatenated, of_decoder, summarised
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,24 @@ class ModelShape:
     """The token that stands for a whole text: what `pkd` and the pool `cls` compare."""
 
 
+ModelShapes = ModelShape | Mapping[str, ModelShape]
+"""Of an encoder–decoder that of either side, by its name."""
+
+
+def _one_side(shape: ModelShapes, side: str | None) -> ModelShape:
+    if isinstance(shape, ModelShape):
+        return shape
+    assert side is not None
+    return shape[side]
+
+
 class IntermediateTerm(nn.Module):
     """One intermediate objective over the layer pairs of its mapping, with its projections or critics."""
 
-    def __init__(self, term: config.Term, *, student: ModelShape, teacher: ModelShape) -> None:
+    def __init__(self, term: config.Term, *, student: ModelShapes, teacher: ModelShapes) -> None:
         super().__init__()
+        self.side = term.side if isinstance(term, translation.Term) else None
+        student, teacher = (_one_side(shape, self.side) for shape in (student, teacher))
         entry = INTERMEDIATE[term.loss]
         self.loss = entry.function
         self.options = INTERMEDIATE.options(term.loss, term.options)
@@ -232,8 +248,8 @@ class DistillationObjective(nn.Module):
         self,
         objective: config.Objective,
         *,
-        student: ModelShape,
-        teacher: ModelShape | None,
+        student: ModelShapes,
+        teacher: ModelShapes | None,
         kind: Kind,
     ) -> None:
         super().__init__()
@@ -281,6 +297,14 @@ class DistillationObjective(nn.Module):
         """Layers of `side` (`student` or `teacher`) whose `reads` some term needs."""
         return set().union(*(getattr(term, f"{side}_layers") for term in self.terms if term.reads == reads))
 
+    def reader(self, student: PreTrainedModel) -> SignalReader | Seq2SeqReader:
+        """What reads of `student` all that is compared."""
+        return SignalReader(
+            student,
+            hidden_layers=self.layers("student"),
+            attention_layers=self.layers("student", "attention_scores"),
+        )
+
     @property
     def needs_teacher(self) -> bool:
         """Whether any term compares with the teacher, or takes its labels from it."""
@@ -313,15 +337,8 @@ class DistillationObjective(nn.Module):
 
     def _view_parts(self, name: str, views: Mapping[str, View]) -> list[TermValue]:
         view = views[name]
-        beta, gamma = self.weights[name]
         prefix = "" if name == "original" else f"{name}_"
-        parts: list[TermValue] = []
-        with without_autocast(view.student.logits):
-            if beta > 0:
-                loss = partial(PREDICTION[self.prediction.name].function, **self.prediction_options)
-                parts.append(TermValue(prefix + "prediction", self.readout.soft(loss, view), beta))
-            if gamma > 0:
-                parts.append(TermValue(prefix + "label", self._label_loss(name, view), gamma))
+        parts = [TermValue(prefix + label, value, weight) for label, value, weight in self.output_losses(name, view)]
         shares = 0
         for label, term in zip(self.term_names, self._intermediate(), strict=True):
             by_share = None
@@ -330,11 +347,25 @@ class DistillationObjective(nn.Module):
             if term.concat_views and name != "original":
                 continue  # counted with the original
             read = concatenated([*views.values()]) if term.concat_views else view
+            if term.side == "decoder":
+                read = of_decoder(read)
             if self.step < term.head_start:
                 read = read.without_gradient()
             weight = self.intermediate_weight * term.weight_at(self.progress)
             parts.append(TermValue(prefix + label, term(read), weight, by_share))
         return parts
+
+    def output_losses(self, name: str, view: View) -> list[tuple[str, Tensor, float]]:
+        """What compares the outputs of the view `name`: the names, values and weights of its terms."""
+        beta, gamma = self.weights[name]
+        found: list[tuple[str, Tensor, float]] = []
+        with without_autocast(view.student.logits):
+            if beta > 0:
+                loss = partial(PREDICTION[self.prediction.name].function, **self.prediction_options)
+                found.append(("prediction", self.readout.soft(loss, view), beta))
+            if gamma > 0:
+                found.append(("label", self._label_loss(name, view), gamma))
+        return found
 
     def _label_loss(self, name: str, view: View) -> Tensor:
         if name != "original" and self.augmented_label != "gold":
@@ -377,7 +408,11 @@ def _term_names(objective: config.Objective) -> list[str]:
     """The loss names of the active terms, numbered where a loss occurs twice."""
     if objective.intermediate_weight == 0:
         return []
-    losses = [term.loss for term in objective.terms if term.active]
+    losses = [
+        f"{term.side}_{term.loss}" if isinstance(term, translation.Term) else term.loss
+        for term in objective.terms
+        if term.active
+    ]
     return [
         loss if losses.count(loss) == 1 else f"{loss}_{losses[:position].count(loss) + 1}"
         for position, loss in enumerate(losses)

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from distiller import config
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.folders import FolderCache, fingerprint
-from distiller.cache.teacher_outputs import build_teacher_cache
+from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.device import Precision, compute
 from distiller.files import write_json
 from distiller.models.load import weights_fingerprint
@@ -40,6 +40,17 @@ class FineTuned:
     """What it says of the development set, example by example."""
     steps: int
     best_step: int
+
+
+class TeacherOutputs(NamedTuple):
+    """What a teacher says, where that is kept."""
+
+    cache: TeacherCache | None = None
+    """Of the training set."""
+    augmented: AugmentedOutputs | None = None
+    """Of augmented texts."""
+    note: str | None = None
+    """Why there is no `cache`, in words."""
 
 
 def fine_tune(

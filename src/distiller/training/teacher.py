@@ -1,7 +1,7 @@
 """The frozen teacher: one forward pass, keeping only what the objective asks for."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -27,6 +27,8 @@ class FrozenTeacher:
 
     What `others` say is averaged with what it says; layers are its own.
 
+    `reader` makes of the model what reads it, where that is not by layers.
+
     `order` names, for each output of the student, the teacher's own; `None` where both have one order.
     """
 
@@ -41,6 +43,7 @@ class FrozenTeacher:
         order: list[int] | None = None,
         compiled: bool = False,
         others: OtherTeachers | None = None,
+        reader: Callable[[PreTrainedModel], Any] | None = None,
     ) -> None:
         self.original = frozen_teacher(model)
         self.others = others
@@ -57,9 +60,13 @@ class FrozenTeacher:
         self.device = device
         self.precision: Precision = precision
         self.order = None if order is None else torch.tensor(order, device=device)
+        self.reader: Any
         with autocast(device.type, precision):  # the reader tries the model out
-            self._reader = SignalReader(self.model, hidden_layers=hidden_layers, attention_layers=attention_layers)
-        self._ask = torch.compile(self._reader.__call__, dynamic=False) if compiled else self._reader
+            if reader is not None:
+                self.reader = reader(self.model)
+            else:
+                self.reader = SignalReader(self.model, hidden_layers=hidden_layers, attention_layers=attention_layers)
+        self._ask = torch.compile(self.reader.__call__, dynamic=False) if compiled else self.reader
 
     def __call__(self, inputs: Mapping[str, Any]) -> Signals:
         """What the teacher makes of a batch on its device; the tensors may take part in a student's graph."""
@@ -75,7 +82,7 @@ class FrozenTeacher:
 
     def close(self) -> None:
         """Take the hooks off the model."""
-        for reader in (self._reader, *self._colleagues):
+        for reader in (self.reader, *self._colleagues):
             reader.close()
 
 

@@ -37,11 +37,12 @@ from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.checksums import DamagedFileError
 from distiller.cache.folders import forget
 from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings
+from distiller.device import Precision
 from distiller.errors import ConfigError, RunError, warn
 from distiller.files import check_sums, write_json, write_sums
 from distiller.models.layers import summary_token
 from distiller.models.masks import unread_masks
-from distiller.models.signals import SignalReader, Signals
+from distiller.models.signals import Signals
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import (
     COUNTS,
@@ -107,11 +108,7 @@ class DistillationModel(nn.Module):
         self.objective = objective
         self.kind: Kind = kind
         self.config = student.config
-        self.reader = SignalReader(
-            plain_model(student),
-            hidden_layers=objective.layers("student"),
-            attention_layers=objective.layers("student", "attention_scores"),
-        )
+        self.reader = objective.reader(plain_model(student))
         self.compiled_reader: Callable[[Mapping[str, Any]], Signals] | None = None
 
     def compile_parts(self) -> None:
@@ -297,12 +294,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.wish = self._filled_in(kind)
         with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
             torch.manual_seed(self.args.seed)
-            parts = DistillationObjective(
-                self.wish,
-                student=model_shape(model),
-                teacher=model_shape(teacher) if teacher is not None else None,
-                kind=kind,
-            )
+            parts = self.make_objective(model, kind)
         self._check(model, parts, kind)
         self.soft_labels = self._given_soft_labels and parts.needs_teacher
         if self._given_class_weights is not None:
@@ -321,20 +313,38 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._tokens_checked = False
         self.teacher = None
         if teacher is not None and parts.needs_teacher:
-            order = class_order(model.config, teacher.config, kind) if parts.reads_outputs else None
-            self.teacher = FrozenTeacher(
-                teacher,
-                parts.layers("teacher"),
-                parts.layers("teacher", "attention_scores"),
-                device=self.args.device,
-                precision="bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32",
-                order=order,
-                others=self._other_teachers,
-                compiled=self.compiled,
-            )
+            self.teacher = self.freeze(teacher, parts, kind)
         if self.compiled:
             torch._dynamo.config.cache_size_limit = max(GRAPHS, torch._dynamo.config.cache_size_limit)
             self._distillation.compile_parts()
+
+    def make_objective(self, model: Any, kind: Kind) -> DistillationObjective:
+        """Eq. (1) for `model` and the teacher."""
+        teacher = self._given_teacher
+        return DistillationObjective(
+            self.wish,
+            student=model_shape(model),
+            teacher=model_shape(teacher) if teacher is not None else None,
+            kind=kind,
+        )
+
+    def freeze(self, teacher: PreTrainedModel, parts: DistillationObjective, kind: Kind) -> FrozenTeacher:
+        """The teacher, and what `parts` read of it."""
+        return FrozenTeacher(
+            teacher,
+            parts.layers("teacher"),
+            parts.layers("teacher", "attention_scores"),
+            device=self.args.device,
+            precision=self.precision,
+            order=class_order(self.student.config, teacher.config, kind) if parts.reads_outputs else None,
+            others=self._other_teachers,
+            compiled=self.compiled,
+        )
+
+    @property
+    def precision(self) -> Precision:
+        """The number format of the autocast."""
+        return "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
 
     def _check(self, model: Any, parts: DistillationObjective, kind: Kind) -> None:
         """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
@@ -362,7 +372,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         if parts.terms and kind == "generation" and model.config.is_encoder_decoder:
             raise ConfigError(
                 "hidden states of an encoder-decoder of tokens are not compared here, its outputs are",
-                hint="leave out `intermediate`; `distiller translate` compares the layers of either side",
+                hint="leave out `intermediate`; a run whose task is a translation compares the layers of either side",
             )
         if parts.terms and _recomputes_without_graph(self.args):
             raise ConfigError(
@@ -472,10 +482,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._note(components | {TOTAL: share})
         return (loss, components) if return_outputs else loss
 
-    def _arrive(self, objective: nn.Module) -> bool:
+    def _arrive(self, objective: DistillationObjective) -> bool:
         """Tell the objective where the training is; whether this micro-batch is one whose gradients are measured."""
-        if not isinstance(objective, DistillationObjective):
-            return False  # that of a translation weights its terms itself
         step = self.state.global_step
         first, self._arrived = step != self._arrived, step
         objective.step, objective.progress = step, step / max(1, self.state.max_steps)
@@ -797,13 +805,10 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _shares(self) -> dict[str, Tensor]:
         """Of each term in the student's gradient, when they were measured last and not yet logged."""
-        objective: nn.Module = self.distillation.objective
-        return objective.balance.latest if isinstance(objective, DistillationObjective) else {}
+        return self.distillation.objective.balance.latest
 
     def _set_shares(self, shares: dict[str, Tensor]) -> None:
-        objective: nn.Module = self.distillation.objective
-        if isinstance(objective, DistillationObjective):
-            objective.balance.latest = shares
+        self.distillation.objective.balance.latest = shares
 
     def _kept(self) -> list[CheckpointState]:
         return [callback for callback in self.callback_handler.callbacks if isinstance(callback, CheckpointState)]

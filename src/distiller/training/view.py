@@ -51,6 +51,18 @@ class View:
         return replace(self, student=student)
 
 
+def of_decoder(view: View) -> View:
+    """The view as a loss on the layers of a decoder reads it: its tokens are those of the target."""
+    assert view.teacher is not None
+    assert view.output_mask is not None
+    sides = [
+        replace(signals, hidden_states=signals.decoder_states, mask=view.output_mask)
+        for signals in (view.student, view.teacher)
+    ]
+    totals = view.totals._replace(tokens=view.totals.outputs)
+    return replace(view, student=sides[0], teacher=sides[1], totals=totals)
+
+
 def concatenated(views: Sequence[View]) -> View:
     """The examples of several views one after the other, as an objective on hidden states reads them."""
     if len(views) == 1:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from distiller.config.translation import LONGEST, Parallel, Translation
 from distiller.errors import DataError, MissingPackageError
 from distiller.tasks.bad_rows import BadRows
-from distiller.translation.config import LONGEST, Corpus, Parallel
 
 PACKAGE = "package:"
 
@@ -76,24 +76,24 @@ class Splits:
         return text_fingerprint(self.train, self.dev, *tests, self.seen, *self.monolingual, *self.backward)
 
 
-def read_corpus(corpus: Corpus) -> Splits:
+def read_corpus(task: Translation) -> Splits:
     """Read, check, hold out and choose. Raises `DataError` that names file and line."""
     skipped: dict[str, int] = {}
-    train = _usable(read_pairs(corpus.train), corpus, skipped, "train")
-    dev = _usable(read_pairs(corpus.dev), corpus, skipped, "dev") if corpus.dev else None
-    test = _usable(read_pairs(corpus.test), corpus, skipped, "test") if corpus.test else None
+    train = _usable(read_pairs(task.train), task, skipped, "train")
+    dev = _usable(read_pairs(task.dev), task, skipped, "dev") if task.dev else None
+    test = _usable(read_pairs(task.test), task, skipped, "test") if task.test else None
     if dev is None:
-        train, dev = hold_out(train, corpus.held_out, seed=corpus.seed, name="dev")
-    if test is None and corpus.hold_out_test:
-        train, test = hold_out(train, corpus.held_out, seed=corpus.seed + 1, name="test")
-    train = _limited(train, corpus.train.limit, corpus.seed)
+        train, dev = hold_out(train, task.held_out, seed=task.split_seed, name="dev")
+    if test is None and task.hold_out_test:
+        train, test = hold_out(train, task.held_out, seed=task.split_seed + 1, name="test")
+    train = _limited(train, task.train.limit, task.split_seed)
     return Splits(
         train=train,
-        dev=_limited(dev, corpus.dev.limit if corpus.dev else None, corpus.seed),
-        test=_limited(test, corpus.test.limit if corpus.test else None, corpus.seed) if test else None,
-        seen=share(train, corpus.fraction, seed=corpus.seed),
-        monolingual=[_usable(read_lines(name), corpus, skipped, name) for name in corpus.monolingual],
-        backward=[_usable(read_lines(name), corpus, skipped, name) for name in corpus.monolingual_target],
+        dev=_limited(dev, task.dev.limit if task.dev else None, task.split_seed),
+        test=_limited(test, task.test.limit if task.test else None, task.split_seed) if test else None,
+        seen=share(train, task.fraction, seed=task.split_seed),
+        monolingual=[_usable(read_lines(name), task, skipped, name) for name in task.monolingual],
+        backward=[_usable(read_lines(name), task, skipped, name) for name in task.monolingual_target],
         skipped=skipped,
     )
 
@@ -125,7 +125,7 @@ def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, 
     if len(first) <= count:
         raise DataError(
             f"`{pairs.name}` has {len(first)} distinct source sentences, {count} cannot be held out",
-            hint="lower corpus.held_out, or name a file",
+            hint="lower task.held_out, or name a file",
         )
     ranked = sorted(first, key=lambda source: hashlib.sha256(f"{seed} {source}".encode()).digest())
     held = pairs.take(sorted(first[source] for source in ranked[:count]))
@@ -200,7 +200,7 @@ def check_lengths(
         bad.meet(
             DataError(
                 f"`{pairs.name}` line {pairs.lines[row]}: the {side} has {length} tokens, more than {longest}",
-                hint="raise corpus.max_tokens" if length <= LONGEST else None,
+                hint="raise task.max_length" if length <= LONGEST else None,
             )
         )
     return kept
@@ -222,9 +222,9 @@ def usable_sentences(name: str, vocabulary: Tokenizer | None, *, max_tokens: int
     return _some(pairs)
 
 
-def _usable(pairs: Pairs, corpus: Corpus, skipped: dict[str, int], split: str) -> Pairs:
+def _usable(pairs: Pairs, task: Translation, skipped: dict[str, int], split: str) -> Pairs:
     """The pairs with text on both sides. Raises `DataError` for the first other one, or counts them."""
-    bad = BadRows(corpus.skip_bad)
+    bad = BadRows(task.skip_bad)
     kept = _with_text(pairs, bad)
     bad.warn(pairs.name)
     if bad.errors:
@@ -299,6 +299,23 @@ def text_lines(name: str) -> list[str]:
     if lines and not lines[-1]:
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
+
+
+def located(task: Translation) -> Translation:
+    """`task` with its files spelt out from the root, so that it means the same in every folder."""
+
+    def spelt(name: str) -> str:
+        return str(Path(name).expanduser().resolve()) if is_file(name) else name
+
+    found: dict[str, Any] = {
+        side: [spelt(name) for name in getattr(task, side)] for side in ("monolingual", "monolingual_target")
+    }
+    for split in ("train", "dev", "test"):
+        pairs: Parallel | None = getattr(task, split)
+        if pairs is not None:
+            places = {"source": spelt(pairs.source), "target": pairs.target and spelt(pairs.target)}
+            found[split] = pairs.model_copy(update=places)
+    return task.model_copy(update=found)
 
 
 def _place(name: str) -> Path:

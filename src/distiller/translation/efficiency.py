@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 
 from transformers import PreTrainedModel
 
+from distiller.config.translation import Decoding
 from distiller.errors import ModelError
-from distiller.translation.config import Decoding
+from distiller.record import EfficiencyRow
 from distiller.translation.corpus import Pairs
 from distiller.translation.engines import Engine, choose_engine, convert, generate, loaded, longest_translation
 from distiller.translation.model import parameter_count, stored_megabytes
-from distiller.translation.record import EfficiencyRow
 from distiller.translation.scores import score
 from distiller.translation.students import start_of
 from distiller.translation.tokenizer import TranslationTokenizer

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel
 
+from distiller.config.translation import Decoding
 from distiller.device import accelerator
 from distiller.errors import MissingPackageError, ModelError
 from distiller.models.encoder_decoder import longest_text
-from distiller.translation.config import Decoding
 from distiller.translation.model import POSITIONS, Sinusoids, TranslationConfig, sinusoids
 from distiller.translation.students import start_of
 from distiller.translation.tokenizer import TranslationTokenizer

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.models.mbart.modeling_mbart import MBartScaledWordEmbedding
 
-from distiller.translation.config import Shape
+from distiller.config.translation import Shape
 
 POSITIONS = 512
 """Positions that a model built here knows."""

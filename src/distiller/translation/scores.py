@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from distiller.errors import DataError, MissingPackageError
+
+METRIC = "bleu"
+"""The score that chooses the best checkpoint, and is compared."""
+RISING = "chrf"
+"""The score that grows from the first steps on, when BLEU is still 0."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,25 @@ def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
     found = {"bleu": metrics.BLEU(), "chrf": metrics.CHRF()}
     values = {name: metric.corpus_score(list(hypotheses), [list(references)]).score for name, metric in found.items()}
     return Scores(values, {name: str(metric.get_signature()) for name, metric in found.items()})
+
+
+def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """What decides BLEU, by sentence: both lengths, and matched and all n-grams of four orders, `[n, 10]`."""
+    metric = _sacrebleu().BLEU(effective_order=True)  # says nothing about the counts
+    rows = []
+    for hypothesis, reference in zip(hypotheses, references, strict=True):
+        found = metric.sentence_score(hypothesis, [reference])
+        rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals])
+    return np.asarray(rows, dtype=np.int64)
+
+
+def bleu_of(counts: np.ndarray) -> float:
+    """Corpus BLEU of the sentences with these `sentence_counts`, as `score` has it."""
+    metric = _sacrebleu().BLEU()
+    ours, theirs, *grams = counts.sum(0).tolist()
+    half = len(grams) // 2
+    smoothing = {"smooth_method": metric.smooth_method, "smooth_value": metric.smooth_value}
+    return metric.compute_bleu(grams[:half], grams[half:], ours, theirs, **smoothing).score
 
 
 def sentence_bleu(hypothesis: str, reference: str) -> float:

@@ -1,7 +1,7 @@
 """What all seeds of a translation run share: text, vocabulary, teacher, pseudo-labels. Each is made once and kept."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,20 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from distiller.cache.folders import FolderCache, cache_root
+from distiller.config.translation import (
+    Languages,
+    Objective,
+    Optimisation,
+    SequenceLevel,
+    TranslationRun,
+)
 from distiller.errors import ConfigError, DataError
 from distiller.files import write_json
 from distiller.models.encoder_decoder import check_reading, decoder_inputs, longest_text
 from distiller.tasks.bad_rows import BadRows
+from distiller.training.fit import Fit, fit
+from distiller.training.trackers import check_trackers
 from distiller.translation.batches import Examples, collate
-from distiller.translation.config import (
-    Languages,
-    Optimisation,
-    SequenceLevel,
-    TranslationObjective,
-    TranslationRun,
-    load_translation,
-)
 from distiller.translation.corpus import (
     Pairs,
     Splits,
@@ -37,11 +38,10 @@ from distiller.translation.corpus import (
     text_fingerprint,
 )
 from distiller.translation.cut import cut_vocabulary
-from distiller.translation.fit import Fit, TrainingData, fit
-from distiller.translation.model import POSITIONS, TokenIds, build_model, without_seed
-from distiller.translation.objective import Objective, model_shapes
+from distiller.translation.model import POSITIONS, TokenIds, build_model, parameter_count, without_seed
+from distiller.translation.objective import TranslationObjective, model_shapes
 from distiller.translation.pseudo_labels import filtered, job_facts, pseudo_label, read_labels, training_pairs
-from distiller.translation.scores import score, sentence_chrf
+from distiller.translation.scores import Scores, score, sentence_chrf
 from distiller.translation.students import build_student, load_translator, save_translator, token_ids
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.tokenizer import (
@@ -50,7 +50,8 @@ from distiller.translation.tokenizer import (
     tokenizer_from_sentencepiece,
     train_tokenizer,
 )
-from distiller.translation.translate import evaluate
+from distiller.translation.training_data import TranslationData
+from distiller.translation.translate import TextTranslator, evaluate
 from distiller.translation.translators import (
     Labelled,
     Translator,
@@ -61,7 +62,9 @@ from distiller.translation.translators import (
 )
 
 FIT = "fit.json"
-NO_MATTER = {"log_every", "checkpoint_minutes", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
+GOLD_ALONE = Objective(beta1=0.0, gamma1=1.0)
+"""What teachers and baselines learn."""
+NO_MATTER = {"log_every", "report_to", "checkpoint_minutes", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
 """What does not change the weights that a training ends with."""
 SHARD = 1000
 """Sentences decoded between two savings."""
@@ -109,7 +112,7 @@ class Setup:
     teacher_folder: Path | None
     """Where a teacher lies that was trained for this run."""
     teacher_scores: dict[str, float]
-    training_data: TrainingData
+    training_data: TranslationData
     """Of the student."""
     pseudo: int
     """Pseudo-labelled pairs among them."""
@@ -124,7 +127,7 @@ class Setup:
         """The student's."""
         return self.words.tokenizer
 
-    def gold_data(self) -> TrainingData:
+    def gold_data(self) -> TranslationData:
         """The gold pairs that the student may see, alone."""
         return training_data_of(self.tokenizer, self.splits.seen, self.splits.dev, self.run)
 
@@ -136,9 +139,10 @@ class Setup:
 
 def prepare(run: TranslationRun, console: Console | None) -> Setup:
     """Read the text, and make or find the vocabulary, the teacher and its translations. Raises `DistillerError`."""
+    check_trackers([*run.training.report_to, *run.teacher.training.report_to])
     store = FolderCache(cache_root(run.cache))
     loaded = loaded_teacher(run)
-    splits = read_corpus(run.corpus)
+    splits = read_corpus(run.task)
     odd = oddities(splits)
     words = words_of(run, splits, loaded[1] if loaded else None, store)
     splits = within_length(splits, words.tokenizer, run, loaded[0] if loaded else None)
@@ -202,6 +206,7 @@ def loaded_teacher(run: TranslationRun) -> tuple[PreTrainedModel, TranslationTok
 class Outline:
     """A run before it starts: its text, and models of its sizes, perhaps without weights."""
 
+    run: TranslationRun
     splits: Splits
     teacher: PreTrainedModel | None
     student: PreTrainedModel
@@ -210,15 +215,33 @@ class Outline:
     possible: str
     """Which ways of teaching this teacher and this student have."""
 
+    def lines(self) -> Iterable[str]:
+        """For people."""
+        splits = self.splits
+        counts = {"training": splits.train, "development": splits.dev, "test": splits.test}
+        text = ", ".join(f"{len(pairs):,} {name} pairs" for name, pairs in counts.items() if pairs is not None)
+        seen = f"; the student sees {len(splits.seen):,}" if len(splits.seen) < len(splits.train) else ""
+        yield text + seen
+        student = parameter_count(self.student)
+        if self.teacher is None:
+            yield f"student {student:,} parameters"
+        else:
+            teacher = parameter_count(self.teacher)
+            yield f"teacher {teacher:,} parameters, student {student:,}: {teacher / student:.1f} times fewer"
+        yield f"this teacher and this student can do: {self.possible}"
+        for word in self.odd:
+            yield f"warning: {word}"
+
 
 def check(run: TranslationRun) -> Outline:
     """Read the text of `run`, and put its vocabulary, its models and its objective together; trains no model.
 
     Raises the `DistillerError` that the run would end with. The vocabulary is kept for the run.
     """
+    check_trackers([*run.training.report_to, *run.teacher.training.report_to])
     store = FolderCache(cache_root(run.cache))
     loaded = loaded_teacher(run)
-    splits = read_corpus(run.corpus)
+    splits = read_corpus(run.task)
     odd = oddities(splits)
     words = words_of(run, splits, loaded[1] if loaded else None, store)
     splits = within_length(splits, words.tokenizer, run, loaded[0] if loaded else None)
@@ -234,7 +257,7 @@ def check(run: TranslationRun) -> Outline:
     if run.teacher.prompt is not None and run.teacher.server is None:
         causal_config(str(run.teacher.model))
     for name in run.teacher.files:
-        read_translations(name, read_pairs(run.corpus.train))
+        read_translations(name, read_pairs(run.task.train))
     if run.sequence is not None:
         for name in run.sequence.pseudo_labels:
             read_labels(name)
@@ -244,10 +267,10 @@ def check(run: TranslationRun) -> Outline:
     else:
         with torch.device("meta"):
             student = without_seed(run.student.shape, tokens)
-    Objective(
+    TranslationObjective(
         run.objective, student=model_shapes(student), teacher=model_shapes(teacher) if teacher is not None else None
     )
-    return Outline(splits, teacher, student, odd, what_is_possible(words, teacher))
+    return Outline(run, splits, teacher, student, odd, what_is_possible(words, teacher))
 
 
 def what_is_possible(words: Words, teacher: PreTrainedModel | None) -> str:
@@ -262,16 +285,13 @@ def what_is_possible(words: Words, teacher: PreTrainedModel | None) -> str:
 
 def _check_reading(run: TranslationRun, words: Words, teacher: PreTrainedModel | None) -> None:
     """Raises `ConfigError` where the objective compares what cannot be compared, `ModelError` for unknown innards."""
-    objective = run.objective
-    compares = objective.word_kd or objective.cosine or any(term.active for term in objective.intermediate)
-    copies = run.student.init == "teacher"
-    if not compares and not copies:
+    if not run.objective.compares and run.student.init != "teacher":
         return
     if words.teachers is None:
         raise ConfigError(
             "word-level distillation, hidden states and layers of the teacher need its vocabulary, and the student has "
             "another",
-            hint="vocabulary.of=teacher, with vocabulary.cut=true for a small one; or sequence-level alone",
+            hint="vocabulary.of=teacher (cut=true for a small one), or sequence-level alone: objective.beta1=0",
         )
     if teacher is not None and next(teacher.parameters()).device.type != "meta":
         check_reading(teacher, run.teacher.model or "the teacher")
@@ -312,7 +332,7 @@ def words_of(run: TranslationRun, splits: Splits, teachers: TranslationTokenizer
 def wrong_files(run: TranslationRun, tokenizer: TranslationTokenizer) -> list[str]:
     """A word of warning where files are called after the languages of the teacher, the other way round."""
     source, target = tokenizer.languages
-    train = run.corpus.train
+    train = run.task.train
     if source is None or target is None or train.target is None:
         return []
     ends = [Path(name).suffix.removeprefix(".").casefold() for name in (train.source, train.target)]
@@ -375,16 +395,16 @@ def longest_here(run: TranslationRun, teacher: PreTrainedModel | None) -> int:
 def within_length(
     splits: Splits, tokenizer: TranslationTokenizer, run: TranslationRun, teacher: PreTrainedModel | None
 ) -> Splits:
-    """`splits` without sentences of more tokens than `corpus.max_tokens`, or than a model has positions for.
+    """`splits` without sentences of more tokens than `task.max_length`, or than a model has positions for.
 
     They are refused or counted.
     """
-    longest = min(run.corpus.max_tokens, longest_here(run, teacher))
+    longest = min(run.task.max_length, longest_here(run, teacher))
     encode = {"source": tokenizer.encode, "target": tokenizer.encode_targets}
     skipped = dict(splits.skipped)
 
     def short(pairs: Pairs, split: str) -> Pairs:
-        bad = BadRows(run.corpus.skip_bad)
+        bad = BadRows(run.task.skip_bad)
         sides = {"source": pairs.source} | ({"target": pairs.target} if pairs.target is not None else {})
         kept = set(range(len(pairs)))
         for side, text in sides.items():
@@ -398,8 +418,8 @@ def within_length(
     train = short(splits.train, "train")
     if not len(train):
         raise DataError(
-            f"no pair of `{splits.train.name}` has at most {run.corpus.max_tokens} tokens on both sides",
-            hint="raise corpus.max_tokens",
+            f"no pair of `{splits.train.name}` has at most {run.task.max_length} tokens on both sides",
+            hint="raise task.max_length",
         )
     seen = train if splits.seen is splits.train else short(splits.seen, "seen")
     dev = short(splits.dev, "dev")
@@ -408,7 +428,7 @@ def within_length(
     return Splits(train, dev, test, seen, monolingual, splits.backward, skipped)
 
 
-def training_data_of(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun) -> TrainingData:
+def training_data_of(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun) -> TranslationData:
     """Gold pairs as tokens, and greedy development scores.
 
     A model that has not learnt to end would fill every sentence up to the longest length: while it trains, it stops a
@@ -417,12 +437,13 @@ def training_data_of(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, 
     examples = Examples(tokenizer.encode(train.source), tokenizer.encode_targets(train.translations), gold=len(train))
     longest = min(run.evaluation.max_length, max(map(len, tokenizer.encode_targets(dev.translations))) + 5)
     greedy = run.evaluation.model_copy(update={"beam": 1, "sampling_top_k": None, "max_length": longest})
-    return TrainingData(
+    return TranslationData(
         examples,
         1.0,
         lambda model: evaluate(model, tokenizer, dev, greedy).values,
         text_fingerprint(train, dev),
         tokenizer,
+        len(dev),
     )
 
 
@@ -448,7 +469,7 @@ def gold_training(
     store: FolderCache,
     model: dict[str, Any],
     training: Optimisation,
-    training_data: TrainingData,
+    training_data: TranslationData,
     *,
     seed: int,
     title: str,
@@ -478,7 +499,7 @@ def gold_training(
             beginner,
             training_data,
             training,
-            objective=TranslationObjective(),
+            objective=GOLD_ALONE,
             folder=folder,
             seed=seed,
             title=title,
@@ -526,7 +547,7 @@ def pseudo_pairs(
     scores: dict[str, float] = {}
     if wish.pseudo_labels or run.teacher.files:
         made = {name: read_labels(name) for name in wish.pseudo_labels}
-        made |= {name: read_translations(name, read_pairs(run.corpus.train)) for name in run.teacher.files}
+        made |= {name: read_translations(name, read_pairs(run.task.train)) for name in run.teacher.files}
         for name, found in made.items():
             scores = scores or _scores_of(found, splits.dev)
             labels += _usable_labels(name, found, splits, gold, wish, notes)
@@ -620,7 +641,7 @@ def _usable_labels(
         if not known:
             raise DataError(
                 f"no sentence of `{folder}` is a training pair: seq_inter = local_update has no gold translation",
-                hint="name pseudo-labels of corpus.train, or set sequence.seq_inter=data_mixing",
+                hint="name pseudo-labels of task.train, or set sequence.seq_inter=data_mixing",
             )
         if known < len(kept):
             notes.append(f"{len(kept) - known} sentences of `{folder}` have no gold translation: the best one is taken")
@@ -641,16 +662,19 @@ def _labels(
     return read_labels(folder)
 
 
-def evaluate_output(folder: str | Path, split: str, changed: Sequence[str] = ()) -> dict[str, float]:
-    """Scores of the student in the output folder of a run, on its own `dev` or `test` text.
+def split_scores(model: TextTranslator, split: str) -> Scores:
+    """Scores of a finished model on the `dev` or `test` text of its run.
 
-    `changed` are overrides of the run. Raises `ConfigError` for a split that the run has not.
+    Raises `ConfigError` for a split that the run has not.
     """
-    place = Path(folder)
-    run = load_translation(place / "run.yaml", changed)
-    student, tokenizer = load_translator(place / "student")
-    splits = within_length(read_corpus(run.corpus), tokenizer, run, None)
-    pairs = {"dev": splits.dev, "test": splits.test}.get(split)
+    task = model.run.task
+    if model.described:
+        splits = within_length(read_corpus(task), model.tokenizer, model.run, None)
+        pairs = {"dev": splits.dev, "test": splits.test}.get(split)
+    else:
+        named = {"dev": task.dev, "test": task.test}.get(split)
+        pairs = read_pairs(named) if named is not None else None
     if pairs is None:
-        raise ConfigError(f"`{folder}` has no `{split}` text", hint="--split dev, or corpus.test.source=… in the run")
-    return evaluate(student, tokenizer, pairs, run.evaluation).values
+        hint = "--split dev, or task.test.source=… task.test.target=…" if split == "test" else f"task.{split}.source=…"
+        raise ConfigError(f"`{model.name}` has no `{split}` text", hint=hint)
+    return model.scores(pairs)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from distiller.config.translation import Languages, Student
 from distiller.errors import ConfigError, ModelError
 from distiller.models.encoder_decoder import SIDES, Side, decoder_inputs, layers_of, load_encoder_decoder
-from distiller.translation.config import Languages, Student
 from distiller.translation.model import TokenIds, build_model
 from distiller.translation.tokenizer import PLAIN, TranslationTokenizer, check_fit, load_translation_tokenizer
 

@@ -17,13 +17,13 @@ from transformers import PreTrainedModel
 
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import build_teacher_cache
+from distiller.config.translation import TranslationRun
 from distiller.device import compute
-from distiller.models.encoder_decoder import width_of
+from distiller.models.encoder_decoder import Seq2SeqReader, width_of
 from distiller.models.signals import Signals, frozen_teacher
+from distiller.training.pace import EPOCHS
 from distiller.training.shared_work import no_room, what_decides_outputs
 from distiller.translation.batches import Examples, by_length, collate
-from distiller.translation.config import TranslationRun
-from distiller.translation.objective import Seq2SeqReader
 
 
 def teacher_states(
@@ -40,9 +40,9 @@ def teacher_states(
     Where there is none, the second result says why, in words.
     """
     training, objective = run.training, run.objective
-    if training.cache_teacher == "never" or not objective.word_kd or teacher is None:
+    if training.cache_teacher == "never" or not objective.beta1 or teacher is None:
         return None, None
-    if objective.cosine or any(term.active for term in objective.intermediate):
+    if objective.reads_layers:
         return None, "teacher outputs were not cached: hidden layers are compared in every step"
     if training.source_dropout:
         return None, "teacher outputs were not cached: each step leaves out other source tokens"
@@ -62,7 +62,7 @@ def teacher_states(
 
         def states(batch: dict[str, Tensor]) -> Signals:
             with torch.inference_mode(), machine.autocast():
-                return Signals(listen(batch).last_hidden_state, {}, {}, batch["output_mask"])
+                return Signals(listen(batch).logits, {}, {}, batch["output_mask"])
 
         groups = by_length(np.arange(len(examples)), examples.lengths, training.batch_tokens)
         watched = track(groups, "ask the teacher once", console=console, transient=True, disable=console is None)
@@ -75,7 +75,7 @@ def teacher_states(
 def _readings(examples: Examples, run: TranslationRun) -> float:
     """How often a pair is read, about, by all seeds together."""
     training = run.training
-    epochs = training.epochs
+    epochs = training.epochs or EPOCHS[0]
     if training.max_steps:
         epochs = training.max_steps * training.accumulate * training.batch_tokens / int(examples.lengths.sum())
     return epochs * len(run.seeds)

@@ -17,10 +17,10 @@ from typing import Any
 
 from transformers import MarianTokenizer, PreTrainedTokenizerBase
 
+from distiller.config import translation as config
+from distiller.config.translation import Languages
 from distiller.errors import ConfigError, DataError, MissingPackageError, ModelError
 from distiller.models.load import explained, load_tokenizer
-from distiller.translation import config
-from distiller.translation.config import Languages
 
 END, UNKNOWN = 0, 1
 """Ids of the tokenizers that are trained here; padding is the last one."""

@@ -1,38 +1,41 @@
-"""Training of a translation model: `DistillationTrainer` with translation's own module, batches, rate and scores."""
+"""Training of a translation model: `DistillationTrainer` with translation's own objective, batches and scores."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel
 
 from distiller.cache.checksums import DamagedFileError
-from distiller.cache.teacher_outputs import READING, TeacherCache
-from distiller.device import AUTOCAST
+from distiller.cache.teacher_outputs import READING
+from distiller.config.translation import Objective
 from distiller.errors import ConfigError
-from distiller.models.signals import frozen_teacher
+from distiller.models.encoder_decoder import Seq2SeqReader
+from distiller.models.signals import Signals
 from distiller.training.batching import Batch
+from distiller.training.objective import DistillationObjective
+from distiller.training.readout import Kind
+from distiller.training.teacher import FrozenTeacher
 from distiller.training.trainer import DistillationTrainer
-from distiller.translation.objective import Objective, Seq2SeqOutput, Seq2SeqReader
-
-GOLD_ONLY = {"beta1": 0.0, "gamma1": 1.0}
-"""An objective without a teacher, which `DistillationTrainer` is started with before translation's own replaces it."""
+from distiller.translation.objective import TranslationObjective, model_shapes
 
 
 class TranslationTrainer(DistillationTrainer):
-    """Distils `teacher` into `model`. Every other argument is that of `transformers.Trainer`.
+    """Distils `teacher` into `model`. Every other argument is that of `DistillationTrainer`.
 
     Args:
         model: The student.
-        objective: The losses, and what is trained beside the student.
-        teacher: The model to imitate: kept in eval mode, never trained.
-        teacher_cache: Its last decoder states on the training pairs (see `distiller.translation.teacher_states`).
-        rows: Ids of the teacher's vocabulary that the student's keeps; `None`: both are the same.
+        objective: What is compared.
         score: Development scores of the student as it is, by name.
-        warmup: Steps of linear warm-up; afterwards the rate falls as √((W+1)/(t+1)).
+        rows: Ids of the teacher's vocabulary that the student's keeps; `None`: both are the same.
+        label_smoothing: Of the targets.
+        chunk_megabytes: Room for one vocabulary-sized tensor, in 10^6 bytes.
+
+    `teacher_cache` holds its last decoder states on the training pairs (see `distiller.translation.teacher_states`).
     """
 
     def __init__(
@@ -41,56 +44,53 @@ class TranslationTrainer(DistillationTrainer):
         *,
         objective: Objective,
         score: Callable[[PreTrainedModel], dict[str, float]],
-        warmup: int,
-        teacher: PreTrainedModel | None = None,
-        teacher_cache: TeacherCache | None = None,
         rows: Tensor | None = None,
-        **kwargs: Any,
+        label_smoothing: float = 0.0,
+        chunk_megabytes: float = 256.0,
+        **others: Any,
     ) -> None:
-        if objective.needs_teacher and teacher is None:
-            raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
-        if teacher_cache is not None and objective.terms:
-            raise ConfigError("this objective compares hidden layers, which the cache has not", hint="pass none")
-        super().__init__(model, objective=GOLD_ONLY, teacher_cache=teacher_cache, **kwargs)
-        module: Any = self.distillation  # student and objective in one module; both parts are translation's own
-        module.objective = nn.Module.to(objective, self.args.device)
-        module.reader = Seq2SeqReader(model, hidden=bool(objective.terms))
-        self.teacher: Any = None
-        if teacher is not None and objective.needs_teacher:
-            self.teacher = nn.Module.to(frozen_teacher(teacher), self.args.device)
-            self.reader = Seq2SeqReader(self.teacher, hidden=bool(objective.terms), rows=rows)
         self.score = score
-        self.warmup = warmup
+        self.rows = rows
+        self.losses = {"label_smoothing": label_smoothing, "chunk_megabytes": chunk_megabytes}
+        if others.get("teacher_cache") is not None and objective.reads_layers:
+            raise ConfigError("this objective compares hidden layers, which the cache has not", hint="pass none")
+        super().__init__(model, objective=objective, **others)
 
-    @property
-    def _autocast(self) -> torch.dtype | None:
-        return AUTOCAST["bf16"] if self.args.bf16 else AUTOCAST["fp16"] if self.args.fp16 else None
+    def make_objective(self, model: Any, kind: Kind) -> TranslationObjective:
+        """The losses over the vocabulary, and over layers of either side."""
+        teacher: Any = self._given_teacher
+        assert isinstance(self.wish, Objective)
+        return TranslationObjective(
+            self.wish,
+            student=model_shapes(model),
+            teacher=None if teacher is None else model_shapes(teacher),
+            **self.losses,
+        )
 
-    def teacher_signals(self, view: Batch, name: str = "original") -> Any:
+    def freeze(self, teacher: PreTrainedModel, parts: DistillationObjective, kind: Kind) -> FrozenTeacher:
+        """The teacher, which is given the tokens of the student."""
+        reader = partial(Seq2SeqReader, hidden=bool(parts.terms), rows=self.rows)
+        return FrozenTeacher(teacher, set(), set(), device=self.args.device, precision=self.precision, reader=reader)
+
+    def _check(self, model: Any, parts: DistillationObjective, kind: Kind) -> None:
+        """Nothing: what cannot be is refused where the objective is made."""
+
+    def _teacher_signals(self, view: Batch, name: str) -> Signals:
         """What the teacher makes of a batch, teacher-forced on the same target: read from the cache if there is one."""
+        assert self.teacher is not None
         reading = view.pop(READING, None)
         if self.teacher_cache is not None:
             try:
                 kept = self.teacher_cache.read(view["example_ids"], self.cached_tokens(view), reading)
-                return Seq2SeqOutput(kept.logits, {}, self.reader.head(), view["attention_mask"])
+                return replace(kept, mask=view["attention_mask"], head=self.teacher.reader.head())
             except DamagedFileError as damage:
                 self._do_without_cache(damage)
-        dtype, device = self._autocast, self.args.device.type
-        with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
-            return self.reader(view)
+        return self.teacher(view)
 
     @staticmethod
     def cached_tokens(batch: Mapping[str, Any]) -> Tensor:
         """The mask of target tokens: what is cached are the decoder's states."""
         return batch["output_mask"]
-
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
-        """The inverse-square-root rate after a linear warm-up (Vaswani et al. 2017, arXiv:1706.03762)."""
-        if self.lr_scheduler is None:
-            chosen: Any = optimizer or self.optimizer
-            self.lr_scheduler = LambdaLR(chosen, lambda step: inverse_square_root(step, self.warmup))
-            self._created_lr_scheduler = True
-        return self.lr_scheduler  # type: ignore[return-value]
 
     def evaluate(
         self,
@@ -112,8 +112,3 @@ class TranslationTrainer(DistillationTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)  # type: ignore[arg-type]
-
-
-def inverse_square_root(step: int, warmup: int) -> float:
-    """Factor of the learning rate at step t, from 0: (t+1)/(W+1) up to W, then √((W+1)/(t+1))."""
-    return (step + 1) / (warmup + 1) if step < warmup else ((warmup + 1) / (step + 1)) ** 0.5

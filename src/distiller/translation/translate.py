@@ -2,20 +2,27 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 from transformers import PreTrainedModel
 
+from distiller.config import parse_run
+from distiller.config.translation import Decoding, TranslationRun
 from distiller.errors import DataError
 from distiller.models.encoder_decoder import longest_text
-from distiller.translation.config import Decoding, Languages
+from distiller.models.load import load_config
 from distiller.translation.corpus import Pairs
 from distiller.translation.engines import engine
-from distiller.translation.scores import Scores, score
+from distiller.translation.scores import Scores, score, sentence_counts
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import PLAIN, TranslationTokenizer
 
 Translate = Callable[[Sequence[str]], list[str]]
+GENERATORS = ("ForConditionalGeneration", "MTModel", "TranslationModel")
+"""Endings of the classes that generate text."""
+BARE = {"task": {"kind": "translation", "train": {"source": "-"}}}
+"""What is known of the run of a model that none describes."""
 
 
 @contextmanager
@@ -31,15 +38,60 @@ def evaluate(model: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: Pai
         return score(translate(pairs.source), pairs.translations)
 
 
-def evaluate_folder(folder: str | Path, pairs: Pairs, decoding: Decoding, languages: Languages = PLAIN) -> Scores:
-    """`evaluate` of the model in a folder. Raises `ModelError`."""
-    return evaluate(*load_translator(folder, languages), pairs, decoding)
+class Examined(NamedTuple):
+    """Final scores of a model."""
+
+    scores: dict[str, float]
+    """On the development text and, with the prefix `test_`, on the test text."""
+    signatures: dict[str, str]
+    counts: np.ndarray
+    """What decides the development BLEU, by sentence: `sentence_counts`."""
 
 
-def model_folder(name: str) -> str:
-    """`name`, or the student in it where it is the output folder of a run."""
-    student = Path(name).expanduser() / "student"
-    return str(student) if (student / "config.json").is_file() else name
+def examine(
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, dev: Pairs, test: Pairs | None, decoding: Decoding
+) -> Examined:
+    """Translate and score the development and, where there is one, the test text."""
+    with translator(model, tokenizer, decoding) as translate:
+        said = translate(dev.source)
+        found = score(said, dev.translations)
+        values = dict(found.values)
+        if test is not None:
+            more = score(translate(test.source), test.translations).values
+            values |= {f"test_{name}": value for name, value in more.items()}
+    return Examined(values, found.signatures, sentence_counts(said, dev.translations))
+
+
+def translates(name: str) -> bool:
+    """Whether the model in a folder, package or hub id generates text from text."""
+    shape: Any = load_config(name)
+    classes = [str(one) for one in shape.architectures or []]
+    return bool(shape.is_encoder_decoder) and any(one.endswith(GENERATORS) for one in classes)
+
+
+class TextTranslator:
+    """A translation model that stays loaded, and the search that `run` asks for.
+
+    Of a model that no run describes, `changed` are fields of one: `evaluation.beam=1`,
+    `teacher.languages.source=deu_Latn`, `task.dev.source=…`. Raises `DistillerError`.
+    """
+
+    def __init__(self, name: str, run: TranslationRun | None = None, changed: Sequence[str] = ()) -> None:
+        self.name = name
+        self.described = run is not None
+        made = parse_run(BARE, changed, where=name) if run is None else run
+        assert isinstance(made, TranslationRun)
+        self.run = made
+        languages = PLAIN if self.described else made.teacher.languages  # a finished student knows its own
+        self.model, self.tokenizer = load_translator(name, languages)
+
+    def __call__(self, lines: Sequence[str]) -> list[str]:
+        """A translation for each line; an empty line stays one."""
+        return translated_lines(self.model, self.tokenizer, lines, self.run.evaluation)
+
+    def scores(self, pairs: Pairs) -> Scores:
+        """BLEU and chrF of what it makes of `pairs`."""
+        return evaluate(self.model, self.tokenizer, pairs, self.run.evaluation)
 
 
 def translated_lines(

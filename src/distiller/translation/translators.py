@@ -20,10 +20,10 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from distiller.config import Config
+from distiller.config.translation import Decoding, Teacher
 from distiller.device import accelerator
 from distiller.errors import DataError, ModelError, RunError
 from distiller.models.load import check_weights, explained, load_config, load_tokenizer, resolve, weights_fingerprint
-from distiller.translation.config import Decoding, Teacher
 from distiller.translation.corpus import Pairs, text_lines
 from distiller.translation.engines import choose_engine, engine
 from distiller.translation.tokenizer import TranslationTokenizer

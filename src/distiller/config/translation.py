@@ -1,15 +1,15 @@
-"""A translation run as data: parallel text, vocabulary, teacher, student, objective, pseudo-labels.
+"""What a run means where its task is a translation: parallel text, vocabulary, shapes, decoding, pseudo-labels.
 
-Like `distiller.config`: frozen, typed, YAML in and out; reading one needs no torch.
+Everything else of a run is that of `distiller.config`, and is read by the same functions.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from distiller.config import Choice, Component, Config, Term, apply_override, parse, read_yaml
+from distiller import config
+from distiller.config import Choice, Component, Config
 from distiller.registry import Count, NonNegative, Positive, Probability, Seed
 
 LONGEST = 510
@@ -29,6 +29,13 @@ which decode fast (Kasai et al. 2021, arXiv:2006.10369)."""
 ARCHITECTURE = Literal["teacher-24x6", "slim-1x1", "slim-3x3", "wide-1x1", "wide-3x3", "6-1", "6-2", "12-1"]
 
 
+def _refuse_set(part: Config, names: tuple[str, ...], where: str = "") -> None:
+    """What only other kinds of task read may not be said."""
+    for name in names:
+        if getattr(part, name) != type(part).model_fields[name].get_default(call_default_factory=True):
+            raise ValueError(f"{where}{name} has no meaning where the task is a translation: leave it out")
+
+
 class Parallel(Config):
     """Sentences and their translations: two files of equal length, or two columns of one .tsv file."""
 
@@ -39,12 +46,14 @@ class Parallel(Config):
     columns: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 1)
     """Columns of source and target in a .tsv file, counted from 0."""
     limit: Count | None = None
-    """Use only so many pairs, chosen by `corpus.seed`."""
+    """Use only so many pairs, chosen by `task.split_seed`."""
 
 
-class Corpus(Config):
-    """What is learnt from, and on what it is scored."""
+class Translation(Config):
+    """A task of the kind `translation`: what is learnt from, and on what it is scored."""
 
+    kind: Literal["translation"] = "translation"
+    """May be left out where `train` names two sides."""
     train: Parallel
     dev: Parallel | None = None
     """Chooses the best checkpoint. `null`: `held_out` source sentences of `train`."""
@@ -61,10 +70,10 @@ class Corpus(Config):
     """Files of target sentences without sources: `sequence.backward` translates them back, and the student learns to
     say them (Sennrich et al. 2016, arXiv:1511.06709)."""
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the training pairs that the student may see, chosen by `seed`: the low-data regime."""
-    seed: Seed = 13
+    """Share of the training pairs that the student may see, chosen by `split_seed`: the low-data regime."""
+    split_seed: Seed = 13
     """Fixes which pairs are held out or kept."""
-    max_tokens: Annotated[int, Field(ge=1, le=LONGEST)] = 128
+    max_length: Annotated[int, Field(ge=1, le=LONGEST)] = 128
     """Longest sentence in tokens, either side."""
     skip_bad: bool = False
     """Leave out empty and over-long sentences (counted in the Record) instead of refusing the data."""
@@ -76,7 +85,7 @@ class Vocabulary(Config):
     model: str | None = None
     """An existing SentencePiece model. `null`: what `of` says."""
     of: Literal["auto", "teacher", "corpus"] = "auto"
-    """`teacher`: its tokenizer. `corpus`: SentencePiece, trained on both sides of `corpus.train`. `auto`: that of
+    """`teacher`: its tokenizer. `corpus`: SentencePiece, trained on both sides of `task.train`. `auto`: that of
     `teacher.model` where one is named, else of the corpus."""
     cut: bool = False
     """Leave out the pieces of the teacher's tokenizer that the training text does not use, and their embeddings."""
@@ -131,10 +140,13 @@ class Shape(Config):
 class Optimisation(Config):
     """How weights are trained: Adam with β = (0.9, 0.98) and an inverse-square-root rate, as on the slides."""
 
-    epochs: Annotated[Positive, Field(le=100_000)] = 10.0
-    """Passes over the training pairs."""
+    epochs: Annotated[Positive, Field(le=100_000)] | None = None
+    """Passes over the training pairs. `null`: `max_steps`, or without them until the model has learnt, by the rule of
+    every run: chrF has not improved for `patience` evaluations, and the rate is constant until then."""
+    min_steps: Count | None = None
+    """Without `epochs` and `max_steps`: the fewest optimisation steps. `null`: 3 epochs, 200 to 1,000 steps."""
     max_steps: Count | None = None
-    """Stop after so many optimisation steps, whatever `epochs` says; the slides take 150,000."""
+    """Take so many optimisation steps, whatever `epochs` says; the slides take 150,000."""
     batch_tokens: Annotated[Count, Field(le=2**24)] = 4096
     """Tokens of the longer side in a batch, padding included; the slides take 8,000 on each of their devices."""
     accumulate: Annotated[Count, Field(le=2**20)] = 1
@@ -142,7 +154,7 @@ class Optimisation(Config):
     learning_rate: Positive = 4e-4
     """The rate at the end of the warm-up."""
     warmup_steps: Count | None = None
-    """Steps of linear warm-up, W; then the rate falls as √((W+1)/(t+1)). `null`: a tenth of all steps."""
+    """Steps of linear warm-up, W; then the rate falls as √((W+1)/(t+1)). `null`: a tenth of all, or of the fewest."""
     weight_decay: NonNegative = 0.0
     max_grad_norm: NonNegative = 0.0
     """Clips the gradient norm; 0 does not clip."""
@@ -150,13 +162,14 @@ class Optimisation(Config):
     """Off for teacher and student when distilling, as on the slides."""
     source_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the source tokens that each batch leaves out: the noise of a noisy student."""
-    evaluations: Count = 10
-    """Development BLEU scores in one training; the best one's weights are kept."""
+    evaluations: Count | None = None
+    """Development scores in one training; the weights of the best BLEU are kept. `null`: 10; or until the model has
+    learnt 40, or fewer where they would take more than a fifth of the training's time."""
     checkpoint_minutes: NonNegative = 5.0
     """An interrupted training goes on from its newest checkpoint, written after so many minutes (0: after every step)
     and when it is asked to stop. Changes no result."""
     patience: Count | None = None
-    """Stop after so many evaluations without a better score. `null`: never."""
+    """Stop after so many evaluations without a better score. `null`: never; until the model has learnt, 6."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
     chunk_megabytes: Positive = 256.0
@@ -164,6 +177,8 @@ class Optimisation(Config):
     recomputed in the backward pass."""
     threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of this process. `null`: what torch chooses."""
+    report_to: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = []
+    """Trackers that follow the training, as in every run."""
     log_every: Count = 50
     """Optimisation steps between two log lines."""
 
@@ -201,7 +216,7 @@ class Teacher(Config):
     translations: str | list[str] | None = None
     """Files of translations that somebody else made (a language model, a service), instead of a model: .jsonl with
     `source`, `translation` or `translations`, and `score` or `scores` if there are any; .tsv with source, translation
-    and perhaps score; any other file holds line i of the translation of line i of `corpus.train.source`."""
+    and perhaps score; any other file holds line i of the translation of line i of `task.train.source`."""
     prompt: str | None = None
     """Makes `model` a causal language model that is asked with this text, `{source}` in it: `"Translate to English:
     {source}"`."""
@@ -217,6 +232,11 @@ class Teacher(Config):
     def files(self) -> list[str]:
         """The files of `translations`."""
         return [self.translations] if isinstance(self.translations, str) else list(self.translations or [])
+
+    @property
+    def names(self) -> list[str]:
+        """What the teacher is called: its model, the files of its translations, or its architecture."""
+        return [self.model] if self.model else self.files or [self.shape.architecture]
 
     @property
     def says_only(self) -> bool:
@@ -251,36 +271,44 @@ class Student(Config):
     """Which layer of each block of n is kept: 0, 8, 16 of 24, or 7, 15, 23."""
 
 
-class TranslationTerm(Term):
+class Term(config.Term):
     """One intermediate objective over layers of the encoder or of the decoder."""
 
     side: Literal["encoder", "decoder"] = "encoder"
 
 
-class TranslationObjective(Config):
-    """nll · L_NLL + word_kd · L_WORD + cosine · L_cos + intermediate terms; each weight stands for itself."""
+class Objective(config.Objective):
+    """Eq. (1) without a second view, and the cosine of DistilBERT's triple loss."""
 
-    nll: NonNegative = 1.0
-    """Weight of the negative log-likelihood of the target, gold or pseudo-label, whichever the batch carries."""
-    word_kd: NonNegative = 0.0
-    """Weight of the word-level prediction objective, teacher-forced on the same target."""
-    prediction: Choice = Component(name="kl")
+    prediction: Choice = Component(name="kl")  # pyright: ignore[reportIncompatibleVariableOverride] # runs are frozen
     """Compares the two distributions over the vocabulary: `kl` or `ce`, with `temperature` and `scale_T2`."""
+    beta1: NonNegative = 1.0
+    """Weight of word-level distillation: the prediction objective, teacher-forced on the target. Left open, it is 0
+    where the teacher is known by its translations alone, or where the student's vocabulary is its own."""
+    gamma1: NonNegative = 1.0  # pyright: ignore[reportIncompatibleVariableOverride]
+    """Weight of the negative log-likelihood of the target, gold or pseudo-label, whichever the batch carries."""
     cosine: NonNegative = 0.0
     """Weight of 1 - cos, averaged over tokens and over the matched layers of encoder and decoder."""
-    intermediate: list[TranslationTerm] = []
+    intermediate: list[Term] = []  # pyright: ignore[reportIncompatibleVariableOverride]
     """Further intermediate objectives, as in any other run."""
 
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> "TranslationObjective":
-        if not (self.nll or self.word_kd):
-            raise ValueError("nll and word_kd are both 0: nothing would teach the student to translate")
-        return self
+    @property
+    def reads_layers(self) -> bool:
+        """Whether hidden layers of the teacher are compared."""
+        wanted = any(term.active for term in self.intermediate) or self.cosine > 0
+        return wanted and self.intermediate_weight > 0
 
     @property
-    def terms(self) -> Sequence[TranslationTerm]:
-        """The intermediate terms, by the name that objectives of every kind have."""
-        return self.intermediate
+    def compares(self) -> bool:
+        """Whether anything but its translations is read of the teacher."""
+        return self.beta1 > 0 or self.reads_layers
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> "Objective":
+        _refuse_set(self, ("defaults", "beta2", "gamma2", "class_weights", "augmented_label"), "objective.")
+        if not (self.gamma1 or self.beta1):
+            raise ValueError("gamma1 and beta1 are both 0: nothing would teach the student to translate")
+        return self
 
 
 class Decoding(Config):
@@ -345,7 +373,7 @@ class SequenceLevel(Config):
     """Outputs of `distiller pseudo-label`, used instead of decoding here; jobs of several teachers go together."""
     filter: Filter = Filter()
     backward: str | None = None
-    """A model from the target to the source language, which translates `corpus.monolingual_target` and, for
+    """A model from the target to the source language, which translates `task.monolingual_target` and, for
     `filter.round_trip`, what the teacher said. It takes `teacher.languages` the other way round if it needs any."""
 
     @model_validator(mode="after")
@@ -357,44 +385,51 @@ class SequenceLevel(Config):
         return self
 
 
-class TranslationRun(Config):
-    """One distillation of a translation model: everything that decides its result."""
+class TranslationRun(config.Run):
+    """A run whose task is a translation; what is not said here is as in every run."""
 
-    recipe: str | None = None
-    """The recipe this run was made from; a label only."""
-    corpus: Corpus
+    task: Translation  # pyright: ignore[reportIncompatibleVariableOverride] # runs are frozen
     vocabulary: Vocabulary = Vocabulary()
-    teacher: Teacher = Teacher()
-    student: Student = Student()
-    objective: TranslationObjective = TranslationObjective()
+    teacher: Teacher = Teacher()  # pyright: ignore[reportIncompatibleVariableOverride]
+    student: Student = Student()  # pyright: ignore[reportIncompatibleVariableOverride]
+    objective: Objective = Objective()  # pyright: ignore[reportIncompatibleVariableOverride]
     sequence: SequenceLevel | None = None
     """Train on the teacher's translations too, or alone. `null`: on gold pairs."""
-    training: Training = Training()
+    training: Training = Training()  # pyright: ignore[reportIncompatibleVariableOverride]
     evaluation: Decoding = Decoding()
     """How scores are made. During training the search is greedy."""
     baseline: bool = True
     """Also train the same student on gold pairs alone, to know what distillation adds. Kept and reused."""
     efficiency: bool = True
     """Measure size and speed of teacher and student in fp32 and int8."""
-    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
-    """One training per seed; the Record has mean and standard deviation."""
     output: str = "outputs/translation"
     """Folder of the result: the student, the resolved run and the Record."""
     cache: str | None = None
     """Folder of what runs share: vocabulary, teacher, baselines, pseudo-labels. `null`: `$DISTILLER_CACHE` or
     `~/.cache/distiller`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _left_open(cls, data: Any) -> Any:
+        """Without a word about it, what cannot be compared is not."""
+        if not isinstance(data, Mapping):
+            return data
+        data = former(data)
+        objective = data.get("objective") or {}
+        if isinstance(objective, Mapping) and "beta1" not in objective and _speaks_otherwise(data):
+            return {**data, "objective": {**objective, "beta1": 0.0}}
+        return data
+
     @model_validator(mode="after")
     def _makes_sense(self) -> "TranslationRun":
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError(f"seeds must be distinct, got {self.seeds}")
-        if self.corpus.monolingual and self.sequence is None:
+        _refuse_set(self, ("augmentation", "augmentation_refresh", "stages"))
+        if self.task.monolingual and self.sequence is None:
             raise ValueError("monolingual text needs `sequence`: it has no targets but the teacher's translations")
         backward = self.sequence.backward if self.sequence else None
-        read_back = bool(self.corpus.monolingual_target or (self.sequence and self.sequence.filter.round_trip))
+        read_back = bool(self.task.monolingual_target or (self.sequence and self.sequence.filter.round_trip))
         if read_back != bool(backward):
             raise ValueError(
-                "sequence.backward and what it translates need each other: corpus.monolingual_target, or "
+                "sequence.backward and what it translates need each other: task.monolingual_target, or "
                 "sequence.filter.round_trip"
             )
         self._teaches_as_it_can()
@@ -404,26 +439,52 @@ class TranslationRun(Config):
         """A teacher of which nothing is known but its translations teaches by them alone."""
         if not self.teacher.says_only:
             return
-        compared = (
-            self.objective.word_kd or self.objective.cosine or any(term.active for term in self.objective.intermediate)
-        )
-        if compared or self.student.init == "teacher" or self.vocabulary.of == "teacher":
+        if self.objective.compares or self.student.init == "teacher" or self.vocabulary.of == "teacher":
             raise ValueError(
-                "this teacher is known by its translations alone: set word_kd, cosine and intermediate weights to 0, "
+                "this teacher is known by its translations alone: set beta1, cosine and intermediate weights to 0, "
                 "student.init to random and vocabulary.of to corpus"
             )
         if self.sequence is None:
             raise ValueError("a teacher known by its translations alone needs `sequence`")
 
 
-def parse_translation(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "run") -> TranslationRun:
-    """A `TranslationRun` from plain data and `a.b=value` overrides. Raises `ConfigError` that names the field."""
-    merged = dict(data)
-    for override in overrides:
-        merged = apply_override(merged, override)
-    return parse(TranslationRun, merged, where=where)
+def _speaks_otherwise(data: Mapping[str, Any]) -> bool:
+    """Whether the teacher is known by its translations alone, or has another vocabulary than the student."""
+    teacher, vocabulary = data.get("teacher") or {}, data.get("vocabulary") or {}
+    named = dict(teacher) if isinstance(teacher, Mapping) else teacher.model_dump()
+    words = dict(vocabulary) if isinstance(vocabulary, Mapping) else vocabulary.model_dump()
+    if named.get("translations") or named.get("prompt") or named.get("server"):
+        return True
+    return bool(named.get("model")) and words.get("of") == "corpus"
 
 
-def load_translation(path: str | Path, overrides: Sequence[str] = ()) -> TranslationRun:
-    """Read a translation run from a YAML file. Raises `ConfigError`."""
-    return parse_translation(read_yaml(path), overrides, where=str(path))
+FORMER = {"max_tokens": "max_length", "seed": "split_seed"}
+"""Names that fields of a task had when it was called `corpus`, and what they are called now."""
+WEIGHTS = {"nll": ("gamma1", 1.0), "word_kd": ("beta1", 0.0)}
+"""Names that weights had, what they are called now, and what they were where nothing was said."""
+
+
+def is_former(data: Mapping[str, Any]) -> bool:
+    """Whether plain data is a translation run as earlier versions wrote it, with a `corpus` instead of a task."""
+    return isinstance(data.get("corpus"), Mapping) and not data.get("task")
+
+
+def former(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`data` with what earlier versions wrote (`corpus`, `objective.nll`, `objective.word_kd`) under today's names."""
+    if not is_former(data):
+        return data
+    corpus = {FORMER.get(name, name): value for name, value in data["corpus"].items()}
+    objective = dict(data.get("objective") or {})
+    for old, (new, default) in WEIGHTS.items():
+        objective[new] = objective.pop(old, default)
+    rest = {name: value for name, value in data.items() if name != "corpus"}
+    training, teacher = (dict(rest.get(name) or {}) for name in ("training", "teacher"))
+    training = {"epochs": 10.0, **training}
+    teacher["training"] = {"epochs": 10.0, **(teacher.get("training") or {})}
+    return {
+        **rest,
+        "task": {"kind": "translation", **corpus},
+        "objective": objective,
+        "training": training,
+        "teacher": teacher,
+    }

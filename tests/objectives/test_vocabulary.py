@@ -9,7 +9,7 @@ from scipy.special import rel_entr, softmax
 from torch import Tensor
 
 from distiller.errors import ShapeError
-from distiller.translation.vocabulary_loss import Head, TokenStates, vocabulary_losses
+from distiller.objectives.vocabulary import Head, TokenStates, vocabulary_losses
 
 
 def side(n: int, width: int, size: int, seed: int) -> TokenStates:

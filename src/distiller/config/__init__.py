@@ -1,5 +1,7 @@
 """A distillation pipeline as data: `Run` and its parts, YAML in and out, and `a.b=value` overrides.
 
+What a translation says instead of these parts stands in `distiller.config.translation`.
+
 The classes here say what may be written; whether the names and options exist is checked against the families by
 `distiller.run.plan.make_plan`, which needs torch. Reading a run does not.
 """
@@ -12,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from distiller.errors import ConfigError, did_you_mean
+from distiller.errors import ConfigError, did_you_mean, warn
 from distiller.registry import Count, NonNegative, Positive, Probability, Seed
 
 
@@ -100,8 +102,9 @@ class Task(Config):
     """Leave out rows whose most probable class has less than this probability (counted in the Record). Where several
     classes may apply, rows of which one class is less certain than this to be there, or not to be."""
     kind: Literal["classification", "multilabel", "regression", "tagging", "qa"] | None = None
-    """`null`: the task table's kind; for `custom` it follows from the data: `tagging` for CoNLL files and columns of
-    lists, `qa` for SQuAD files, `regression` when every label is written with a fraction and not all are whole."""
+    """`translation` makes a run of parallel text, whose task has fields of its own. `null`: the task table's kind; for
+    `custom` it follows from the data: `tagging` for CoNLL files and columns of lists, `qa` for SQuAD files,
+    `regression` when every label is written with a fraction and not all are whole."""
     labels: Words | None = None
     """The label set, in the order of the class ids. `null`: the labels of the training rows, sorted."""
     metric: str | None = None
@@ -418,7 +421,10 @@ class Stage(Config):
 
 
 class Run(Config):
-    """One distillation: everything that decides its result."""
+    """One distillation: everything that decides its result.
+
+    Where `task.kind` is `translation` it is a `TranslationRun`, whichever way it was made.
+    """
 
     recipe: str | None = None
     """The recipe this run was made from; a label only."""
@@ -446,6 +452,17 @@ class Run(Config):
     """Folder of what runs share: fine-tuned teachers, baselines, teacher outputs. `null`: `$DISTILLER_CACHE` or
     `~/.cache/distiller`."""
 
+    def __new__(cls, /, **data: Any) -> "Run":
+        """`Run(task={"kind": "translation", …})` is of that kind."""
+        kind: Any = kind_of(data) if cls is Run else cls
+        return super().__new__(kind)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, data: Any, handler: Any) -> "Run":
+        kind = kind_of(data) if cls is Run else cls
+        return handler(data) if kind is cls else kind.model_validate(data)
+
     @model_validator(mode="after")
     def _distinct_seeds(self) -> "Run":
         if len(set(self.seeds)) != len(self.seeds):
@@ -463,12 +480,33 @@ class Run(Config):
         return self
 
 
+def kind_of(data: Any) -> type[Run]:
+    """The class of the run that is written in `data`: it follows from the kind of its task."""
+    if not isinstance(data, Mapping):
+        return Run
+    from distiller.config.translation import Translation, TranslationRun, is_former
+
+    task = data.get("task")
+    translates = isinstance(task, Translation) or is_former(data)
+    if isinstance(task, Mapping):
+        two_sides = isinstance(task.get("train"), Mapping | Config)
+        translates = task.get("kind") == "translation" or (two_sides and task.get("kind") is None)
+    return TranslationRun if translates else Run
+
+
 def parse_run(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "run") -> Run:
     """A `Run` from plain data and `a.b=value` overrides. Raises `ConfigError` that names the field."""
+    from distiller.config.translation import former, is_former
+
+    if is_former(data):
+        data = former(data)
+        warn(f"{where}: `corpus` is now a `task` of the kind translation, `nll` is gamma1 and `word_kd` beta1")
     merged = dict(data)
     for override in overrides:
         merged = apply_override(merged, override)
-    return parse(Run, merged, where=where)
+    if "corpus" in merged and kind_of(merged) is not Run:
+        raise ConfigError(f"{where}: no field is called `corpus`", hint="what stood there stands in `task`: task.train")
+    return parse(kind_of(merged), merged, where=where)
 
 
 def parse(kind: type[C], data: Mapping[str, Any], *, where: str) -> C:

@@ -13,22 +13,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from distiller.errors import ShapeError
+from distiller.models.signals import Head
 from distiller.objectives.prediction import PREDICTION
 from distiller.registry import Positive
-
-
-class Head(NamedTuple):
-    """The last linear map of a model: scores = states · weightᵀ + bias."""
-
-    weight: Tensor
-    """`[V, width]`."""
-    bias: Tensor
-    """`[V]`."""
-
-    def scores(self, states: Tensor) -> Tensor:
-        """`[n, width]` → float scores `[n, V]`; the product runs in the number format of the autocast around it."""
-        logits = F.linear(states, self.weight, self.bias)
-        return logits if logits.dtype == torch.float64 else logits.float()
 
 
 class TokenStates(NamedTuple):

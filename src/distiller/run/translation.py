@@ -1,0 +1,213 @@
+"""What is different about a run whose task is a translation: its students, baselines, scores, sizes and speeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from distiller.cache.teacher_outputs import TeacherCache
+from distiller.config.translation import TranslationRun
+from distiller.device import Compute, compute
+from distiller.files import write_sums
+from distiller.models.load import weights_fingerprint
+from distiller.record import DataFacts, EfficiencyRow, ModelFacts
+from distiller.run.plan import Stage
+from distiller.run.results import Findings, keep_outcomes, outcomes_of
+from distiller.run.seeds import Trained
+from distiller.run.verdict import compared, gain_words
+from distiller.tasks.outcomes import paired_difference
+from distiller.training.output_folder import STUDENT, publish
+from distiller.training.shared_work import FineTuned, TeacherOutputs
+from distiller.translation.efficiency import efficiency
+from distiller.translation.model import parameter_count, stored_megabytes
+from distiller.translation.scores import METRIC, bleu_of
+from distiller.translation.setup import SHAPED, Setup, gold_training
+from distiller.translation.students import load_translator, save_translator
+from distiller.translation.training_data import TranslationData
+from distiller.translation.translate import Examined, examine
+
+TEACHER = "teacher"
+"""Where a teacher stands that the run trained."""
+START = {"random": "random weights", "teacher": "layers of the teacher"}
+
+
+@dataclass(frozen=True)
+class TranslationWork:
+    """What all seeds of a run share."""
+
+    setup: Setup
+
+    @property
+    def run(self) -> TranslationRun:
+        """The run."""
+        return self.setup.run
+
+    @property
+    def metric(self) -> str:
+        """The score that decides."""
+        return METRIC
+
+    @property
+    def machine(self) -> Compute:
+        """How this machine computes."""
+        return compute(self.run.training.precision, "sdpa")
+
+    @property
+    def teacher(self) -> PreTrainedModel | None:
+        """The model that is imitated, if it is one."""
+        return self.setup.teacher
+
+    @property
+    def other_teachers(self) -> None:
+        """There is one; translations of several go together (`sequence.pseudo_labels`)."""
+        return None
+
+    @property
+    def console(self) -> Console | None:
+        """Where progress is shown."""
+        return self.setup.console
+
+    def new_student(self, seed: int) -> PreTrainedModel:
+        """A student before its training."""
+        return self.setup.student(seed)
+
+    def job(self, seed: int) -> TranslationData:
+        """Pairs, gold or made by the teacher; those of all seeds."""
+        return self.setup.training_data
+
+    def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
+        """The same student from the same start, trained on gold pairs alone; made once for all runs that ask for it."""
+        wish = self.run.student
+        if wish.init == "teacher" and self.teacher is not None:
+            model = wish.model_dump(mode="json") | {"teacher": weights_fingerprint(self.teacher)}
+        else:
+            model = {"shape": wish.shape.sizes(), "form": wish.shape.form(), **wish.shape.model_dump(include=SHAPED)}
+        folder, done = gold_training(
+            self.setup.store,
+            model,
+            self.run.training,
+            self.setup.gold_data(),
+            seed=seed,
+            title=f"train the student without a teacher, seed {seed}",
+            console=self.console,
+            start=lambda: self.new_student(seed),
+        )
+        scores, outcome = self.examine(load_translator(folder)[0], {})
+        return FineTuned(folder, scores, outcome, done.steps, done.best_step)
+
+    def outputs(self, stage: Stage) -> TeacherOutputs:
+        """The last decoder states of the teacher on all pairs, where they are kept."""
+        kept = self.setup.teacher_cache
+        return TeacherOutputs(cache=TeacherCache(kept) if kept else None)
+
+    def save(self, student: PreTrainedModel, folder: Path) -> None:
+        """Write a model folder with the sums of its files."""
+        save_translator(student, self.setup.tokenizer, folder)
+        write_sums(folder)
+
+    def examine(self, student: PreTrainedModel, scores: Mapping[str, float]) -> tuple[dict[str, float], np.ndarray]:
+        """Scores of the search that the run asks for, not of the greedy one of the training."""
+        found = self._examined(student)
+        return found.scores, found.counts
+
+    def _examined(self, model: PreTrainedModel, *, teacher: bool = False) -> Examined:
+        tokenizer = self.setup.teacher_tokenizer if teacher else self.setup.tokenizer
+        assert tokenizer is not None
+        splits = self.setup.splits
+        return examine(model, tokenizer, splits.dev, splits.test, self.run.evaluation)
+
+    @cached_property
+    def examined_teacher(self) -> Examined | None:
+        """What the teacher says; `None` where it is no model here."""
+        return None if self.teacher is None else self._examined(self.teacher, teacher=True)
+
+    def find(self, folder: Path, baseline: list[FineTuned], trained: list[Trained]) -> Findings:
+        """What there is to say of the run, when its student stands in `folder`."""
+        setup, run = self.setup, self.run
+        if setup.teacher_folder is not None:
+            publish(setup.teacher_folder, folder / TEACHER)
+        student = load_translator(folder / STUDENT)[0]
+        theirs = self.examined_teacher
+        found = outcomes_of(theirs.counts if theirs else None, baseline, trained, None)
+        keep_outcomes(found, run.seeds, folder, gold=False)
+        comparison = compared(
+            found, lambda ours, others: paired_difference(lambda counts, rows: bleu_of(counts[rows]), ours, others)
+        )
+        table = self._efficiency(student)
+        parameters = parameter_count(student)
+        signatures = theirs.signatures if theirs else self._examined(student).signatures
+        return Findings(
+            metric=METRIC,
+            data=self._data(),
+            teacher=self._teacher_facts(),
+            parameters=(parameters, parameters),
+            megabytes=stored_megabytes(student),
+            start=START[run.student.init],
+            comparison=comparison,
+            verdict=gain_words(found, comparison, scale=1.0),
+            notes=setup.notes,
+            milliseconds=first_latencies(table),
+            efficiency=table,
+            signatures=signatures,
+        )
+
+    def _efficiency(self, student: PreTrainedModel) -> list[EfficiencyRow]:
+        setup = self.setup
+        if not self.run.efficiency:
+            return []
+        models = {"student": (student, setup.tokenizer)}
+        if setup.teacher is not None and setup.teacher_tokenizer is not None:
+            models = {"teacher": (setup.teacher, setup.teacher_tokenizer), **models}
+        return efficiency(models, setup.splits.test or setup.splits.dev, self.run.evaluation)
+
+    def _teacher_facts(self) -> ModelFacts | None:
+        """Of a service or a file it is not known what it weighs, and of some not even how well it does."""
+        spec, theirs = self.run.teacher, self.examined_teacher
+        if theirs is not None and self.teacher is not None:
+            parameters = parameter_count(self.teacher)
+            return ModelFacts(
+                name=spec.model or spec.shape.architecture,
+                parameters=parameters,
+                parameters_with_head=parameters,
+                megabytes=stored_megabytes(self.teacher),
+                scores=theirs.scores,
+                fingerprint=weights_fingerprint(self.teacher),
+            )
+        scores = self.setup.teacher_scores
+        if not scores:
+            return None
+        name = spec.model or ", ".join(spec.files)
+        return ModelFacts(name=name, parameters=0, parameters_with_head=0, megabytes=0.0, scores=scores)
+
+    def _data(self) -> DataFacts:
+        splits = self.setup.splits
+        counts = {"train": len(splits.train), "seen": len(splits.seen), "dev": len(splits.dev)}
+        counts |= {"test": len(splits.test)} if splits.test else {}
+        counts |= {"monolingual": sum(map(len, splits.monolingual))} if splits.monolingual else {}
+        counts |= {"monolingual_target": sum(map(len, splits.backward))} if splits.backward else {}
+        counts |= {"pseudo": self.setup.pseudo} if self.setup.pseudo else {}
+        return DataFacts(
+            task=Path(self.run.task.train.source).name,
+            kind="translation",
+            labels=[],
+            metric=METRIC,
+            examples=counts,
+            truncated={},
+            skipped=splits.skipped,
+            fingerprint=splits.fingerprint,
+            vocabulary=self.setup.tokenizer.fingerprint,
+            vocabulary_size=len(self.setup.tokenizer),
+        )
+
+
+def first_latencies(table: list[EfficiencyRow]) -> dict[str, float]:
+    """Milliseconds of one sentence by model, in the first form that was measured."""
+    found: dict[str, float] = {}
+    for row in table:
+        if row.latency_p50 is not None:
+            found.setdefault(row.model, row.latency_p50)
+    return found

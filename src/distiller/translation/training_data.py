@@ -1,0 +1,120 @@
+"""What a training of a translation model reads: batches by tokens, a rate, and scores of translations."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from distiller import config
+from distiller.config.translation import Objective, Optimisation
+from distiller.training.fit import Fitting
+from distiller.training.pace import Pace, pace
+from distiller.translation.batches import BatchStream, Examples, collate
+from distiller.translation.model import keep_padding_silent
+from distiller.translation.scores import METRIC, RISING
+from distiller.translation.tokenizer import TranslationTokenizer
+from distiller.translation.trainer import TranslationTrainer
+
+LOOKS = 10
+"""Development scores of a training of a given length."""
+DECODING = 3
+"""A translated sentence costs about as much as so many that are only read."""
+
+
+@dataclass(frozen=True)
+class TranslationData:
+    """What a training reads, and how it is scored."""
+
+    examples: Examples
+    gold_ratio: float
+    score: Callable[[Any], dict[str, float]]
+    """Development scores of a model, `bleu` and `chrf`."""
+    fingerprint: str
+    """SHA-256 of the training and development text."""
+    tokenizer: TranslationTokenizer
+    """Of the model that learns."""
+    dev: int
+    """Development sentences."""
+    rows: Tensor | None = None
+    """Ids of the teacher's vocabulary that this one keeps; `None`: both are the same."""
+    metric: str = METRIC
+    rising: str = RISING
+
+    def stream(self, training: Optimisation, *, seed: int, batches: int | None = None) -> BatchStream:
+        """The batches of one training; those of one pass if their number is not known."""
+        return BatchStream(
+            self.examples,
+            batch_tokens=training.batch_tokens,
+            seed=seed,
+            gold_ratio=self.gold_ratio,
+            batches=batches,
+            source_dropout=training.source_dropout,
+            special=self.tokenizer.special,
+        )
+
+    def pace(self, training: Optimisation, objective: Objective, *, seed: int) -> tuple[Pace, bool]:
+        """With neither `epochs` nor `max_steps` a training ends when the model has learnt."""
+        once = self.stream(training, seed=seed)
+        if training.epochs is None and training.max_steps is None:
+            usual = config.Optimisation(
+                min_steps=training.min_steps,
+                patience=training.patience,
+                batch_size=math.ceil(once.examples_per_batch),
+                accumulate=training.accumulate,
+            )
+            found = pace(
+                usual,
+                steps_per_epoch=math.ceil(once.per_epoch / training.accumulate),
+                dev_examples=DECODING * self.dev,
+            )
+            every = math.ceil(found.ceiling / training.evaluations) if training.evaluations else found.every
+            return replace(found, every=every, warmup=training.warmup_steps or found.warmup), True
+        batches = max(1, math.ceil((training.epochs or 1) * once.per_epoch))
+        steps = training.max_steps or math.ceil(batches / training.accumulate)
+        warmup = training.warmup_steps if training.warmup_steps is not None else math.ceil(steps / 10)
+        every = max(1, math.ceil(steps / (training.evaluations or LOOKS)))
+        return Pace(steps, steps, every, warmup, training.patience), False
+
+    def examples_per_step(self, training: Optimisation, *, seed: int) -> float:
+        """On average: batches are filled by tokens."""
+        return self.stream(training, seed=seed).examples_per_batch * training.accumulate
+
+    def trainer(self, fitting: Fitting) -> TranslationTrainer:
+        """Its development scores are those of translations."""
+        training, student = fitting.training, fitting.model
+        keep_padding_silent(student)
+        return TranslationTrainer(
+            student,
+            objective=fitting.objective,
+            teacher=fitting.teacher,
+            label_smoothing=training.label_smoothing,
+            chunk_megabytes=training.chunk_megabytes,
+            teacher_cache=fitting.teacher_cache,
+            rows=self.rows,
+            score=self.score,
+            rate=fitting.learns or partial(inverse_square_root, warmup=fitting.pace.warmup),
+            args=fitting.arguments(
+                self.metric,
+                max_steps=fitting.pace.ceiling,
+                per_device_train_batch_size=1,  # an item of the stream is a whole batch
+                learning_rate=training.learning_rate,
+                adam_beta1=0.9,
+                adam_beta2=0.98,
+                label_names=["labels"],
+            ),
+            train_dataset=self.stream(training, seed=fitting.seed, batches=fitting.pace.ceiling * training.accumulate),
+            eval_dataset=[],
+            data_collator=partial(collate, pad=self.tokenizer.pad),
+            callbacks=fitting.callbacks,
+        )
+
+
+def inverse_square_root(step: int, warmup: int) -> float:
+    """Factor of the learning rate at step t, from 0: (t+1)/(W+1) up to W, then √((W+1)/(t+1)).
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762.
+    """
+    return (step + 1) / (warmup + 1) if step < warmup else ((warmup + 1) / (step + 1)) ** 0.5
