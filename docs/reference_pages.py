@@ -15,8 +15,8 @@ from distiller import errors
 from distiller.cli import app
 from distiller.config import Config
 
-HIDDEN = ("distiller.cli", "distiller.recipes")
-"""Packages that give a program nothing: one is the command, the other holds files."""
+HIDDEN = ("distiller.cli", "distiller.config", "distiller.recipes")
+"""Packages without a page of names: the command, what a configuration can hold (a page of its own), and files."""
 ERRORS = [name for name, kind in vars(errors).items() if isinstance(kind, type) and kind.__module__ == errors.__name__]
 """What a program may want to catch."""
 MODULES: dict[str, list[str] | None] = {"distiller.losses": None, "distiller.errors": ERRORS}
@@ -24,7 +24,7 @@ MODULES: dict[str, list[str] | None] = {"distiller.losses": None, "distiller.err
 ROOTS = {
     "A run": ("distiller.config", "Run"),
     "A study": ("distiller.study", "Study"),
-    "A translation run": ("distiller.translation", "TranslationRun"),
+    "A run whose task is a translation": ("distiller.config.translation", "TranslationRun"),
 }
 """What a file of configuration can hold."""
 
@@ -83,7 +83,8 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]
         yield " ".join(path), command
         return
     for name, below in command.commands.items():
-        yield from leaves(below, (*path, name))
+        if not below.hidden:
+            yield from leaves(below, (*path, name))
 
 
 def prose(text: str) -> list[str]:

@@ -27,9 +27,11 @@ from distiller.tasks.custom import METRICS_OF
 from distiller.tasks.data import Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, Collator, encode
 from distiller.tasks.glue import GLUE, diagnostic
+from distiller.tasks.in_memory import table_of
 from distiller.tasks.leaderboard import SUBMISSION_FILES
 from distiller.tasks.new_texts import Form, NewTexts, read_new_questions, read_new_texts
 from distiller.tasks.questions import question_split
+from distiller.tasks.readers import read_table
 from distiller.tasks.tokens import encode_split, scorer
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits

@@ -61,7 +61,7 @@ def print_record(record: "Record") -> None:
         f" · {record.run.output}"
     )
     if record.signatures:
-        console().print("; ".join(record.signatures.values()))
+        print_words("; ".join(record.signatures.values()))
     for note in record.notes:
         print_words(f"note: {note}")
 

@@ -17,6 +17,30 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from distiller.errors import ConfigError, did_you_mean, warn
 from distiller.registry import Count, NonNegative, Positive, Probability, Seed
 
+__all__ = [
+    "Component",
+    "Config",
+    "Critic",
+    "Objective",
+    "Optimisation",
+    "Projection",
+    "Run",
+    "Share",
+    "Stage",
+    "Student",
+    "Task",
+    "Teacher",
+    "Term",
+    "Training",
+    "apply_override",
+    "load_run",
+    "load_yaml",
+    "parse",
+    "parse_run",
+    "read_yaml",
+    "to_yaml",
+]
+
 
 class Config(BaseModel):
     """Frozen data; unknown keys are refused, with a `ConfigError` that names the field."""

@@ -30,9 +30,10 @@ from distiller.run.translation import TranslationWork
 from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.output_folder import SEEDS, claimed, finished, output_folder, writing
-from distiller.translation import setup as translation
 from distiller.translation.corpus import located as located_text
 from distiller.translation.setup import Outline
+from distiller.translation.setup import check as outline
+from distiller.translation.setup import prepare as prepare_translation
 
 __all__ = ["distil"]
 
@@ -123,7 +124,7 @@ def _translation(run: TranslationRun) -> _Beginning:
         raise ConfigError("a translation trains in one process", hint="start it without torchrun")
 
     def begin(_: Path, console: Console | None) -> _Prepared:
-        work = TranslationWork(translation.prepare(run, console))
+        work = TranslationWork(prepare_translation(run, console))
         return _Prepared(work, work.find, work.setup.store)
 
     return _Beginning(run, lambda: None, begin)
@@ -134,7 +135,7 @@ def check(run: Run) -> RunPlan | Outline:
 
     Raises the `DistillerError` that the run would end with.
     """
-    return translation.check(run) if isinstance(run, TranslationRun) else make_plan(run)
+    return outline(run) if isinstance(run, TranslationRun) else make_plan(run)
 
 
 def _located(run: Run) -> Run:
