@@ -104,6 +104,20 @@ def test_the_best_score_decides_which_weights_are_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("checkpoint-*"))
 
 
+def test_without_a_length_a_training_ends_when_the_model_has_learnt(tmp_path: Path) -> None:
+    """By chrF, at a constant rate, and with a short fall of the rate at the end; as in every run."""
+    scores = iter([(0.0, 1.0), (0.0, 2.0), (1.0, 2.0), (3.0, 1.0)])
+    given = training_data(lambda _: dict(zip(("bleu", "chrf"), next(scores), strict=True)))
+    changes = {"max_steps": None, "min_steps": 4, "patience": 1, "evaluations": 200, "log_every": 1}  # every 4 steps
+    done = train(tmp_path, model(V).train(), given, **changes)
+    assert done.steps == 16  # chrF was best after 8, was looked at once more after 12, and fell for 4
+    assert done.best_step == 16
+    rates = [entry["learning_rate"] for entry in done.history if "learning_rate" in entry]
+    assert len(set(rates[1:12])) == 1
+    assert rates[12:] == sorted(rates[12:], reverse=True)
+    assert rates[-1] < rates[5]
+
+
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
     student = model(V).train()
     with torch.no_grad():

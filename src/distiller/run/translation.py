@@ -32,6 +32,9 @@ from distiller.translation.translate import Examined, examine
 
 TEACHER = "teacher"
 """Where a teacher stands that the run trained."""
+MORE = "more text without translations (`task.monolingual`)"
+CHANGE = "the teacher's translations as targets (`sequence`)"
+"""What to try where distilling did not pay."""
 START = {"random": "random weights", "teacher": "layers of the teacher"}
 
 
@@ -148,7 +151,7 @@ class TranslationWork:
             megabytes=stored_megabytes(student),
             start=START[run.student.init],
             comparison=comparison,
-            verdict=gain_words(found, comparison, scale=1.0),
+            verdict=gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE),
             notes=setup.notes,
             milliseconds=first_latencies(table),
             efficiency=table,

@@ -14,6 +14,9 @@ Apart = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Difference]
 """How much better the outcomes of one side are, by training seed."""
 
 
+MORE = "more text without labels (`task.unlabelled`)"
+
+
 class Outcomes(NamedTuple):
     """What every model said of the development set; students and baselines by seed."""
 
@@ -57,13 +60,19 @@ def words(
             f"{always} has {scale * fixed:.1f}. Its students cannot learn it from it: train it longer or at another "
             "rate (`teacher.training`), or take another model."
         )
-    return [*said, *_one_class(data, found), *gain_words(found, comparison, unlabelled=unlabelled, scale=scale)]
+    more = "more text of the task's own kind" if unlabelled else MORE
+    return [*said, *_one_class(data, found), *gain_words(found, comparison, scale=scale, more=more)]
 
 
 def gain_words(
-    found: Outcomes, comparison: Comparison | None, *, unlabelled: int = 0, scale: float = 100.0
+    found: Outcomes,
+    comparison: Comparison | None,
+    *,
+    scale: float = 100.0,
+    more: str = MORE,
+    change: str = "`augmentation`",
 ) -> list[str]:
-    """Whether distilling paid, and what to try where it did not."""
+    """Whether distilling paid, and what to try where it did not: `more` text, or another `change`."""
     if comparison is None:
         return []
     said: list[str] = []
@@ -81,12 +90,11 @@ def gain_words(
         said[-1] += f" It makes up for {100 * comparison.gap_closed:.0f} % of the teacher's lead."
     if found.teacher is not None and comparison.teacher_lead is not None and not (gain.clear and gain.value > 0):
         lead = Difference(comparison.teacher_lead, comparison.teacher_lead_error or 0.0)
-        said.append(_advice(lead, scale, unlabelled))
+        said.append(_advice(lead, scale, more, change))
     return said
 
 
-def _advice(lead: Difference, scale: float, unlabelled: int) -> str:
-    more = "more text without labels (`task.unlabelled`)" if not unlabelled else "more text of the task's own kind"
+def _advice(lead: Difference, scale: float, more: str, change: str) -> str:
     if lead.value <= 0 or not lead.clear:
         behind = "behind" if lead.value < 0 and lead.clear else "no better than"
         return (
@@ -95,7 +103,7 @@ def _advice(lead: Difference, scale: float, unlabelled: int) -> str:
         )
     return (
         f"The teacher leads by {scale * lead.value:.1f} ± {scale * lead.error:.1f} points, and little of that arrives: "
-        f"try {more}, `augmentation`, a longer training (`training.min_steps`), or several seeds."
+        f"try {more}, {change}, a longer training (`training.min_steps`), or several seeds."
     )
 
 
