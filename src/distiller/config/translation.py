@@ -398,7 +398,7 @@ class TranslationRun(config.Run):
     training: Training = Training()  # pyright: ignore[reportIncompatibleVariableOverride]
     evaluation: Decoding = Decoding()
     """How scores are made. During training the search is greedy."""
-    baseline: bool = True
+    baseline: bool = True  # pyright: ignore[reportIncompatibleVariableOverride]
     """Also train the same student on gold pairs alone, to know what distillation adds. Kept and reused."""
     efficiency: bool = True
     """Measure size and speed of teacher and student in fp32 and int8."""
