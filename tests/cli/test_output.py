@@ -27,8 +27,6 @@ NO_TABLE = {
     "study export": "writes a table and prints where",
     "study import": "writes a table and prints where",
     "study init": "writes a file",
-    "translate check": "prints the run as YAML, which is data",
-    "translate text": "prints translations, a line for a line",
 }
 
 
@@ -40,10 +38,10 @@ def leaves(command: Any, names: tuple[str, ...] = ()) -> Iterator[tuple[str, Any
         yield from leaves(below, (*names, name))
 
 
-COMMANDS = dict(leaves(GROUP))
+COMMANDS = {name: command for name, command in leaves(GROUP) if not command.hidden}
 
 
-@pytest.mark.parametrize("name", ["", "study", "translate", *COMMANDS])
+@pytest.mark.parametrize("name", ["", "study", *COMMANDS])
 def test_help_fits_a_pipe_and_holds_the_examples_as_they_are_typed(name: str, distiller: Command) -> None:
     answer = distiller(*name.split(), "--help")
     assert answer.code == 0

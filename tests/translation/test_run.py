@@ -146,8 +146,14 @@ def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun,
         distil(other, resume=True)
 
 
-def test_commands(done: tuple[TranslationRun, Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands(
+    done: tuple[TranslationRun, Record],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run, record = done
+    monkeypatch.setenv("COLUMNS", "200")
     call("show", run.output)
     shown = capsys.readouterr().out
     assert f"{record.teacher.parameters:,}" in shown

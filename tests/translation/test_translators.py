@@ -130,8 +130,8 @@ def test_a_causal_model_is_prompted(tmp_path: Path) -> None:
         GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt")
     words.save_pretrained(tmp_path / "gpt")
     teacher = Teacher(model=str(tmp_path / "gpt"), prompt="To English: {source}")
-    translator = prompted_translator(teacher, Decoding(beam=2, max_length=6), n_best=2)
-    with translator.begin() as say:
+    asked = prompted_translator(teacher, Decoding(beam=2, max_length=6), n_best=2)
+    with asked.begin() as say:
         found = say(text(3).source, 0)
         again = say(text(3).source[::-1], 0)[::-1]
     assert [len(hypotheses) for hypotheses in found] == [2, 2, 2]
