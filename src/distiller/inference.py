@@ -113,6 +113,8 @@ class Predictor:
         self.name, self._run = model_and_run(model, None, overrides)
         self.classes: list[str] = []
         """The classes in the order of the model's outputs; one without a meaning for a regression."""
+        self.tags = False
+        """Whether it labels words."""
         self._translator: TextTranslator | None = None
         if self._run is None and translates(self.name):
             self._translator = TextTranslator(self.name, None, overrides)
@@ -125,7 +127,6 @@ class Predictor:
         shape: Any = load_config(self.name)
         self._shape = shape
         self.tags = str((shape.architectures or [""])[0]).endswith("ForTokenClassification")
-        """Whether it labels words."""
         self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
         kind = kind_of(shape)
         self._kind = kind

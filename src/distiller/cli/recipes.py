@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def names_like(incomplete: str) -> list[str]:
     """The recipes whose names begin so, for shells that complete them."""
-    return [name for name in (*texts(), *study_texts(), *translation_texts()) if name.startswith(incomplete)]
+    return [name for name in (*texts(), *study_texts()) if name.startswith(incomplete)]
 
 
 def recipes(
