@@ -110,7 +110,9 @@ def card(record: Record) -> str:
         seeds=f", means over {len(record.seeds)} seeds" if len(record.seeds) > 1 else "",
         machine=f"{record.machine.get('processor')} ({record.machine.get('accelerator')})",
         use=_use(record),
-        teacher=", ".join(f"`{_plain(name)}`" for name in teacher.names) if teacher else "the probabilities that its training rows bring along",
+        teacher=", ".join(f"`{_plain(name)}`" for name in teacher.names)
+        if teacher
+        else "the probabilities that its training rows bring along",
         data=", ".join(f"{count:,} {name}" for name, count in record.data.examples.items()) + " rows",
         fingerprint=record.data.fingerprint,
         weights=record.student.fingerprint,

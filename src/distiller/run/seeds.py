@@ -24,8 +24,8 @@ from distiller.run.plan import Stage, stages_of
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.checkpoints import load_weights
 from distiller.training.fit import Fit, TrainingData, fit
-from distiller.training.several_teachers import OtherTeachers
 from distiller.training.output_folder import STUDENT
+from distiller.training.several_teachers import OtherTeachers
 from distiller.training.shared_work import (
     OUTCOME,
     FineTuned,
