@@ -1,5 +1,6 @@
 """`student.vocabulary`: a student with a part of the pieces, from the run to its folder."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,25 @@ def test_an_impossible_vocabulary_is_refused(
     with pytest.raises(ConfigError, match=words) as error:
         make_plan(parse_run(of(shop, tmp_path, files, student={"layers": 2, "vocabulary": wish})))
     assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize("kind", ["tagging", "qa"])
+def test_outputs_of_tokens_are_compared_token_by_token(kind: str, shop: Workshop, tmp_path: Path) -> None:
+    moods = dict.fromkeys(GOOD, "GOOD")
+    some = [row["text"].split() for row in reviews(40, seed=5) if not set(RARE) & set(row["text"].split())]
+    lines = ["\n".join(f"{word} {moods.get(word, 'O')}" for word in row) for row in some]
+    (tmp_path / "tags.conll").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    asked = []
+    for number, row in enumerate(some):
+        answer = {"text": row[0], "answer_start": 0}
+        asked.append({"context": " ".join(row), "qas": [{"id": str(number), "question": "the", "answers": [answer]}]})
+    (tmp_path / "asked.json").write_text(json.dumps({"data": [{"title": "t", "paragraphs": asked}]}), encoding="utf-8")
+    task = {"train": str(tmp_path / ("asked.json" if kind == "qa" else "tags.conll")), "kind": kind, "max_length": 16}
+    teacher = {"model": shop.base, "training": {"max_steps": 2, "min_steps": 1}}
+    fields = {"task": task, "teacher": teacher, "training": {"max_steps": 3, "min_steps": 1, "threads": 1}}
+    record = distil(parse_run(of(shop, tmp_path, {}, **fields)))
+    assert record.vocabulary is not None
+    assert record.vocabulary.pieces < record.vocabulary.whole
+    assert record.vocabulary.affected["train"] == 0
+    with pytest.raises(ConfigError, match="token by token"):
+        make_plan(parse_run(of(shop, tmp_path, {}, **fields, student={"layers": 2, "vocabulary": 9})))

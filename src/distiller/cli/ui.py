@@ -1,5 +1,6 @@
 """`distiller ui`: runs and studies in a browser, and one text to every model of a run."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,4 +37,5 @@ def ui(
 
             webbrowser.open(address)
 
-    serve(folders or [Path("outputs")], port=port, announce=announce)
+    with suppress(KeyboardInterrupt):  # which is how it ends
+        serve(folders or [Path("outputs")], port=port, announce=announce)
