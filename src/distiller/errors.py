@@ -7,6 +7,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
 
+_BREAKS = re.compile(r"[\r\n\v\f\x85\u2028\u2029]+")
+"""What ends a line on some terminal."""
+
 PACKAGE = str(Path(__file__).parent)
 
 
@@ -16,7 +19,7 @@ class DistillerError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = concealed(message)
+        self.message = _BREAKS.sub(" ", concealed(message))  # what is quoted may hold anything
         self.hint = concealed(hint) if hint else hint
         super().__init__(self.message)
 
@@ -71,7 +74,7 @@ def warn(message: str) -> None:
 
 
 _IN_URL = re.compile(r"(\w+://[^\s:/@?#]*):\S*@")
-_IN_HOST = re.compile(r"(\bhost(?:name)? ['\"`]?)[^\s'\"`]*@")
+_IN_HOST = re.compile(r"(\bhost(?: ?name)? ['\"`]?)[^\s'\"`]*@")
 """How a driver names a host whose URL it cut at the first of several `@`: the rest of a password stands before it."""
 _IN_QUERY = re.compile(r"([?&;](?:\w*password|passwd|pwd|secret|\w*token|\w*key)=)[^\s&;`'\"]*", re.IGNORECASE)
 

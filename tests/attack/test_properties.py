@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from attack.conftest import times
 from distiller.config import Run, Task, load_yaml, parse_run, to_yaml
-from distiller.errors import DistillerError
+from distiller.errors import ConfigError, DistillerError
 from distiller.tasks import load_task
 from distiller.tasks.new_texts import Form, piped_texts, read_new_texts
 from distiller.tasks.readers import READERS
@@ -122,3 +122,13 @@ def test_any_yaml_is_data_or_an_error(text: str) -> None:
 def test_yaml_that_is_meant_to_harm_is_refused_at_once(text: str) -> None:
     with pytest.raises((ValueError, DistillerError)):
         parse_run({"task": load_yaml(text)})
+
+
+@pytest.mark.parametrize(
+    "said", ["no host 'T@here'", 'host name "E@T@here" is unknown', "postgresql://bob:a:b/c@d@here/x"]
+)
+def test_what_a_driver_repeats_of_a_password_is_concealed(said: str) -> None:
+    shown = ConfigError(f"first\nsecond: {said}").message
+    assert "\n" not in shown
+    assert "here" in shown
+    assert not {"T@", "E@", "a:b", "c@"} & {part for part in ("T@", "E@", "a:b", "c@") if part in shown}
