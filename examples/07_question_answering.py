@@ -34,7 +34,7 @@ def main() -> None:
             }
         )
         record = distil(run)
-        for name, answer in list(predict_answers(run.output, Path(dev)).items())[:3]:
+        for name, answer in list(predict_answers(run.output, Path(dev))[0].items())[:3]:
             print(f"{name}: {answer.text}")
         print(f"student {record.metric} {record.score:.3f}")
 

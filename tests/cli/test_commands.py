@@ -63,8 +63,8 @@ def test_check_prints_the_run_in_full_and_makes_nothing(shop: Workshop, distille
         "train     160 rows",
         "dev       60 rows",
         "2.0 times less",
-        "10 steps for each of 2 seeds",
-        "at 16 tokens",
+        "10 steps, 2 times",
+        "10 at most",
     ):
         assert fact in answer.err
     assert files(tmp_path) == {tmp_path / "run.yaml", tmp_path / "full.yaml"}

@@ -27,6 +27,7 @@ NO_TABLE = {
     "study export": "writes a table and prints where",
     "study import": "writes a table and prints where",
     "study init": "writes a file",
+    "ui": "serves a page",
 }
 
 

@@ -324,7 +324,7 @@ def test_reading_a_study_loads_nothing_heavy() -> None:
     program = (
         "import sys\n"
         "from distiller.study.config import load_study\n"
-        "from distiller.study import engine, local, store, worker\n"
+        "from distiller.study import engine, local, trial_io, worker\n"
         "from distiller.study.search_space import planned, search_space_of\n"
         "space = search_space_of(load_study('study-distiller'))\n"
         "assert len(planned(space, space.cells[0])) == 100\n"

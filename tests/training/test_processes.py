@@ -66,7 +66,8 @@ def test_gradients_of_every_trained_part(one: dict[str, Any], two: dict[str, Any
     assert set(found) == set(expected)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
-        assert gradient.any() or name.endswith("key.bias"), name
+        moved_by_none = kind == "gathered" and ".terms.1." in name  # the transport leaves out some pairs of layers
+        assert gradient.any() or name.endswith("key.bias") or moved_by_none, name
 
 
 @pytest.mark.parametrize("kind", ["sums", "contrast", "gathered"])
@@ -76,7 +77,8 @@ def test_logged_losses(one: dict[str, Any], two: dict[str, Any], kind: str) -> N
 
 
 def test_gathered_negatives_of_batches_of_two_and_six(one: dict[str, Any], two: dict[str, Any]) -> None:
-    assert {"loss", "mi_alpha"} < set(one["uneven"])
+    assert "loss" in one["uneven"]
+    assert any(name.startswith("mi_alpha") for name in one["uneven"])
     torch.testing.assert_close(two["uneven"], one["uneven"], rtol=1e-4, atol=1e-5)
 
 

@@ -45,17 +45,21 @@ class RowCache:
             part = keys[start : start + AT_ONCE]
             marks = ",".join("?" * len(part))
             with suppress(sqlite3.OperationalError), self._renewed_if_damaged():
-                rows = self._connected().execute(f"SELECT key, value FROM kept WHERE key IN ({marks})", part)
-                found |= {key: value[CHECK:] for key, value in rows if value[:CHECK] == _check(key, value[CHECK:])}
+                rows = self._connected().execute(f"SELECT key, value FROM kept WHERE key IN ({marks})", part).fetchall()
+                whole = {key: value[CHECK:] for key, value in rows if value[:CHECK] == _check(key, value[CHECK:])}
+                found |= whole
+                if damaged := [(key,) for key, _ in rows if key not in whole]:
+                    with self._connected() as connection:
+                        connection.executemany("DELETE FROM kept WHERE key = ?", damaged)
         return found
 
     def put(self, values: Mapping[bytes, bytes]) -> None:
-        """Keep these, and forget the oldest if there are too many."""
+        """Keep these, but for keys that are there, and forget the oldest if there are too many."""
         with suppress(sqlite3.OperationalError), self._renewed_if_damaged():
             connection = self._connected()
             with connection:
                 checked = [(key, _check(key, value) + value) for key, value in values.items()]
-                connection.executemany("INSERT OR REPLACE INTO kept (key, value) VALUES (?, ?)", checked)
+                connection.executemany("INSERT OR IGNORE INTO kept (key, value) VALUES (?, ?)", checked)
             while self.bytes > self.limit and self._drop_oldest(connection):
                 pass
 
