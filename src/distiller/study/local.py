@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from distiller.study.config import Study
@@ -34,14 +33,15 @@ class LocalPool:
     execute: str
     running: dict[str, tuple[subprocess.Popen[bytes], Path]] = field(default_factory=dict)
     started: int = 0
+    size: int = field(init=False)
+    """Workers at a time, settled at the start."""
 
-    @cached_property
-    def size(self) -> int:
-        """Workers at a time, settled at the start."""
+    def __post_init__(self) -> None:
         engine = self.study.engine
         if engine.workers is None and engine.gigabytes is not None:
-            return workers_that_fit(engine.gigabytes, engine.devices)
-        return engine.workers or 1
+            self.size = workers_that_fit(engine.gigabytes, engine.devices)
+        else:
+            self.size = engine.workers or 1
 
     def start(self, name: str) -> None:
         """Start a worker called `name`."""
