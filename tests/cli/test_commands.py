@@ -203,3 +203,13 @@ def test_a_run_repeated_with_one_seed_gives_the_same_record(shop: Workshop, dist
     other = distiller("run", file, f"output={tmp_path / 'three'}", "seeds=[5]")
     assert other.code == 0
     assert repeatable(tmp_path / "three")["seeds"][0]["history"] != repeatable(tmp_path / "one")["seeds"][0]["history"]
+
+
+def test_commands_of_translations_go_by_their_new_names(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
+    run = shop.file(tmp_path)
+    old, new = distiller("translate", "check", run, "seeds=[3]"), distiller("check", run, "seeds=[3]")
+    assert (old.code, old.out) == (0, new.out)
+    assert "`distiller translate check` is called `distiller check` now" in old.err
+    wrong = distiller("translate", "chek")
+    assert wrong.code == 2
+    assert "did you mean `check`?" in wrong.err

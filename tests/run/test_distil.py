@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -276,3 +277,13 @@ def test_two_baselines_that_would_be_one_are_refused(shop: Workshop, tmp_path: P
     fields = {role: {"model": getattr(shop, one["model"])} for role, one in fields.items()}
     with pytest.raises(ConfigError, match="baseline is `both`, and there is but one"):
         distil(shop, tmp_path, baseline="both", **fields)
+
+
+def test_of_a_part_of_an_epoch_only_what_the_steps_read_is_cached(shop: Workshop, tmp_path: Path) -> None:
+    """The loader takes a batch more than there are steps, which nobody reads."""
+    cache = tmp_path / "cache"
+    training = FAST | {"max_steps": 2, "threads": 1}
+    record = distil(shop, tmp_path, cache=str(cache), training=training, seeds=[0, 1])
+    assert record.student.steps == [2, 2]
+    (index,) = cache.glob("teacher-outputs/*/index.npy")
+    assert 64 <= np.load(index).shape[1] < 160

@@ -109,11 +109,10 @@ class TeacherCache:
     def reading(self, example_ids: Tensor, mask: Tensor) -> "Reading":
         """What `read` will be asked for, of a batch that is still on the host; a thread that gathers ahead begins now.
 
-        Raises `DataError` for an example that is not stored, or was stored with another number of tokens.
+        Loaders take a batch more than there are steps: what is not stored is refused when it is read.
         """
         # a copy: a loader's worker moves the memory of its tensors when it hands a batch over
         ids, valid = example_ids.numpy().copy(), mask.numpy() > 0
-        self._check(ids, valid)
         reading = Reading(ids, valid)
         # a loader's worker has a copy of this object, but not its threads
         if self._place == "ahead" and self._thread is not None and self._process == os.getpid():
@@ -124,9 +123,11 @@ class TeacherCache:
         """The teacher's outputs for examples `[b]`, padded with zeros like `mask` `[b, l]`, on its device.
 
         Without a `reading` the ids are copied to the host, unless the outputs lie on the device. Raises
-        `DamagedFileError`, and `DataError` as `reading` does.
+        `DamagedFileError`, and `DataError` for an example that is not stored, or was with another number of tokens.
         """
         if self.prepare(mask.device) == "device":
+            if reading is not None:
+                self._check(reading.ids, reading.valid)
             return self._gather_on_device(example_ids, mask)
         if reading is None:
             reading = self.reading(example_ids.cpu(), mask.cpu())
@@ -156,6 +157,7 @@ class TeacherCache:
 
     def _gather(self, ids: NDArray[np.int64], valid: NDArray[np.bool_]) -> dict[str, Tensor]:
         """Rows of every file for a batch, on the host."""
+        self._check(ids, valid)
         begin, slots = self.starts[ids], self.slots[ids]
         tokens = np.where(valid, begin[:, None] + valid.cumsum(1) - 1, self.tokens)
         found: dict[str, Tensor] = {}

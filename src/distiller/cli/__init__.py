@@ -31,7 +31,7 @@ from distiller.cli import (
 )
 from distiller.cli.app import Group, make_app
 from distiller.cli.console import complain
-from distiller.errors import ConfigError, DistillerError, Notice, concealed
+from distiller.errors import ConfigError, DistillerError, Notice, concealed, did_you_mean, warn
 from distiller.interruption import raise_interrupted
 from distiller.processes import is_first
 
@@ -98,15 +98,22 @@ for module in (
     module.register(app)
 
 
+RENAMED = {"run": "run", "check": "check", "evaluate": "evaluate", "table": "show", "text": "predict"}
+"""What the commands for translations are called since a translation is a task like any other."""
+
+
 @app.command("translate", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def translate(words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What earlier versions called the commands for translations."""
-    new = {"text": "predict", "table": "show"}
-    command = (words or ["run"])[0]
-    raise ConfigError(
-        "`distiller translate` is gone: a translation is a task like any other",
-        hint=f"distiller {new.get(command, command)}",
-    )
+def translate(context: typer.Context, words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """What earlier versions called the commands for translations: they are carried out under their new names."""
+    old, *rest = words or ["run"]
+    if old not in RENAMED:
+        raise ConfigError(
+            f"`distiller translate {old}` is no command: a translation is a task like any other",
+            hint=did_you_mean(old, list(RENAMED.values())),
+        )
+    warn(f"`distiller translate {old}` is called `distiller {RENAMED[old]}` now")
+    commands: Any = context.find_root().command
+    commands.commands[RENAMED[old]].main(rest, f"distiller {RENAMED[old]}", standalone_mode=False)
 
 
 def _print_version(asked: bool) -> None:
