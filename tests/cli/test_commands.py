@@ -210,6 +210,9 @@ def test_commands_of_translations_go_by_their_new_names(shop: Workshop, distille
     old, new = distiller("translate", "check", run, "seeds=[3]"), distiller("check", run, "seeds=[3]")
     assert (old.code, old.out) == (0, new.out)
     assert "`distiller translate check` is called `distiller check` now" in old.err
+    gone = distiller("translate", "evaluate", "model", "a.de", "a.en")
+    assert gone.code == 2
+    assert "task.dev.source=" in gone.err
     wrong = distiller("translate", "chek")
     assert wrong.code == 2
     assert "did you mean `check`?" in wrong.err

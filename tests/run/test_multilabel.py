@@ -77,6 +77,12 @@ def test_classes_that_count_differently(shop: Workshop, tmp_path: Path) -> None:
     for wish, said in (({"awful": 2.0}, "no class is called `awful`"), ({"bad": 0, "good": 0}, "every class has the")):
         with pytest.raises(ConfigError, match=said):
             weights(wish)
+    stages = [
+        {"name": "one", "objective": {"gamma1": 1, "class_weights": {"good": 2}}},
+        {"name": "two", "objective": {"gamma1": 1}},
+    ]
+    with pytest.raises(ConfigError, match="differ between stages"):
+        make_plan(parse_run(shop.run(tmp_path, stages=stages)))
     fields: dict[str, Any] = {"task": {"train": shop.stars, "max_length": 16}, "teacher": {"model": shop.base}}
     run = parse_run(shop.run(tmp_path, **fields, objective={"class_weights": "balanced", "gamma1": 1}))
     with pytest.raises(ConfigError, match="is for classes, and"):

@@ -31,7 +31,19 @@ def test_every_form_says_the_same(written: Any) -> None:
     assert parse_run({"task": {"train": "x.csv"}, "teacher": ["a"]}).teacher == config.Teacher(model="a")
 
 
-@pytest.mark.parametrize("written", [[], {"models": ["a", "b"], "weights": [1]}, {"models": "a"}, [3], [["a"]]])
+@pytest.mark.parametrize(
+    "written",
+    [
+        [],
+        {"models": ["a", "b"], "weights": [1]},
+        {"models": ["a", "b"], "weights": 2},
+        {"models": ["a", "b"], "others": [{"model": "c"}]},
+        [{"model": "a", "others": [{"model": "c"}]}, {"model": "b"}],
+        {"models": "a"},
+        [3],
+        [["a"]],
+    ],
+)
 def test_what_is_no_list_of_teachers_is_refused(written: Any) -> None:
     with pytest.raises(ConfigError, match="teacher"):
         parse_run({"task": {"train": "x.csv"}, "teacher": written})

@@ -17,16 +17,19 @@ from safetensors.torch import load_file
 import distiller
 from distiller.cli import check, evaluate, predict, pseudo_label, recipes, show
 from distiller.cli import run as run_command
+from distiller.cli.show import _against
 from distiller.config import Run, load_run, parse_run, to_yaml
 from distiller.config.translation import Decoding, TranslationRun, Vocabulary
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError, Notice, OutputError
 from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
+from distiller.training.output_folder import _refuse_other
 from distiller.translation.corpus import Pairs
 from distiller.translation.model import parameter_count
 from distiller.translation.students import load_translator
-from distiller.translation.translate import translated_lines
+from distiller.translation.setup import split_scores
+from distiller.translation.translate import TextTranslator, translated_lines
 from translation.tiny import SHAPE, model, pace, sentences, tiny_run, write_pairs
 
 PLAIN = """
@@ -144,6 +147,47 @@ def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun,
     other = run.model_copy(update={"seeds": [1]})
     with pytest.raises(OutputError, match="differs in `seeds`"):
         distil(other, resume=True)
+    encoders = Run.model_validate({"task": {"train": "x.csv"}, "output": run.output})
+    with pytest.raises(OutputError, match="was started with another run"):
+        _refuse_other(Path(run.output), run, encoders)
+    with pytest.raises(OutputError, match="differs in `task`, .*`vocabulary`"):
+        _refuse_other(Path(run.output), encoders, run)
+
+
+def test_what_cannot_be_read_takes_the_place_of_nothing(done: tuple[TranslationRun, Record]) -> None:
+    run, record = done
+    named = parse_run(run.model_dump(mode="json"), ["task.train.source=none.de"])
+    with pytest.raises(DataError, match="cannot be read"):
+        distil(named, overwrite=True)
+    unknown = parse_run(run.model_dump(mode="json"), ["objective.intermediate=[{loss: nothing}]"])
+    with pytest.raises(ConfigError, match="nothing"):
+        distil(unknown, overwrite=True)
+    assert load_record(run.output) == record
+
+
+def test_gains_are_points_of_bleu(done: tuple[TranslationRun, Record]) -> None:
+    _, record = done
+    assert record.comparison is not None
+    shown = _against("student, distilled", record)
+    assert shown == f"{record.comparison.difference:+.1f} ± {record.comparison.error:.1f}"
+    points = record.student.scores["bleu"] - record.models["student, fine-tuned"].scores["bleu"]
+    assert float(shown.split()[0]) == pytest.approx(points, abs=0.1)
+
+
+def test_a_text_that_no_run_describes_is_checked_and_limited(
+    done: tuple[TranslationRun, Record], tmp_path: Path
+) -> None:
+    run, _ = done
+    write_pairs(tmp_path, "few", [*sentences(6, seed=8), ("", "empty")])
+    text = [f"task.dev.source={tmp_path / 'few.de'}", f"task.dev.target={tmp_path / 'few.en'}", "evaluation.beam=1"]
+    student = str(Path(run.output) / "student")
+    with pytest.raises(DataError, match="the source is empty"):
+        split_scores(TextTranslator(student, changed=text), "dev")
+    usable = TextTranslator(student, changed=[*text, "task.skip_bad=true", "task.dev.limit=2"])
+    seen: list[int] = []
+    usable.scores = lambda pairs: seen.append(len(pairs))  # type: ignore[method-assign, return-value, assignment]
+    split_scores(usable, "dev")
+    assert seen == [2]
 
 
 def test_commands(
@@ -235,6 +279,7 @@ def test_bad_input_is_one_line_and_exit_2(
         ("evaluation.sampling_top_k=3", "exclude each other"),
         ("objective.word_kt=1", "no field is called `objective.word_kt`"),
         ("task.max_length=9000", "less than or equal to 510"),
+        ("student.encoder_layers=2", "cut a teacher"),
     ],
 )
 def test_impossible_runs_are_refused_in_words(tmp_path: Path, override: str, message: str) -> None:

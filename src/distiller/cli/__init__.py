@@ -70,6 +70,8 @@ class Commands(Group):
 
 def how_to_go_on(group: Any, arguments: list[str]) -> str:
     """The command line that continues an interrupted one: with `--resume`, where the command knows that option."""
+    if arguments[:1] == ["translate"]:
+        arguments = [RENAMED.get(arguments[1], arguments[1]), *arguments[2:]] if arguments[1:] else ["run"]
     command, names = group, []
     for argument in arguments:
         if argument not in getattr(command, "commands", {}):
@@ -98,18 +100,27 @@ for module in (
     module.register(app)
 
 
-RENAMED = {"run": "run", "check": "check", "evaluate": "evaluate", "table": "show", "text": "predict"}
+RENAMED = {"run": "run", "check": "check", "table": "show"}
 """What the commands for translations are called since a translation is a task like any other."""
+REPLACED = {
+    "text": "distiller predict MODEL FILE evaluation.beam=4 evaluation.compute=int8 teacher.languages.source=…",
+    "evaluate": "distiller evaluate MODEL task.dev.source=… task.dev.target=… evaluation.beam=4",
+}
+"""Those that say otherwise what they are to do."""
 
 
 @app.command("translate", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def translate(context: typer.Context, words: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """What earlier versions called the commands for translations: they are carried out under their new names."""
+    """What earlier versions called the commands for translations: those that take the same words are carried out."""
     old, *rest = words or ["run"]
+    if old in REPLACED:
+        raise ConfigError(
+            f"`distiller translate {old}` is gone: a translation is a task like any other", hint=REPLACED[old]
+        )
     if old not in RENAMED:
         raise ConfigError(
             f"`distiller translate {old}` is no command: a translation is a task like any other",
-            hint=did_you_mean(old, list(RENAMED.values())),
+            hint=did_you_mean(old, list(RENAMED)),
         )
     warn(f"`distiller translate {old}` is called `distiller {RENAMED[old]}` now")
     commands: Any = context.find_root().command

@@ -82,6 +82,7 @@ def predict(
 
     if translates(model_and_run(model)[0]):
         _refuse(skip_bad, "a translation model gives a line for each line", "leave out --skip-bad")
+        _refuse(text_pair is not None, "a translation model reads one text", "leave out --text-pair")
         _translate(Predictor(model, overrides=overrides), source, text, output, keep=keep, json=json)
         return
     if answers_questions(model):
@@ -90,6 +91,8 @@ def predict(
             "question answering takes a file and gives JSON",
             "leave out --keep and --json",
         )
+        named_columns = text is not None or text_pair is not None
+        _refuse(named_columns, "questions and contexts have fixed columns", "leave out --text and --text-pair")
         found, left_out = predict_answers(model, Path(source), skip_bad=skip_bad, overrides=overrides)
         _write_answers(found, output)
         _list_left_out(left_out, output)
@@ -119,7 +122,8 @@ def _translate(model: "Predictor", name: str, text: str | None, output: Path | N
     from distiller.inference import sentences_of
 
     if name == "-":
-        lines = sys.stdin.read().splitlines()
+        piped = sys.stdin.read()
+        lines = piped.removesuffix("\n").split("\n") if piped else []  # as files are read: at line feeds alone
     else:
         file = Path(name).expanduser()
         meant = _exists(file) or (" " not in name.strip() and any(sign in name for sign in "./"))

@@ -133,10 +133,11 @@ def _against(label: str, record: "Record") -> str:
     """The difference to the fine-tuned student and its standard error, in points."""
     comparison = record.comparison
     assert comparison is not None
+    points = 1 if record.data.kind == "translation" else 100  # BLEU is in points already
     if label == "student, distilled":
-        return f"{100 * comparison.difference:+.1f} ± {100 * comparison.error:.1f}"
+        return f"{points * comparison.difference:+.1f} ± {points * comparison.error:.1f}"
     if label == "teacher" and comparison.teacher_lead is not None:
-        return f"{100 * comparison.teacher_lead:+.1f} ± {100 * (comparison.teacher_lead_error or 0):.1f}"
+        return f"{points * comparison.teacher_lead:+.1f} ± {points * (comparison.teacher_lead_error or 0):.1f}"
     return ""
 
 

@@ -219,7 +219,8 @@ class OtherTeacher(Config):
     finetune: Literal["auto", "always", "never"] = "auto"
     """As of the first teacher."""
     learning_rate: Positive | None = None
-    """Of its fine-tuning, which is otherwise that of the first. `null`: what the kind of model says."""
+    """Of its fine-tuning, which is otherwise that of the first. `null`: `teacher.training.learning_rate`, or what the
+    kind of model says."""
     seed: Seed = 0
     """Seed of the fine-tuning."""
     trust_remote_code: bool = False
@@ -255,7 +256,8 @@ def _one_teacher(value: Any) -> Any:
     if isinstance(value, Mapping) and "models" in value:
         shared = {name: one for name, one in value.items() if name not in ("models", "weights")}
         models, weights = value["models"], value.get("weights")
-        if not isinstance(models, list) or (weights is not None and len(weights) != len(models)):
+        numbers = isinstance(models, list) and isinstance(weights, list) and len(weights) == len(models)
+        if not isinstance(models, list) or not (weights is None or numbers):
             raise ValueError("`models` is a list of names, and `weights` has a number for each of them")
         kept = {name: shared[name] for name in ("finetune", "seed", "trust_remote_code") if name in shared}
         parts: list[Any] = [
@@ -269,6 +271,8 @@ def _one_teacher(value: Any) -> Any:
         return value
     if not parts or not all(isinstance(part, Mapping) for part in parts):
         raise ValueError("several teachers are a list of `{model: …}`, or `models` with `weights`")
+    if any("others" in part for part in parts):
+        raise ValueError("several teachers are said once: as a list, or as `others`")
     return {**parts[0], "others": parts[1:]}
 
 

@@ -270,6 +270,15 @@ class Student(Config):
     pick: Literal["first", "last"] = "first"
     """Which layer of each block of n is kept: 0, 8, 16 of 24, or 7, 15, 23."""
 
+    @model_validator(mode="after")
+    def _cuts_a_teacher(self) -> "Student":
+        if self.init == "random" and (self.encoder_layers or self.decoder_layers or self.pick != "first"):
+            raise ValueError(
+                "encoder_layers, decoder_layers and pick cut a teacher: init=teacher; a student from random weights "
+                "has shape.encoder_layers and shape.decoder_layers"
+            )
+        return self
+
 
 class Term(config.Term):
     """One intermediate objective over layers of the encoder or of the decoder."""
@@ -455,7 +464,7 @@ def _speaks_otherwise(data: Mapping[str, Any]) -> bool:
     words = dict(vocabulary) if isinstance(vocabulary, Mapping) else vocabulary.model_dump()
     if named.get("translations") or named.get("prompt") or named.get("server"):
         return True
-    return bool(named.get("model")) and words.get("of") == "corpus"
+    return bool(named.get("model")) and (words.get("of") == "corpus" or bool(words.get("model")))
 
 
 FORMER = {"max_tokens": "max_length", "seed": "split_seed"}

@@ -90,7 +90,8 @@ def _tiles(record: Record) -> list[tuple[str, str]]:
     found = [(_score(student, record.metric), f"{record.metric} of the student, {len(record.seeds)} seed(s)")]
     if teacher is not None:
         found.append((_score(teacher, record.metric), f"{record.metric} of the teacher"))
-        smaller = teacher.parameters_with_head / max(1, student.parameters_with_head)
+    if teacher is not None and teacher.parameters:
+        smaller = teacher.parameters_with_head / student.parameters_with_head
         found.append((f"{smaller:.1f}×", f"smaller: {student.parameters_with_head / 1e6:.2f} M parameters"))
     if record.vocabulary is not None:
         found.append((f"{record.vocabulary.pieces:,}", f"pieces of {record.vocabulary.whole:,} in the vocabulary"))
@@ -110,8 +111,8 @@ def _comparison(record: Record, examination: Examination | None) -> str:
             [
                 label,
                 *(_score(facts, name) for name in names),
-                f"{facts.parameters_with_head:,}",
-                f"{facts.megabytes:.1f}",
+                f"{facts.parameters_with_head:,}" if facts.parameters else "–",
+                f"{facts.megabytes:.1f}" if facts.parameters else "–",
                 f"{times[which]:.2f}" if which in times else "–",
             ]
         )

@@ -127,7 +127,7 @@ def _translation(run: TranslationRun) -> _Beginning:
         work = TranslationWork(prepare_translation(run, console))
         return _Prepared(work, work.find, work.setup.store)
 
-    return _Beginning(run, lambda: None, begin)
+    return _Beginning(run, partial(outline, run), begin)
 
 
 def check(run: Run) -> RunPlan | Outline:

@@ -131,8 +131,9 @@ def _rows(record: Record) -> Iterable[str]:
         if record.metric in facts.spread:
             score += f" ± {facts.spread[record.metric].std:.4f}"
         time = times.get("teacher" if facts is record.teacher else "student")
-        cells = [label, score, f"{facts.parameters_with_head:,}", f"{facts.megabytes:.1f}"]
-        yield "| " + " | ".join([*cells, "–" if time is None else f"{time:.2f}"]) + " |"
+        # a teacher that is known by its translations alone has no size
+        sizes = [f"{facts.parameters_with_head:,}", f"{facts.megabytes:.1f}"] if facts.parameters else ["–", "–"]
+        yield "| " + " | ".join([label, score, *sizes, "–" if time is None else f"{time:.2f}"]) + " |"
 
 
 def _use(record: Record) -> str:

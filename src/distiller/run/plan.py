@@ -272,7 +272,7 @@ def _check_labels(plan: RunPlan) -> None:
                 f"{data.unlabelled} training rows have no label, and this objective learns nothing from the teacher",
                 hint="set objective.beta1, or leave out rows without labels",
             )
-    if spec is not None and not data.labelled and spec.finetune == "always":
+    if spec is not None and not data.labelled and any(one.finetune == "always" for one in (spec, *spec.others)):
         raise ConfigError(
             "teacher.finetune is `always`, and no training row has a label",
             hint="teacher.finetune=never, or label some rows",
@@ -282,8 +282,11 @@ def _check_labels(plan: RunPlan) -> None:
 def _check_class_weights(plan: RunPlan) -> None:
     """Weights of classes need classes that are known by these names."""
     data = plan.data
-    for stage in stages_of(plan.run):
-        wish = stage.objective.class_weights
+    objectives = [stage.objective for stage in stages_of(plan.run)]
+    wishes = [one.class_weights for one in objectives if one.class_weights is not None or one.gamma1 or one.gamma2]
+    if any(wish != wishes[0] for wish in wishes):  # a stage without gold labels has nothing to weigh
+        raise ConfigError("objective.class_weights differ between stages", hint="say the same in every stage")
+    for wish in wishes:
         if wish is None:
             continue
         if data.kind not in ("classification", "tagging"):
@@ -310,7 +313,7 @@ def _check_others(plan: RunPlan) -> None:
     spec = plan.run.teacher
     if spec is None or not spec.others:
         return
-    for one in spec.others:
+    for one in teachers_of(spec)[1:]:
         shape = load_config(one.model, trust_remote_code=one.trust_remote_code)
         check_known(shape)
         tokenizer = load_tokenizer(one.model, trust_remote_code=one.trust_remote_code)
@@ -320,6 +323,8 @@ def _check_others(plan: RunPlan) -> None:
                 hint=f"distiller label {spec.model} FILE --also {one.model} -o labels, and task.unlabelled=labels",
             )
         check_vocabulary(plan.teacher_tokenizer, shape, f"teacher `{one.model}`")
+        if will_be_tuned(plan, one):
+            check_trainable(shape, f"teacher `{one.model}`")
         if isinstance(folder := model_folder(one.model), Path):
             check_weights(folder, one.model)
         wanted, limit = plan.run.task.max_length or 0, longest_input(shape)

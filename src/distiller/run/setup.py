@@ -406,8 +406,7 @@ def _transfer(data: TaskData, splits: Tokens) -> EncodedSplit | JoinedSplit:
 
 
 def _job(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:
-    data, task = plan.data, plan.run.task
-    limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
+    data = plan.data
     return Job(
         train=splits["train"],
         dev=splits["dev"],
@@ -415,7 +414,7 @@ def _job(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:
         score=scorer(data, plan.run.task, data.splits["dev"], splits["dev"]),
         metric=data.metric,
         tokenizer=tokenizer,
-        outcome=partial(outcomes, data, splits["dev"], limits=limits),
+        outcome=partial(outcomes, data, splits["dev"], limits=_decoding(plan.run)),
         class_weights=class_weights(plan.run, data),
     )
 

@@ -87,7 +87,7 @@ def _refuse_other(folder: Path, stored: Config, run: Config) -> None:
     places = {"output", "cache", "recipe"}
     before, wanted = (one.model_dump(mode="json", exclude=places) for one in (stored, run))
     if before != wanted:
-        changed = ", ".join(f"`{name}`" for name in wanted if before[name] != wanted[name])
+        changed = ", ".join(f"`{name}`" for name in wanted if before.get(name) != wanted[name])
         raise OutputError(
             f"`{folder}` was started with another run, which differs in {changed}",
             hint="choose another `output`, or start over: --overwrite",

@@ -98,6 +98,11 @@ def read_corpus(task: Translation) -> Splits:
     )
 
 
+def read_split(parallel: Parallel, task: Translation, split: str) -> Pairs:
+    """The pairs of one split, checked and limited as `task` says. Raises `DataError` that names file and line."""
+    return _limited(_usable(read_pairs(parallel), task, {}, split), parallel.limit, task.split_seed)
+
+
 def read_pairs(parallel: Parallel) -> Pairs:
     """The pairs of one or two files, bad ones included. Raises `DataError` when the files are not aligned."""
     if parallel.target is None:

@@ -35,6 +35,7 @@ from distiller.translation.corpus import (
     oddities,
     read_corpus,
     read_pairs,
+    read_split,
     text_fingerprint,
 )
 from distiller.translation.cut import cut_vocabulary
@@ -673,7 +674,7 @@ def split_scores(model: TextTranslator, split: str) -> Scores:
         pairs = {"dev": splits.dev, "test": splits.test}.get(split)
     else:
         named = {"dev": task.dev, "test": task.test}.get(split)
-        pairs = read_pairs(named) if named is not None else None
+        pairs = read_split(named, task, split) if named is not None else None
     if pairs is None:
         hint = "--split dev, or task.test.source=… task.test.target=…" if split == "test" else f"task.{split}.source=…"
         raise ConfigError(f"`{model.name}` has no `{split}` text", hint=hint)
