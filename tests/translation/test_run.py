@@ -27,8 +27,8 @@ from distiller.run import distil
 from distiller.training.output_folder import _refuse_other
 from distiller.translation.corpus import Pairs
 from distiller.translation.model import parameter_count
-from distiller.translation.students import load_translator
 from distiller.translation.setup import split_scores
+from distiller.translation.students import load_translator
 from distiller.translation.translate import TextTranslator, translated_lines
 from translation.tiny import SHAPE, model, pace, sentences, tiny_run, write_pairs
 
@@ -150,7 +150,7 @@ def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun,
     encoders = Run.model_validate({"task": {"train": "x.csv"}, "output": run.output})
     with pytest.raises(OutputError, match="was started with another run"):
         _refuse_other(Path(run.output), run, encoders)
-    with pytest.raises(OutputError, match="differs in `task`, .*`vocabulary`"):
+    with pytest.raises(OutputError, match=r"differs in `task`, .*`vocabulary`"):
         _refuse_other(Path(run.output), encoders, run)
 
 
