@@ -1,5 +1,6 @@
 """Files that are whole or not there, that are checked, and that one process writes."""
 
+import errno
 import multiprocessing
 import os
 import shutil
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 
 from distiller import files
 from distiller.errors import DamagedError, OutputError, concealed
-from distiller.files import check_sums, damage, held, read_sealed, write_json, write_sealed, write_sums, write_text
+from distiller.files import (
+    check_sums,
+    damage,
+    held,
+    is_full,
+    read_sealed,
+    write_json,
+    write_sealed,
+    write_sums,
+    write_text,
+)
 
 
 def folder_of(place: Path) -> Path:
@@ -182,3 +193,21 @@ def test_no_error_shows_a_password(url: str, secret: str) -> None:
 def test_other_texts_stay_as_they_are() -> None:
     for text in ("`a: b@c` is no number", "see https://example.org/x?page=2", "mail me@example.org", "a://b"):
         assert concealed(text) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "no room"), True),
+        (OSError(errno.EDQUOT, "quota"), True),
+        (OSError(errno.EACCES, "forbidden"), False),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),  # safetensors
+        (RuntimeError("[enforce fail at inline_container.cc:659] . unexpected pos 64 vs 0"), True),  # torch.save
+        (RuntimeError("shapes differ"), False),
+    ],
+)
+def test_a_full_disk_is_known_however_it_is_said(error: Exception, full: bool) -> None:
+    outer = OutputError("the run stopped")
+    outer.__cause__ = error
+    assert is_full(error) == is_full(outer) == full
+    assert not is_full(None)

@@ -129,6 +129,28 @@ def test_a_killed_job_labels_what_is_missing(shop: Workshop, tmp_path: Path, tex
     assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["texts"] == 150
 
 
+BAD_ROWS = {
+    "csv": "text,label\ngood,x\na,b,c\nfilm,x\n  ,x\nlast,x\n",
+    "jsonl": '{"text": "good"}\nno JSON\n{"text": "film"}\n{"text": " "}\n{"text": "last"}\n',
+    "json": '[{"text": "good"}, 3, {"text": "film"}, {"text": " "}, {"text": "last"}]',
+}
+
+
+@pytest.mark.parametrize("form", BAD_ROWS)
+def test_rows_that_are_left_out_count(shop: Workshop, tmp_path: Path, form: str) -> None:
+    """Also those that the reader drops: the number of a row is that in the files, whatever stands before it."""
+    files = [tmp_path / f"{name}.{form}" for name in ("first", "second")]
+    for file in files:
+        file.write_text(BAD_ROWS[form], encoding="utf-8")
+    out = tmp_path / "labels"
+    with pytest.warns(UserWarning, match="left out 2 bad"):
+        labelling.label(shop.tuned, files, out, skip_bad=True)
+    found = rows(out)
+    assert [(row["row"], row["text"]) for row in found] == [
+        (0, "good"), (2, "film"), (4, "last"), (5, "good"), (7, "film"), (9, "last")
+    ]  # fmt: skip
+
+
 def test_progress_is_said_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     from io import StringIO
 

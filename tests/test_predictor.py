@@ -8,6 +8,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     BertConfig,
@@ -15,7 +16,8 @@ from transformers import (
 )
 
 from distiller import Predictor, evaluate, predict
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, ModelError
+from distiller.inference import answers_questions
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "soup"]
 TEXTS = ["a good film", "a bad soup", "good", "a film"]
@@ -124,3 +126,11 @@ def test_a_tagger_takes_texts_and_words(tmp_path: Path) -> None:
 def test_what_is_no_text_is_said(classifier: str, given: Any, match: str) -> None:
     with pytest.raises(DataError, match=match):
         Predictor(classifier)(given)
+
+
+def test_a_model_that_answers_questions_is_refused(tmp_path: Path) -> None:
+    model = saved(tmp_path, AutoModelForQuestionAnswering)
+    with pytest.raises(ModelError, match="answers questions") as refused:
+        Predictor(model)
+    assert "distiller.inference.predict_answers" in str(refused.value.hint)
+    assert answers_questions(model)

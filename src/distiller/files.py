@@ -4,6 +4,7 @@
 hand too.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -225,3 +226,15 @@ def claim_job(folder: Path, facts: Mapping[str, Any], *, what: str, resume: bool
     if not resume:
         raise OutputError(f"`{folder}` holds this job already", hint="continue it: --resume")
     return (folder / SUMMARY).read_text(encoding="utf-8") if (folder / SUMMARY).is_file() else None
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a disk without room is behind `error`; each library has its own way to say so."""
+    words = ("No space left on device", "inline_container")  # safetensors; torch.save, which gives no reason
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, Exception) and any(word in str(error) for word in words):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

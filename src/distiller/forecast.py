@@ -222,7 +222,7 @@ class _Clock:
         self.plan, self.here = plan, machine(plan.run)
         self.tokens, self.teacher_tokens = tokens, teacher_tokens
         self.reading: float | None = None
-        """Seconds in which the teacher reads one training text."""
+        """Seconds in which all teachers read one training text."""
 
     def step(
         self,
@@ -236,7 +236,7 @@ class _Clock:
         teacher: PretrainedConfig | None = None,
         views: bool = False,
     ) -> float:
-        """Seconds of one optimisation step, its share of development scores and of the teacher's reading included."""
+        """Seconds of one optimisation step, its share of development scores and of all teachers' reading included."""
         own = name.startswith("teacher")
         tokens = self.teacher_tokens if own else self.tokens
         tokenizer = self.plan.teacher_tokenizer if own else self.plan.student_tokenizer
@@ -245,7 +245,9 @@ class _Clock:
         seconds = learning * (2 if views else 1)
         if teacher is not None:
             known = _batches(self.teacher_tokens["train"], Collator(self.plan.teacher_tokenizer), training.batch_size)
-            forward = self._times(teacher, known, learn=False)[1]
+            forward = 0.0
+            for _, shape in _teachers(self.plan):
+                forward += self._times(shape, known, learn=False)[1]
             self.reading = forward / training.batch_size
             if taught or views:
                 seconds += forward * (2 if taught and views else 1)
@@ -253,7 +255,7 @@ class _Clock:
         return training.accumulate * seconds + looks
 
     def once(self) -> float:
-        """Seconds in which the teacher reads every training text."""
+        """Seconds in which all teachers read every training text."""
         rows = sum(len(self.teacher_tokens[name]) for name in ("train", UNLABELLED) if name in self.teacher_tokens)
         return rows * (self.reading or 0.0)
 

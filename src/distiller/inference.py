@@ -125,10 +125,14 @@ class Predictor:
         if overrides:
             raise ConfigError(f"`{overrides[0]}` has no meaning: `{model}` does not translate", hint="leave it out")
         shape: Any = load_config(self.name)
-        self._shape = shape
-        self.tags = str((shape.architectures or [""])[0]).endswith("ForTokenClassification")
-        self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
         kind = kind_of(shape)
+        if kind == "qa":
+            raise ModelError(
+                f"`{model}` answers questions about a text, and labels none",
+                hint=f'distiller.inference.predict_answers("{model}", FILE)',
+            )
+        self.tags = kind == "tagging"
+        self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
         self._kind = kind
         self._names = None if kind == "regression" else self.classes
         if not has_head_for(self.name, kind=kind, labels=self._names):
@@ -368,8 +372,7 @@ def predict_answers(
 
 def answers_questions(model: str) -> bool:
     """Whether the model (or the student of a run) has a head for extractive question answering."""
-    shape: Any = load_config(model_and_run(model, None, ())[0])
-    return str((shape.architectures or [""])[0]).endswith("ForQuestionAnswering")
+    return kind_of(load_config(model_and_run(model, None, ())[0])) == "qa"
 
 
 def sentences_of(given: Any, text: str | None) -> list[str]:

@@ -126,8 +126,11 @@ def label(
     `resume` a job that was stopped is continued, and a finished one returns its summary. `part` (i, n) labels every
     n-th shard from the i-th, for n machines at once; whoever finds all shards there finishes the job, the others return
     `None`. With `skip_bad` rows that cannot be used are left out and listed in `left_out.txt`; `overrides` say how
-    files are written (`task.encoding=cp1252`). Raises `OutputError` when something else lies in `folder`, `ModelError`
-    for a model without a head for texts, `DataError` for a file that cannot be used.
+    files are written (`task.encoding=cp1252`). `also` names more models, whose probabilities or numbers are averaged
+    with those of `model`; `weights` has a number above 0 for each, `model` first, and by default all count alike.
+    Raises `OutputError` when something else lies in `folder`, `ModelError` for a model without a head for texts and
+    for models that do not know the same classes, `ConfigError` for weights that do not fit the models and a
+    `max_length` that a model cannot take, `DataError` for a file that cannot be used.
     """
     models = [model, *also]
     weights = [1.0] * len(models) if weights is None else weights
@@ -201,7 +204,7 @@ def _read_all(files: Sequence[Path], form: Form) -> "_Given":
         table = _not_blank(read)
         texts += table.texts(read.text)
         pairs += table.texts(read.text_pair) if read.text_pair else ()
-        places += [before + row for row in table.origin or range(len(table))]
+        places += [before + table.position(row) for row in range(len(table))]
         before += len(read.table) + len(read.left_out)
         sizes.append(len(table))
         left_out += read.left_out

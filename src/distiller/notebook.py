@@ -10,7 +10,10 @@ from distiller.errors import MissingPackageError
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, notes: Sequence[str] = ()) -> str:
     """A table that any notebook draws; every text is escaped."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = ""
+    for row in rows:
+        cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row)
+        body += f"<tr>{cells}</tr>"
     told = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     listed = f"<ul>{told}</ul>" if told else ""
     caption = f"<caption>{html.escape(title)}</caption>"

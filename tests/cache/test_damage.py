@@ -196,6 +196,29 @@ def test_an_interrupted_build_that_can_be_continued_is(tmp_path: Path) -> None:
     ]
 
 
+def test_sums_of_a_build_that_was_killed_at_its_end_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the sums and the renaming: what the build that goes on writes is not held against old sums."""
+    made: list[str] = []
+
+    def make(folder: Path) -> None:
+        made.append("made")
+        (folder / "it").write_text("x" * len(made), encoding="utf-8")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            FolderCache(tmp_path).get("teachers", FACTS_OF, make, resumes=True)
+    path = FolderCache(tmp_path).get("teachers", FACTS_OF, make, resumes=True)
+    assert damaged_file(path) is None
+    assert FolderCache(tmp_path).get("teachers", FACTS_OF, make, resumes=True) == path
+    assert len(made) == 2
+
+
 def test_a_read_only_cache_gives_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built = FolderCache(tmp_path).get("outputs", FACTS_OF, lambda folder: (folder / "it").touch())
     kept = RowCache(tmp_path / "rows.sqlite", 10**6)

@@ -10,8 +10,14 @@ import torch
 import yaml
 
 from cli.conftest import Command, distiller, shop  # noqa: F401
+from distiller.config import parse_run, to_yaml
+from distiller.files import write_json
 from distiller.models.load import load_model, load_tokenizer
+from distiller.record import FILE
+from distiller.training.output_folder import RUN_FILE, STUDENT
 from run.tiny import BAD, FILLER, GOOD, Workshop, reviews, write
+from study.fakes import record
+from translation.tiny import tiny_run
 
 KINDS = ("classification", "pairs", "regression", "tagging", "qa")
 
@@ -86,9 +92,20 @@ def questions() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def output(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     """A finished run of classification, with its teacher and its baseline."""
-    from distiller.config import parse_run
     from distiller.run import distil
 
     folder = tmp_path_factory.mktemp("finished")
     distil(parse_run(shop.run(folder, baseline=True)))
     return folder / "out"
+
+
+def translated(folder: Path) -> Path:
+    """What a finished translation run leaves, but for the weights."""
+    run = tiny_run(folder)
+    out = folder / "out"
+    (out / STUDENT).mkdir(parents=True)
+    (out / RUN_FILE).write_text(to_yaml(run), encoding="utf-8")
+    told = record(parse_run({"task": {"train": "train.csv"}, "teacher": {"model": "big"}}), 0.5)
+    facts = told.data.model_copy(update={"kind": "translation", "labels": []})
+    write_json(out / FILE, told.model_copy(update={"data": facts, "run": run}).model_dump(mode="json"))
+    return out

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from distiller.config import parse_run
-from distiller.forecast import forecast
+from distiller.forecast import _Clock, forecast
 from distiller.run import distil
 from run.tiny import FAST, Workshop
 
@@ -57,3 +57,15 @@ def test_every_teacher_is_counted(shop: Workshop, tmp_path: Path) -> None:
     assert [phase.name for phase in two.phases] == ["teacher", "teacher 2", "student"]
     assert two.phases[-1].memory > one.phases[-1].memory
     assert two.cache > one.cache
+
+
+def test_every_teacher_is_timed(shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With clocks that say 1 second for every pass, a text is read in as many seconds as there are teachers."""
+    monkeypatch.setattr(_Clock, "_times", lambda *_, **__: (1.0, 1.0))
+    steps: list[float] = []
+    for models in ([shop.tuned], [shop.tuned, shop.tuned]):
+        training = {"threads": 1, "cache_teacher": "never"}
+        told = forecast(parse_run(shop.run(tmp_path, teacher={"models": models}, training=training)), timed=True)
+        assert told.phases[-1].seconds is not None
+        steps.append(told.phases[-1].seconds)
+    assert steps[1] == pytest.approx(steps[0] + 1)

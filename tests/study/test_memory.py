@@ -10,6 +10,8 @@ import pytest
 from distiller.errors import RunError
 from distiller.study import memory
 from distiller.study.memory import Turns, out_of_memory, with_room, workers_that_fit
+from distiller.study.worker import turns_of, work
+from study.conftest import EVERY_POINT_ONCE, Small, logged, started
 
 
 class OutOfMemoryError(RuntimeError):
@@ -83,6 +85,18 @@ def test_two_without_room_do_not_wait_for_each_other(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(done) == ["a", "b"]
+
+
+def test_locks_of_other_machines_are_not_waited_for(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Machines that share the folder of a study share no memory."""
+    study = small()
+    started(study)
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    elsewhere = turns_of(study)
+    monkeypatch.undo()
+    with elsewhere.beside_others():
+        work(study, "w", "study.fakes:crowded_once")
+    assert logged(study) == EVERY_POINT_ONCE
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,14 @@ def test_a_full_disk_stops_the_worker_and_loses_nothing(small: Small) -> None:
     assert logged(study) == EVERY_POINT_ONCE
 
 
+def test_a_full_disk_is_no_failure_of_a_trial_whoever_says_it(small: Small) -> None:
+    study = small()
+    stored = started(study)
+    with pytest.raises(RunError, match="the disk is full"):
+        work(study, "w", "study.fakes:no_room_for_weights")
+    assert progress_of(stored).failed == 0
+
+
 # --- workers that are gone --------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from cli.conftest import Command, distiller  # noqa: F401
-from deploy.conftest import KINDS, Models, models, output, shop  # noqa: F401
+from deploy.conftest import KINDS, Models, models, output, shop, translated  # noqa: F401
 from distiller.config import Run, Task, Teacher, to_yaml
 from distiller.deploy.ask import LoadedModels
 from distiller.errors import DataError, OutputError
@@ -41,13 +42,14 @@ def place(output: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # no
     return root
 
 
-@pytest.fixture(scope="module")
-def address(place: Path) -> Iterator[str]:
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a page over `folder`."""
     import uvicorn
 
     from distiller.ui.server import HOST, application
 
-    server = uvicorn.Server(uvicorn.Config(application([place]), host=HOST, port=0, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(application([folder]), host=HOST, port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -55,6 +57,12 @@ def address(place: Path) -> Iterator[str]:
     yield f"http://{HOST}:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(place: Path) -> Iterator[str]:
+    with served(place) as found:
+        yield found
 
 
 def fetch(url: str, data: Any = None, **headers: str) -> tuple[int, Any]:
@@ -86,6 +94,17 @@ def test_runs_are_listed_and_asked(address: str, place: Path) -> None:
     for name, share in said["answers"][1]["shares"].items():
         assert share == pytest.approx(expected[f"p({name})"], abs=1e-5)
     assert all(one["milliseconds"] > 0 for one in said["answers"])
+
+
+def test_a_translation_is_shown_and_not_asked(tmp_path: Path) -> None:
+    folder = quote(str(translated(tmp_path)))
+    with served(tmp_path) as page:
+        code, shown = fetch(f"{page}/api/run?folder={folder}")
+        assert (code, shown["kind"], shown["pairs"]) == (200, "translation", None)
+        json_type = {"Content-Type": "application/json"}
+        code, refused = fetch(f"{page}/api/ask?folder={folder}", {"text": "ein Film"}, **json_type)
+        assert code == 400
+        assert "is a translation" in refused["error"]
 
 
 def test_only_this_machine_and_what_is_listed_is_answered(address: str, place: Path) -> None:

@@ -6,7 +6,6 @@ Its files have checksums: what is damaged is named and made again.
 Where the cache has a limit, what was not used for longest makes room for what is new; what a process uses stays.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from distiller import processes
 from distiller.cache.checksums import FILE as CHECKSUMS
 from distiller.cache.checksums import damaged_file, write_checksums
 from distiller.errors import ConfigError, DistillerError, OutputError, RunError, warn
+from distiller.files import is_full
 
 FACTS = "facts.json"
 LIMIT = "DISTILLER_CACHE_GB"
@@ -157,7 +157,7 @@ class FolderCache:
             if self._has(path, kind, facts):
                 return None
             folder = path.with_name(RESUMABLE + path.name)
-            folder.mkdir(exist_ok=True)
+            _open(folder)
             return folder
 
         def end() -> None:
@@ -226,12 +226,12 @@ class FolderCache:
         folder = path.with_name((RESUMABLE if resumes else BUILDING) + path.name)
         if not resumes:
             shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(exist_ok=True)
+        _open(folder)
         try:
             make(folder)
             self._finish(folder, path, facts)
         except BaseException as error:
-            full = _is_full(error)
+            full = is_full(error)
             if full or not resumes or isinstance(error, DistillerError):
                 shutil.rmtree(folder, ignore_errors=True)
             if full:
@@ -317,12 +317,10 @@ def forget(folder: Path) -> None:
         (folder / FACTS).unlink()
 
 
-def _is_full(error: BaseException) -> bool:
-    """Whether `error` says that there is no room on the disk; each library has its own way to say so."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    words = ("No space left on device", "inline_container")  # safetensors; torch.save, which gives no reason
-    return isinstance(error, Exception) and any(word in str(error) for word in words)
+def _open(folder: Path) -> None:
+    """Begin or go on with a build; sums of one that was killed just before its end are none of what is made now."""
+    folder.mkdir(exist_ok=True)
+    (folder / CHECKSUMS).unlink(missing_ok=True)
 
 
 def _lock(path: Path) -> FileLock:

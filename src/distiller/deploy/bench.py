@@ -50,7 +50,9 @@ def bench(
     """
     threads = threads or torch.get_num_threads()
     notes: list[str] = []
-    found = [one for name in names for one in entrants(name, run=run, teacher=teacher, rows=rows, notes=notes)]
+    found: list[Entrant] = []
+    for name in names:
+        found += entrants(name, run=run, teacher=teacher, rows=rows, notes=notes)
     if not found:
         raise OutputError("there is nothing to measure", hint="name a run's output folder")
     measured = []

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run, load_run
+from distiller.config.translation import TranslationRun
 from distiller.errors import DistillerError, ModelError, OutputError
 from distiller.models.load import (
     ARCHITECTURE_ENDINGS,
@@ -111,13 +112,14 @@ def open_finished(
 ) -> Finished:
     """The student of the output folder `name`, or any fine-tuned model, with the task of the file `run`.
 
-    Raises `OutputError` for a run that is not finished, `ModelError` for a model that is not fine-tuned.
+    Raises `OutputError` for a run that is not finished, `ModelError` for a model that is not fine-tuned, and for
+    one that translates, which `open_translator` opens.
     """
     transformers_logging.disable_progress_bar()
     output = Path(name)
     if (output / RUN_FILE).is_file() or (output / FILE).is_file():
         return _of_run(output, run, overrides, rows)
-    described = load_run(run, overrides) if run else None
+    described = _described(run, overrides) if run else None
     place = resolve(name)
     if not isinstance(place, Path):
         raise ModelError(f"there is no folder `{name}`", hint="name a run's output, or a model folder")
@@ -131,11 +133,22 @@ def _of_run(output: Path, run: Path | None, overrides: Sequence[str], rows: int 
     if not (output / STUDENT).is_dir():
         raise OutputError(f"`{output}` has a {FILE}, but no {STUDENT} folder", hint="copy it again, or run it again")
     record = load_record(output)
-    described = load_run(run or output / RUN_FILE, overrides)
+    described = _described(run or output / RUN_FILE, overrides)
     labels = record.data.labels if record.data.kind in NAMED else None
     return Finished(
         str(output), output / STUDENT, record.data.kind, labels, output=output, run=described, record=record, rows=rows
     )
+
+
+def _described(file: Path, overrides: Sequence[str]) -> Run:
+    """The run in `file`. Raises `ModelError` for one that translates."""
+    run = load_run(file, overrides)
+    if isinstance(run, TranslationRun):
+        raise ModelError(
+            f"`{file}` is a translation, and this compares models of encoders only",
+            hint=f"`distiller show {file.parent}` has its scores and speeds, `distiller predict` asks it",
+        )
+    return run
 
 
 def _task_of(folder: Path, name: str) -> tuple[str, list[str] | None]:

@@ -195,7 +195,9 @@ def _needed(
     def body(piece: str) -> str:
         return piece.removeprefix(prefix).removesuffix(suffix) or piece
 
-    seen = {character for number in np.flatnonzero(counts).tolist() for character in body(pieces.get(number, ""))}
+    seen: set[str] = set()
+    for number in np.flatnonzero(counts).tolist():
+        seen.update(body(pieces.get(number, "")))
     for number, piece in pieces.items():
         text = body(piece)
         single = len(text) == 1 and (ord(text) < LATIN or text in seen or text == SPACE)

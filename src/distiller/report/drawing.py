@@ -127,8 +127,10 @@ def _logarithmic_ticks(low: float, high: float) -> list[float]:
     """Decimal logarithms of round numbers between 10^low and 10^high."""
     decades = range(math.floor(low), math.ceil(high) + 1)
     for factors in ((1,), (1, 3), (1, 2, 5)):
-        places = [decade + math.log10(factor) for decade in decades for factor in factors]
-        found = [place for place in places if low <= place <= high]
+        found: list[float] = []
+        for decade in decades:
+            places = [decade + math.log10(factor) for factor in factors]
+            found += [place for place in places if low <= place <= high]
         if len(found) >= 3:
             return found
     return [math.log10(value) for value in _ticks(10**low, 10**high) if value > 0]
@@ -144,7 +146,9 @@ def _names(labels: Sequence[str], spots: Sequence[tuple[float, float]], size: tu
     parts = []
     for label, (a, b) in zip(labels, spots, strict=False):
         width = 6.6 * len(label)
-        places = [(a + side, b + down) for down in (-7, 17, -21, 31, -35, 45) for side in (8, -8 - width)]
+        places: list[tuple[float, float]] = []
+        for down in (-7, 17, -21, 31, -35, 45):
+            places += [(a + 8, b + down), (a - 8 - width, b + down)]
         inside = [(x, y) for x, y in places if x >= LEFT and x + width <= size[0] and TOP <= y <= size[1] - BOTTOM]
         free = [
             (x, y)

@@ -65,10 +65,12 @@ def unsettled(stored: StoredStudy) -> bool:
 
     A worker that outlives its engine for a moment ends with the trial it had claimed.
     """
-    workers = [
-        trial.user_attrs.get(WORKER) for stored_cell in stored.cells for trial in in_state(stored_cell, "RUNNING")
-    ]
-    return any(worker is None or worker["host"] == socket.gethostname() for worker in workers)
+    for stored_cell in stored.cells:
+        for trial in in_state(stored_cell, "RUNNING"):
+            worker = trial.user_attrs.get(WORKER)
+            if worker is None or worker["host"] == socket.gethostname():
+                return True
+    return False
 
 
 def _gone(trial: "FrozenTrial", worker: Mapping[str, Any] | None) -> bool:

@@ -3,7 +3,6 @@
 `python -m distiller.study.worker FOLDER NAME PARENT EXECUTE` is what the local engine starts; Ray calls `work`.
 """
 
-import errno
 import gc
 import importlib
 import os
@@ -22,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from distiller.config import Run
 from distiller.errors import DistillerError, RunError, concealed
+from distiller.files import is_full
 from distiller.study.config import Study, load_study
 from distiller.study.memory import Turns, with_room
 from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
@@ -39,7 +39,7 @@ NO_ROOM = 74
 """Exit code of a worker that cannot store what it computes; EX_IOERR of sysexits.h."""
 ERRORS = ".error.txt"
 ROOM = ".room"
-"""Folder of a study in which running trials hold locks."""
+"""Folder of a study in which running trials hold locks, in a folder for each machine: memory is of one machine."""
 
 
 def work(study: Study, name: str, execute: str = EXECUTE) -> None:
@@ -68,7 +68,7 @@ def attempt(claimed: Claim, execute: Callable[[Run, Report | None], "Record"]) -
     try:
         with _own(folder):
             record = with_room(
-                Turns(claimed.stored.study.place / ROOM, f"{socket.gethostname()}-{os.getpid()}"),
+                turns_of(claimed.stored.study),
                 lambda: execute(claimed.run, _reporter(claimed)),
                 again=lambda: _make_room(folder),
             )
@@ -76,7 +76,7 @@ def attempt(claimed: Claim, execute: Callable[[Run, Report | None], "Record"]) -
         prune(claimed)
         clear(folder)
     except Exception as error:
-        if _full(error):
+        if is_full(error):
             give_back(claimed)
             raise RunError(f"the disk is full: {folder}", hint="make room, then: distiller study resume") from error
         _store_failure(claimed, folder, error)
@@ -88,6 +88,11 @@ def attempt(claimed: Claim, execute: Callable[[Run, Report | None], "Record"]) -
             fail(claimed, f"the development score {record.metric} is not a number")
         else:
             complete(claimed, record)
+
+
+def turns_of(study: Study) -> Turns:
+    """The turns of this process among those of its machine."""
+    return Turns(study.place / ROOM / socket.gethostname(), f"{os.getpid()}")
 
 
 def _make_room(folder: Path) -> None:
@@ -122,15 +127,6 @@ def _reporter(claimed: Claim) -> Report | None:
             raise load_optuna().TrialPruned
 
     return report
-
-
-def _full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind `error`."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.labels import class_numbers
 from distiller.tasks.soft_labels import holds_shares, parsed_cell
-from distiller.tasks.table import Table, class_name, is_empty, shown
+from distiller.tasks.table import Table, class_name, is_empty, listed, shown
 
 YES, NO = ("1", "true", "yes"), ("0", "false", "no")
 
@@ -83,10 +83,9 @@ def check_names(
     known = class_numbers(labels, set(names)) if numbers is None else numbers
     strange = next((name for name in names if name not in known), None)
     if strange is not None:
-        listed = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
         raise DataError(
             f"{table.place(row)}: `{column}` has {shown(strange)}, which is not in the label set",
-            hint=f"the label set is {listed}",
+            hint=f"the label set is {listed(labels)}",
         )
     return names
 

@@ -260,7 +260,7 @@ def _words(table: Table, task: Task, bad: BadRows) -> tuple[Table, list[tuple[st
     """The rows with words that can be used, and these words."""
     column = task.text
     if holds_lists(table, column):
-        listed = Table(table.where, {column: table.column(column)}, table.lines, table.origin)
+        listed = replace(table, columns={column: table.column(column)})
         found = sentences(listed, task, bad, labelled=False)
         kept, words = [one.row for one in found], [one.words for one in found]
     else:

@@ -30,8 +30,8 @@ NOTHING = "\x1f"
 LOOKED_AT = 20
 """Rows that are tried to find the separator."""
 
-Record = tuple[int, list[str]]
-"""The line on which a row starts, and its cells."""
+Record = tuple[int, list[str] | DataError]
+"""The line on which a row starts, and its cells, or why they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
     separator = layout.separator or (told[1] if told else _separator(text, usual, layout.columns))
     if separator in ("\t", NOTHING):
         return _read_perhaps_quoted(path, text, separator, layout, bad)
-    return _table(path, layout.columns, list(_quoted_records(path, text, separator, bad)), bad)
+    return _table(path, layout.columns, list(_quoted_records(path, text, separator)), bad)
 
 
 def _read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
@@ -120,7 +120,7 @@ def _read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
     first = first_line(text)
     if layout.separator is not None or "\t" in first:
         return _read_delimited(path, layout, bad)
-    rows = [(line, [row]) for line, row in numbered_lines(text)]
+    rows: list[Record] = [(line, [row]) for line, row in numbered_lines(text)]
     return _table(path, layout.columns or [layout.text], rows, bad)
 
 
@@ -130,7 +130,7 @@ def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, 
     Of the two ways to read the file the one with fewer bad rows is right; quotes count as such where both have none.
     """
     quoted, plain = BadRows(leave_out=True), BadRows(leave_out=True)
-    table = _table(path, layout.columns, list(_quoted_records(path, text, separator, quoted)), quoted)
+    table = _table(path, layout.columns, list(_quoted_records(path, text, separator)), quoted)
     if quoted.errors:
         other = _table(path, layout.columns, list(_plain_records(text, separator)), plain)
         if len(plain.errors) < len(quoted.errors):
@@ -192,7 +192,7 @@ def _plain_records(text: str, separator: str) -> Iterator[Record]:
         yield line, row.split(separator)
 
 
-def _quoted_records(path: Path, text: str, separator: str, bad: BadRows) -> Iterator[Record]:
+def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
     """The rows of a file whose cells may be quoted. After a row that is broken the next line starts anew."""
     lines = io.StringIO(text, newline="").readlines()
     start = 0
@@ -207,11 +207,12 @@ def _quoted_records(path: Path, text: str, separator: str, bad: BadRows) -> Iter
                     begin = start + reader.line_num
             return
         except csv.Error as error:
-            bad.meet(
+            yield (
+                begin + 1,
                 DataError(
                     f"`{path}`, line {begin + 1}: {error}",
                     hint='put a cell that holds quotes into quotes and double those inside: "a ""b"" c", or use .jsonl',
-                )
+                ),
             )
             start = begin + 1
 
@@ -221,24 +222,35 @@ def _table(path: Path, columns: Sequence[str] | None, records: Sequence[Record],
 
     Cells behind the last name count only if something stands in them.
     """
-    header = [name.strip() for name in columns or (records[0][1] if records else [])]
-    if columns is None or (records and [cell.strip() for cell in records[0][1]] == header):
-        records = records[1:]
+    first = next((cells for _, cells in records if isinstance(cells, list)), [])
+    header = [name.strip() for name in columns or first]
+    if [cell.strip() for cell in first] == header:
+        records = [record for record in records if record[1] is not first]
     named = max((position + 1 for position, name in enumerate(header) if name), default=0)
     lines: list[int] = []
     rows: list[list[str]] = []
-    for line, cells in records:
+    places: list[int] = []
+    for place, (line, cells) in enumerate(records):
+        if isinstance(cells, DataError):
+            bad.meet(cells)
+            continue
         if not (len(cells) >= named and (len(cells) <= len(header) or not any(cells[len(header) :]))):
             bad.meet(_ragged(path, line, len(cells), len(header), named=columns is not None))
             continue
         lines.append(line)
         rows.append(cells)
+        places.append(place)
     found: dict[str, Sequence[str]] = {}
     for position, name in enumerate(header):
         if name and header.count(name) == 1:
             found[name] = tuple(cells[position] for cells in rows)
     doubled = {name for name in header if name and header.count(name) > 1}
-    return Table(str(path), found, lines, doubled=frozenset(doubled))
+    return Table(str(path), found, lines, doubled=frozenset(doubled), places=_places(places))
+
+
+def _places(kept: Sequence[int]) -> Sequence[int] | None:
+    """Positions of rows in their file as a `Table` has them: `None` where all before the last were kept."""
+    return None if not kept or kept[-1] == len(kept) - 1 else kept
 
 
 def _ragged(path: Path, line: int, found: int, expected: int, *, named: bool) -> DataError:
@@ -267,11 +279,10 @@ def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
     """One object a line, or one value in the whole file; which it is, the file says, whatever its ending."""
     text = read_text(path, layout.encoding)
     if text.lstrip().startswith("[") or (ending(path) == ".json" and not _has_object_lines(text)):
-        rows = _objects(path, read_json(path, text))
-        return _of_objects(path, _only_objects(path, rows, bad), None)
-    parsed: list[dict[str, Any]] = []
+        return _of_objects(path, _only_objects(path, _objects(path, read_json(path, text)), bad), None)
+    parsed: list[tuple[int, dict[str, Any]]] = []
     lines: list[int] = []
-    for line, row in numbered_lines(text):
+    for place, (line, row) in enumerate(numbered_lines(text)):
         try:
             value = json.loads(row)
         except (ValueError, RecursionError) as error:
@@ -281,7 +292,7 @@ def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
             problem = f"`{path}`, line {line}: not a JSON object but {shown(value)}"
             bad.meet(DataError(problem, hint='{"text": "…"} a line'))
             continue
-        parsed.append(value)
+        parsed.append((place, value))
         lines.append(line)
     return _of_objects(path, parsed, lines)
 
@@ -325,19 +336,22 @@ def _columns(value: Mapping[str, Any]) -> list[list[Any]] | None:
     return None
 
 
-def _only_objects(path: Path, rows: Sequence[Any], bad: BadRows) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _only_objects(path: Path, rows: Sequence[Any], bad: BadRows) -> list[tuple[int, dict[str, Any]]]:
+    """The objects among `rows`, each with its position."""
+    found: list[tuple[int, dict[str, Any]]] = []
     for row, item in enumerate(rows):
         if isinstance(item, dict):
-            found.append(item)
+            found.append((row, item))
         else:
             bad.meet(DataError(f"`{path}`, row {row + 1}: not a JSON object but {shown(item)}"))
     return found
 
 
-def _of_objects(path: Path, rows: Sequence[dict[str, Any]], lines: Sequence[int] | None) -> Table:
+def _of_objects(path: Path, placed: Sequence[tuple[int, dict[str, Any]]], lines: Sequence[int] | None) -> Table:
+    rows = [row for _, row in placed]
     names: Iterable[str] = dict.fromkeys(name for row in rows for name in row)
-    return Table(str(path), {name: [row.get(name) for row in rows] for name in names}, lines)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return Table(str(path), columns, lines, places=_places([place for place, _ in placed]))
 
 
 def _read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:

@@ -8,7 +8,7 @@ import ast
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import IGNORED, Split, TaskData
 from distiller.tasks.labels import among, label_set
-from distiller.tasks.table import Table, class_name, is_empty, shown
+from distiller.tasks.table import Table, class_name, is_empty, listed, shown
 
 LOOKED_AT = 1000
 """Rows that are looked at to tell probabilities of several classes from yes and no."""
@@ -76,13 +76,13 @@ class SoftLabels:
             if strange is not None:
                 raise DataError(
                     f"{self.table.place(row)}: `{self.column}` names {shown(strange)}, which is no class",
-                    hint=f"the classes are {_listed(labels)}",
+                    hint=f"the classes are {listed(labels)}",
                 )
             return [said.get(label, 0.0) for label in labels]
         if len(said) != len(labels):
             raise DataError(
                 f"{self.table.place(row)}: `{self.column}` has {len(said)} numbers for {len(labels)} classes",
-                hint=f"one for each of {_listed(labels)}, in this order; task.labels names them otherwise",
+                hint=f"one for each of {listed(labels)}, in this order; task.labels names them otherwise",
             )
         return list(said)
 
@@ -401,8 +401,3 @@ def with_gold_as_soft(data: TaskData) -> TaskData:
 
 def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-
-
-def _listed(labels: Iterable[str]) -> str:
-    names = [f"`{label}`" for label in labels]
-    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")

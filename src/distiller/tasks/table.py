@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,8 @@ from distiller.errors import DataError, did_you_mean, warn
 from distiller.tasks.labels import class_numbers
 from distiller.tasks.text_files import DELIMITED, ending
 
+LISTED = 20
+"""Names that an error lists."""
 NAMED = "task.columns=[…] names all columns in their order"
 
 
@@ -26,6 +28,8 @@ class Table:
     """Position of each row in the file or data set, from 0; `None`: 0, 1, 2, …"""
     doubled: frozenset[str] = frozenset()
     """Names that several columns have, of which none is read."""
+    places: Sequence[int] | None = None
+    """Position of each row in the file, from 0, where reading left out some; `None`: `origin` says it."""
 
     def __len__(self) -> int:
         return max([len(self.lines or ()), *map(len, self.columns.values())])
@@ -34,7 +38,12 @@ class Table:
         """Where row `row`, counted from 0, is to be found."""
         if self.lines is not None:
             return f"`{self.where}`, line {self.lines[row]}"
-        return f"`{self.where}`, row {(row if self.origin is None else self.origin[row]) + 1}"
+        return f"`{self.where}`, row {self.position(row) + 1}"
+
+    def position(self, row: int) -> int:
+        """Position in the file, from 0, of row `row`; rows that could not be used count."""
+        known = self.origin if self.places is None else self.places
+        return row if known is None else known[row]
 
     def column(self, name: str) -> Sequence[Any]:
         """The cells of one column. Raises `DataError` that lists the columns when there is none of that name."""
@@ -42,12 +51,12 @@ class Table:
             raise DataError(f"`{self.where}`: two columns are called `{name}`", hint="give each a name of its own")
         if name not in self.columns:
             known = list(self.columns)
-            listed = ", ".join(f"`{shown(column)[1:-1]}`" for column in known[:20]) + (", …" if len(known) > 20 else "")
-            hint = did_you_mean(name, known[:20])
+            hint = did_you_mean(name, known[:LISTED])
             if ending(self.where) in DELIMITED:
                 named = f"task.columns=[{name}] names its column" if len(known) == 1 else NAMED
                 hint += f"; or, if its first line is no header, {named}"
-            raise DataError(f"`{self.where}` has no column `{name}`; its columns are {listed}", hint=hint)
+            columns = listed(shown(column)[1:-1] for column in known)
+            raise DataError(f"`{self.where}` has no column `{name}`; its columns are {columns}", hint=hint)
         return self.columns[name]
 
     def take(self, rows: Sequence[int]) -> "Table":
@@ -55,7 +64,8 @@ class Table:
         columns = {name: [cells[row] for row in rows] if cells else cells for name, cells in self.columns.items()}
         lines = None if self.lines is None else [self.lines[row] for row in rows]
         origin = [row if self.origin is None else self.origin[row] for row in rows]
-        return Table(self.where, columns, lines, origin, self.doubled)
+        places = None if self.places is None else [self.places[row] for row in rows]
+        return Table(self.where, columns, lines, origin, self.doubled, places)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A column of text. Raises `DataError` for a cell that is missing or not text; warns of blank ones."""
@@ -76,10 +86,10 @@ class Table:
     def classes(self, name: str) -> tuple[str, ...]:
         """A column of class names as text; the number 1.0 is the class `1`. Raises `DataError` for an empty cell."""
         cells = self.column(name)
-        listed = next((row for row, cell in enumerate(cells) if isinstance(cell, list | tuple | dict)), None)
-        if listed is not None:
+        first = next((row for row, cell in enumerate(cells) if isinstance(cell, list | tuple | dict)), None)
+        if first is not None:
             raise DataError(
-                f"{self.place(listed)}: `{name}` is a list, {shown(cells[listed])}, and classes exclude each other",
+                f"{self.place(first)}: `{name}` is a list, {shown(cells[first])}, and classes exclude each other",
                 hint="task.kind=multilabel, where several may apply; or the column of one label in task.label",
             )
         return tuple(self.class_name(row, name, cell) for row, cell in enumerate(cells))
@@ -123,10 +133,9 @@ class Table:
         """Raise `DataError` for a cell that is empty or none of `labels`; `numbers` are the ids of names that are."""
         label = self.class_name(row, name, cell)
         if label not in numbers:
-            known = ", ".join(f"`{one}`" for one in labels[:20]) + (", …" if len(labels) > 20 else "")
             raise DataError(
                 f"{self.place(row)}: `{name}` is {shown(label)}, which is not in the label set",
-                hint=f"the label set is {known}",
+                hint=f"the label set is {listed(labels)}",
             )
 
     def _refuse_surrogates(self, row: int, name: str, cell: str) -> None:
@@ -144,6 +153,12 @@ def shown(cell: Any) -> str:
     """A cell as an error quotes it: never more than one short line."""
     text = f"{cell!r}"
     return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as an error lists them: the first `LISTED`, and whether there are more."""
+    quoted = [f"`{name}`" for name in names]
+    return ", ".join(quoted[:LISTED]) + (", …" if len(quoted) > LISTED else "")
 
 
 def is_empty(cell: Any) -> bool:

@@ -1,7 +1,7 @@
 """Sentences of tagged words from tables whose cells are lists: what a row must have, and what the tags are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distiller.config import Task
@@ -10,7 +10,7 @@ from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import TaggedSplit
 from distiller.tasks.entities import check_installed, marks_entities
 from distiller.tasks.labels import class_numbers
-from distiller.tasks.table import Table, shown
+from distiller.tasks.table import Table, listed, shown
 from distiller.tasks.text_files import ending
 from distiller.tasks.usable import usable_rows
 
@@ -69,9 +69,9 @@ def untagged(table: Table, column: str, task: Task, bad: BadRows) -> list[tuple[
         single = task.model_copy(update={"text": column, "text_pair": None})
         table = usable_rows(table, single, "tagging", bad, labels=None, labelled=False)
         return [words for line in table.texts(column) if (words := tuple(line.split()))]
-    words = Table(table.where, {column: table.column(column)}, table.lines)
-    listed = sentences(words, task.model_copy(update={"text": column}), bad, labelled=False)
-    return [one.words for one in listed]
+    words = replace(table, columns={column: table.column(column)})
+    found = sentences(words, task.model_copy(update={"text": column}), bad, labelled=False)
+    return [one.words for one in found]
 
 
 def written_tags(found: Sequence[Sentence]) -> set[str]:
@@ -93,12 +93,11 @@ def tagged_split(
         if word is None or sentence.tags is None:
             kept.append(sentence)
             continue
-        known = ", ".join(f"`{tag}`" for tag in labels[:20]) + (", …" if len(labels) > 20 else "")
         bad.meet(
             DataError(
                 f"{table.place(sentence.row)}, word {word + 1}: `{label}` is {shown(sentence.tags[word])}, which is "
                 "not in the tag set",
-                hint=f"the tag set, that of the training data or of task.labels, is {known}",
+                hint=f"the tag set, that of the training data or of task.labels, is {listed(labels)}",
             )
         )
     if not kept:

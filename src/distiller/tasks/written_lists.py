@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from distiller.tasks.table import Table
@@ -57,7 +58,7 @@ def with_lists(table: Table, *, text: str, label: str | None) -> Table:
             columns[name] = lists
         elif not any(isinstance(cell, list | tuple) for cell in columns.get(name, ())[:1]):
             break  # labels that are no lists: the texts are texts, whatever they look like
-    return Table(table.where, columns, table.lines, table.origin, table.doubled)
+    return replace(table, columns=columns)
 
 
 def _lists(cells: Sequence[Any]) -> list[Any] | None:

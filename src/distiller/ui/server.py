@@ -89,7 +89,9 @@ def application(folders: Sequence[Path]) -> "Starlette":
 
     def run(request: Request) -> Response:
         folder = chosen(0, request)
-        return JSONResponse(run_details(folder) | {"pairs": models.pairs(folder)})
+        details = run_details(folder)
+        pairs = None if details["kind"] == "translation" else models.pairs(folder)  # `None`: it cannot be asked here
+        return JSONResponse(details | {"pairs": pairs})
 
     def study(request: Request) -> Response:
         return JSONResponse(study_details(chosen(1, request)))
