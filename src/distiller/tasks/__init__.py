@@ -17,6 +17,13 @@ from distiller.tasks.unlabelled import with_unlabelled
 
 __all__ = ["TASKS", "TaskData", "load_task"]
 
+IDLE = {
+    "config": "leave it out; it is that of a data set in task.data",
+    "unlabelled_limit": "leave it out; no row is without a label",
+    "probabilities": "leave it out, or name columns that are there",
+}
+"""What may be done about some fields from which nothing follows."""
+
 TaskLoader = Callable[[Task], TaskData]
 
 FIXED = (
@@ -102,7 +109,24 @@ def load_task(task: Task, *, head: Sequence[str] = ()) -> TaskData:
         else split.take(sample(len(split), limit, seed=task.split_seed))
         for name, split in data.splits.items()
     }
-    return with_unlabelled(task, replace(data, metrics=metrics, splits=splits))
+    data = with_unlabelled(task, replace(data, metrics=metrics, splits=splits))
+    _refuse_idle_fields(task, data)
+    return data
+
+
+def _refuse_idle_fields(task: Task, data: TaskData) -> None:
+    """What is asked for, and nothing in these data would follow."""
+    idle = {
+        "config": task.data is None and task.name == "custom",
+        "unlabelled_limit": not data.unlabelled,
+        "probabilities": not data.soft,
+        **dict.fromkeys(("stride", "max_question_length", "max_answer_length", "n_best"), data.kind != "qa"),
+    }
+    for field, without in idle.items():
+        if without and getattr(task, field) != Task.model_fields[field].default:
+            raise ConfigError(
+                f"task.{field} has no meaning for these data, a {data.kind} task", hint=IDLE.get(field, "leave it out")
+            )
 
 
 def _refuse_fixed_fields(task: Task, but: Collection[str]) -> None:

@@ -23,6 +23,9 @@ COMMENT = re.compile(r"# ?[\w.:]+ = |#(begin|end) document\b")
 """How lines about a sentence or document begin, whatever their number of words; others that begin with `#` and have
 the columns of a word are words."""
 
+HEADER = ("token", "tokens", "word", "words", "form", "text")
+"""What a first line begins with that names the columns, where its tag is no other word's."""
+
 NOT_A_WORD = re.compile(r"\d+[-.]\d+")
 """The id of a CoNLL-U range of words (1-2), whose words follow, or of an empty node (1.1)."""
 
@@ -75,6 +78,12 @@ def read_conll(
     if not sentences:
         raise DataError(
             f"`{path}` has no sentence that can be used", hint=bad.errors[0].message if bad.errors else None
+        )
+    first = sentences[0][0]
+    if first[0].casefold() in HEADER and sum(word[-1] == first[-1] for one in sentences for word in one) == 1:
+        raise DataError(
+            f"`{path}`, line {starts[0]}: {' '.join(first)!r:.60} names the columns",
+            hint="delete this line; task.columns names columns",
         )
     by_column = zip(*(zip(*sentence, strict=True) for sentence in sentences), strict=True)
     return Table(str(path), dict(zip(names, by_column, strict=True)), starts)

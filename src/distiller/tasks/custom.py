@@ -13,11 +13,12 @@ from distiller.errors import ConfigError, DataError, did_you_mean
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import ENDINGS, is_conll, read_conll
 from distiller.tasks.data import UNLABELLED, AnySplit, Kind, Split, TaskData
+from distiller.tasks.doubts import doubtful_labels, refuse_header, repeated_rows, taken_for_ids
 from distiller.tasks.held_out import hold_out_rows
 from distiller.tasks.hub import load_dataset_tables, pick_split
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import among, label_set
-from distiller.tasks.multilabel import holds_names, memberships, names_in
+from distiller.tasks.multilabel import holds_names, mark_between, memberships, names_in
 from distiller.tasks.multilabel import with_lists as with_memberships
 from distiller.tasks.questions import (
     COLUMNS,
@@ -27,6 +28,7 @@ from distiller.tasks.questions import (
     question_split,
     read_squad,
     refuse_other_fields,
+    with_ids,
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
@@ -41,7 +43,7 @@ from distiller.tasks.tagging import (
 )
 from distiller.tasks.text_files import DELIMITED, ending, stem
 from distiller.tasks.usable import usable_rows
-from distiller.tasks.written_lists import with_lists
+from distiller.tasks.written_lists import with_lists, with_words
 
 DEV_NAMES = ("validation", "dev", "valid")
 """What the development split of a data set is called, tried in this order."""
@@ -67,6 +69,7 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     `DataError` for rows or columns that cannot be used, `ConfigError` when no data is named.
     """
     task = with_conllu_columns(task)
+    _check_names(task)
     if task.labels and len(set(task.labels)) < len(task.labels):
         raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place")
     bad = {name: BadRows(task.skip_bad) for name in (*SPLITS, UNLABELLED)}
@@ -76,7 +79,14 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
         return _questions(task, tables, bad, notes)
     soft: dict[str, np.ndarray] = {}
     if kind == "multilabel":
-        tables = {name: with_memberships(task, table, bad[name]) for name, table in tables.items()}
+        if not task.labels and not any(task.label in table.columns for table in tables.values()):
+            raise DataError(
+                f"`{tables['train'].where}` has no column `{task.label}` of lists of class names",
+                hint="task.label names it; or task.labels=[…] names columns of 1 and 0, one for each class",
+            )
+        mark = mark_between([cell for table in tables.values() for cell in table.columns.get(task.label, ())])
+        notes += [f"`{mark}` stands between class names in `{task.label}`"] if mark and task.kind else []
+        tables = {name: with_memberships(task, table, bad[name], mark) for name, table in tables.items()}
     several = kind == "multilabel"
     if kind in ("classification", "multilabel") and (said := read_all(task, tables, bad, several=several)):
         labels = soft_classes(task, tables, said, declared, head)
@@ -107,6 +117,9 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
         splits["train"] = train = replace(train, soft=soft["train"][list(train.ids)])
     if train.labelled:
         _refuse_constant(task, tables["train"], train, labels)
+    if kind == "classification":
+        notes += doubtful_labels(task.label, labels, train)
+        notes += taken_for_ids(task, tables, labels, declared)
     return _task_data(task, kind, labels, METRICS_OF[kind], tables, splits, bad, notes)
 
 
@@ -117,6 +130,8 @@ def _kind(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[
     if task.probabilities is not None:
         several = holds_names(tables["train"], task.label) and not repeats(tables["train"], task.label)
         return "multilabel" if several else "classification", []
+    if task.label not in tables["train"].columns and task.labels and tables["train"].columns.keys() >= set(task.labels):
+        return "multilabel", ["task.kind is taken to be multilabel, from a column for each of task.labels"]
     guess = infer_kind(task, _labelled_table(task, tables), declared)
     return guess.kind, [f"task.kind is taken to be {guess.kind}, from {guess.why}"]
 
@@ -165,6 +180,12 @@ def _task_data(
     if "dev" not in splits:
         train, dev, more = hold_out_rows(splits["train"], task, labels, where=tables["train"].where)
         splits, notes = {**splits, "train": train, "dev": dev}, [*notes, *more]
+    else:
+        notes = [*notes, *repeated_rows(splits["train"], splits["dev"])]
+        if task.dev_fraction != Task.model_fields["dev_fraction"].default:
+            raise ConfigError(
+                "task.dev_fraction would hold out rows, and there are development rows already", hint="leave it out"
+            )
     order = [name for name in ("train", "dev", *splits) if name in splits]
     return TaskData(
         name=_name(task),
@@ -209,7 +230,7 @@ def _tagging(
 
 def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], notes: list[str]) -> TaskData:
     refuse_other_fields(task)
-    tables = dict(tables)
+    tables = {name: with_ids(table) for name, table in tables.items()}
     for name in ("dev", "test"):
         if name in tables:
             tables[name], note = _with_answers(name, tables[name])
@@ -225,7 +246,8 @@ def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRow
     }
     if not splits["train"].labelled and "dev" not in splits:
         raise DataError(
-            f"no question of `{tables['train'].where}` has an answer", hint="name labelled rows in task.dev"
+            f"no question of `{tables['train'].where}` has an answer",
+            hint='the column `answers` has {"text": […], "answer_start": […]}; or name labelled rows in task.dev',
         )
     return _task_data(task, "qa", (), QUESTION_METRICS, tables, splits, bad, notes)
 
@@ -301,7 +323,7 @@ def _text_columns(task: Task) -> list[str]:
 def _labelled_table(task: Task, tables: Mapping[str, Table]) -> Table:
     """The rows that say what labels are: the training rows, or where none of them has a label the development rows."""
     train = tables["train"]
-    if _any_label(task, train) or set(COLUMNS[:3]) <= train.columns.keys():
+    if _any_label(task, train) or set(COLUMNS[1:3]) <= train.columns.keys():
         return train
     if "dev" not in tables:
         if task.kind != "qa":
@@ -346,15 +368,31 @@ def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Tab
     if is_squad(path, qa=task.kind == "qa", encoding=task.encoding):
         return read_squad(path, bad, task.encoding)
     table = read_table(path, Layout.of(task, labelled=labelled), bad)
-    if ending(path) in DELIMITED:
+    if task.columns is not None:
+        refuse_header(task, table)
+    if ending(path) in DELIMITED and task.kind in (None, "regression"):
         table = with_decimal_points(table, task.label)
-    return with_lists(table, text=task.text, label=task.label)
+    table = with_lists(table, text=task.text, label=task.label)
+    return with_words(table, text=task.text, label=task.label, tagging=task.kind == "tagging")
+
+
+def _check_names(task: Task) -> None:
+    """Raise `ConfigError` for columns that cannot be told apart."""
+    for name, other in (("text", "label"), ("text", "text_pair"), ("text_pair", "label")):
+        column = getattr(task, name)
+        if column is not None and column == getattr(task, other):
+            raise ConfigError(f"task.{name} and task.{other} are the same column `{column}`", hint="name two")
+    columns = task.columns
+    doubled = next((one for one in columns or () if one and (columns or []).count(one) > 1), None)
+    if doubled is not None or columns == []:
+        said = f"names `{doubled}` twice" if doubled else "is an empty list"
+        raise ConfigError(f"task.columns {said}", hint="one name for each column of the file, e.g. [text, label]")
 
 
 def _file(task: Task, name: str) -> Path:
     """A file name as given, or inside the folder `task.data`."""
     inside = Path(task.data).expanduser() / name if task.data else Path(name)
-    return inside if inside.is_file() else Path(name)
+    return inside if inside.is_file() or not Path(name).exists() else Path(name)
 
 
 def located(task: Task) -> Task:

@@ -8,7 +8,7 @@ from distiller.config import Task
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
-from distiller.tasks.multilabel import holds_names
+from distiller.tasks.multilabel import divides_names, holds_names
 from distiller.tasks.questions import COLUMNS
 from distiller.tasks.soft_labels import read_soft
 from distiller.tasks.table import Table
@@ -28,8 +28,8 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
     Numbers of which some have a fraction are a regression, whatever stands between them: a cell that is none is then
     an error with a line, and not one more class. Numbers that are all whole (1.0, 0.0) are classes.
     """
-    if set(COLUMNS) <= set(train.columns) and task.label not in train.columns:
-        return Guess("qa", "questions, contexts and answers")
+    if set(COLUMNS[1:3]) <= set(train.columns) and task.label not in train.columns:
+        return Guess("qa", "questions and contexts")
     if is_conll(train.where, tagging=False):
         return Guess("tagging", "a CoNLL file")
     if holds_lists(train, task.text) and holds_lists(train, task.label):  # before answers that repeat, as tags do
@@ -39,7 +39,9 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
     if holds_names(train, task.label):
         return Guess("multilabel", f"lists of class names in `{task.label}`")
     if holds_lists(train, task.label):
-        return Guess("tagging", f"lists in `{task.label}`")
+        return Guess("multilabel", f"lists in `{task.label}`")
+    if mark := divides_names(train.columns.get(task.label, ())):
+        return Guess("multilabel", f"class names between `{mark}` in `{task.label}`")
     if task.labels:
         return Guess("classification", "task.labels")
     if task.label in declared:

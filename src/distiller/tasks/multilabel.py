@@ -11,6 +11,9 @@ from distiller.tasks.labels import class_numbers
 from distiller.tasks.soft_labels import holds_shares, parsed_cell
 from distiller.tasks.table import Table, class_name, is_empty, listed, shown
 
+MARKS = (";", "|", ",")
+"""What stands between class names in one cell of text."""
+
 YES, NO = ("1", "true", "yes"), ("0", "false", "no")
 
 
@@ -25,16 +28,41 @@ def holds_names(table: Table, column: str) -> bool:
     return False
 
 
-def with_lists(task: Task, table: Table, bad: BadRows) -> Table:
+def divides_names(cells: Sequence[Any]) -> str | None:
+    """The mark between class names in a column of text: its parts are classes that stand alone elsewhere, or in more
+    cells than one, and so fewer than the cells that differ."""
+    written = {class_name(cell) for cell in cells if isinstance(cell, str)} - {""}
+    for mark in MARKS:
+        names = {part for cell in written for part in _parts(cell, mark)}
+        if any(mark in cell for cell in written) and len(names) < len(written) and names & written:
+            return mark
+    return None
+
+
+def mark_between(cells: Sequence[Any]) -> str | None:
+    """The mark between class names in a column of text that is known to hold several in a cell."""
+    written = [cell for cell in cells if isinstance(parsed_cell(cell), str)]
+    return next((mark for mark in MARKS if any(mark in cell for cell in written)), None)
+
+
+def with_lists(task: Task, table: Table, bad: BadRows, mark: str | None = None) -> Table:
     """`table` whose label column has lists of names, also where these are written as text or in columns of yes and no.
 
     An empty cell stays one: nobody said which classes apply. An empty list says that none does. Numbers that are
-    probabilities stay what they are. Rows of other words than yes and no are `bad`.
+    probabilities stay what they are. `mark` stands between names in one cell. Rows of other words than yes and no are
+    `bad`. Raises `DataError` for 1 and 0 of classes that have no names.
     """
     if holds_shares(table.columns.get(task.label, ())):
         return table
     if task.label in table.columns or not task.labels or not all(name in table.columns for name in task.labels):
-        cells = [_listed(task, cell) for cell in table.columns.get(task.label, ())]
+        cells = [_listed(task, cell, mark) for cell in table.columns.get(task.label, ())]
+        lists = [cell for cell in cells if isinstance(cell, list)]
+        bits = len({*map(len, lists)}) == 1 and all(_is_bit(one) for cell in lists for one in cell)
+        if bits and len(lists[0]) > 1 and not task.labels:
+            raise DataError(
+                f"`{table.where}`: `{task.label}` has 1 and 0 for {len(lists[0])} classes without names",
+                hint="task.labels=[…] names them in their order",
+            )
         return replace(table, columns={**table.columns, task.label: cells}) if cells else table
     kept: list[int] = []
     found: list[Any] = []
@@ -90,7 +118,11 @@ def check_names(
     return names
 
 
-def _listed(task: Task, cell: Any) -> Any:
+def _parts(cell: str, mark: str) -> list[str]:
+    return [part.strip() for part in cell.split(mark) if part.strip()]
+
+
+def _listed(task: Task, cell: Any, mark: str | None) -> Any:
     """A cell as a list of names, where it can be read as one: of yes and no by class, or of one name alone."""
     value = parsed_cell(cell)
     if isinstance(value, Mapping):
@@ -99,6 +131,9 @@ def _listed(task: Task, cell: Any) -> Any:
         if task.labels and len(value) == len(task.labels) and value and all(_is_bit(one) for one in value):
             return [name for name, one in zip(task.labels, value, strict=True) if one]
         return value
+    if isinstance(value, str) and mark is not None:
+        value = _parts(value, mark)
+        return value or None
     return value if is_empty(value) else [value]
 
 

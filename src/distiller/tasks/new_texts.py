@@ -15,7 +15,7 @@ from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import OTHER_ENDINGS, is_conll, read_conll
 from distiller.tasks.custom import refuse_layout
 from distiller.tasks.in_memory import is_pairs, table_of
-from distiller.tasks.questions import COLUMNS, is_squad, read_squad
+from distiller.tasks.questions import is_squad, read_squad, with_ids
 from distiller.tasks.readers import Layout, read_table
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
@@ -133,9 +133,7 @@ def read_new_questions(file: Path, form: Form) -> tuple[Table, BadRows]:
     if is_squad(file, qa=True, encoding=encoding):
         table = read_squad(file, bad, encoding)
     else:
-        table = read_table(file, replace(Layout.of(form.task), encoding=encoding), bad)
-        if COLUMNS[0] not in table.columns:
-            table = replace(table, columns={**table.columns, COLUMNS[0]: [str(row + 1) for row in range(len(table))]})
+        table = with_ids(read_table(file, replace(Layout.of(form.task), encoding=encoding), bad))
     columns = {name: cells for name, cells in table.columns.items() if name != "answers"}
     return replace(table, columns=columns), bad
 

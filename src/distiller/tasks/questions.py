@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def read_squad(path: Path, bad: BadRows, encoding: str | None = None) -> Table:
     names = (*COLUMNS, IMPOSSIBLE)
     rows = list(_rows(path, value["data"], bad))
     return Table(str(path), {name: [row.get(name) for row in rows] for name in names})
+
+
+def with_ids(table: Table) -> Table:
+    """`table` with the number of each row for its id, where it has questions without one."""
+    if COLUMNS[0] in table.columns or COLUMNS[1] not in table.columns:
+        return table
+    return replace(table, columns={**table.columns, COLUMNS[0]: [str(row + 1) for row in range(len(table))]})
 
 
 def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = True) -> QuestionSplit:

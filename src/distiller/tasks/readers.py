@@ -115,10 +115,9 @@ def _read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
 
 
 def _read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
-    """A table between tabs if the first line has one, else one text a line."""
+    """A table if the first line has a tab, or names the text among other columns; else one text a line."""
     text = read_text(path, layout.encoding)
-    first = first_line(text)
-    if layout.separator is not None or "\t" in first:
+    if layout.separator is not None or "\t" in first_line(text) or _names_text(text, layout):
         return _read_delimited(path, layout, bad)
     rows: list[Record] = [(line, [row]) for line, row in numbered_lines(text)]
     return _table(path, layout.columns or [layout.text], rows, bad)
@@ -175,16 +174,23 @@ def _fitted(text: str, layout: Layout, usual: str) -> Layout:
     """`layout` for a file that may have a header although others have none, or lack its optional column."""
     if layout.optional is None or layout.columns is None:
         return layout
-    for separator in (layout.separator,) if layout.separator else SEPARATORS:
-        rows = _first_rows(text, separator)
-        if rows and layout.text in [cell.strip() for cell in rows[0]] and len(rows[0]) > 1:
-            return replace(layout, columns=None)
+    if _names_text(text, layout):
+        return replace(layout, columns=None)
     fewer = [name for name in layout.columns if name != layout.optional]
     for columns in (layout.columns, fewer):
         separator = layout.separator or _separator(text, usual, columns)
         if all(len(cells) == len(columns) for cells in _first_rows(text, separator)):
             return replace(layout, columns=columns)
     return layout
+
+
+def _names_text(text: str, layout: Layout) -> bool:
+    """Whether the first line is a header that has the column of the text among others."""
+    for separator in (layout.separator,) if layout.separator else SEPARATORS:
+        rows = _first_rows(text, separator)
+        if rows and layout.text in [cell.strip() for cell in rows[0]] and len(rows[0]) > 1:
+            return True
+    return False
 
 
 def _plain_records(text: str, separator: str) -> Iterator[Record]:
@@ -224,8 +230,14 @@ def _table(path: Path, columns: Sequence[str] | None, records: Sequence[Record],
     """
     first = next((cells for _, cells in records if isinstance(cells, list)), [])
     header = [name.strip() for name in columns or first]
-    if [cell.strip() for cell in first] == header:
+    found_names, names = ([name.strip().casefold() for name in names] for names in (first, header))
+    if found_names == names:
         records = [record for record in records if record[1] is not first]
+    elif sorted(found_names) == sorted(names):
+        raise DataError(
+            f"the first line of `{path}` names its columns {', '.join(first)}, task.columns {', '.join(header)}",
+            hint="leave task.columns out",
+        )
     named = max((position + 1 for position, name in enumerate(header) if name), default=0)
     lines: list[int] = []
     rows: list[list[str]] = []
@@ -278,7 +290,8 @@ def _unlimited_cells() -> Iterator[None]:
 def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
     """One object a line, or one value in the whole file; which it is, the file says, whatever its ending."""
     text = read_text(path, layout.encoding)
-    if text.lstrip().startswith("[") or (ending(path) == ".json" and not _has_object_lines(text)):
+    whole = not _is_json(first_line(text)) or "\n" not in text.strip()
+    if (text.lstrip().startswith("[") and whole) or (ending(path) == ".json" and not _has_object_lines(text)):
         return _of_objects(path, _only_objects(path, _objects(path, read_json(path, text)), bad), None)
     parsed: list[tuple[int, dict[str, Any]]] = []
     lines: list[int] = []
@@ -299,13 +312,15 @@ def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
 
 def _has_object_lines(text: str) -> bool:
     """Whether the first two lines are objects of their own, as in many files that are called .json."""
-    for _, line in islice(numbered_lines(text), 2):
-        try:
-            if not isinstance(json.loads(line), dict):
-                return False
-        except (ValueError, RecursionError):
-            return False
-    return text.count("\n", 0, len(text.rstrip())) > 0
+    several = text.count("\n", 0, len(text.rstrip())) > 0
+    return several and all(_is_json(line, dict) for _, line in islice(numbered_lines(text), 2))
+
+
+def _is_json(line: str, wanted: type = object) -> bool:
+    try:
+        return isinstance(json.loads(line), wanted)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _objects(path: Path, value: Any) -> list[Any]:
@@ -343,7 +358,8 @@ def _only_objects(path: Path, rows: Sequence[Any], bad: BadRows) -> list[tuple[i
         if isinstance(item, dict):
             found.append((row, item))
         else:
-            bad.meet(DataError(f"`{path}`, row {row + 1}: not a JSON object but {shown(item)}"))
+            problem = f"`{path}`, row {row + 1}: not a JSON object but {shown(item)}"
+            bad.meet(DataError(problem, hint='[{"text": "…", "label": "…"}, …]'))
     return found
 
 
@@ -363,10 +379,20 @@ def _read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
         ) from None
     source = path if path.suffix.lower() == ".parquet" else BufferReader(read_bytes(path))
     try:
-        return Table(str(path), parquet.read_table(source).to_pydict())
+        return Table(str(path), _with_texts(parquet.read_table(source)).to_pydict())
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"`{path}` cannot be read as Parquet: {reason}") from None
+        raise DataError(f"`{path}` cannot be read as Parquet: {reason}", hint="is it written so?") from None
+
+
+def _with_texts(table: Any) -> Any:
+    """A table of `pyarrow` with texts for bytes, as which some programs write them. Raises `ArrowException`."""
+    import pyarrow
+
+    for number, field in enumerate(table.schema):
+        if pyarrow.types.is_binary(field.type) or pyarrow.types.is_large_binary(field.type):
+            table = table.set_column(number, field.name, table.column(number).cast(pyarrow.string()))
+    return table
 
 
 Reader = Callable[[Path, Layout, BadRows], Table]

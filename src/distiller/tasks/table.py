@@ -52,9 +52,12 @@ class Table:
         if name not in self.columns:
             known = list(self.columns)
             hint = did_you_mean(name, known[:LISTED])
-            if ending(self.where) in DELIMITED:
-                named = f"task.columns=[{name}] names its column" if len(known) == 1 else NAMED
-                hint += f"; or, if its first line is no header, {named}"
+            if name in ("text", "label") and "mean" not in hint:
+                hint = f"task.{name} names {hint}"
+            if ending(self.where) in DELIMITED and len(known) == 1:
+                hint = "task.separator says what stands between columns; words and tags on lines are task.kind=tagging"
+            elif ending(self.where) in DELIMITED:
+                hint += f"; or, if its first line is no header, {NAMED}"
             columns = listed(shown(column)[1:-1] for column in known)
             raise DataError(f"`{self.where}` has no column `{name}`; its columns are {columns}", hint=hint)
         return self.columns[name]
@@ -175,14 +178,25 @@ def class_name(cell: Any) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
-_DECIMAL = re.compile(r"[-+]?\d+(,\d+)?")
+_DECIMAL = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
+"""A number as it is written where the comma stands before the fraction, and a point may divide thousands."""
+_UNCLEAR = re.compile(r"[-+]?\d{1,3},\d{3}")
 
 
 def with_decimal_points(table: Table, column: str) -> Table:
-    """`table` with points for commas in a column of numbers: `3,5` is 3.5 where every cell is such a number."""
+    """`table` with points for commas in a column of numbers: `3,5` is 3.5 where every cell is such a number.
+
+    Raises `DataError` where every comma may as well divide thousands.
+    """
     cells = table.columns.get(column, ())
     filled = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
     if not any("," in cell for cell in filled) or not all(map(_DECIMAL.fullmatch, filled)):
         return table
-    numbers = [cell.replace(",", ".") if isinstance(cell, str) else cell for cell in cells]
+    if all(map(_UNCLEAR.fullmatch, (cell for cell in filled if "," in cell))):
+        row = next(row for row, cell in enumerate(cells) if isinstance(cell, str) and "," in cell)
+        raise DataError(
+            f"{table.place(row)}: `{column}` is {cells[row]!r}, where the comma may divide thousands or a fraction",
+            hint="write the numbers without it, as 1234 or 1.234",
+        )
+    numbers = [cell.replace(".", "").replace(",", ".") if isinstance(cell, str) else cell for cell in cells]
     return replace(table, columns={**table.columns, column: numbers})

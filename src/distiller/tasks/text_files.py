@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from distiller.errors import ConfigError, DataError, MissingPackageError, did_you_mean
+from distiller.errors import ConfigError, DataError, MissingPackageError, did_you_mean, warn
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 """Endings behind that of the format, as in `train.csv.gz`. What is compressed is known by its first bytes."""
@@ -48,7 +48,8 @@ def check_there(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise DataError(f"`{path}` is a pipe or a device, not a file", hint="write it into a file: it is read twice")
     if not path.exists():
-        near = sorted(file.name for file in path.parent.glob("*.*")) if path.parent.is_dir() else []
+        names = [file.name for file in path.parent.glob("[!.]*.*") if file.exists()] if path.parent.is_dir() else []
+        near = sorted(names)
         raise DataError(f"there is no file `{path}`", hint=did_you_mean(path.name, near[:20]) if near else None)
 
 
@@ -76,6 +77,7 @@ def decoded(path: Path, data: bytes, encoding: str | None = None) -> str:
         ) from None
     except UnicodeDecodeError as error:
         raise _undecodable(path, data, error, guessed=encoding is None) from None
+    _doubt_encoding(path, data, text, encoding)
     if encoding is None and wanted == "utf-8" and _is_wide(data):
         raise DataError(
             f"`{path}`: every other byte is 0, as in UTF-16", hint=f"task.encoding=utf-16-{_byte_order(data)} reads it"
@@ -150,6 +152,24 @@ def _undecodable(path: Path, data: bytes, error: UnicodeDecodeError, *, guessed:
         if guessed
         else "name another in task.encoding; without it a file is UTF-8, or what its byte order mark says",
     )
+
+
+def _doubt_encoding(path: Path, data: bytes, text: str, encoding: str | None) -> None:
+    """Some encodings read whatever there is: what they make of text that is written otherwise is said.
+
+    Raises `DataError` for text in UTF-16 or UTF-32 without a byte of 0, which every line break has there.
+    """
+    if encoding is None or (data.isascii() and text.isascii()):
+        return
+    wide = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+    if wide and 0 not in data:
+        raise DataError(f"`{path}` is not written in {encoding}, as task.encoding says", hint="leave it out")
+    try:
+        plain = data.decode()
+    except UnicodeDecodeError:
+        return
+    if plain.removeprefix("\ufeff") != text.removeprefix("\ufeff") and not wide:
+        warn(f"`{path}` can be read as UTF-8; task.encoding={encoding} makes other characters of it")
 
 
 def _is_wide(data: bytes) -> bool:

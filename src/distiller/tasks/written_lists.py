@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from distiller.tasks.entities import marks_entities
 from distiller.tasks.table import Table
 
 ITEM = re.compile(
@@ -43,6 +44,22 @@ def parse_list(cell: Any) -> list[Any] | None:
         except (ValueError, SyntaxError):
             return None
         position = item.end()
+
+
+def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
+    """`table` with lists for sentences and tags that are written as text, with blanks between words and between tags.
+
+    They are if the task is known to be `tagging`, or if all tags mark entities and every sentence has as many as words.
+    """
+    texts, tags = table.columns.get(text, ()), table.columns.get(label, ())
+    cells = list(zip(texts, tags, strict=False))
+    if not cells or not all(isinstance(cell, str) for pair in cells for cell in pair):
+        return table
+    marked = marks_entities(list({tag for cell in tags for tag in cell.split()}))
+    counts = [(len(words.split()), len(said.split())) for words, said in cells]
+    if not tagging and not (marked and max(counts) > (1, 1) and all(words == said for words, said in counts)):
+        return table
+    return replace(table, columns={**table.columns, text: [*map(str.split, texts)], label: [*map(str.split, tags)]})
 
 
 def with_lists(table: Table, *, text: str, label: str | None) -> Table:

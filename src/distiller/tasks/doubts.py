@@ -1,0 +1,77 @@
+"""Labels and rows that look odd: what a reader should look at before anything is trained, and what cannot be meant."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from distiller.config import Task
+from distiller.errors import DataError
+from distiller.tasks.data import AnySplit, Split
+from distiller.tasks.entities import marks_entities
+from distiller.tasks.held_out import keys
+from distiller.tasks.table import Table, class_name, listed
+
+MISSING = ("nan", "n/a", "#n/a", "na", "<na>", "null", "nil", "?", "-")
+"""What programs and people write where a value is missing."""
+
+_DIGITS = re.compile(r"\d")
+
+
+def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[str]:
+    """Notes on class names that may be none: each is a class as it is written, and that may not be what was meant."""
+    counts = Counter(label for label in train.labels or () if isinstance(label, int))
+    notes: list[str] = []
+    spelt: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        spelt[label.casefold()].append(label)
+    alike = [name for names in spelt.values() if len(names) > 1 for name in names]
+    if alike:
+        notes.append(f"classes of their own, which differ in case only: {listed(alike)}")
+    for label in (*(name for mark in MISSING for name in spelt[mark]), *spelt[column.casefold()]):
+        told = "the name of the column" if label.casefold() == column.casefold() else "often a missing value"
+        notes.append(f"`{label}`, {told}, is a class of {counts[labels.index(label)]:,} rows")
+    if marks_entities(labels):
+        notes.append("classes look like tags of words; a tagging task has a list of words and one of tags in each row")
+    if 2 * len(counts) > counts.total() > len(counts) / 2 and len(counts) > 2:
+        notes.append(
+            f"{len(counts):,} classes in {counts.total():,} rows: is `{column}` the column of the label? "
+            "Numbers are a task.kind=regression"
+        )
+    return notes
+
+
+def repeated_rows(train: AnySplit, dev: AnySplit) -> list[str]:
+    """A note where rows of `dev` also stand in `train`."""
+    known = set(keys(train))
+    count = sum(key in known for key in keys(dev))
+    return [f"{count:,} of {len(dev):,} rows of dev also stand in train, and their score says little"] if count else []
+
+
+def refuse_header(task: Task, table: Table) -> None:
+    """Raise `DataError` where the first row names columns: a few words with a label that no other row has, and that is
+    no number where the others are."""
+    texts, labels = table.columns.get(task.text, ()), [class_name(cell) for cell in table.columns.get(task.label, ())]
+    if len(labels) < 3 or not all(isinstance(cell, str) and 0 < len(cell.split()) <= 3 for cell in texts[:1]):
+        return
+    counts = Counter(labels[1:])
+    unlike = 2 * len(counts) <= len(labels) or all(map(_DIGITS.search, counts))
+    if labels[0] and labels[0] not in counts and unlike and not _DIGITS.search(labels[0]):
+        raise DataError(
+            f"{table.place(0)}: {texts[0]!r}, {labels[0]!r} looks like a header, and task.columns is for files without",
+            hint="leave task.columns out; or if it is a row like the others, put it further down",
+        )
+
+
+def taken_for_ids(
+    task: Task, tables: Mapping[str, Table], labels: Sequence[str], declared: Mapping[str, tuple[str, ...]]
+) -> list[str]:
+    """A note where numbers stand for words in an order that nobody gave."""
+    if task.labels or task.label in declared or any(map(str.isdigit, labels)):
+        return []
+    odd = [
+        name
+        for name, table in tables.items()
+        if any(class_name(cell).isdigit() for cell in table.columns.get(task.label, ()))
+    ]
+    told = ", ".join(f"{number} `{label}`" for number, label in enumerate(labels[:5]))
+    return [f"numbers in `{task.label}` of {', '.join(odd)} are taken for classes: {told} …"] if odd else []
