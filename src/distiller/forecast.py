@@ -24,7 +24,7 @@ from distiller.run.plan import RunPlan, Stage, stages_of, teachers_of, will_be_t
 from distiller.run.setup import encode_splits, machine
 from distiller.run.summary import data_lines
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
-from distiller.tasks.data import UNLABELLED
+from distiller.tasks.data import TRANSFER
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.tokens import Tokens
 from distiller.training.pace import Pace, pace
@@ -183,8 +183,7 @@ def _phases(
 ) -> list[Phase]:
     run, dev = plan.run, len(tokens["dev"])
     half = machine(run).precision != "fp32"
-    rows = {name: len(tokens[name]) if name in tokens else 0 for name in ("train", UNLABELLED)}
-    labelled, all_rows = rows["train"], rows["train"] + rows[UNLABELLED]
+    labelled, all_rows = len(tokens["train"]), sum(len(tokens[name]) for name in TRANSFER if name in tokens)
     longest = max(max(tokens[name].lengths) for name in tokens)
     phases: list[Phase] = []
 
@@ -256,7 +255,7 @@ class _Clock:
 
     def once(self) -> float:
         """Seconds in which all teachers read every training text."""
-        rows = sum(len(self.teacher_tokens[name]) for name in ("train", UNLABELLED) if name in self.teacher_tokens)
+        rows = sum(len(self.teacher_tokens[name]) for name in TRANSFER if name in self.teacher_tokens)
         return rows * (self.reading or 0.0)
 
     def _times(
@@ -330,7 +329,7 @@ def _stage_bytes(plan: RunPlan, stage: Stage, shape: Any, teacher_tokens: Tokens
     once = wish != "always" and (stage.training.epochs or 2) * len(plan.run.seeds) <= 1
     if wish == "never" or once or not objective.needs_teacher or objective.layers("teacher", "attention_scores"):
         return None
-    splits = [teacher_tokens[name] for name in ("train", UNLABELLED) if name in teacher_tokens]
+    splits = [teacher_tokens[name] for name in TRANSFER if name in teacher_tokens]
     tokens, rows = sum(sum(split.lengths) for split in splits), sum(map(len, splits))
     size = 4 * (tokens * shape.hidden_size * len(objective.layers("teacher")) + rows * shape.num_labels)
     return size if wish == "always" or size <= stage.training.cache_gb * 1e9 else None

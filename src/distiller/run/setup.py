@@ -24,7 +24,7 @@ from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_order
 from distiller.run.plan import RunPlan, Stage, stages_of, teachers_of, will_be_tuned
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
-from distiller.tasks.data import UNLABELLED, AnySplit, TaggedSplit, TaskData, joined
+from distiller.tasks.data import TRANSFER, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.joined import JoinedSplit
 from distiller.tasks.outcomes import outcomes
@@ -214,7 +214,7 @@ class Setup:
         precision = machine(self.run).precision
         found = dict(scores)
         for name, split in self.splits.items():
-            if name not in ("train", "dev", UNLABELLED):
+            if name not in (*TRANSFER, "dev"):
                 logits = predict_logits(student, split, Collator(self.plan.student_tokenizer), precision=precision)
                 score = scorer(self.data, self.run.task, self.data.splits[name], split)
                 suffix = name.removeprefix("dev_").replace("mismatched", "mm")
@@ -400,9 +400,8 @@ def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSp
 
 
 def _transfer(data: TaskData, splits: Tokens) -> EncodedSplit | JoinedSplit:
-    if UNLABELLED not in splits:
-        return splits["train"]
-    return JoinedSplit([splits["train"], splits[UNLABELLED]], [*map(len, data.transfer)])
+    parts = [splits[name] for name in TRANSFER if name in splits]
+    return parts[0] if len(parts) == 1 else JoinedSplit(parts, [*map(len, data.transfer)])
 
 
 def _job(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:

@@ -13,7 +13,7 @@ from distiller.models.load import NO_LIMIT, token_count
 from distiller.models.students import same_vocabulary
 from distiller.models.vocabulary import Vocabulary, cut_tokenizer, token_ids
 from distiller.record import VocabularyFacts
-from distiller.tasks.data import UNLABELLED, QuestionSplit, TaskData
+from distiller.tasks.data import TRANSFER, QuestionSplit, TaskData
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.tokens import Tokens, encode_split
 from distiller.tasks.windows import EncodedQuestions
@@ -61,7 +61,7 @@ def vocabulary_facts(plan: "RunPlan", tokens: Tokens, teacher_tokens: Tokens) ->
         longest = task.max_length or plan.data.default_max_length
         whole = {name: encode_split(plan.data.splits[name], vocabulary.source, task, longest) for name in tokens}
     affected = {name: _share_affected(vocabulary, tokens[name], whole[name]) for name in tokens}
-    if plan.token_by_token and plan.teacher is not None and any(affected.get(name) for name in ("train", UNLABELLED)):
+    if plan.token_by_token and plan.teacher is not None and any(affected.get(name) for name in TRANSFER):
         raise ConfigError(
             "some training texts have other pieces in the student's vocabulary than in the teacher's",
             hint="leave out student.vocabulary, or objectives that compare tokens",

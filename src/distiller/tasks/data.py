@@ -20,6 +20,12 @@ IGNORED = -100
 UNLABELLED = "unlabelled"
 """The split of training rows without a label."""
 
+REWRITTEN = "rewritten"
+"""The split of training rows whose words were exchanged: they are the labelled and unlabelled ones once more."""
+
+TRANSFER = ("train", UNLABELLED, REWRITTEN)
+"""The splits that a student learns from, of which `train` is always there."""
+
 
 @dataclass(frozen=True)
 class Split:
@@ -203,7 +209,7 @@ class TaskData:
     """A task ready to be learnt: `splits` has `train` and `dev`, perhaps `test`, and for MNLI the mismatched ones.
 
     All rows of `train` have labels, or none has. Where some have none they stand in the split `unlabelled`, together
-    with the texts of `task.unlabelled`.
+    with the texts of `task.unlabelled`; what was made of both, as `Run.rewrites` says, in the split `rewritten`.
     """
 
     name: str
@@ -248,7 +254,7 @@ class TaskData:
     @property
     def unlabelled(self) -> int:
         """Training rows that have none: of them a student learns what the teacher says."""
-        return sum(len(split) for split in self.transfer) - self.labelled
+        return sum(len(split) for split in self.transfer if split.name != REWRITTEN) - self.labelled
 
     @property
     def soft(self) -> int:
@@ -258,8 +264,8 @@ class TaskData:
 
     @cached_property
     def transfer(self) -> tuple[AnySplit, ...]:
-        """The rows that a student learns from: `train`, and `unlabelled` if there is one."""
-        return tuple(self.splits[name] for name in ("train", UNLABELLED) if name in self.splits)
+        """The rows that a student learns from: `train`, and of `unlabelled` and `rewritten` what there is."""
+        return tuple(self.splits[name] for name in TRANSFER if name in self.splits)
 
     @property
     def default_max_length(self) -> int:
@@ -270,8 +276,8 @@ class TaskData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the kind, the label set and the content of all splits."""
-        splits = sorted((name, split.fingerprint) for name, split in self.splits.items())
+        """SHA-256 over the kind, the label set and the content of all splits, but for what was made of their texts."""
+        splits = sorted((name, split.fingerprint) for name, split in self.splits.items() if name != REWRITTEN)
         return hashlib.sha256(json.dumps([self.kind, self.labels, splits]).encode()).hexdigest()
 
 
