@@ -25,8 +25,8 @@ import yaml
 
 from distiller.config import load_run
 from distiller.record import Record, load_record
+from distiller.translation.beginning import begin
 from distiller.translation.efficiency import efficiency
-from distiller.translation.setup import prepare
 from distiller.translation.students import load_translator
 
 SIZES = {"width": 128, "ffn": 512, "heads": 4}
@@ -152,12 +152,12 @@ def speed(given: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     folders = {name: output(given.out, *pair) / "0" for name, pair in zip(given.cells, chosen(given), strict=True)}
     run = load_record(next(iter(folders.values()))).run
-    setup = prepare(run, None)  # the teacher is found, not trained
-    students = {name: load_translator(folder / "student")[0] for name, folder in folders.items()}
-    assert setup.splits.test is not None
+    text = begin(run).splits.test
+    assert text is not None
+    models = {"teacher": load_translator(next(iter(folders.values())) / "teacher")}
+    models |= {name: load_translator(folder / "student") for name, folder in folders.items()}
     print("| model | form | BLEU | parameters | times fewer | MB | sentences/s |\n|---|---|---:|---:|---:|---:|---:|")
-    rows = efficiency({"teacher": setup.teacher} | students, setup.vocabulary, setup.splits.test, run.evaluation)
-    for row in rows:
+    for row in efficiency(models, text, run.evaluation):
         sizes = f"{row.parameters:,} | {row.compression:.1f} | {row.megabytes:.1f} | {row.sentences_per_second:.0f}"
         print(f"| {row.model} | {row.compute} | {row.bleu:.1f} | {sizes} |")
 

@@ -28,7 +28,7 @@ from distiller.tasks.data import TRANSFER
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.tokens import Tokens
 from distiller.training.pace import Pace, pace
-from distiller.translation.setup import Outline
+from distiller.translation.outline import Outline
 
 TIMED = 4
 """Steps that are timed for each model, after one that is not."""

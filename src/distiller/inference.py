@@ -37,7 +37,6 @@ from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.corpus import text_lines
-from distiller.translation.setup import split_scores
 from distiller.translation.translate import TextTranslator, translates
 
 
@@ -65,9 +64,9 @@ def evaluate(
     transformers_logging.disable_progress_bar()
     name, described = model_and_run(model, run, overrides)
     if described is None and translates(name):
-        return split_scores(TextTranslator(name, None, overrides), split).values
+        return TextTranslator(name, None, overrides).split_scores(split).values
     if isinstance(described, TranslationRun):
-        return split_scores(TextTranslator(name, described), split).values
+        return TextTranslator(name, described).split_scores(split).values
     if described is None:
         raise OutputError(f"`{model}` is not a run's output", hint="say which task with --run run.yaml")
     data = load_task(described.task)

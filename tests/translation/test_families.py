@@ -14,11 +14,10 @@ from transformers import BertConfig, PreTrainedModel
 from distiller.config.translation import Decoding, Languages, Student, TranslationRun
 from distiller.errors import ConfigError, ModelError
 from distiller.models.encoder_decoder import SIDES, check_reading, decoder_inputs, layers_of, read
-from distiller.run import distil
+from distiller.run import check, distil
 from distiller.translation.batches import collate
 from distiller.translation.cut import cut_vocabulary
 from distiller.translation.engines import engine
-from distiller.translation.setup import check
 from distiller.translation.students import load_translator, sampled_student, save_translator
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.translate import translated_lines

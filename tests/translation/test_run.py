@@ -27,7 +27,6 @@ from distiller.run import distil
 from distiller.training.output_folder import _refuse_other
 from distiller.translation.corpus import Pairs
 from distiller.translation.model import parameter_count
-from distiller.translation.setup import split_scores
 from distiller.translation.students import load_translator
 from distiller.translation.translate import TextTranslator, translated_lines
 from translation.tiny import SHAPE, model, pace, sentences, tiny_run, write_pairs
@@ -182,11 +181,11 @@ def test_a_text_that_no_run_describes_is_checked_and_limited(
     text = [f"task.dev.source={tmp_path / 'few.de'}", f"task.dev.target={tmp_path / 'few.en'}", "evaluation.beam=1"]
     student = str(Path(run.output) / "student")
     with pytest.raises(DataError, match="the source is empty"):
-        split_scores(TextTranslator(student, changed=text), "dev")
+        TextTranslator(student, changed=text).split_scores("dev")
     usable = TextTranslator(student, changed=[*text, "task.skip_bad=true", "task.dev.limit=2"])
     seen: list[int] = []
     usable.scores = lambda pairs: seen.append(len(pairs))  # type: ignore[method-assign, return-value, assignment]
-    split_scores(usable, "dev")
+    usable.split_scores("dev")
     assert seen == [2]
 
 

@@ -8,9 +8,10 @@ import pytest
 from distiller.cache.folders import FolderCache
 from distiller.errors import ConfigError, DataError
 from distiller.files import SUMMARY
+from distiller.run import check
 from distiller.translation.corpus import Splits, read_corpus
 from distiller.translation.pseudo_labels import RESULT, Summary
-from distiller.translation.setup import PseudoPairs, check, pseudo_pairs
+from distiller.translation.sequence import PseudoPairs, given_translations, pseudo_pairs
 from distiller.translation.translators import Labelled, Scored
 from translation.tiny import sentences, tiny_run, write_pairs
 
@@ -32,7 +33,8 @@ def learnt(folder: Path, job: str, **sequence: Any) -> tuple[PseudoPairs, Splits
     run = tiny_run(folder, sequence={"pseudo_labels": [job], **sequence})
     splits = read_corpus(run.task)
     nothing: Any = None  # a finished job asks neither vocabulary nor teacher
-    return pseudo_pairs(run, splits, nothing, nothing, FolderCache(folder), None), splits
+    given = given_translations(run, splits)
+    return pseudo_pairs(run, splits, nothing, nothing, FolderCache(folder), None, given), splits
 
 
 def test_local_update_takes_what_is_closest_to_the_gold_pair_also_from_a_finished_job(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from distiller.config.translation import Objective, TranslationRun
 from distiller.errors import ConfigError
 from distiller.models.encoder_decoder import Seq2SeqReader
 from distiller.run import distil
+from distiller.run.translation import prepare
 from distiller.translation.batches import BatchStream, Examples, collate
-from distiller.translation.setup import prepare
+from distiller.translation.beginning import begin
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.tokenizer import END
 from distiller.translation.trainer import TranslationTrainer
@@ -144,7 +145,7 @@ def test_pairs_that_are_never_drawn_are_not_asked_about(tmp_path: Path) -> None:
     """Pseudo-labels alone: the gold pairs are neither learnt from nor kept, and do not count as read."""
     fields: dict[str, Any] = {"baseline": False, "efficiency": False}
     wish = tiny_run(tmp_path, objective=WORDS, sequence={"gold_ratio": 0.0}, **fields)
-    made = prepare(wish, None)
+    made = prepare(begin(wish), None)
     assert made.teacher_cache is not None
     kept = TeacherCache(made.teacher_cache)
     assert made.training_data.examples.gold == 0

@@ -16,10 +16,10 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 from distiller.cli.pseudo_label import register
 from distiller.config.translation import Decoding, Filter, Teacher, TranslationRun
 from distiller.errors import ConfigError, DataError, DistillerError, RunError
-from distiller.run import distil
+from distiller.run import check, distil
+from distiller.translation.beginning import wrong_way
 from distiller.translation.corpus import Pairs, oddities, read_corpus
 from distiller.translation.pseudo_labels import filtered, pseudo_label, read_labels
-from distiller.translation.setup import check, wrong_way
 from distiller.translation.translators import Labelled, Scored, cleaned, prompted_translator, read_translations
 from translation.tiny import SHAPE, WORDS, pace, sentences, tiny_run, translator, write_pairs
 

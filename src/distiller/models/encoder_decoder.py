@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
+from transformers import AutoModelForSeq2SeqLM, PretrainedConfig, PreTrainedModel
 
 from distiller.errors import ModelError
 from distiller.models.load import check_weights, explained, load_config, resolve
@@ -32,14 +32,20 @@ class Seq2SeqStates(NamedTuple):
     decoder: tuple[Tensor, ...]
 
 
-def load_encoder_decoder(name: str | Path) -> PreTrainedModel:
-    """The encoder–decoder in a folder, package or hub id, in float32 and eval mode. Raises `ModelError`."""
+def encoder_decoder_config(name: str | Path) -> PretrainedConfig:
+    """The configuration of an encoder–decoder. Raises `ModelError` for a model of another kind."""
     config = load_config(name)
     if not config.is_encoder_decoder:
         raise ModelError(
             f"`{name}` holds a `{config.model_type}` model, which is no encoder–decoder",
             hint="name a Marian, mBART, M2M100, NLLB, T5, BART or Pegasus model; a causal one needs teacher.prompt",
         )
+    return config
+
+
+def load_encoder_decoder(name: str | Path) -> PreTrainedModel:
+    """The encoder–decoder in a folder, package or hub id, in float32 and eval mode. Raises `ModelError`."""
+    config = encoder_decoder_config(name)
     place = resolve(name)
     if isinstance(place, Path):
         check_weights(place, name)

@@ -26,14 +26,13 @@ from distiller.run.results import Find, find, finish
 from distiller.run.seeds import Shared, train_seed
 from distiller.run.setup import encode_splits, prepare
 from distiller.run.summary import data_lines, list_left_out
-from distiller.run.translation import TranslationWork
+from distiller.run.translation import prepare as prepare_translation
 from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.output_folder import SEEDS, claimed, finished, output_folder, writing
+from distiller.translation.beginning import begin as begin_translation
 from distiller.translation.corpus import located as located_text
-from distiller.translation.setup import Outline
-from distiller.translation.setup import check as outline
-from distiller.translation.setup import prepare as prepare_translation
+from distiller.translation.outline import Outline, outline
 
 __all__ = ["distil"]
 
@@ -120,14 +119,13 @@ def _encoders(plan: RunPlan) -> _Beginning:
 
 
 def _translation(run: TranslationRun) -> _Beginning:
-    if processes.count() > 1:
-        raise ConfigError("a translation trains in one process", hint="start it without torchrun")
+    beginning = cache(lambda: begin_translation(run))
 
-    def begin(_: Path, console: Console | None) -> _Prepared:
-        work = TranslationWork(prepare_translation(run, console))
-        return _Prepared(work, work.find, work.setup.store)
+    def prepared(_: Path, console: Console | None) -> _Prepared:
+        work = prepare_translation(beginning(), console)
+        return _Prepared(work, work.find, beginning().store)
 
-    return _Beginning(run, partial(outline, run), begin)
+    return _Beginning(run, lambda: outline(beginning()), prepared)
 
 
 def check(run: Run) -> RunPlan | Outline:
@@ -135,7 +133,7 @@ def check(run: Run) -> RunPlan | Outline:
 
     Raises the `DistillerError` that the run would end with.
     """
-    return outline(run) if isinstance(run, TranslationRun) else make_plan(run)
+    return outline(begin_translation(run)) if isinstance(run, TranslationRun) else make_plan(run)
 
 
 def _located(run: Run) -> Run:

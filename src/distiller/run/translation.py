@@ -1,7 +1,7 @@
 """What is different about a run whose task is a translation: its students, baselines, scores, sizes and speeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from transformers import PreTrainedModel
 
+from distiller import processes
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config.translation import TranslationRun
 from distiller.device import Compute, compute
@@ -22,13 +23,19 @@ from distiller.run.verdict import compared, gain_words
 from distiller.tasks.outcomes import paired_difference
 from distiller.training.output_folder import STUDENT, publish
 from distiller.training.shared_work import FineTuned, TeacherOutputs
+from distiller.translation.beginning import Beginning, longest_here
+from distiller.translation.corpus import Splits
 from distiller.translation.efficiency import efficiency
+from distiller.translation.gold import gold_data, gold_training, shape_facts, trained_teacher
 from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import METRIC, bleu_of
-from distiller.translation.setup import SHAPED, Setup, gold_training
-from distiller.translation.students import load_translator, save_translator
+from distiller.translation.sequence import given_translations, mixed_examples, pseudo_pairs
+from distiller.translation.students import build_student, load_translator, save_translator
+from distiller.translation.teacher_states import teacher_states
+from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.training_data import TranslationData
 from distiller.translation.translate import Examined, examine
+from distiller.translation.words import Words
 
 TEACHER = "teacher"
 """Where a teacher stands that the run trained."""
@@ -42,12 +49,43 @@ START = {"random": "random weights", "teacher": "layers of the teacher"}
 class TranslationWork:
     """What all seeds of a run share."""
 
-    setup: Setup
+    beginning: Beginning
+    teacher: PreTrainedModel | None
+    """`None`: nothing is known of it but its translations."""
+    teacher_tokenizer: TranslationTokenizer | None
+    teacher_folder: Path | None
+    """Where a teacher lies that was trained for this run."""
+    teacher_scores: dict[str, float]
+    """Of one that is no model here, where it translated the development text."""
+    training_data: TranslationData
+    """Of the student."""
+    pseudo: int
+    """Pseudo-labelled pairs among them."""
+    teacher_cache: Path | None
+    """What the teacher says of them, where that is kept."""
+    notes: list[str]
+    """What the Record should say of all this."""
+    console: Console | None
 
     @property
     def run(self) -> TranslationRun:
         """The run."""
-        return self.setup.run
+        return self.beginning.run
+
+    @property
+    def splits(self) -> Splits:
+        """Its text."""
+        return self.beginning.splits
+
+    @property
+    def words(self) -> Words:
+        """How the student reads and writes."""
+        return self.beginning.words
+
+    @property
+    def tokenizer(self) -> TranslationTokenizer:
+        """The student's."""
+        return self.words.tokenizer
 
     @property
     def metric(self) -> str:
@@ -60,27 +98,18 @@ class TranslationWork:
         return compute(self.run.training.precision, "sdpa")
 
     @property
-    def teacher(self) -> PreTrainedModel | None:
-        """The model that is imitated, if it is one."""
-        return self.setup.teacher
-
-    @property
     def other_teachers(self) -> None:
         """There is one; translations of several go together (`sequence.pseudo_labels`)."""
         return None
 
-    @property
-    def console(self) -> Console | None:
-        """Where progress is shown."""
-        return self.setup.console
-
     def new_student(self, seed: int) -> PreTrainedModel:
         """A student before its training."""
-        return self.setup.student(seed)
+        tokens = self.words.token_ids(self.teacher)
+        return build_student(self.run.student, self.teacher, tokens=tokens, seed=seed, rows=self.words.rows)
 
     def job(self, seed: int) -> TranslationData:
         """Pairs, gold or made by the teacher; those of all seeds."""
-        return self.setup.training_data
+        return self.training_data
 
     def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
         """The same student from the same start, trained on gold pairs alone; made once for all runs that ask for it."""
@@ -88,28 +117,27 @@ class TranslationWork:
         if wish.init == "teacher" and self.teacher is not None:
             model = wish.model_dump(mode="json") | {"teacher": weights_fingerprint(self.teacher)}
         else:
-            model = {"shape": wish.shape.sizes(), "form": wish.shape.form(), **wish.shape.model_dump(include=SHAPED)}
+            model = shape_facts(wish.shape)
         folder, done = gold_training(
-            self.setup.store,
+            self.beginning.store,
             model,
             self.run.training,
-            self.setup.gold_data(),
+            gold_data(self.tokenizer, self.splits.seen, self.splits.dev, self.run),
             seed=seed,
             title=f"train the student without a teacher, seed {seed}",
             console=self.console,
             start=lambda: self.new_student(seed),
         )
-        scores, outcome = self.examine(load_translator(folder)[0], {})
+        scores, outcome = processes.from_first(lambda: self.examine(load_translator(folder)[0], {}))
         return FineTuned(folder, scores, outcome, done.steps, done.best_step)
 
     def outputs(self, stage: Stage) -> TeacherOutputs:
         """The last decoder states of the teacher on all pairs, where they are kept."""
-        kept = self.setup.teacher_cache
-        return TeacherOutputs(cache=TeacherCache(kept) if kept else None)
+        return TeacherOutputs(cache=TeacherCache(self.teacher_cache) if self.teacher_cache else None)
 
     def save(self, student: PreTrainedModel, folder: Path) -> None:
         """Write a model folder with the sums of its files."""
-        save_translator(student, self.setup.tokenizer, folder)
+        save_translator(student, self.tokenizer, folder)
         write_sums(folder)
 
     def examine(self, student: PreTrainedModel, scores: Mapping[str, float]) -> tuple[dict[str, float], np.ndarray]:
@@ -118,10 +146,9 @@ class TranslationWork:
         return found.scores, found.counts
 
     def _examined(self, model: PreTrainedModel, *, teacher: bool = False) -> Examined:
-        tokenizer = self.setup.teacher_tokenizer if teacher else self.setup.tokenizer
+        tokenizer = self.teacher_tokenizer if teacher else self.tokenizer
         assert tokenizer is not None
-        splits = self.setup.splits
-        return examine(model, tokenizer, splits.dev, splits.test, self.run.evaluation)
+        return examine(model, tokenizer, self.splits.dev, self.splits.test, self.run.evaluation)
 
     @cached_property
     def examined_teacher(self) -> Examined | None:
@@ -130,9 +157,9 @@ class TranslationWork:
 
     def find(self, folder: Path, baseline: list[FineTuned], trained: list[Trained]) -> Findings:
         """What there is to say of the run, when its student stands in `folder`."""
-        setup, run = self.setup, self.run
-        if setup.teacher_folder is not None:
-            publish(setup.teacher_folder, folder / TEACHER)
+        run = self.run
+        if self.teacher_folder is not None:
+            publish(self.teacher_folder, folder / TEACHER)
         student = load_translator(folder / STUDENT)[0]
         theirs = self.examined_teacher
         found = outcomes_of(theirs.counts if theirs else None, baseline, trained, None)
@@ -152,20 +179,19 @@ class TranslationWork:
             start=START[run.student.init],
             comparison=comparison,
             verdict=gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE),
-            notes=setup.notes,
+            notes=self.notes,
             milliseconds=first_latencies(table),
             efficiency=table,
             signatures=signatures,
         )
 
     def _efficiency(self, student: PreTrainedModel) -> list[EfficiencyRow]:
-        setup = self.setup
         if not self.run.efficiency:
             return []
-        models = {"student": (student, setup.tokenizer)}
-        if setup.teacher is not None and setup.teacher_tokenizer is not None:
-            models = {"teacher": (setup.teacher, setup.teacher_tokenizer), **models}
-        return efficiency(models, setup.splits.test or setup.splits.dev, self.run.evaluation)
+        models = {"student": (student, self.tokenizer)}
+        if self.teacher is not None and self.teacher_tokenizer is not None:
+            models = {"teacher": (self.teacher, self.teacher_tokenizer), **models}
+        return efficiency(models, self.splits.test or self.splits.dev, self.run.evaluation)
 
     def _teacher_facts(self) -> ModelFacts | None:
         """Of a service or a file it is not known what it weighs, and of some not even how well it does."""
@@ -180,19 +206,19 @@ class TranslationWork:
                 scores=theirs.scores,
                 fingerprint=weights_fingerprint(self.teacher),
             )
-        scores = self.setup.teacher_scores
+        scores = self.teacher_scores
         if not scores:
             return None
         name = spec.model or ", ".join(spec.files)
         return ModelFacts(name=name, parameters=0, parameters_with_head=0, megabytes=0.0, scores=scores)
 
     def _data(self) -> DataFacts:
-        splits = self.setup.splits
+        splits = self.splits
         counts = {"train": len(splits.train), "seen": len(splits.seen), "dev": len(splits.dev)}
         counts |= {"test": len(splits.test)} if splits.test else {}
         counts |= {"monolingual": sum(map(len, splits.monolingual))} if splits.monolingual else {}
         counts |= {"monolingual_target": sum(map(len, splits.backward))} if splits.backward else {}
-        counts |= {"pseudo": self.setup.pseudo} if self.setup.pseudo else {}
+        counts |= {"pseudo": self.pseudo} if self.pseudo else {}
         return DataFacts(
             task=Path(self.run.task.train.source).name,
             kind="translation",
@@ -202,9 +228,41 @@ class TranslationWork:
             truncated={},
             skipped=splits.skipped,
             fingerprint=splits.fingerprint,
-            vocabulary=self.setup.tokenizer.fingerprint,
-            vocabulary_size=len(self.setup.tokenizer),
+            vocabulary=self.tokenizer.fingerprint,
+            vocabulary_size=len(self.tokenizer),
         )
+
+
+def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
+    """Make or find the teacher and its translations. Raises `DistillerError`."""
+    run, store, splits, words = beginning.run, beginning.store, beginning.splits, beginning.words
+    teacher, tokenizer, folder = beginning.teacher, beginning.teacher_tokenizer, None
+    if teacher is None and not run.teacher.says_only:
+        folder = trained_teacher(run, splits, words.tokenizer, store, console)
+        teacher, tokenizer = load_translator(folder)
+    given = given_translations(run, splits)
+    pseudo = pseudo_pairs(run, splits, tokenizer, teacher, store, console, given)
+    data = replace(gold_data(words.tokenizer, splits.seen, splits.dev, run), rows=words.rows)
+    notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
+    notes += [*beginning.odd, *pseudo.notes]
+    if run.sequence is not None:
+        examples, overlong = mixed_examples(data.examples, pseudo, run, words.tokenizer, longest_here(run, teacher))
+        data = replace(data, examples=examples, gold_ratio=run.sequence.gold_ratio)
+        if overlong:
+            notes.append(f"{overlong} pseudo-labels are longer than a model takes: left out")
+    kept, why_not = teacher_states(store, teacher, data.examples, run, console, rows=words.rows)
+    return TranslationWork(
+        beginning=beginning,
+        teacher=teacher,
+        teacher_tokenizer=tokenizer,
+        teacher_folder=folder,
+        teacher_scores=pseudo.scores,
+        training_data=data,
+        pseudo=len(data.examples) - data.examples.gold,
+        teacher_cache=kept,
+        notes=[*notes, *([why_not] if why_not else [])],
+        console=console,
+    )
 
 
 def first_latencies(table: list[EfficiencyRow]) -> dict[str, float]:

@@ -106,10 +106,6 @@ class TrainingData(Protocol):
         """What carries it out."""
         ...
 
-    def examples_per_step(self, training: Any, *, seed: int) -> float:
-        """Examples of an optimisation step."""
-        ...
-
 
 @dataclass(frozen=True)
 class Job:
@@ -138,10 +134,6 @@ class Job:
     def pace(self, training: config.Training, objective: config.Objective, *, seed: int = 0) -> tuple[Pace, bool]:
         """Without `epochs` a training ends when the model has learnt."""
         return pace_of(training, self, objective), training.epochs is None
-
-    def examples_per_step(self, training: config.Training, *, seed: int = 0) -> float:
-        """Batches of one size."""
-        return training.batch_size * training.accumulate * processes.count()
 
     def trainer(self, fitting: Fitting) -> DistillationTrainer:
         """Its development scores are those of the outputs on `dev`."""
@@ -273,7 +265,7 @@ def fit(
                 teacher_cache.close()
         if select_best:
             best_weights.restore()
-        examples = watch.steps * job.examples_per_step(training, seed=seed)
+        examples = trainer.examples_read * processes.count()
         done = _outcome(trainer, watch, job.metric, examples, select_best=select_best)
         trainer.distillation.reader.close()
         processes.from_first(partial(_kept, keep, done, folder))

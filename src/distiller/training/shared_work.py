@@ -21,7 +21,7 @@ from distiller.device import Precision, compute
 from distiller.files import write_json
 from distiller.models.load import weights_fingerprint
 from distiller.training.evaluate import predict_logits
-from distiller.training.fit import Fit, Job, fit
+from distiller.training.fit import Fit, Job, TrainingData, fit
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.teacher import FrozenTeacher
 
@@ -79,31 +79,63 @@ def fine_tune(
     if job.class_weights is not None:
         facts["class_weights"] = job.class_weights
 
-    def make(folder: Path) -> None:
-        def keep(done: Fit) -> None:
-            model.save_pretrained(folder)
-            job.tokenizer.save_pretrained(folder)
-            logits = predict_logits(model, job.dev, job.collate, precision=compute(training.precision).precision)
-            write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
-            write_json(folder / TOOK, {"steps": done.steps, "best_step": done.best_step})
-            write_json(folder / SCORES, done.scores)
+    def keep(trained: PreTrainedModel, done: Fit, folder: Path) -> None:
+        trained.save_pretrained(folder)
+        job.tokenizer.save_pretrained(folder)
+        logits = predict_logits(trained, job.dev, job.collate, precision=compute(training.precision).precision)
+        write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
+        write_json(folder / TOOK, {"steps": done.steps, "best_step": done.best_step})
+        write_json(folder / SCORES, done.scores)
 
+    folder = kept_training(
+        store,
+        kind,
+        facts,
+        lambda: model,
+        job,
+        training,
+        objective=FINE_TUNING,
+        keep=keep,
+        seed=seed,
+        title=title,
+        console=console,
+    )
+    scores, took = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (SCORES, TOOK))
+    return FineTuned(folder, scores, read_outcome(folder / OUTCOME), **took)
+
+
+def kept_training(
+    store: FolderCache,
+    kind: str,
+    facts: Mapping[str, Any],
+    start: Callable[[], PreTrainedModel],
+    data: TrainingData,
+    training: Any,
+    *,
+    objective: Any,
+    keep: Callable[[PreTrainedModel, Fit, Path], None],
+    seed: int,
+    title: str,
+    console: Console | None,
+) -> Path:
+    """The folder of a training that is done once for all runs with the same `facts`; `keep` writes what came of it."""
+
+    def make(folder: Path) -> None:
+        model = start()
         fit(
             model,
-            job,
+            data,
             training,
-            objective=FINE_TUNING,
+            objective=objective,
             folder=folder,
             seed=seed,
             title=title,
             console=console,
             resume=True,
-            keep=keep,
+            keep=lambda done: keep(model, done, folder),
         )
 
-    folder = store.get(kind, facts, make, resumes=True)
-    scores, took = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (SCORES, TOOK))
-    return FineTuned(folder, scores, read_outcome(folder / OUTCOME), **took)
+    return store.get(kind, facts, make, resumes=True)
 
 
 def teacher_scores(

@@ -259,6 +259,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.teacher: FrozenTeacher | None = None
         self.augmentation: Counter[str] = Counter()
         self.seconds_waited = 0.0
+        self.examples_read = 0
+        """By this process, in this life of it."""
         self._noted: list[tuple[int, dict[str, Tensor]]] = []
         self._rows: dict[int, list[int]] = {}
         self._sums: dict[str, float] = {}
@@ -438,6 +440,7 @@ class DistillationTrainer(Seq2SeqTrainer):
                 break
             self.augmentation.update(batch.pop(COUNTS, {}))
             batches.append(objective_batch(batch, self.distillation.kind, causal=self._causal))
+            self.examples_read += len(batches[-1]["input_ids"])
             if "example_ids" in batch:
                 self._rows.setdefault(self.state.global_step + 1, []).extend(batch["example_ids"].tolist())
         self.seconds_waited += time.perf_counter() - started

@@ -133,10 +133,13 @@ def training_pairs(
     return [source for source, _ in pairs], [target for _, target in pairs]
 
 
-def filtered(labels: Sequence[Labelled], wish: Filter) -> tuple[list[Labelled], dict[str, int]]:
-    """`labels` without what `wish` leaves out, and how many translations each rule left out.
+def filtered(
+    labels: Sequence[Labelled], wish: Filter, seen: set[tuple[str, str]] | None = None
+) -> tuple[list[Labelled], dict[str, int]]:
+    """`labels` of one teacher without what `wish` leaves out, and how many translations each rule left out.
 
-    Raises `ConfigError` where the teacher's scores are asked for and it gave none.
+    `seen` are the pairs that were there before, to which these are added. Raises `ConfigError` where the teacher's
+    scores are asked for and it gave none.
     """
     kept = list(labels)
     counts: dict[str, int] = {}
@@ -151,7 +154,7 @@ def filtered(labels: Sequence[Labelled], wish: Filter) -> tuple[list[Labelled], 
         worst = {id(label) for label in ranked[: round(wish.worst * len(ranked))]}
         counts["of the lowest scores"] = len(worst)
         kept = [label for label in kept if id(label) not in worst]
-    seen: set[tuple[str, str]] = set()
+    seen = set() if seen is None else seen
     found = []
     for label in kept:
         hypotheses = []

@@ -10,21 +10,37 @@ from transformers import PreTrainedModel
 
 from distiller.config.translation import Languages, Student
 from distiller.errors import ConfigError, ModelError
-from distiller.models.encoder_decoder import SIDES, Side, decoder_inputs, layers_of, load_encoder_decoder
+from distiller.models.encoder_decoder import (
+    SIDES,
+    Side,
+    decoder_inputs,
+    encoder_decoder_config,
+    layers_of,
+    load_encoder_decoder,
+)
 from distiller.translation.model import TokenIds, build_model
 from distiller.translation.tokenizer import PLAIN, TranslationTokenizer, check_fit, load_translation_tokenizer
 
 SIZES = ("d_model", "encoder_ffn_dim", "encoder_attention_heads")
 
 
-def load_translator(name: str | Path, languages: Languages = PLAIN) -> tuple[PreTrainedModel, TranslationTokenizer]:
+def load_translator(
+    name: str | Path, languages: Languages = PLAIN, *, otherwise: Languages = PLAIN
+) -> tuple[PreTrainedModel, TranslationTokenizer]:
     """An encoder–decoder in float32 and eval mode, and its tokenizer, from a folder, package or hub id.
 
-    Raises `ModelError` when there is none, when it is of another kind, or when its tokenizer does not fit;
-    `ConfigError` for languages that it does not know.
+    `otherwise` are the languages of one that has to be told some, and is told none by `languages`. Raises `ModelError`
+    when there is none, when it is of another kind, or when its tokenizer does not fit; `ConfigError` for languages
+    that it does not know.
     """
+    prefix = getattr(encoder_decoder_config(name), "prefix", None)
+    try:
+        tokenizer = load_translation_tokenizer(name, languages, prefix=prefix)
+    except ConfigError:
+        if otherwise == PLAIN:
+            raise
+        tokenizer = load_translation_tokenizer(name, otherwise, prefix=prefix)
     model = load_encoder_decoder(name)
-    tokenizer = load_translation_tokenizer(name, languages, prefix=getattr(model.config, "prefix", None))
     check_fit(tokenizer, model.config.vocab_size, f"the model in `{name}`")
     return model, tokenizer
 

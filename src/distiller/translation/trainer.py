@@ -5,11 +5,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel
 
+from distiller import processes
 from distiller.cache.checksums import DamagedFileError
 from distiller.cache.teacher_outputs import READING
 from distiller.config.translation import Objective
@@ -100,11 +100,7 @@ class TranslationTrainer(DistillationTrainer):
         **generation: Any,
     ) -> dict[str, float]:
         """Translate the development text, on the first process, and log its scores."""
-        found = self.score(self.student) if self.is_world_process_zero() else {}
-        if self.args.world_size > 1:  # every process takes the same decision on the best checkpoint
-            shared = [found]
-            torch.distributed.broadcast_object_list(shared)
-            found = shared[0]
+        found = processes.from_first(lambda: self.score(self.student))  # all decide alike on the best checkpoint
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from distiller import config
+from distiller import config, processes
 from distiller.config.translation import Objective, Optimisation
 from distiller.training.fit import Fitting
 from distiller.training.pace import Pace, pace
@@ -57,30 +57,26 @@ class TranslationData:
 
     def pace(self, training: Optimisation, objective: Objective, *, seed: int) -> tuple[Pace, bool]:
         """With neither `epochs` nor `max_steps` a training ends when the model has learnt."""
-        once = self.stream(training, seed=seed)
+        once, shared = self.stream(training, seed=seed), training.accumulate * processes.count()
         if training.epochs is None and training.max_steps is None:
             usual = config.Optimisation(
                 min_steps=training.min_steps,
                 patience=training.patience,
-                batch_size=math.ceil(once.examples_per_batch),
+                batch_size=math.ceil(once.examples_per_batch * processes.count()),
                 accumulate=training.accumulate,
             )
             found = pace(
                 usual,
-                steps_per_epoch=math.ceil(once.per_epoch / training.accumulate),
+                steps_per_epoch=math.ceil(once.per_epoch / shared),
                 dev_examples=DECODING * self.dev,
             )
             every = math.ceil(found.ceiling / training.evaluations) if training.evaluations else found.every
             return replace(found, every=every, warmup=training.warmup_steps or found.warmup), True
         batches = max(1, math.ceil((training.epochs or 1) * once.per_epoch))
-        steps = training.max_steps or math.ceil(batches / training.accumulate)
+        steps = training.max_steps or math.ceil(batches / shared)
         warmup = training.warmup_steps if training.warmup_steps is not None else math.ceil(steps / 10)
         every = max(1, math.ceil(steps / (training.evaluations or LOOKS)))
         return Pace(steps, steps, every, warmup, training.patience), False
-
-    def examples_per_step(self, training: Optimisation, *, seed: int) -> float:
-        """On average: batches are filled by tokens."""
-        return self.stream(training, seed=seed).examples_per_batch * training.accumulate
 
     def trainer(self, fitting: Fitting) -> TranslationTrainer:
         """Its development scores are those of translations."""
@@ -105,7 +101,9 @@ class TranslationData:
                 adam_beta2=0.98,
                 label_names=["labels"],
             ),
-            train_dataset=self.stream(training, seed=fitting.seed, batches=fitting.pace.ceiling * training.accumulate),
+            train_dataset=self.stream(
+                training, seed=fitting.seed, batches=fitting.pace.ceiling * training.accumulate * processes.count()
+            ),
             eval_dataset=[],
             data_collator=partial(collate, pad=self.tokenizer.pad),
             callbacks=fitting.callbacks,

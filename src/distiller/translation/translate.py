@@ -9,14 +9,16 @@ from transformers import PreTrainedModel
 
 from distiller.config import parse_run
 from distiller.config.translation import Decoding, TranslationRun
-from distiller.errors import DataError
+from distiller.errors import ConfigError, DataError
 from distiller.models.encoder_decoder import longest_text
 from distiller.models.load import load_config
-from distiller.translation.corpus import Pairs
+from distiller.translation.beginning import within_length
+from distiller.translation.corpus import Pairs, read_corpus, read_split
 from distiller.translation.engines import engine
 from distiller.translation.scores import Scores, score, sentence_counts
 from distiller.translation.students import load_translator
-from distiller.translation.tokenizer import PLAIN, TranslationTokenizer
+from distiller.translation.tokenizer import TranslationTokenizer
+from distiller.translation.words import Words
 
 Translate = Callable[[Sequence[str]], list[str]]
 GENERATORS = ("ForConditionalGeneration", "MTModel", "TranslationModel")
@@ -82,8 +84,10 @@ class TextTranslator:
         made = parse_run(BARE, changed, where=name) if run is None else run
         assert isinstance(made, TranslationRun)
         self.run = made
-        languages = PLAIN if self.described else made.teacher.languages  # a finished student knows its own
-        self.model, self.tokenizer = load_translator(name, languages)
+        if self.described:  # a finished student knows its languages, another model with the same run may not
+            self.model, self.tokenizer = load_translator(name, otherwise=made.teacher.languages)
+        else:
+            self.model, self.tokenizer = load_translator(name, made.teacher.languages)
 
     def __call__(self, lines: Sequence[str]) -> list[str]:
         """A translation for each line; an empty line stays one."""
@@ -92,6 +96,24 @@ class TextTranslator:
     def scores(self, pairs: Pairs) -> Scores:
         """BLEU and chrF of what it makes of `pairs`."""
         return evaluate(self.model, self.tokenizer, pairs, self.run.evaluation)
+
+    def split_scores(self, split: str) -> Scores:
+        """The same of the `dev` or `test` text of its run. Raises `ConfigError` for one that the run has not."""
+        task = self.run.task
+        if self.described:
+            splits = within_length(read_corpus(task), Words(self.tokenizer, None), self.run)
+            pairs = {"dev": splits.dev, "test": splits.test}.get(split)
+        else:
+            named = {"dev": task.dev, "test": task.test}.get(split)
+            pairs = read_split(named, task, split) if named is not None else None
+        if pairs is None:
+            hint = f"task.{split}.source=… task.{split}.target=…"
+            if split not in ("dev", "test"):
+                hint = "a translation has the splits dev and test"
+            elif split == "test":
+                hint = f"--split dev, or {hint}"
+            raise ConfigError(f"`{self.name}` has no `{split}` text", hint=hint)
+        return self.scores(pairs)
 
 
 def translated_lines(

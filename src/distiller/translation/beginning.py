@@ -1,0 +1,177 @@
+"""What a translation run starts from, before anything is trained: text that fits, words, and the teacher it names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel
+
+from distiller.cache.folders import FolderCache, cache_root
+from distiller.config.translation import TranslationRun
+from distiller.errors import ConfigError, DataError
+from distiller.models.encoder_decoder import check_reading, decoder_inputs, longest_text
+from distiller.tasks.bad_rows import BadRows
+from distiller.training.trackers import check_trackers
+from distiller.translation.batches import collate
+from distiller.translation.corpus import Pairs, Splits, check_lengths, oddities, read_corpus
+from distiller.translation.model import POSITIONS
+from distiller.translation.students import load_translator
+from distiller.translation.tokenizer import TranslationTokenizer
+from distiller.translation.words import Words, words_of
+
+PROBED = 16
+"""Pairs that a teacher is asked about to see which way it translates."""
+WRONG_WAY = 0.5
+"""Nats a token by which the other way must be more probable before anything is said of it."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A run that can start."""
+
+    run: TranslationRun
+    store: FolderCache
+    splits: Splits
+    words: Words
+    teacher: PreTrainedModel | None
+    """The encoder–decoder that the run names; `None`: one is trained, or only its translations are known."""
+    teacher_tokenizer: TranslationTokenizer | None
+    odd: list[str]
+    """What is odd about the text, in words."""
+
+
+def begin(run: TranslationRun) -> Beginning:
+    """Read the text and the teacher that `run` names, and make or find the vocabulary. Raises `DistillerError`."""
+    check_trackers([*run.training.report_to, *run.teacher.training.report_to])
+    store = FolderCache(cache_root(run.cache))
+    teacher, tokenizer = None, None
+    if run.teacher.model is not None and not run.teacher.says_only:
+        teacher, tokenizer = load_translator(run.teacher.model, run.teacher.languages)
+    splits = read_corpus(run.task)
+    odd = oddities(splits)
+    words = words_of(run, splits, tokenizer, store)
+    splits = within_length(splits, words, run, teacher, tokenizer)
+    if teacher is not None and tokenizer is not None:
+        odd += wrong_files(run, tokenizer) or wrong_way(teacher, tokenizer, splits.train)
+    elif not run.teacher.says_only:
+        words = replace(words, teachers=words.tokenizer)  # a teacher that is trained here shares it
+    if run.objective.compares or run.student.init == "teacher":
+        if words.teachers is None:
+            raise ConfigError(
+                "word-level distillation, hidden states and layers of the teacher need its vocabulary, and the student "
+                "has another",
+                hint="vocabulary.of=teacher (cut=true for a small one), or sequence-level alone: objective.beta1=0",
+            )
+        if teacher is not None:
+            check_reading(teacher, str(run.teacher.model))
+    return Beginning(run, store, splits, words, teacher, tokenizer, odd)
+
+
+def longest_here(run: TranslationRun, teacher: PreTrainedModel | None) -> int:
+    """Tokens that student and teacher take."""
+    held = longest_text(teacher) if teacher is not None else None
+    if held is None:
+        return POSITIONS
+    return min(POSITIONS, held) if run.student.init == "random" else held
+
+
+def within_length(
+    splits: Splits,
+    words: Words,
+    run: TranslationRun,
+    teacher: PreTrainedModel | None = None,
+    teachers: TranslationTokenizer | None = None,
+) -> Splits:
+    """`splits` without sentences of more tokens than `task.max_length`, or than a model has positions for.
+
+    They are refused or counted. `teachers` is the tokenizer of `teacher`, which reads the sources too. Raises
+    `DataError` where nothing is left of a text.
+    """
+    longest = min(run.task.max_length, longest_here(run, teacher))
+    held = longest_text(teacher) if teacher is not None else None
+    skipped = dict(splits.skipped)
+
+    def lengths(side: str, text: Sequence[str]) -> list[int]:
+        encode = words.tokenizer.encode if side == "source" else words.tokenizer.encode_targets
+        found = [len(ids) for ids in encode(text)]
+        if side == "source" and teachers is not None and teachers is not words.teachers and held is not None:
+            read = [len(ids) for ids in teachers.encode(text)]
+            found = [max(ours, theirs) if theirs > held else ours for ours, theirs in zip(found, read, strict=True)]
+        return found
+
+    def short(pairs: Pairs, split: str, side: str = "source") -> Pairs:
+        bad = BadRows(run.task.skip_bad)
+        kept = set(check_lengths(lengths(side, pairs.source), pairs, longest=longest, bad=bad, side=side))
+        if pairs.target is not None:
+            kept &= set(check_lengths(lengths("target", pairs.target), pairs, longest=longest, bad=bad, side="target"))
+        bad.warn(pairs.name)
+        if not kept:
+            raise DataError(
+                f"no line of `{pairs.name}` has at most {longest} tokens on each side", hint="raise task.max_length"
+            )
+        if len(kept) == len(pairs):
+            return pairs
+        skipped[split] = skipped.get(split, 0) + len(pairs) - len(kept)
+        return pairs.take(sorted(kept))
+
+    train = short(splits.train, "train")
+    lines = set(train.lines)
+    seen = splits.seen.take(row for row, line in enumerate(splits.seen.lines) if line in lines)
+    return Splits(
+        train=train,
+        dev=short(splits.dev, "dev"),
+        test=short(splits.test, "test") if splits.test else None,
+        seen=train if splits.seen is splits.train else seen,
+        monolingual=[short(one, one.name) for one in splits.monolingual],
+        backward=[short(one, one.name, "target") for one in splits.backward],
+        skipped=skipped,
+    )
+
+
+def wrong_files(run: TranslationRun, tokenizer: TranslationTokenizer) -> list[str]:
+    """A word of warning where files are called after the languages of the teacher, the other way round."""
+    source, target = tokenizer.languages
+    train = run.task.train
+    if source is None or target is None or train.target is None:
+        return []
+    ends = [Path(name).suffix.removeprefix(".").casefold() for name in (train.source, train.target)]
+    if ends[0] != ends[1] and all(ends) and (target[:2], source[:2]) == (ends[0][:2], ends[1][:2]):
+        return [
+            f"source and target look swapped: `{train.source}` and `{train.target}`, and the teacher translates from "
+            f"{source} to {target}"
+        ]
+    return []
+
+
+def wrong_way(teacher: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: Pairs) -> list[str]:
+    """A word of warning where the teacher finds the sources more probable as translations than the translations."""
+    few = range(min(PROBED, len(pairs)))
+    sources, targets = [pairs.source[row] for row in few], [pairs.translations[row] for row in few]
+    if surprise(teacher, tokenizer, targets, sources) < surprise(teacher, tokenizer, sources, targets) - WRONG_WAY:
+        return [f"source and target of `{pairs.name}` look swapped: the teacher translates the other way more readily"]
+    return []
+
+
+@torch.no_grad()
+def surprise(
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, sources: Sequence[str], targets: Sequence[str]
+) -> float:
+    """Nats a token of `targets` as translations of `sources`."""
+    rows = zip(tokenizer.encode(sources), tokenizer.encode_targets(targets), strict=True)
+    features = [{"id": n, "source": source, "target": target} for n, (source, target) in enumerate(rows)]
+    held = longest_text(model)
+    features = [one for one in features if held is None or max(len(one["source"]), len(one["target"])) <= held]
+    if not features:
+        return 0.0
+    device = next(model.parameters()).device
+    batch = {name: value.to(device) for name, value in collate(features, pad=tokenizer.pad).items()}
+    whole: Any = model
+    logits = whole(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=decoder_inputs(model, batch["labels"]),
+    ).logits
+    return float(F.cross_entropy(logits.flatten(0, 1).float(), batch["labels"].flatten()))
