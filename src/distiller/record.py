@@ -154,7 +154,10 @@ class EfficiencyRow(Config):
     model: str
     engine: str
     compute: str
+    shortlist: bool = False
+    """Whether a translation may use but the pieces that go with those of its sentence."""
     bleu: float
+    chrf: float | None = None
     parameters: int
     compression: float
     """How many times fewer weights than the first model of the table has: the teacher."""
@@ -166,6 +169,11 @@ class EfficiencyRow(Config):
     """Milliseconds of a single sentence: the median."""
     latency_p95: float | None = None
     """Milliseconds that 95 of 100 single sentences stay below."""
+
+    @property
+    def form(self) -> str:
+        """The engine, its numbers, and a shortlist."""
+        return f"{self.engine} {self.compute}" + (", shortlist" if self.shortlist else "")
 
 
 class Record(Config):

@@ -36,6 +36,7 @@ def bench(
         distiller bench outputs/rte
         distiller bench outputs/rte outputs/rte-tiny --threads 1 --picture rte.svg
         distiller bench outputs/rte/exports/onnx-int8 ./other-model --run run.yaml
+        distiller bench outputs/de-en --threads 1
     """
     from distiller.cli.console import console, progress
     from distiller.deploy.bench import bench as measure
@@ -74,13 +75,16 @@ def print_bench(found: "Bench") -> None:
     from distiller.cli.console import print_table, print_words
 
     reference = found.reference
+    translates = found.metric == "bleu"  # in points already
+    further = [name for name in reference.scores if all(name in one.scores for one in found.models)]
     rows = []
     for one in found.models:
         rows.append(
             [
                 one.name,
                 one.engine,
-                f"{one.score:.4f}",
+                f"{one.score:.1f}" if translates else f"{one.score:.4f}",
+                *(f"{one.scores[name]:.1f}" for name in further),
                 f"{one.megabytes:.1f}",
                 f"{reference.megabytes / one.megabytes:.1f}×",
                 f"{one.milliseconds_p50:.2f}",
@@ -92,8 +96,8 @@ def print_bench(found: "Bench") -> None:
             ]
         )
     columns = [
-        "model", "engine", found.metric or "score", "MB", "smaller", "p50 ms", "p95 ms", "faster", "texts/s", "more",
-        "peak MB",
+        "model", "engine", found.metric or "score", *further, "MB", "smaller", "p50 ms", "p95 ms", "faster", "texts/s",
+        "more", "peak MB",
     ]  # fmt: skip
     machine = found.machine
     print_table(
@@ -104,7 +108,14 @@ def print_bench(found: "Bench") -> None:
     shapes = [(rate.batch, rate.length) for rate in reference.throughput]
     print_table(
         ["texts/s", *(f"{batch} × {length}" for batch, length in shapes)],
-        [[one.name, *(f"{rate.texts_per_second:.0f}" for rate in one.throughput)] for one in found.models],
+        [
+            [
+                one.name if not translates else f"{one.name}, {one.engine}",
+                *(f"{rate.texts_per_second:.0f}" for rate in one.throughput),
+            ]
+            for one in found.models
+        ],
         title="batch size × tokens a text",
     )
-    print_words(f"smaller, faster, more: compared with {reference.name}. Times are of forward passes over tokens.")
+    what = "whole translations, tokens to tokens" if translates else "forward passes over tokens"
+    print_words(f"smaller, faster, more: compared with {reference.name}. Times are of {what}.")

@@ -29,6 +29,10 @@ def export(
     calibration: Annotated[
         int | None, typer.Option(min=1, help="Training texts for static 8-bit ranges; onnx-int8 is dynamic without.")
     ] = None,
+    shortlist: Annotated[
+        int | None,
+        typer.Option(min=1, help="Candidates for each piece of a sentence in ctranslate2-int8; 50 is usual."),
+    ] = None,
     opset: Annotated[int | None, typer.Option(min=1, help="Version of the ONNX operators.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Development texts on which the form is compared.")] = 1000,
     max_loss: Annotated[
@@ -51,6 +55,7 @@ def export(
         distiller export outputs/rte --to openvino-int8 --calibration 500 -o served
         distiller export ./my-model --run run.yaml --to onnx -o served
         distiller export outputs/rte --to folder --push-to-hub my-name/rte-small
+        distiller export outputs/de-en --to ctranslate2-int8 --shortlist 50
     """
     from distiller.cli.console import console
     from distiller.deploy.export import export as write
@@ -68,7 +73,8 @@ def export(
         raise ConfigError("one repository holds one form", hint="push them one by one")
     if output is not None and len(forms) > 1:
         raise ConfigError("one folder holds one form", hint="leave out -o, or name one form")
-    given = {name: value for name, value in (("opset", opset), ("calibration", calibration)) if value is not None}
+    asked = {"opset": opset, "calibration": calibration, "shortlist": shortlist}
+    given = {name: value for name, value in asked.items() if value is not None}
     for name in given:
         if not any(name in FORMS[form].schema.model_fields for form in forms):
             raise ConfigError(f"--{name} has no meaning for {', '.join(forms)}", hint="leave it out")
@@ -111,8 +117,8 @@ def print_exports(made: "list[tuple[Path, Export]]") -> None:
                 "–" if one.opset is None else str(one.opset),
                 "–" if parity.largest_difference is None else f"{parity.largest_difference:.2g}",
                 f"{100 * parity.equal_predictions:.1f}",
-                "–" if parity.score is None else f"{parity.score:.4f}",
-                "–" if parity.torch_score is None else f"{parity.torch_score:.4f}",
+                parity.shown(parity.score),
+                parity.shown(parity.torch_score),
                 f"{parity.rows:,}" + (" made up" if parity.made_up else ""),
                 str(folder),
             ]

@@ -70,12 +70,12 @@ def print_efficiency(records: "Sequence[Record]") -> None:
     """One line for each translation model and number format of all `records`; equal teachers once."""
     from distiller.cli.console import print_table
 
-    columns = ["model", "form", "BLEU", "parameters", "compression", "MB", "sentences/s", "ms p50", "ms p95"]
+    columns = ["model", "form", "BLEU", "chrF", "parameters", "compression", "MB", "sentences/s", "ms p50", "ms p95"]
     known = set()
     rows = []
     for record in records:
         for row in record.efficiency:
-            facts = (row.model, row.engine, row.compute, row.parameters, row.bleu)
+            facts = (row.model, row.engine, row.compute, row.shortlist, row.parameters, row.bleu)
             if facts in known:
                 continue
             known.add(facts)
@@ -86,8 +86,9 @@ def print_efficiency(records: "Sequence[Record]") -> None:
             rows.append(
                 [
                     name,
-                    f"{row.engine} {row.compute}",
+                    row.form,
                     f"{row.bleu:.1f}",
+                    "–" if row.chrf is None else f"{row.chrf:.1f}",
                     f"{row.parameters:,}",
                     f"{row.compression:.1f}",
                     f"{row.megabytes:.1f}",

@@ -5,13 +5,21 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from distiller.deploy.bench_translators import (
+    TranslatorEntrant,
+    is_translator,
+    measured_translator,
+    text_of,
+    translator_entrants,
+)
 from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import batches, input_names
@@ -23,6 +31,9 @@ from distiller.record import now
 from distiller.tasks.data import sample
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.tokens import scorer
+from distiller.translation.scores import METRIC
+
+T = TypeVar("T", Entrant, TranslatorEntrant)
 
 BATCHES = (1, 8, 32)
 SINGLES = 50
@@ -50,31 +61,55 @@ def bench(
     """
     threads = threads or torch.get_num_threads()
     notes: list[str] = []
-    found: list[Entrant] = []
-    for name in names:
-        found += entrants(name, run=run, teacher=teacher, rows=rows, notes=notes)
+    translates = [is_translator(name) for name in names]
+    if any(translates) and not all(translates):
+        raise ConfigError("translation models are measured apart from others", hint="name them alone")
+    measured: list[Measured] = []
+    if any(translates):
+        if run is not None or lengths:
+            raise ConfigError("translations are measured on the text of their run", hint="leave --run and --length out")
+        voices: list[TranslatorEntrant] = []
+        for name in names:
+            voices += translator_entrants(name, notes=notes, teacher=teacher, rows=rows)
+        text = text_of(voices)
+        for one, folder in _in_turn(voices, on_start):
+            process = partial(_in_a_process, threads=threads)
+            measured.append(measured_translator(one, folder, process, threads=threads, repeats=repeats))
+        about = {"task": text.name if text else "", "metric": METRIC, "rows": len(text) if text else 0}
+        sources: list[Finished] = [one.source for one in voices]
+    else:
+        found: list[Entrant] = []
+        for name in names:
+            found += entrants(name, run=run, teacher=teacher, rows=rows, notes=notes)
+        for one, folder in _in_turn(found, on_start):
+            measured.append(_measured(one, folder, threads=threads, repeats=repeats, lengths=lengths))
+        data = found[0].source.data
+        about = {"task": "", "metric": None, "rows": 0}
+        if data is not None:
+            about = {"task": data.name, "metric": data.metric, "rows": len(data.splits["dev"])}
+        sources = [one.source for one in found]
+    for source in sources:
+        notes += source.notes
+    return Bench(
+        created=now(),
+        machine=describe_machine() | {"threads": threads},
+        **about,
+        models=measured,
+        notes=list(dict.fromkeys(notes)),
+    )
+
+
+def _in_turn(found: Sequence[T], on_start: Callable[[str], None] | None) -> Iterator[tuple[T, Path]]:
+    """Each of those that are measured, with an empty folder for it. Raises `OutputError` where there are none."""
     if not found:
         raise OutputError("there is nothing to measure", hint="name a run's output folder")
-    measured = []
     with tempfile.TemporaryDirectory(prefix="distiller-bench-") as temp:
         for number, one in enumerate(found):
             if on_start is not None:
                 on_start(f"{one.name} ({number + 1} of {len(found)})")
             folder = Path(temp) / str(number)
             folder.mkdir()
-            measured.append(_measured(one, folder, threads=threads, repeats=repeats, lengths=lengths))
-    for one in found:
-        notes += one.source.notes
-    first = found[0].source
-    return Bench(
-        created=now(),
-        machine=describe_machine() | {"threads": threads},
-        task=first.data.name if first.data else "",
-        metric=first.data.metric if first.data else None,
-        rows=len(first.data.splits["dev"]) if first.data else 0,
-        models=measured,
-        notes=list(dict.fromkeys(notes)),
-    )
+            yield one, folder
 
 
 def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths: Sequence[int] | None) -> Measured:

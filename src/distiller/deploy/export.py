@@ -16,7 +16,12 @@ from distiller.deploy.finished import Finished
 from distiller.deploy.forms import FORMS, runtime
 from distiller.deploy.parity import Parity, compare
 from distiller.deploy.script import TRIED, try_script, write_script
-from distiller.deploy.translators import FinishedTranslator, compare_translator, try_translator_script
+from distiller.deploy.translators import (
+    FinishedTranslator,
+    compare_translator,
+    try_translator_script,
+    write_plain_script,
+)
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.files import write_json
 from distiller.record import now
@@ -51,6 +56,8 @@ class Export(Config):
     """Version of the ONNX operators."""
     calibration: int | None = None
     """Training texts whose activations set the 8-bit ranges."""
+    shortlist: int | None = None
+    """Candidates for each piece of a sentence, of a translation model."""
     megabytes: float
     """10^6 bytes of all its files."""
     source: str
@@ -96,8 +103,10 @@ def export(
         place = Path(temp) / "it"
         place.mkdir()
         facts = entry.function(source, place, **given)
-        if source.kind != "translation":
+        if not isinstance(source, FinishedTranslator):
             facts |= write_script(source, form, place)
+        elif form == "folder":
+            facts |= write_plain_script(source, place)
         made = _finish(source, form, place, facts, max_loss)
         if overwrite and target.exists():
             shutil.rmtree(target)
@@ -146,6 +155,11 @@ def judge(form: str, parity: Parity, *, max_loss: float) -> list[str]:
                 f"and {1 - parity.equal_predictions:.1%} of its predictions",
                 hint="nothing was written; this is a bug of the exporter for this architecture: use --to folder",
             )
+        if parity.largest_difference is None and parity.equal_predictions < 1:
+            raise RunError(
+                f"the `{form}` form says something else for {1 - parity.equal_predictions:.1%} of {parity.rows} texts",
+                hint="nothing was written; this is a bug of the exporter for this architecture",
+            )
         return []
     if parity.score is None:
         if parity.equal_predictions < LEAST_EQUAL:
@@ -155,11 +169,12 @@ def judge(form: str, parity: Parity, *, max_loss: float) -> list[str]:
                 hint="nothing was written; name the run with --run to measure the loss on real texts",
             )
         return []
-    words = f"{parity.metric} {parity.score:.4f} instead of {parity.torch_score:.4f} on {parity.rows} rows"
+    words = f"{parity.metric} {parity.shown(parity.score)} instead of {parity.shown(parity.torch_score)}"
+    words += f" on {parity.rows} rows"
     if not parity.loss <= max_loss:  # NaN is no score either
         raise RunError(
             f"the `{form}` form loses too much: {words}",
-            hint=f"nothing was written; --max-loss {parity.loss:.3f} accepts it, --to onnx is exact",
+            hint=f"nothing was written; --max-loss {parity.loss:.3f} accepts it, --to folder is exact",
         )
     return [f"the `{form}` form loses something: {words}"] if parity.loss > DOUBTFUL else []
 

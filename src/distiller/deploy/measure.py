@@ -124,7 +124,13 @@ def _load(job: dict[str, Any]) -> Runtime:
 def main() -> None:
     """Read a job, write its result."""
     job, result = map(Path, sys.argv[1:3])
-    found = measure(json.loads(job.read_text(encoding="utf-8")))
+    wanted = json.loads(job.read_text(encoding="utf-8"))
+    if wanted["kind"] == "translation":
+        from distiller.deploy.measure_translation import measure_translation
+
+        found = measure_translation(wanted)
+    else:
+        found = measure(wanted)
     temporary = result.with_name(result.name + ".part")
     temporary.write_text(json.dumps(found), encoding="utf-8")
     os.replace(temporary, result)

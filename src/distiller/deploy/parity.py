@@ -37,9 +37,15 @@ class Parity(Config):
     deviation."""
     metric: str | None = None
     score: float | None = None
-    """Of the exported form on the development set."""
+    """Of the exported form on the development set, as a share of 1."""
     torch_score: float | None = None
     """Of the model on the same rows."""
+
+    def shown(self, score: float | None) -> str:
+        """A score as people read it: BLEU in points."""
+        if score is None:
+            return "–"
+        return f"{100 * score:.1f}" if self.metric == "bleu" else f"{score:.4f}"
 
     @property
     def loss(self) -> float:

@@ -33,6 +33,8 @@ class Measured(Config):
     """10^6 bytes of its weight files on disk."""
     score: float
     """On the development rows of the benchmark."""
+    scores: dict[str, float] = {}
+    """Further ones, by name."""
     milliseconds_p50: float
     milliseconds_p95: float
     """Median and 95th percentile of a forward pass over one development text."""

@@ -1,4 +1,4 @@
-"""Finished translation models, and their one form: CTranslate2 with 8-bit weights."""
+"""Finished translation models, and their forms: a plain folder, and CTranslate2 with 8-bit weights."""
 
 import json
 from dataclasses import dataclass
@@ -13,14 +13,15 @@ from distiller.config.translation import Decoding, TranslationRun
 from distiller.deploy.finished import Finished
 from distiller.deploy.parity import Parity
 from distiller.deploy.script import imported
-from distiller.errors import DistillerError, OutputError
+from distiller.errors import ConfigError, DistillerError, OutputError
 from distiller.record import FILE, load_record
 from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
-from distiller.translation.corpus import Pairs, read_pairs
-from distiller.translation.engines import convert, loaded, longest_translation, silent
+from distiller.translation.corpus import Pairs, read_corpus, read_pairs
+from distiller.translation.engines import bounds_of, convert, converted
 from distiller.translation.scores import score
-from distiller.translation.students import load_translator, start_of
+from distiller.translation.shortlist import lexical_shortlist, write_vmap
+from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.translate import GENERATORS, Translate, translator
 
@@ -53,6 +54,7 @@ def translate(sentences):
         target_prefix=[FIRST] * len(tokens),
         beam_size={beam},
         length_penalty={penalty},
+        use_vmap=(HERE / "vmap.txt").is_file(),
         min_decoding_length=0,
         max_decoding_length={longest},
         disable_unk=True,
@@ -60,6 +62,40 @@ def translate(sentences):
     )
     said = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
     return tokenizer.batch_decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+if __name__ == "__main__":
+    print(*translate(sys.argv[1:]), sep="\\n")
+'''
+PLAIN_SCRIPT = '''"""Prints the translation of each sentence: python use.py "a sentence" "another one"
+
+Needs only: pip install torch transformers sentencepiece. Written by Distiller beside an exported model.
+"""
+
+import sys
+from pathlib import Path
+
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+HERE = Path(__file__).resolve().parent
+tokenizer = AutoTokenizer.from_pretrained(HERE)
+model = AutoModelForSeq2SeqLM.from_pretrained(HERE).eval()
+
+
+def translate(sentences):
+    said = []
+    for sentence in sentences:
+        inputs = tokenizer([{prefix!r} + sentence], return_tensors="pt")
+        found = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            num_beams={beam},
+            {search}max_new_tokens={longest},
+            max_length=None,
+            suppress_tokens={silent!r},
+        )
+        said += tokenizer.batch_decode(found, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return said
 
 
 if __name__ == "__main__":
@@ -113,10 +149,23 @@ class FinishedTranslator(Finished):
     def translated(self, place: Path, sentences: list[str]) -> list[str]:
         """What the exported form in `place` makes of sentences."""
         model, tokenizer = self.loaded
+        if not (place / "model.bin").is_file():
+            plain = self.decoding.model_copy(update={"engine": "transformers"})
+            with translator(*load_translator(place), plain) as translate:
+                return translate(sentences)
         decoding = self.decoding.model_copy(update={"compute": "int8"})
-        longest = longest_translation(model, decoding)
-        with loaded(place, tokenizer, decoding, start=start_of(model, tokenizer), longest=longest) as run:
+        with converted(place, bounds_of(model, tokenizer, decoding), decoding) as run:
             return tokenizer.decode([found[0].tokens for found in run(tokenizer.encode(sentences), 0)])
+
+    @property
+    def pairs_learnt(self) -> Pairs:
+        """The gold pairs that it learnt from. Raises `ConfigError` where no run names them, `DataError`."""
+        if self.described is None:
+            raise ConfigError(
+                f"`{self.name}` has no run that says what it learnt from, so no shortlist can be made",
+                hint="leave --shortlist out, or name the output folder of a run",
+            )
+        return read_corpus(self.described.task).seen
 
 
 def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator | None:
@@ -140,26 +189,52 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
     )
 
 
-def write_translator(source: FinishedTranslator, target: Path) -> dict[str, Any]:
-    """The model in CTranslate2's format with 8-bit weights, its tokenizer, and a `use.py`."""
+def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int | None = None) -> dict[str, Any]:
+    """The model in CTranslate2's format with 8-bit weights, its tokenizer, and a `use.py`.
+
+    With `shortlist` a translation may use but so many pieces for each piece of its sentence, beside the most frequent.
+    """
     model, tokenizer = source.loaded
     made = convert(model, tokenizer, target / "made", compute="int8")  # the converter wants to make its own folder
     for file in made.iterdir():
         file.rename(target / file.name)
     made.rmdir()
     tokenizer.save(target / "tokenizer")
+    bounds = bounds_of(model, tokenizer, source.decoding)
+    if shortlist is not None:
+        learnt = source.pairs_learnt
+        ids = tokenizer.encode(learnt.source), tokenizer.encode_targets(learnt.translations)
+        write_vmap(lexical_shortlist(*ids, size=shortlist), target, always=[*bounds.first, tokenizer.end])
     pieces = json.loads((target / "shared_vocabulary.json").read_text(encoding="utf-8"))
-    start, decoding = start_of(model, tokenizer), source.decoding
-    first = [start] if tokenizer.forced is None else [start, tokenizer.forced]
     text = SCRIPT.format(
-        first=[pieces[index] for index in first],
-        silent=[pieces[index] for index in silent(tokenizer, start)],
+        first=[pieces[index] for index in bounds.first],
+        silent=[pieces[index] for index in bounds.silent],
         prefix=tokenizer.prefix,
-        beam=decoding.beam,
-        penalty=decoding.length_penalty,
-        longest=longest_translation(model, decoding),
+        beam=source.decoding.beam,
+        penalty=source.decoding.length_penalty,
+        longest=bounds.longest + len(bounds.first) - 1,
     )
     (target / "use.py").write_text(text, encoding="utf-8")
+    return {**_facts(source), "shortlist": shortlist}
+
+
+def write_plain_script(source: FinishedTranslator, target: Path) -> dict[str, Any]:
+    """A `use.py` beside a copy of the model folder, which asks `transformers` alone."""
+    model, tokenizer = source.loaded
+    bounds = bounds_of(model, tokenizer, source.decoding)
+    beam, penalty = source.decoding.beam, source.decoding.length_penalty
+    text = PLAIN_SCRIPT.format(
+        prefix=tokenizer.prefix,
+        beam=beam,
+        search=f"length_penalty={penalty},\n            " if beam > 1 else "",
+        longest=bounds.longest + len(bounds.first) - 1,
+        silent=bounds.silent,
+    )
+    (target / "use.py").write_text(text, encoding="utf-8")
+    return _facts(source)
+
+
+def _facts(source: FinishedTranslator) -> dict[str, Any]:
     return {"inputs": ["tokens"], "labels": None, "max_length": source.max_length}
 
 

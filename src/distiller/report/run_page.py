@@ -237,13 +237,14 @@ def _efficiency(record: Record) -> str:
     """Of a translation: both models in the forms in which they may be used."""
     rows = [
         [
-            f"{one.model}, {one.engine} {one.compute}", f"{one.bleu:.1f}", f"{one.megabytes:.1f}",
+            f"{one.model}, {one.form}", f"{one.bleu:.1f}", "–" if one.chrf is None else f"{one.chrf:.1f}",
+            f"{one.parameters:,}", f"{one.megabytes:.1f}",
             f"{one.sentences_per_second:.1f}", f"{one.latency_p50 or 0:.1f}", f"{one.latency_p95 or 0:.1f}",
         ]
         for one in record.efficiency
     ]  # fmt: skip
     words = "; ".join(record.signatures.values())
-    columns = ["", "BLEU", "MB", "sentences/s", "p50 ms", "p95 ms"]
+    columns = ["", "BLEU", "chrF", "parameters", "MB", "sentences/s", "p50 ms", "p95 ms"]
     return _section("Score against size and latency", words, _table(columns, rows))
 
 

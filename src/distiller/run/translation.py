@@ -30,6 +30,7 @@ from distiller.translation.gold import gold_data, gold_training, shape_facts, tr
 from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import METRIC, bleu_of
 from distiller.translation.sequence import given_translations, mixed_examples, pseudo_pairs
+from distiller.translation.shortlist import lexical_shortlist
 from distiller.translation.students import build_student, load_translator, save_translator
 from distiller.translation.teacher_states import teacher_states
 from distiller.translation.tokenizer import TranslationTokenizer
@@ -191,7 +192,9 @@ class TranslationWork:
         models = {"student": (student, self.tokenizer)}
         if self.teacher is not None and self.teacher_tokenizer is not None:
             models = {"teacher": (self.teacher, self.teacher_tokenizer), **models}
-        return efficiency(models, self.splits.test or self.splits.dev, self.run.evaluation)
+        learnt = self.training_data.examples
+        shortlists = {"student": lexical_shortlist(learnt.source, learnt.target)}
+        return efficiency(models, self.splits.test or self.splits.dev, self.run.evaluation, shortlists)
 
     def _teacher_facts(self) -> ModelFacts | None:
         """Of a service or a file it is not known what it weighs, and of some not even how well it does."""

@@ -1,8 +1,8 @@
-"""What a translation model costs to use: size, speed and latency in every engine, beside its BLEU."""
+"""What a translation model costs to use: size, speed and latency in every engine, beside its BLEU and chrF."""
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,11 +11,12 @@ from transformers import PreTrainedModel
 from distiller.config.translation import Decoding
 from distiller.errors import ModelError
 from distiller.record import EfficiencyRow
+from distiller.translation.converted import Engine
 from distiller.translation.corpus import Pairs
-from distiller.translation.engines import Engine, choose_engine, convert, generate, loaded, longest_translation
+from distiller.translation.engines import bounds_of, choose_engine, convert, converted, generate
 from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import score
-from distiller.translation.students import start_of
+from distiller.translation.shortlist import Shortlist, write_vmap
 from distiller.translation.tokenizer import TranslationTokenizer
 
 WARM_UP = 16
@@ -25,35 +26,57 @@ SINGLE = 100
 Translator = tuple[PreTrainedModel, TranslationTokenizer]
 
 
-def efficiency(models: Mapping[str, Translator], pairs: Pairs, decoding: Decoding) -> list[EfficiencyRow]:
+def efficiency(
+    models: Mapping[str, Translator],
+    pairs: Pairs,
+    decoding: Decoding,
+    shortlists: Mapping[str, Shortlist] | None = None,
+) -> list[EfficiencyRow]:
     """Each of `models` in every engine: translating `pairs` on this machine's processor.
 
     Those are `transformers` in float32 and, where it is wished for or found and knows the architecture, CTranslate2 in
-    float32 and int8. The first model is the one that the others are compared with: the teacher.
+    float32, in int8, and in int8 with the model's shortlist where it has one. The first model is the one that the
+    others are compared with: the teacher.
     """
     first = parameter_count(next(iter(models.values()))[0])
     rows = []
     for name, (model, tokenizer) in models.items():
-        forms = [("transformers", "float32")]
-        if choose_engine(decoding.engine) == "ctranslate2":
-            forms = [("ctranslate2", "float32"), ("ctranslate2", "int8"), *forms]
-        for engine, compute in forms:
-            wish = decoding.model_copy(update={"engine": engine, "compute": compute})
+        count = parameter_count(model)
+        for wish, shortlist in _forms(decoding, (shortlists or {}).get(name)):
             try:
-                measured = _measure(model, tokenizer, pairs, wish)
+                measured = _measure(model, tokenizer, pairs, wish, shortlist)
             except ModelError:  # an architecture that CTranslate2 does not know
                 continue
-            count = parameter_count(model)
             rows.append(
                 EfficiencyRow(
-                    model=name, engine=engine, compute=compute, parameters=count, compression=first / count, **measured
+                    model=name,
+                    engine=wish.engine,
+                    compute=wish.compute,
+                    shortlist=shortlist is not None,
+                    parameters=count,
+                    compression=first / count,
+                    **measured,
                 )
             )
     return rows
 
 
+def _forms(decoding: Decoding, shortlist: Shortlist | None) -> Iterator[tuple[Decoding, Shortlist | None]]:
+    """How a model is run, and with which shortlist."""
+    if choose_engine(decoding.engine) == "ctranslate2":
+        for compute in ("float32", "int8"):
+            yield decoding.model_copy(update={"engine": "ctranslate2", "compute": compute}), None
+        if shortlist is not None:
+            yield decoding.model_copy(update={"engine": "ctranslate2", "compute": "int8"}), shortlist
+    yield decoding.model_copy(update={"engine": "transformers", "compute": "float32"}), None
+
+
 def _measure(
-    model: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: Pairs, decoding: Decoding
+    model: PreTrainedModel,
+    tokenizer: TranslationTokenizer,
+    pairs: Pairs,
+    decoding: Decoding,
+    shortlist: Shortlist | None,
 ) -> dict[str, float]:
     """The fields of a row that the clock and the scores fill."""
     if decoding.engine == "transformers":
@@ -66,13 +89,16 @@ def _measure(
         )
     with TemporaryDirectory(prefix="distiller-efficiency-") as temporary:
         folder = convert(model, tokenizer, Path(temporary) / "model", compute=decoding.compute)
-        size = sum(file.stat().st_size for file in folder.glob("model.bin")) / 1e6
-        start, longest = start_of(model, tokenizer), longest_translation(model, decoding)
-        with loaded(folder, tokenizer, decoding, start=start, longest=longest) as run:
+        bounds = bounds_of(model, tokenizer, decoding)
+        if shortlist is not None:
+            write_vmap(shortlist, folder, always=[*bounds.first, tokenizer.end])
+        size = (folder / "model.bin").stat().st_size / 1e6
+        with converted(folder, bounds, decoding) as run:
             return _timed(run, tokenizer, pairs, size)
 
 
 def _timed(run: Engine, tokenizer: TranslationTokenizer, pairs: Pairs, size: float) -> dict[str, float]:
+    """Scores and times of an engine on `pairs`; `size` is that of its model in 10^6 bytes."""
     sentences = tokenizer.encode(pairs.source)
     run(sentences[:WARM_UP], 0)
     started = time.perf_counter()
@@ -85,7 +111,7 @@ def _timed(run: Engine, tokenizer: TranslationTokenizer, pairs: Pairs, size: flo
         run([sentence], 0)
         single.append(1000 * (time.perf_counter() - began))
     return {
-        "bleu": score(said, pairs.translations).values["bleu"],
+        **score(said, pairs.translations).values,
         "megabytes": size,
         "sentences_per_second": len(pairs) / seconds,
         "latency_p50": statistics.median(single),

@@ -1,10 +1,8 @@
 """Two ways to run a translation model: CTranslate2, and `transformers` where it is not installed."""
 
 import copy
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,21 +16,10 @@ from distiller.config.translation import Decoding
 from distiller.device import accelerator
 from distiller.errors import MissingPackageError, ModelError
 from distiller.models.encoder_decoder import longest_text
+from distiller.translation.converted import Bounds, Engine, Hypothesis, loaded
 from distiller.translation.model import POSITIONS, Sinusoids, TranslationConfig, sinusoids
 from distiller.translation.students import start_of
 from distiller.translation.tokenizer import TranslationTokenizer
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """One translation as tokens without special ones, and its length-normalised log-probability."""
-
-    tokens: list[int]
-    score: float
-
-
-Engine = Callable[[Sequence[list[int]], int], list[list[Hypothesis]]]
-"""Token ids of sentences, each with its end token, and the seed of samples → hypotheses of each, best first."""
 
 
 def choose_engine(wish: str) -> str:
@@ -71,10 +58,29 @@ def engine(
                 raise
             yield lambda sentences, seed: generate(model, tokenizer, sentences, decoding, n_best=n_best, seed=seed)
             return
-        start = start_of(model, tokenizer)
-        longest = longest_translation(model, decoding)
-        with loaded(Path(folder) / "model", tokenizer, decoding, n_best=n_best, start=start, longest=longest) as run:
+        with converted(Path(folder) / "model", bounds_of(model, tokenizer, decoding), decoding, n_best=n_best) as run:
             yield run
+
+
+def converted(folder: Path, bounds: Bounds, decoding: Decoding, *, n_best: int = 1) -> AbstractContextManager[Engine]:
+    """What translates with the converted model in `folder`, on this machine and with torch's number of threads."""
+    import ctranslate2
+
+    on_gpu = accelerator() == "cuda" and ctranslate2.get_cuda_device_count() > 0
+    device = "cuda" if on_gpu else "cpu"
+    return loaded(folder, bounds, decoding, n_best=n_best, threads=torch.get_num_threads(), device=device)
+
+
+def bounds_of(model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding) -> Bounds:
+    """What `model` may say with its tokenizer: the forced first token is written, not said."""
+    start, unknown = start_of(model, tokenizer), tokenizer.tokenizer.unk_token_id
+    silent = {tokenizer.pad, start, *([] if unknown is None else [unknown])} - {tokenizer.end, tokenizer.forced}
+    return Bounds(
+        first=[start] if tokenizer.forced is None else [start, tokenizer.forced],
+        silent=sorted(silent),
+        special=sorted(tokenizer.special),
+        longest=longest_translation(model, decoding),
+    )
 
 
 def longest_translation(model: PreTrainedModel, decoding: Decoding) -> int:
@@ -169,79 +175,6 @@ def pieces_of(tokenizer: Any, size: int) -> list[str]:
     return pieces
 
 
-@contextmanager
-def loaded(
-    folder: Path,
-    tokenizer: TranslationTokenizer,
-    decoding: Decoding,
-    *,
-    start: int,
-    longest: int,
-    n_best: int = 1,
-) -> Iterator[Engine]:
-    """What translates with a converted model: `start` is what its decoder reads first, `longest` its most tokens."""
-    import ctranslate2
-
-    on_gpu = accelerator() == "cuda" and ctranslate2.get_cuda_device_count() > 0
-
-    def begin() -> Any:
-        return ctranslate2.Translator(
-            str(folder),
-            device="cuda" if on_gpu else "cpu",
-            compute_type="default" if decoding.compute == "int8" else decoding.compute,
-            inter_threads=1,
-            intra_threads=decoding.threads or torch.get_num_threads(),
-        )
-
-    sampled = decoding.sampling_top_k is not None
-    kept = None if sampled else begin()
-    pieces = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
-    ids = {piece: index for index, piece in enumerate(pieces)}
-    prefix = [pieces[start], *([pieces[tokenizer.forced]] if tokenizer.forced is not None else [])]
-    hidden = [[pieces[index]] for index in silent(tokenizer, start)]
-
-    def run(sentences: Sequence[list[int]], seed: int) -> list[list[Hypothesis]]:
-        ctranslate2.set_random_seed(seed)
-        translator = kept or begin()  # a worker takes its seed when it starts, and never again
-        results = translator.translate_batch(
-            [[pieces[index] for index in sentence] for sentence in sentences],
-            target_prefix=[prefix] * len(sentences),
-            beam_size=decoding.beam,
-            num_hypotheses=n_best,
-            length_penalty=decoding.length_penalty,
-            min_decoding_length=0,
-            max_decoding_length=longest + (tokenizer.forced is not None),
-            max_batch_size=decoding.batch_tokens,
-            batch_type="tokens",
-            return_scores=True,
-            sampling_topk=decoding.sampling_top_k if sampled else 1,
-            sampling_temperature=decoding.sampling_temperature if sampled else 1.0,
-            disable_unk=True,
-            suppress_sequences=hidden,
-        )
-        found = []
-        for result in results:
-            hypotheses = []
-            for said, score in zip(result.hypotheses, result.scores, strict=True):
-                tokens = [ids[piece] for piece in said]
-                hypotheses.append(Hypothesis([one for one in tokens if one not in tokenizer.special], score))
-            found.append(hypotheses)
-        return found
-
-    try:
-        yield run
-    finally:
-        if kept is not None:
-            kept.unload_model()
-
-
-def silent(tokenizer: TranslationTokenizer, start: int) -> list[int]:
-    """Tokens that no translation has: padding, the start and the unknown; the forced first one is written, not said."""
-    unknown = tokenizer.tokenizer.unk_token_id
-    found = {tokenizer.pad, start, *([] if unknown is None else [unknown])}
-    return sorted(found - {tokenizer.end, tokenizer.forced})
-
-
 # --- transformers ----------------------------------------------------------------------------------------------------
 
 
@@ -286,7 +219,7 @@ def _generation(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, n_best: int
 ) -> GenerationConfig:
     """All that decides a search; nothing is taken from what the model's folder says of other searches."""
-    start = start_of(model, tokenizer)
+    bounds = bounds_of(model, tokenizer, decoding)
     asked: dict[str, Any] = {"do_sample": decoding.sampling_top_k is not None}
     if decoding.sampling_top_k is not None:
         asked |= {"top_k": decoding.sampling_top_k, "temperature": decoding.sampling_temperature}
@@ -295,12 +228,12 @@ def _generation(
     return GenerationConfig(
         num_beams=decoding.beam,
         num_return_sequences=n_best,
-        max_new_tokens=longest_translation(model, decoding) + (tokenizer.forced is not None),
-        decoder_start_token_id=start,
+        max_new_tokens=bounds.longest + len(bounds.first) - 1,
+        decoder_start_token_id=bounds.first[0],
         eos_token_id=tokenizer.end,
         pad_token_id=tokenizer.pad,
         forced_bos_token_id=tokenizer.forced,
-        suppress_tokens=silent(tokenizer, start),
+        suppress_tokens=bounds.silent,
         return_dict_in_generate=True,
         output_scores=True,
         **asked,

@@ -1,0 +1,154 @@
+"""`bench` of translation models: teacher, student and exports in every engine, each in a process of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distiller.config.translation import Languages
+from distiller.deploy.export import exports_of, is_export, load_export
+from distiller.deploy.table import Measured, Throughput
+from distiller.deploy.translators import FinishedTranslator, open_translator
+from distiller.errors import OutputError
+from distiller.models.load import weights_fingerprint
+from distiller.run.translation import TEACHER
+from distiller.tasks.data import sample
+from distiller.translation.corpus import Pairs
+from distiller.translation.engines import bounds_of, choose_engine, convert
+from distiller.translation.scores import METRIC, RISING, score
+from distiller.translation.students import load_translator
+
+SINGLES = 50
+"""Sentences whose single latency is taken."""
+CONVERTED = "ctranslate2-int8"
+Process = Callable[[dict[str, Any], Path, str], dict[str, Any]]
+"""(job, empty folder, name) → what a process of its own measured."""
+
+
+@dataclass(frozen=True)
+class TranslatorEntrant:
+    """One translation model in one form that takes part."""
+
+    name: str
+    role: str
+    engine: str
+    compute: str
+    source: FinishedTranslator
+    """The finished model whose text is translated."""
+    folder: Path | str
+    """The model folder."""
+    converted: Path | None = None
+    """An export, which is measured as it is."""
+
+
+def is_translator(name: str) -> bool:
+    """Whether an output, a model folder or an export is of a translation model."""
+    if is_export(Path(name)):
+        return load_export(Path(name)).kind == "translation"
+    return open_translator(name) is not None
+
+
+def translator_entrants(name: str, *, notes: list[str], teacher: bool, rows: int) -> list[TranslatorEntrant]:
+    """Teacher, student and exports of a run's output folder, or the one model or export that it is."""
+    folder = Path(name)
+    export = load_export(folder) if is_export(folder) else None
+    source = open_translator(export.source if export is not None else name, rows=rows)
+    if source is None:
+        raise OutputError(f"`{name}` was made from a model that is not there any more", hint="export it again")
+    if export is not None:
+        return _of_export(folder.name, folder, source)
+    if source.output is None:
+        return list(_in_every_engine(folder.name, "model", source, source.folder))
+    found: list[TranslatorEntrant] = []
+    if teacher and (place := _teacher_of(source)) is not None:
+        found += _in_every_engine(f"{folder.name}: teacher", "teacher", source, place)
+    found += _in_every_engine(f"{folder.name}: student", "student", source, source.folder)
+    for form, place in exports_of(source.output).items():
+        try:
+            found += _of_export(f"{folder.name}: {form}", place, source)
+        except OutputError as error:
+            notes.append(f"left out: {error.message}")
+    return found
+
+
+def measured_translator(
+    one: TranslatorEntrant, folder: Path, process: Process, *, threads: int, repeats: int
+) -> Measured:
+    """One model in one form: `process` runs it."""
+    pairs = one.source.sentences
+    if pairs is None:
+        raise OutputError(
+            f"there are no sentences to measure `{one.name}` on: {'; '.join(one.source.notes)}",
+            hint="name the output folder of a run",
+        )
+    languages = one.source.described.teacher.languages if one.source.described else Languages()
+    model, tokenizer = load_translator(one.folder, otherwise=languages)
+    update = {"engine": one.engine, "compute": one.compute, "threads": threads}
+    decoding = one.source.decoding.model_copy(update=update)
+    place: Path | str = one.converted or one.folder
+    if one.engine == "ctranslate2" and one.converted is None:
+        place = convert(model, tokenizer, folder / "model", compute=one.compute)
+    job = {
+        "kind": "translation",
+        "engine": one.engine,
+        "folder": str(place),
+        "decoding": decoding.model_dump(mode="json"),
+        "bounds": asdict(bounds_of(model, tokenizer, decoding)),
+        "languages": languages.model_dump(mode="json"),
+        "threads": threads,
+        "repeats": repeats,
+        "sentences": tokenizer.encode(pairs.source),
+        "singles": sample(len(pairs), SINGLES, seed=0),
+    }
+    result = process(job, folder, one.name)
+    scores = score(tokenizer.decode(result["said"]), pairs.translations).values
+    weights = [file for file in Path(place).iterdir() if file.suffix in (".safetensors", ".bin")]
+    return Measured(
+        name=one.name,
+        role=one.role,
+        engine=f"{one.engine} {one.compute}",
+        folder=str(one.converted or one.folder),
+        megabytes=sum(file.stat().st_size for file in weights) / 1e6,
+        score=scores[METRIC],
+        scores={RISING: scores[RISING]},
+        milliseconds_p50=result["milliseconds_p50"],
+        milliseconds_p95=result["milliseconds_p95"],
+        timed=result["singles"],
+        throughput=[Throughput(**rate) for rate in result["throughput"]],
+        seconds_to_load=result["seconds_to_load"],
+        peak_megabytes=result["peak_megabytes"],
+    )
+
+
+def text_of(found: Sequence[TranslatorEntrant]) -> Pairs | None:
+    """The sentences that are translated."""
+    return found[0].source.sentences
+
+
+def _in_every_engine(
+    name: str, role: str, source: FinishedTranslator, folder: Path | str
+) -> Iterator[TranslatorEntrant]:
+    forms = [("transformers", "float32")]
+    if choose_engine("auto") == "ctranslate2":
+        forms += [("ctranslate2", "float32"), ("ctranslate2", "int8")]
+    for engine, compute in forms:
+        yield TranslatorEntrant(name, role, engine, compute, source, folder)
+
+
+def _of_export(name: str, folder: Path, source: FinishedTranslator) -> list[TranslatorEntrant]:
+    """An export in CTranslate2's format; a plain folder is measured as the student."""
+    facts = load_export(folder)
+    if facts.form != CONVERTED:
+        return []
+    if facts.fingerprint != weights_fingerprint(source.folder):
+        raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
+    return [TranslatorEntrant(name, facts.form, "ctranslate2", "int8", source, source.folder, folder)]
+
+
+def _teacher_of(source: FinishedTranslator) -> Path | str | None:
+    """The teacher that a run trained, or named."""
+    assert source.output is not None
+    if (source.output / TEACHER).is_dir():
+        return source.output / TEACHER
+    described = source.described
+    return None if described is None or described.teacher.says_only else described.teacher.model

@@ -1,0 +1,59 @@
+"""Shortlists: the lexical model against a slow one, and what a translation may then say."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distiller.config.translation import Decoding
+from distiller.translation import engines
+from distiller.translation.shortlist import ROUNDS, Shortlist, lexical_shortlist, write_vmap
+from translation.tiny import sentences, translator
+
+SENTENCE = st.lists(st.integers(0, 5), min_size=1, max_size=6)
+
+
+def model_1(pairs: list[tuple[list[int], list[int]]]) -> dict[tuple[int, int], float]:
+    """IBM's first model as the paper has it: t(f|e), each token of each pair in turn."""
+    table = {(e, f): 1.0 for source, target in pairs for e in source for f in target}
+    for _ in range(ROUNDS):
+        counts: dict[tuple[int, int], float] = dict.fromkeys(table, 0.0)
+        for source, target in pairs:
+            for f in target:
+                whole = sum(table[e, f] for e in source)
+                for e in source:
+                    counts[e, f] += table[e, f] / whole
+        for e, f in table:
+            table[e, f] = counts[e, f] / sum(count for (other, _), count in counts.items() if other == e)
+    return table
+
+
+@given(st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=6))
+def test_candidates_are_those_of_a_slow_model(pairs: list[tuple[list[int], list[int]]]) -> None:
+    sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
+    found, table = lexical_shortlist(sources, targets, size=2, common=3), model_1(pairs)
+    counts = {f: sum(target.count(f) for target in targets) for target in targets for f in target}
+    assert [counts[f] for f in found.common] == sorted(counts.values(), reverse=True)[:3]
+    for e, chosen in found.best.items():
+        probable = sorted((p for (other, _), p in table.items() if other == e), reverse=True)
+        assert [table[e, f] for f in chosen] == pytest.approx(probable[:2], abs=1e-9)
+    assert {e for source in sources for e in source} == set(found.best)
+
+
+def test_a_translation_says_what_its_shortlist_has(tmp_path: Path) -> None:
+    """Whatever a random model would say; what may be said everywhere is the end alone."""
+    model, words = translator(tmp_path / "model", seed=3)
+    lines = words.encode([source for source, _ in sentences(6)])
+    allowed = set(words.encode_targets(["one two"])[0])
+    shortlist = Shortlist([], {word: sorted(allowed) for line in lines for word in line})
+    decoding = Decoding(beam=2, max_length=12, engine="ctranslate2")
+    said = []
+    for wish in (None, shortlist):
+        folder = engines.convert(model, words, tmp_path / str(wish is None), compute="int8")
+        if wish is not None:
+            write_vmap(wish, folder, always=[words.end])
+        with engines.converted(folder, engines.bounds_of(model, words, decoding), decoding) as run:
+            said.append({token for found in run(lines, 0) for token in found[0].tokens})
+    assert said[0] - allowed
+    assert said[1] <= allowed
