@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from cli.conftest import Command
-from deploy.conftest import translated
 from distiller.deploy.measure import peak_megabytes, read_arrays, write_arrays
 from distiller.deploy.table import Bench, Measured, Throughput, load_bench
 from distiller.errors import OutputError
 from distiller.record import load_record
+from translation.tiny import translator
 
 
 @pytest.mark.slow
@@ -55,12 +55,16 @@ def test_mistakes_are_said_before_anything_is_measured(output: Path, distiller: 
         assert said in answer.err, answer.err
 
 
-def test_a_translation_is_refused(distiller: Command, tmp_path: Path) -> None:
-    out = translated(tmp_path)
-    answer = distiller("bench", out)
-    assert answer.code == 2
-    assert "is a translation" in answer.err
-    assert "hint: " in answer.err
+def test_translations_are_measured_apart(output: Path, distiller: Command, tmp_path: Path) -> None:
+    translator(tmp_path / "model")
+    for arguments, said in (
+        ((output, tmp_path / "model"), "measured apart"),
+        ((tmp_path / "model", "--length", "9"), "leave --run and --length out"),
+        ((tmp_path / "model",), "no sentences to measure"),
+    ):
+        answer = distiller("bench", *arguments)
+        assert answer.code == 2
+        assert said in answer.err, answer.err
 
 
 def test_ratios_are_to_the_teacher() -> None:

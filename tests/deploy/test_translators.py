@@ -8,6 +8,7 @@ import yaml
 
 from cli.conftest import Command
 from distiller.deploy.translators import open_translator
+from distiller.record import load_record
 from translation.tiny import tiny_run, translator
 
 pytest.importorskip("ctranslate2")
@@ -39,6 +40,29 @@ def test_a_finished_translation_run_keeps_its_bleu(distiller: Command, tmp_path:
     folder = Path(found["folder"])
     assert folder == tmp_path / "out" / "exports" / "ctranslate2-int8"
     assert {"model.bin", "tokenizer", "use.py", "export.json"} <= {path.name for path in folder.iterdir()}
+
+    plain, short = (
+        json.loads(distiller("export", tmp_path / "out", *form, "--json", "--max-loss", "0.5").out)[0]
+        for form in (("--to", "folder"), ("--to", "ctranslate2-int8", "--shortlist", "8", "-o", tmp_path / "short"))
+    )
+    assert plain["parity"]["equal_predictions"] == plain["script_agrees"] == short["script_agrees"] == 1
+    assert (short["shortlist"], (tmp_path / "short" / "vmap.txt").is_file()) == (8, True)
+
+    answer = distiller("bench", tmp_path / "out", tmp_path / "short", "--threads", "1", "--repeats", "1", "--json", "-q")
+    assert answer.code == 0, answer.err
+    measured = json.loads(answer.out)
+    engines = ["transformers float32", "ctranslate2 float32", "ctranslate2 int8"]
+    assert [(one["role"], one["engine"]) for one in measured["models"]] == [
+        *(("teacher", name) for name in engines),
+        *(("student", name) for name in engines),
+        *[("ctranslate2-int8", engines[-1])] * 2,
+    ]
+    scored = load_record(tmp_path / "out")
+    assert scored.teacher is not None
+    assert measured["models"][1]["score"] == pytest.approx(scored.teacher.scores["bleu"])
+    assert measured["models"][4]["scores"]["chrf"] == pytest.approx(scored.student.scores["chrf"])
+    torch_peak, converted_peak = (one["peak_megabytes"] for one in measured["models"][3:5])
+    assert 0 < converted_peak < torch_peak  # a process that translates with CTranslate2 imports no torch
 
     (tmp_path / "out" / "record.json").unlink()
     unfinished = distiller("export", tmp_path / "out", "--to", "ctranslate2-int8")
