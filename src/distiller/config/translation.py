@@ -389,6 +389,11 @@ class SequenceLevel(Config):
     def _hypotheses_exist(self) -> "SequenceLevel":
         if self.n_best > self.decoding.beam and self.decoding.sampling_top_k is None:
             raise ValueError(f"n_best = {self.n_best} hypotheses need a beam of at least that many")
+        if self.n_best > 1 and self.pseudo_labels:
+            raise ValueError(
+                "n_best is asked of the teacher, and the pseudo_labels are there already: leave it out, or make them "
+                "with --n-best"
+            )
         if self.seq_inter == "local_update" and self.n_best == 1 and not self.pseudo_labels:
             raise ValueError("seq_inter = local_update chooses among n_best hypotheses, and n_best is 1: raise it")
         return self
@@ -441,6 +446,11 @@ class TranslationRun(config.Run):
                 "sequence.backward and what it translates need each other: task.monolingual_target, or "
                 "sequence.filter.round_trip"
             )
+        if not backward and (self.teacher.says_only or self.teacher.model is None):
+            if self.teacher.languages != Languages():
+                raise ValueError("teacher.languages are told to an encoder–decoder that teacher.model names, and none is")
+        if self.sequence is not None and self.sequence.filter.worst and self.teacher.server:
+            raise ValueError("sequence.filter.worst asks for the teacher's scores, and a server gives none: set it to 0")
         self._teaches_as_it_can()
         return self
 

@@ -189,6 +189,8 @@ class TranslationWork:
     def _efficiency(self, student: PreTrainedModel) -> list[EfficiencyRow]:
         if not self.run.efficiency:
             return []
+        if self.console is not None:
+            self.console.print("measure sizes and speeds in every engine", markup=False)
         models = {"student": (student, self.tokenizer)}
         if self.teacher is not None and self.teacher_tokenizer is not None:
             models = {"teacher": (self.teacher, self.teacher_tokenizer), **models}

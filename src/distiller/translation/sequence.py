@@ -229,6 +229,9 @@ def _of_the_run(
     if len(kept) < len(labels):
         notes.append(f"{len(labels) - len(kept)} pseudo-labels of `{folder}` translate held-out sentences: left out")
     unknown = sum(label.source not in gold for label in kept)
+    without = len(gold - {label.source for label in kept})
+    if without and unknown < len(kept):
+        notes.append(f"`{folder}` translates {len(gold) - without} of {len(gold)} training sentences")
     if wish.seq_inter == "local_update" and unknown:
         notes.append(f"{unknown} sentences of `{folder}` have no gold translation: the best one is taken")
     elif unknown == len(kept) and not splits.monolingual:
