@@ -48,7 +48,9 @@ def test_a_finished_translation_run_keeps_its_bleu(distiller: Command, tmp_path:
     assert plain["parity"]["equal_predictions"] == plain["script_agrees"] == short["script_agrees"] == 1
     assert (short["shortlist"], (tmp_path / "short" / "vmap.txt").is_file()) == (8, True)
 
-    answer = distiller("bench", tmp_path / "out", tmp_path / "short", "--threads", "1", "--repeats", "1", "--json", "-q")
+    answer = distiller(
+        "bench", tmp_path / "out", tmp_path / "short", "--threads", "1", "--repeats", "1", "--json", "-q"
+    )
     assert answer.code == 0, answer.err
     measured = json.loads(answer.out)
     engines = ["transformers float32", "ctranslate2 float32", "ctranslate2 int8"]

@@ -18,12 +18,16 @@ import yaml
 from cli.conftest import Command, distiller  # noqa: F401
 from deploy.conftest import KINDS, Models, models, output, shop, translated  # noqa: F401
 from distiller.config import Run, Task, Teacher, to_yaml
+from distiller.config.translation import Decoding
 from distiller.deploy.ask import LoadedModels
 from distiller.errors import DataError, OutputError
 from distiller.inference import Predictor, predict_answers
 from distiller.record import load_record
 from distiller.study.trials import tabulate
+from distiller.training.output_folder import STUDENT
+from distiller.translation.translate import translated_lines
 from distiller.ui.listing import find_outputs, study_details
+from translation.tiny import translator
 from ui.browser import Browser, installed
 
 pytest.importorskip("uvicorn", reason="the extra `ui` is not installed")
@@ -96,15 +100,19 @@ def test_runs_are_listed_and_asked(address: str, place: Path) -> None:
     assert all(one["milliseconds"] > 0 for one in said["answers"])
 
 
-def test_a_translation_is_shown_and_not_asked(tmp_path: Path) -> None:
-    folder = quote(str(translated(tmp_path)))
+def test_a_translation_is_asked_too(tmp_path: Path) -> None:
+    folder = translated(tmp_path)
+    shutil.rmtree(folder / STUDENT)
+    model, words = translator(folder / STUDENT)
+    expected = translated_lines(model, words, ["eins zwei"], Decoding(beam=2, max_length=20))
     with served(tmp_path) as page:
-        code, shown = fetch(f"{page}/api/run?folder={folder}")
-        assert (code, shown["kind"], shown["pairs"]) == (200, "translation", None)
-        json_type = {"Content-Type": "application/json"}
-        code, refused = fetch(f"{page}/api/ask?folder={folder}", {"text": "ein Film"}, **json_type)
-        assert code == 400
-        assert "is a translation" in refused["error"]
+        code, shown = fetch(f"{page}/api/run?folder={quote(str(folder))}")
+        assert (code, shown["kind"], shown["pairs"]) == (200, "translation", False)
+        asked, json_type = f"{page}/api/ask?folder={quote(str(folder))}", {"Content-Type": "application/json"}
+        code, found = fetch(asked, {"text": "eins zwei"}, **json_type)
+        assert (code, [(one["name"], one["said"]) for one in found["answers"]]) == (200, [("student", expected[0])])
+        code, found = fetch(asked, {"text": "eins " * 600}, **json_type)
+        assert (code, "the model takes 512" in found["answers"][0]["error"]) == (200, True)
 
 
 def test_only_this_machine_and_what_is_listed_is_answered(address: str, place: Path) -> None:

@@ -448,9 +448,13 @@ class TranslationRun(config.Run):
             )
         if not backward and (self.teacher.says_only or self.teacher.model is None):
             if self.teacher.languages != Languages():
-                raise ValueError("teacher.languages are told to an encoder–decoder that teacher.model names, and none is")
+                raise ValueError(
+                    "teacher.languages are told to an encoder–decoder that teacher.model names, and none is"
+                )
         if self.sequence is not None and self.sequence.filter.worst and self.teacher.server:
-            raise ValueError("sequence.filter.worst asks for the teacher's scores, and a server gives none: set it to 0")
+            raise ValueError(
+                "sequence.filter.worst asks for the teacher's scores, and a server gives none: set it to 0"
+            )
         self._teaches_as_it_can()
         return self
 

@@ -9,7 +9,8 @@ from distiller.config.translation import Languages
 from distiller.deploy.export import exports_of, is_export, load_export
 from distiller.deploy.table import Measured, Throughput
 from distiller.deploy.translators import FinishedTranslator, open_translator
-from distiller.errors import OutputError
+from distiller.errors import DistillerError, OutputError
+from distiller.models.encoder_decoder import encoder_decoder_config
 from distiller.models.load import weights_fingerprint
 from distiller.run.translation import TEACHER
 from distiller.tasks.data import sample
@@ -40,6 +41,11 @@ class TranslatorEntrant:
     converted: Path | None = None
     """An export, which is measured as it is."""
 
+    @property
+    def fastest(self) -> bool:
+        """Whether it is the exact form of its model that answers first."""
+        return (self.engine, self.compute) == (choose_engine("auto"), "float32")
+
 
 def is_translator(name: str) -> bool:
     """Whether an output, a model folder or an export is of a translation model."""
@@ -61,7 +67,11 @@ def translator_entrants(name: str, *, notes: list[str], teacher: bool, rows: int
         return list(_in_every_engine(folder.name, "model", source, source.folder))
     found: list[TranslatorEntrant] = []
     if teacher and (place := _teacher_of(source)) is not None:
-        found += _in_every_engine(f"{folder.name}: teacher", "teacher", source, place)
+        try:
+            encoder_decoder_config(place)
+            found += _in_every_engine(f"{folder.name}: teacher", "teacher", source, place)
+        except DistillerError as error:
+            notes.append(f"left out: the teacher: {error.message}")
     found += _in_every_engine(f"{folder.name}: student", "student", source, source.folder)
     for form, place in exports_of(source.output).items():
         try:

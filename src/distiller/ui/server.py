@@ -37,9 +37,12 @@ class OpenModels:
     def ask(self, folder: Path, text: str, pair: str | None) -> tuple[list[dict[str, Any]], list[str]]:
         """Answers of every model of a run, and what was left out."""
         from distiller.deploy.ask import LoadedModels
+        from distiller.deploy.ask_translators import LoadedTranslators
+        from distiller.deploy.bench_translators import is_translator
 
         with self._lock:  # one at a time: each would only make the other's times longer
-            loaded = self._open.pop(folder, None) or LoadedModels(folder)
+            opened = LoadedTranslators if is_translator(str(folder)) else LoadedModels
+            loaded = self._open.pop(folder, None) or opened(folder)
             self._open[folder] = loaded
             while len(self._open) > LOADED:
                 del self._open[next(iter(self._open))]
@@ -90,7 +93,7 @@ def application(folders: Sequence[Path]) -> "Starlette":
     def run(request: Request) -> Response:
         folder = chosen(0, request)
         details = run_details(folder)
-        pairs = None if details["kind"] == "translation" else models.pairs(folder)  # `None`: it cannot be asked here
+        pairs = details["kind"] != "translation" and models.pairs(folder)
         return JSONResponse(details | {"pairs": pairs})
 
     def study(request: Request) -> Response:

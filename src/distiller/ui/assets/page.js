@@ -130,7 +130,7 @@ async function showRun(entry) {
       table(["", run.metric, "parameters", "MB", "ms/text"], rows, [1, 2, 3, 4]),
       ...run.words.map((words) => made("p", words, "muted")),
     ),
-    ...(run.pairs === null ? [] : [asking(run)]),
+    asking(run),
     section("The run", copying(run.yaml), made("pre", run.yaml), made("pre", `distiller run run.yaml`)),
   );
   view.dataset.ready = "run";
