@@ -446,11 +446,9 @@ class TranslationRun(config.Run):
                 "sequence.backward and what it translates need each other: task.monolingual_target, or "
                 "sequence.filter.round_trip"
             )
-        if not backward and (self.teacher.says_only or self.teacher.model is None):
-            if self.teacher.languages != Languages():
-                raise ValueError(
-                    "teacher.languages are told to an encoder–decoder that teacher.model names, and none is"
-                )
+        hears = self.teacher.model is not None and not self.teacher.says_only
+        if self.teacher.languages != Languages() and not (hears or backward):
+            raise ValueError("teacher.languages are told to an encoder–decoder that teacher.model names, and none is")
         if self.sequence is not None and self.sequence.filter.worst and self.teacher.server:
             raise ValueError(
                 "sequence.filter.worst asks for the teacher's scores, and a server gives none: set it to 0"

@@ -4,16 +4,14 @@ Imports torch only to run torch. `distiller.deploy.measure` starts it.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distiller.config.translation import Decoding, Languages
-from distiller.deploy.measure import WARM_UP, peak_megabytes
+from distiller.deploy.measure import peak_megabytes
 from distiller.translation.converted import Bounds, Engine, loaded
+from distiller.translation.timing import timed
 
 
 def measure_translation(job: dict[str, Any]) -> dict[str, Any]:
@@ -21,27 +19,21 @@ def measure_translation(job: dict[str, Any]) -> dict[str, Any]:
 
     `job`: `engine`, `folder`, `decoding`, `bounds`, `languages`, `threads`, `sentences`, `singles` (rows), `repeats`.
     """
-    sentences, singles = job["sentences"], job["singles"]
+    sentences = job["sentences"]
     started = time.perf_counter()
     with _opened(job) as run:
         loading = time.perf_counter() - started
-        run([sentences[row] for row in singles[:WARM_UP]], 0)
-        milliseconds = []
-        for row in singles * job["repeats"]:
-            seconds, _ = _timed(lambda row=row: run([sentences[row]], 0))
-            milliseconds.append(1000 * seconds)
-        seconds, said = _timed(lambda: run(sentences, 0))
-    tokens = sum(map(len, sentences)) / len(sentences)
+        found = timed(run, sentences, job["singles"], repeats=job["repeats"])
+    length = round(sum(map(len, sentences)) / len(sentences))
+    rate = {"batch": len(sentences), "length": length, "texts_per_second": found.sentences_per_second}
     return {
-        "milliseconds_p50": float(np.percentile(milliseconds, 50)),
-        "milliseconds_p95": float(np.percentile(milliseconds, 95)),
-        "singles": len(milliseconds),
-        "throughput": [
-            {"batch": len(sentences), "length": round(tokens), "texts_per_second": len(sentences) / seconds}
-        ],
+        "milliseconds_p50": found.latency_p50,
+        "milliseconds_p95": found.latency_p95,
+        "singles": found.singles,
+        "throughput": [rate],
         "seconds_to_load": loading,
         "peak_megabytes": peak_megabytes(),
-        "said": [hypotheses[0].tokens for hypotheses in said],
+        "said": found.said,
     }
 
 
@@ -57,9 +49,3 @@ def _opened(job: dict[str, Any]) -> AbstractContextManager[Engine]:
     torch.set_num_threads(job["threads"])
     model, tokenizer = load_translator(job["folder"], otherwise=Languages.model_validate(job["languages"]))
     return nullcontext(lambda sentences, seed: generate(model, tokenizer, sentences, decoding, seed=seed))
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    found = work()
-    return time.perf_counter() - started, found

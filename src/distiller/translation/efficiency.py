@@ -1,7 +1,5 @@
 """What a translation model costs to use: size, speed and latency in every engine, beside its BLEU and chrF."""
 
-import statistics
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +15,9 @@ from distiller.translation.engines import bounds_of, choose_engine, convert, con
 from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import score
 from distiller.translation.shortlist import Shortlist, write_vmap
+from distiller.translation.timing import timed
 from distiller.translation.tokenizer import TranslationTokenizer
 
-WARM_UP = 16
-"""Sentences translated before the clock starts."""
 SINGLE = 100
 """Sentences whose latency is taken one by one."""
 Translator = tuple[PreTrainedModel, TranslationTokenizer]
@@ -99,21 +96,11 @@ def _measure(
 
 def _timed(run: Engine, tokenizer: TranslationTokenizer, pairs: Pairs, size: float) -> dict[str, float]:
     """Scores and times of an engine on `pairs`; `size` is that of its model in 10^6 bytes."""
-    sentences = tokenizer.encode(pairs.source)
-    run(sentences[:WARM_UP], 0)
-    started = time.perf_counter()
-    found = run(sentences, 0)
-    seconds = time.perf_counter() - started
-    said = tokenizer.decode([hypotheses[0].tokens for hypotheses in found])
-    single = []
-    for sentence in sentences[:SINGLE]:
-        began = time.perf_counter()
-        run([sentence], 0)
-        single.append(1000 * (time.perf_counter() - began))
+    found = timed(run, tokenizer.encode(pairs.source), range(min(len(pairs), SINGLE)))
     return {
-        **score(said, pairs.translations).values,
+        **score(tokenizer.decode(found.said), pairs.translations).values,
         "megabytes": size,
-        "sentences_per_second": len(pairs) / seconds,
-        "latency_p50": statistics.median(single),
-        "latency_p95": sorted(single)[min(len(single) - 1, round(0.95 * len(single)))],
+        "sentences_per_second": found.sentences_per_second,
+        "latency_p50": found.latency_p50,
+        "latency_p95": found.latency_p95,
     }
