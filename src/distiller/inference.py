@@ -161,9 +161,14 @@ class Predictor:
         if self._translator is not None:
             if text_pair is not None or skip_bad or overrides:
                 raise ConfigError("a translation has a line for each line", hint="name nothing but texts, and `text`")
-            return [{"translation": said} for said in self._translator(sentences_of(texts, text))]
+            return [{"translation": said} for said in self._translator(self.sentences(texts, text=text))]
         form = self.form(text=text, text_pair=text_pair, skip_bad=skip_bad, overrides=overrides)
         return self.rows(self.read(texts, form))
+
+    def sentences(self, given: Any, *, text: str | None = None) -> list[str]:
+        """What a translation model is given, sentence by sentence: a list, a file with one a line, or a column."""
+        encoding = None if self._translator is None else self._translator.run.task.encoding
+        return sentences_of(given, text, encoding)
 
     def form(
         self,
@@ -374,10 +379,10 @@ def answers_questions(model: str) -> bool:
     return kind_of(load_config(model_and_run(model, None, ())[0])) == "qa"
 
 
-def sentences_of(given: Any, text: str | None) -> list[str]:
+def sentences_of(given: Any, text: str | None, encoding: str | None = None) -> list[str]:
     """The sentences of a list, a file with one a line, or a column."""
     if isinstance(given, (str, Path)):
-        return list(read_table(Path(given)).texts(text)) if text else text_lines(str(given))
+        return list(read_table(Path(given)).texts(text)) if text else text_lines(str(given), encoding)
     if isinstance(given, list | tuple) and all(isinstance(one, str) for one in given):
         return list(given)
     column = text or "text"

@@ -1,5 +1,6 @@
 """Parallel text: what is read, what is refused in words, and what is held out leaks into nothing."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,20 @@ def test_columns_of_a_table(tmp_path: Path) -> None:
 
 
 def test_places_that_hold_no_text(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no file"):
         read_pairs(Parallel(source=str(tmp_path / "none.de"), target="none.en"))
     with pytest.raises(MissingPackageError, match="is not installed"):
         read_pairs(Parallel(source="package:no-such-package/x.tsv"))
     (tmp_path / "latin.tsv").write_bytes(b"fa\xe7ade\tfront\n")
-    with pytest.raises(DataError, match="not UTF-8 text: byte 2"):
+    with pytest.raises(DataError, match=r"line 1: byte 2 \(0xe7\) is not UTF-8") as caught:
         read_pairs(Parallel(source=str(tmp_path / "latin.tsv")))
+    assert "task.encoding=cp1252" in str(caught.value.hint)
+    assert read_pairs(Parallel(source=str(tmp_path / "latin.tsv")), "cp1252").source == ["façade"]
+
+
+def test_compressed_text_is_text(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv.gz").write_bytes(gzip.compress(b"eins\tone\nzwei\ttwo\n"))
+    assert read_pairs(Parallel(source=str(tmp_path / "x.tsv.gz"))).target == ["one", "two"]
 
 
 @settings(deadline=None, max_examples=30)

@@ -73,10 +73,12 @@ def test_the_record_says_what_was_done(done: tuple[TranslationRun, Record]) -> N
     assert record.teacher is not None
     assert record.compression == record.teacher.parameters / record.student.parameters > 1
     assert {"bleu", "chrf"} == set(record.student.scores) == set(record.signatures)
-    engines = [("ctranslate2", "float32"), ("ctranslate2", "int8"), ("transformers", "float32")]
-    assert [(row.model, row.engine, row.compute) for row in record.efficiency] == [
-        (model, *form) for model in ("teacher", "student") for form in engines
+    exact, small, plain = "ctranslate2 float32", "ctranslate2 int8", "transformers float32"
+    assert [(row.model, row.form) for row in record.efficiency] == [
+        *(("teacher", form) for form in (exact, small, plain)),
+        *(("student", form) for form in (exact, small, f"{small}, shortlist", plain)),
     ]
+    assert record.efficiency[3].chrf == pytest.approx(record.student.scores["chrf"])
     for row in record.efficiency:
         assert row.latency_p50 is not None
         assert row.latency_p95 is not None
@@ -156,7 +158,7 @@ def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun,
 def test_what_cannot_be_read_takes_the_place_of_nothing(done: tuple[TranslationRun, Record]) -> None:
     run, record = done
     named = parse_run(run.model_dump(mode="json"), ["task.train.source=none.de"])
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no file"):
         distil(named, overwrite=True)
     unknown = parse_run(run.model_dump(mode="json"), ["objective.intermediate=[{loss: nothing}]"])
     with pytest.raises(ConfigError, match="nothing"):
@@ -248,7 +250,7 @@ def test_a_named_vocabulary_must_be_the_teachers(done: tuple[TranslationRun, Rec
         (
             {"task": {"kind": "translation", "train": {"source": "none.de", "target": "none.en"}}},
             DataError,
-            "cannot be read",
+            "there is no file",
         ),
         ({"task.max_length": 3}, DataError, "tokens, more than 3"),
         ({"vocabulary": {"size": 9000}}, DataError, "no vocabulary of 9000"),

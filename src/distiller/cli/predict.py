@@ -119,15 +119,13 @@ def _refuse(wrong: bool, message: str, hint: str) -> None:
 
 def _translate(model: "Predictor", name: str, text: str | None, output: Path | None, *, keep: bool, json: bool) -> None:
     """Write a translation for each line of the file, text or stdin that `name` stands for."""
-    from distiller.inference import sentences_of
-
     if name == "-":
         piped = sys.stdin.read()
         lines = piped.removesuffix("\n").split("\n") if piped else []  # as files are read: at line feeds alone
     else:
         file = Path(name).expanduser()
         meant = _exists(file) or (" " not in name.strip() and any(sign in name for sign in "./"))
-        lines = sentences_of(str(file), text) if meant else [name]
+        lines = model.sentences(str(file), text=text) if meant else [name]
     found = [{"text": line, **row} for line, row in zip(lines, model(lines), strict=True)]
     shown = [row if keep else {"translation": row["translation"]} for row in found]
     with writing(output) if output is not None else nullcontext(sys.stdout) as file:

@@ -77,6 +77,9 @@ class Translation(Config):
     """Longest sentence in tokens, either side."""
     skip_bad: bool = False
     """Leave out empty and over-long sentences (counted in the Record) instead of refusing the data."""
+    encoding: str | None = None
+    """How the files are written: `cp1252`, `latin-1`, … `null`: UTF-8, or what a byte order mark says. Files may be
+    compressed (.gz, .bz2, .xz, .zst)."""
 
 
 class Vocabulary(Config):

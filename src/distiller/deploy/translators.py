@@ -138,7 +138,7 @@ class FinishedTranslator(Finished):
             return None
         task = self.described.task
         try:
-            pairs = read_pairs(task.dev or task.test or task.train)
+            pairs = read_pairs(task.dev or task.test or task.train, task.encoding)
         except DistillerError as error:
             self.notes.append(f"the text of the run cannot be read: {error.message}")
             return None

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from distiller.config.translation import LONGEST, Parallel, Translation
 from distiller.errors import DataError, MissingPackageError
 from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.text_files import ending, read_text
 
 PACKAGE = "package:"
 
@@ -79,9 +80,9 @@ class Splits:
 def read_corpus(task: Translation) -> Splits:
     """Read, check, hold out and choose. Raises `DataError` that names file and line."""
     skipped: dict[str, int] = {}
-    train = _usable(read_pairs(task.train), task, skipped, "train")
-    dev = _usable(read_pairs(task.dev), task, skipped, "dev") if task.dev else None
-    test = _usable(read_pairs(task.test), task, skipped, "test") if task.test else None
+    train = _usable(read_pairs(task.train, task.encoding), task, skipped, "train")
+    dev = _usable(read_pairs(task.dev, task.encoding), task, skipped, "dev") if task.dev else None
+    test = _usable(read_pairs(task.test, task.encoding), task, skipped, "test") if task.test else None
     if dev is None:
         train, dev = hold_out(train, task.held_out, seed=task.split_seed, name="dev")
     if test is None and task.hold_out_test:
@@ -92,22 +93,22 @@ def read_corpus(task: Translation) -> Splits:
         dev=_limited(dev, task.dev.limit if task.dev else None, task.split_seed),
         test=_limited(test, task.test.limit if task.test else None, task.split_seed) if test else None,
         seen=share(train, task.fraction, seed=task.split_seed),
-        monolingual=[_usable(read_lines(name), task, skipped, name) for name in task.monolingual],
-        backward=[_usable(read_lines(name), task, skipped, name) for name in task.monolingual_target],
+        monolingual=[_usable(read_lines(name, task.encoding), task, skipped, name) for name in task.monolingual],
+        backward=[_usable(read_lines(name, task.encoding), task, skipped, name) for name in task.monolingual_target],
         skipped=skipped,
     )
 
 
 def read_split(parallel: Parallel, task: Translation, split: str) -> Pairs:
     """The pairs of one split, checked and limited as `task` says. Raises `DataError` that names file and line."""
-    return _limited(_usable(read_pairs(parallel), task, {}, split), parallel.limit, task.split_seed)
+    return _limited(_usable(read_pairs(parallel, task.encoding), task, {}, split), parallel.limit, task.split_seed)
 
 
-def read_pairs(parallel: Parallel) -> Pairs:
+def read_pairs(parallel: Parallel, encoding: str | None = None) -> Pairs:
     """The pairs of one or two files, bad ones included. Raises `DataError` when the files are not aligned."""
     if parallel.target is None:
-        return _read_tsv(parallel)
-    source, target = text_lines(parallel.source), text_lines(parallel.target)
+        return _read_tsv(parallel, encoding)
+    source, target = text_lines(parallel.source, encoding), text_lines(parallel.target, encoding)
     if len(source) != len(target):
         raise DataError(
             f"`{parallel.source}` has {len(source)} lines and `{parallel.target}` has {len(target)}",
@@ -116,9 +117,9 @@ def read_pairs(parallel: Parallel) -> Pairs:
     return Pairs(parallel.source, source, target, list(range(1, len(source) + 1)))
 
 
-def read_lines(name: str) -> Pairs:
+def read_lines(name: str, encoding: str | None = None) -> Pairs:
     """Sentences without translations, one a line."""
-    lines = text_lines(name)
+    lines = text_lines(name, encoding)
     return Pairs(name, lines, None, list(range(1, len(lines) + 1)))
 
 
@@ -216,7 +217,7 @@ def usable_sentences(name: str, vocabulary: Tokenizer | None, *, max_tokens: int
 
     Raises `DataError` for the first bad one or, with `skip_bad`, leaves all of them out and says how many.
     """
-    pairs = read_pairs(Parallel(source=name)) if name.endswith(".tsv") else read_lines(name)
+    pairs = read_pairs(Parallel(source=name)) if ending(name) == ".tsv" else read_lines(name)
     pairs = Pairs(pairs.name, pairs.source, None, pairs.lines)
     bad = BadRows(skip_bad)
     pairs = pairs.take(_with_text(pairs, bad))
@@ -262,14 +263,14 @@ def _limited(pairs: Pairs, limit: int | None, seed: int) -> Pairs:
     return pairs.take(sorted(random.Random(seed).sample(range(len(pairs)), limit)))
 
 
-def _read_tsv(parallel: Parallel) -> Pairs:
-    if not parallel.source.endswith(".tsv"):
+def _read_tsv(parallel: Parallel, encoding: str | None) -> Pairs:
+    if ending(parallel.source) != ".tsv":
         raise DataError(
             f"`{parallel.source}` has no translations beside it", hint="name `target`, or a .tsv file with both sides"
         )
     first, second = parallel.columns
     source, target, lines = [], [], []
-    for number, line in enumerate(text_lines(parallel.source), 1):
+    for number, line in enumerate(text_lines(parallel.source, encoding), 1):
         cells = line.split("\t")
         if len(cells) <= max(first, second):
             raise DataError(
@@ -290,17 +291,12 @@ def is_file(text: str) -> bool:
         return False
 
 
-def text_lines(name: str) -> list[str]:
-    """The lines of a UTF-8 file; only line feeds end a line, so that both sides of a corpus agree."""
-    try:
-        data = _place(name).read_bytes()
-    except OSError as error:
-        raise DataError(f"`{name}` cannot be read: {error.strerror}", hint="a text file, one sentence a line") from None
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"`{name}` is not UTF-8 text: byte {error.start}", hint="save it as UTF-8") from None
-    lines = text.removeprefix("\ufeff").split("\n")
+def text_lines(name: str, encoding: str | None = None) -> list[str]:
+    """The lines of a file, perhaps a compressed one; only line feeds end a line, so that both sides of a corpus agree.
+
+    Raises `DataError` for a file that is absent, damaged or in another encoding.
+    """
+    lines = read_text(_place(name), encoding).split("\n")
     if lines and not lines[-1]:
         lines.pop()
     return [line.removesuffix("\r") for line in lines]

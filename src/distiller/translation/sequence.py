@@ -51,7 +51,7 @@ def given_translations(run: TranslationRun, splits: Splits) -> Given | None:
     if wish is None or not (wish.pseudo_labels or run.teacher.files):
         return None
     made = {name: read_labels(name) for name in wish.pseudo_labels}
-    made |= {name: read_translations(name, read_pairs(run.task.train)) for name in run.teacher.files}
+    made |= {name: read_translations(name, read_pairs(run.task.train, run.task.encoding)) for name in run.teacher.files}
     found, seen = Given(), set[tuple[str, str]]()
     usable = {name: _of_the_run(name, labels, splits, wish, found.notes) for name, labels in made.items()}
     if wish.seq_inter == "local_update":

@@ -24,6 +24,7 @@ from distiller.config.translation import Decoding, Teacher
 from distiller.device import accelerator
 from distiller.errors import DataError, ModelError, RunError
 from distiller.models.load import check_weights, explained, load_config, load_tokenizer, resolve, weights_fingerprint
+from distiller.tasks.text_files import ending
 from distiller.translation.corpus import Pairs, text_lines
 from distiller.translation.engines import choose_engine, engine
 from distiller.translation.tokenizer import TranslationTokenizer
@@ -270,10 +271,10 @@ def read_translations(name: str, text: Pairs) -> list[Labelled]:
 
     Raises `DataError` that names file and line.
     """
-    lines = text_lines(name)
-    if name.endswith(".jsonl"):
+    lines, written = text_lines(name), ending(name)
+    if written == ".jsonl":
         return [_from_json(name, row, line) for row, line in enumerate(lines) if line.strip()]
-    if name.endswith(".tsv"):
+    if written == ".tsv":
         return [_from_tsv(name, row, line) for row, line in enumerate(lines) if line.strip()]
     last = max(text.lines, default=0)
     if len(lines) < last:
