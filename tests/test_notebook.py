@@ -20,8 +20,11 @@ def test_curves_have_every_loss_and_the_score() -> None:
     pytest.importorskip("matplotlib")
     figure = record().plot()
     assert [axes.get_title() for axes in figure.axes] == ["loss", "loss/mse", "loss/prediction", "development accuracy"]
-    assert len(figure.axes[-1].lines) == 4  # two seeds, teacher and baseline
+    assert len(figure.axes[-1].lines) == 5  # two seeds of student and baseline, and the level of the teacher
+    assert len(figure.axes[1].lines) == 2  # the baseline has no such term
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[10, 0.2], [20, 0.1], [30, 2 / 30]]
+    legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert sorted(legend) == ["student, distilled", "student, fine-tuned", "teacher"]
 
 
 def trials(rows: int = 30) -> Trials:

@@ -71,7 +71,7 @@ def evaluate(
         raise OutputError(f"`{model}` is not a run's output", hint="say which task with --run run.yaml")
     data = load_task(described.task)
     if split not in data.splits:
-        raise DataError(f"task `{data.name}` has no split `{split}`", hint=did_you_mean(split, list(data.splits)))
+        raise DataError(f"task `{data.name}` has no split `{split}`", hint=_other_split(split, data, described))
     chosen = data.splits[split]
     if not chosen.labelled:
         raise DataError(f"split `{split}` of `{data.name}` has no labels", hint="use `distiller predict` for its texts")
@@ -91,6 +91,14 @@ def evaluate(
     encoded = encode_split(chosen, tokenizer, described.task, length)
     logits = predict_logits(follow_tokenizer(loaded, tokenizer), encoded, Collator(tokenizer, max_length=limit))
     return scorer(data, described.task, chosen, encoded)(logits.numpy(), encoded.gold)
+
+
+def _other_split(split: str, data: TaskData, run: Run) -> str:
+    """What can be scored instead of a split that there is not: those with labels, or a file that is named."""
+    labelled = [name for name, one in data.splits.items() if one.labelled]
+    if split == "test" and run.task.train is not None:
+        return "one of " + ", ".join(f"`--split {name}`" for name in labelled) + "; or name a file: task.test=FILE"
+    return did_you_mean(split, labelled)
 
 
 Row = dict[str, str | float]

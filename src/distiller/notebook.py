@@ -20,29 +20,32 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: 
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{listed}"
 
 
-def curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, lines: Mapping[str, float], metric: str) -> Any:
-    """A Matplotlib figure: each loss and the development score by optimisation step, a line for each history.
+def curves(
+    histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, lines: Mapping[str, float], metric: str
+) -> Any:
+    """A Matplotlib figure: each loss and the development score by optimisation step.
 
-    `lines` are levels to compare the score with. Raises `MissingPackageError` without Matplotlib.
+    `histories` are those of a model's seeds, by its name: a colour a model, a line a seed. `lines` are levels to
+    compare the score with. Raises `MissingPackageError` without Matplotlib.
     """
     figures = _figures()
     score = f"eval_{metric}"
-    logged = {name for history in histories.values() for entry in history for name in entry}
+    logged = {name for seeds in histories.values() for history in seeds for entry in history for name in entry}
     names = [*sorted(name for name in logged if name == "loss" or name.startswith("loss/")), score]
     figure = figures(figsize=(4 * len(names), 3), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        for label, history in histories.items():
-            points = [(entry["step"], entry[name]) for entry in history if name in entry and "step" in entry]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker=".", label=label)
-        if name == score:
-            for number, (label, value) in enumerate(lines.items()):
-                axes.axhline(value, linestyle=":", color=f"C{number + 5}", label=label)
+        for number, (label, seeds) in enumerate(histories.items()):
+            for history in seeds:
+                points = [(entry["step"], entry[name]) for entry in history if name in entry and "step" in entry]
+                if points:
+                    axes.plot(*zip(*points, strict=True), marker=".", color=f"C{number}", label=label)
+                    label = "_"  # the legend has a model once
+            if name == score and label in lines:
+                axes.axhline(lines[label], linestyle=":", color=f"C{number}", label=label)
         axes.set_title(f"development {metric}" if name == score else name, fontsize=10)
         axes.set_xlabel("optimisation step")
         axes.grid(alpha=0.25)
-        if len(histories) > 1 or name == score:
-            axes.legend(fontsize=8)
+        axes.legend(fontsize=8)
     return figure
 
 

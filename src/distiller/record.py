@@ -73,6 +73,8 @@ class ModelFacts(Config):
     """After how many of them the weights that were kept were reached."""
     start: str | None = None
     """Where the weights of its layers came from."""
+    histories: list[list[dict[str, float]]] = []
+    """Of a teacher or baseline that was trained: training losses and development scores by step, for each seed."""
 
 
 class DataFacts(Config):
@@ -226,6 +228,12 @@ class Record(Config):
         }
         return {label: facts for label, facts in found.items() if facts is not None}
 
+    @property
+    def histories(self) -> dict[str, list[list[dict[str, float]]]]:
+        """How each of `models` was trained, seed by seed; none for a model that came as it is."""
+        student = [one.history for one in self.seeds]
+        return {label: student if one is self.student else one.histories for label, one in self.models.items()}
+
     @model_validator(mode="before")
     @classmethod
     def _former(cls, data: Any) -> Any:
@@ -250,14 +258,12 @@ class Record(Config):
         return write_last(folder / FILE, json_text(self.model_dump(mode="json")), beside=[RUN_FILE, OUTCOMES])
 
     def plot(self) -> Any:
-        """A Matplotlib figure of the learning curves: every loss and the development score of every seed.
+        """A Matplotlib figure of the learning curves of every model: each loss and the development score, by seed.
 
         Raises `MissingPackageError` without Matplotlib.
         """
-        histories = {f"seed {one.seed}": one.history for one in self.seeds}
-        levels = {name: facts for name, facts in self.models.items() if facts is not self.student}
-        lines = {name: facts.scores[self.metric] for name, facts in levels.items()}
-        return curves(histories, lines=lines, metric=self.metric)
+        lines = {name: facts.scores[self.metric] for name, facts in self.models.items() if not any(self.histories[name])}
+        return curves(self.histories, lines=lines, metric=self.metric)
 
     def _repr_html_(self) -> str:
         """The Record as a notebook shows it."""

@@ -282,6 +282,12 @@ def test_evaluating_what_cannot_be_evaluated(distiller: Command, shop: Workshop,
     assert "say which task with --run" in complaint(distiller("evaluate", shop.tuned))
     said = complaint(distiller("evaluate", shop.tuned, "--run", file, "--split", "tset"))
     assert "has no split `tset`" in said
+    write(tmp_path / "more.csv", [{"text": "good"}])
+    more = f"task.unlabelled={tmp_path}/more.csv"  # which is no split to score on
+    said = complaint(distiller("evaluate", shop.tuned, "--run", file, "--split", "test", more))
+    assert "task.test=FILE" in said
+    assert "--split dev" in said
+    assert "unlabelled" not in said
     assert "is not fine-tuned for the classification task" in complaint(distiller("evaluate", shop.base, "--run", file))
     assert "takes 40 tokens" in complaint(distiller("evaluate", shop.tuned, "--run", file, "task.max_length=64"))
     assert "there is no model folder" in complaint(distiller("evaluate", tmp_path / "nowhere", "--run", file))

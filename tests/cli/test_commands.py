@@ -83,7 +83,10 @@ def test_a_recipe_runs_with_nothing_but_overrides(shop: Workshop, distiller: Com
     assert record["data"]["examples"] == {"train": 144, "dev": 16}  # a tenth is held out
 
 
-def test_run_prints_a_table_and_keeps_progress_apart(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
+def test_run_prints_a_table_and_keeps_progress_apart(
+    shop: Workshop, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     answer = distiller("run", shop.file(tmp_path))
     assert answer.code == 0
     for word in ("teacher", "student, distilled", "accuracy", "ms/example", "60 development examples", "seed 0"):

@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 from cli.conftest import Command
 from distiller.cli import app, how_to_go_on
 from distiller.cli.console import print_table, print_words
+from distiller.cli.show import print_record
+from distiller.config import parse_run
+from distiller.record import Comparison, Record, Spread
+from study.fakes import record
 
 GROUP = typer.main.get_command(app)
 
@@ -164,3 +168,37 @@ def printed(call: Any) -> str:
     with redirect_stdout(StringIO()) as text:
         call()
     return text.getvalue()
+
+
+def bert_sized(seeds: int) -> Record:
+    """A Record with as wide numbers as an ordinary run has: a BERT and three of its layers, two metrics."""
+    shown = record(parse_run({"task": {"train": "train.csv"}, "teacher": {"model": "big"}, "baseline": True}), 0.5)
+    scores = {"accuracy": 0.8234, "f1_macro": 0.8211}
+    spread = {name: Spread(mean=score, std=0.0123, values=[score] * seeds) for name, score in scores.items()}
+    update: dict[str, Any] = {
+        "scores": scores, "spread": spread if seeds > 1 else {}, "steps": [1175] * seeds, "megabytes": 437.9,
+        "parameters": 109_482_240,
+    }  # fmt: skip
+    models = {name: getattr(shown, name).model_copy(update=update) for name in ("teacher", "baseline", "student")}
+    apart = Comparison(difference=-0.0181, error=0.0119, teacher_lead=0.1071, teacher_lead_error=0.0124)
+    cost = shown.cost.model_copy(update={"milliseconds_per_example": {"teacher": 127.03, "student": 23.11}})
+    return shown.model_copy(update={**models, "seeds": shown.seeds * seeds, "comparison": apart, "cost": cost})
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_what_a_run_came_to_is_one_table_in_a_pipe(
+    seeds: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_record(bert_sized(seeds))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (rule,) = [number for number, line in enumerate(lines) if line and set(line) <= {"─"}]  # of the one table
+    head, table = " ".join(lines[:rule]), [line.split() for line in lines[rule + 1 : rule + 4]]
+    for name in ("accuracy", "f1_macro", "ratio", "size", "ms", "steps"):
+        assert name in head
+    assert [row[0] for row in table] == ["teacher", "fine-tuned", "distilled"]
+    assert [row[-1] for row in table] == ["1,175"] * 3
+    monkeypatch.setenv("COLUMNS", "120")
+    print_record(bert_sized(seeds))
+    assert "109,482,240" in capsys.readouterr().out

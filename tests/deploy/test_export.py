@@ -159,7 +159,7 @@ def test_mistakes_are_one_line(output: Path, distiller: Command, tmp_path: Path,
     shutil.copytree(output, other)
     (other / "student" / "model.safetensors").write_bytes(b"no weights")
     for arguments, said in (
-        ((output,), "--to folder, --to onnx"),
+        ((output,), "--to folder, --to folder-fp16, --to onnx"),
         ((output, "--to", "onxx"), "did you mean `onnx`?"),
         ((unfinished, "--to", "onnx"), "holds no finished run"),
         ((other, "--to", "folder", "-o", tmp_path / "x"), "model.safetensors"),

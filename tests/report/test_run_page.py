@@ -39,7 +39,7 @@ def facts(name: str, score: float, parameters: int, values: tuple[float, ...] = 
 
 
 def record(name: str = "reviews") -> Record:
-    """Two seeds, two loss terms, a baseline."""
+    """Two seeds, two loss terms, a baseline that was trained here and a teacher that was not."""
     history = [
         {"step": step, "loss": 2 / step, "loss/mse": 1 / step, "loss/prediction": 1 / step}
         for step in (10.0, 20.0, 30.0)
@@ -48,6 +48,8 @@ def record(name: str = "reviews") -> Record:
         SeedResult(seed=n, scores={"accuracy": 0.8}, best_step=30, steps=30, history=history, fingerprint="cd" * 32)
         for n in (0, 1)
     ]
+    plain = [{name: value for name, value in entry.items() if name != "loss/mse"} for entry in history]
+    alone = facts("alone", 0.7, 4_000_000, (0.7, 0.7)).model_copy(update={"histories": [plain, plain]})
     run = Run(
         task=Task(train="train.csv"), teacher=Teacher(model="./teachers/big"), seeds=[0, 1],
         objective=Objective(prediction=Component(name="kl"), intermediate=[Term(loss="mse")]),
@@ -58,7 +60,7 @@ def record(name: str = "reviews") -> Record:
             task=name, kind="classification", labels=["bad", name], metric="accuracy",
             examples={"train": 1000, "dev": 100}, truncated={}, fingerprint="ef" * 32,
         ),
-        teacher=facts("big", 0.9, 22_000_000), baseline=facts("alone", 0.7, 4_000_000, (0.7, 0.7)),
+        teacher=facts("big", 0.9, 22_000_000), baseline=alone,
         student=facts("student", 0.8, 4_000_000, (0.79, 0.81)), seeds=seeds, metric="accuracy", score=0.8,
         distillation_ratio=0.88, notes=[name],
         cost=Cost(
@@ -124,11 +126,29 @@ def test_the_page_says_what_was_found() -> None:
         "Calibration",
         "a fine film",
         "12.0 %",
-        "seed 1",
+        "for each of 2 seeds",
+        "Not trained by this run: teacher.",
         "text-classification",
     ):
         assert words in said
     assert page.count("<svg") == 1 + 4 + 2 + 1  # layers, curves, trade-off, calibration
+
+
+def test_curves_have_a_colour_for_each_model_and_a_line_for_each_seed() -> None:
+    page = render(record(), examination(), None)
+    curves = page[page.index("Learning curves") : page.index("Score against size")]
+    score, loss, mse, prediction = curves.split("<figure>")[1:]
+    for drawn, lines, models in (
+        (score, 5, ["teacher", "student, fine-tuned", "student, distilled"]),
+        (loss, 4, ["student, fine-tuned", "student, distilled"]),
+        (mse, 2, ["student, distilled"]),
+        (prediction, 4, ["student, fine-tuned", "student, distilled"]),
+    ):
+        assert drawn.count("<polyline") == lines
+        assert drawn.count("stroke-dasharray") == ("teacher" in models)
+        assert sorted(re.findall(r"</i>([^<]+)</span>", drawn)) == sorted(models)
+    colours = {re.search(r'background:([^"]+)"></i>student, distilled', drawn)[1] for drawn in (score, loss, mse)}  # type: ignore[index]
+    assert len(colours) == 1
 
 
 def test_what_is_not_known_is_left_out_and_said() -> None:

@@ -91,6 +91,14 @@ def test_what_cannot_be_averaged_is_refused(shop: Workshop, tmp_path: Path, fiel
     assert told.value.hint
 
 
+def test_the_entry_of_the_teacher_that_has_no_head_is_named(shop: Workshop, tmp_path: Path) -> None:
+    teachers = [shop.tuned, {"model": shop.base, "finetune": "never"}]
+    with pytest.raises(ConfigError, match="has no head for this task, and its finetune is `never`") as told:
+        make_plan(parse_run(shop.run(tmp_path, teacher=teachers)))
+    assert told.value.hint is not None
+    assert f"`finetune: auto` in the entry of `{shop.base}`" in told.value.hint
+
+
 def test_labels_of_several_models_are_their_average_by_name(shop: Workshop, tmp_path: Path) -> None:
     texts = tmp_path / "new.txt"
     texts.write_text("the film was good\nan awful plot\n", encoding="utf-8")

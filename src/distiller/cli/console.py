@@ -62,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
     listed = [[str(cell) for cell in row] for row in rows]
     room = width()
-    least = [_least(name, [row[place] for row in listed], names=place == 0) for place, name in enumerate(columns)]
+    least = _least_widths(columns, listed)
     out = Console(width=room, highlight=False)
     for number, part in enumerate(_parts(least, room)):
         names = [columns[place] for place in part]
@@ -73,6 +73,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
         for line in drawn.get().splitlines():
             print(line.rstrip())
     print()
+
+
+def fits(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
+    """Whether all columns of a table stand beside each other."""
+    return len(_parts(_least_widths(columns, list(rows)), width())) == 1
 
 
 def _table(names: list[str], rows: list[list[str]], least: list[int], room: int, title: str | None) -> "Table":
@@ -121,6 +126,10 @@ def _parts(least: Sequence[int], room: int) -> list[list[int]]:
         parts[-1].append(place)
         used += GAP + least[place]
     return parts
+
+
+def _least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [_least(name, [row[place] for row in rows], names=place == 0) for place, name in enumerate(columns)]
 
 
 def _least(name: str, cells: Sequence[str], *, names: bool) -> int:

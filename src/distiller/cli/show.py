@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from distiller.record import ModelFacts, Record
 
 
+SHORTER = {"parameters": "size", "ms/example": "ms"}
+"""Headings where the table would not fit into a line."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("show")(show)
@@ -42,12 +46,15 @@ def show(
 
 def print_record(record: "Record") -> None:
     """Scores, sizes and speed of teacher, baseline and student, and what the run cost."""
-    from distiller.cli.console import print_table, print_words
+    from distiller.cli.console import fits, print_table, print_words
 
     rows = [_row(label, facts, record) for label, facts in record.models.items()]
     others = [name for name in record.student.scores if name != record.metric]
     against = ["against fine-tuned"] if record.comparison else []
     columns = ["", record.metric, *others, *against, "ratio", "parameters", "MB", "ms/example", "steps"]
+    if not fits(columns, rows):
+        columns = [SHORTER.get(name, name) for name in columns if name != "MB"]
+        rows = [_row(label, facts, record, short=True) for label, facts in record.models.items()]
     print_table(columns, rows, title=_title(record))
     print_efficiency([record])
     for line in record.verdict:
@@ -100,19 +107,26 @@ def print_efficiency(records: "Sequence[Record]") -> None:
         print_table(columns, rows)
 
 
-def _row(label: str, facts: "ModelFacts", record: "Record") -> list[str]:
+def _row(label: str, facts: "ModelFacts", record: "Record", *, short: bool = False) -> list[str]:
+    """A model's line; the `short` one leaves out what the others say too: who is a student, and four bytes a weight."""
     teacher = record.teacher.scores.get(record.metric, 0.0) if record.teacher else 0.0
     which = "teacher" if label == "teacher" else "student"
     times = record.cost.milliseconds_per_example
     metrics = [record.metric, *(name for name in record.student.scores if name != record.metric)]
+    name, size = label, [f"{facts.parameters:,}", f"{facts.megabytes:.1f}"]
+    digits = 2
+    if short:
+        name, size = label.removeprefix("student, "), [f"{facts.parameters / 1e6:.1f} M"]
+        digits = 0 if times.get(which, 0.0) >= 100 else 1
+    if not facts.parameters:
+        size = ["unknown", "–"][: len(size)]
     return [
-        label,
+        name,
         *(_score(facts, name) for name in metrics),
         *([_against(label, record)] if record.comparison else []),
         f"{facts.scores[record.metric] / teacher:.3f}" if teacher > 0 else "–",
-        f"{facts.parameters:,}" if facts.parameters else "unknown",
-        f"{facts.megabytes:.1f}" if facts.parameters else "–",
-        f"{times[which]:.2f}" if which in times else "–",
+        *size,
+        f"{times[which]:.{digits}f}" if which in times else "–",
         f"{sum(facts.steps) / len(facts.steps):,.0f}" if facts.steps else "–",
     ]
 

@@ -1,11 +1,12 @@
 """`examine(source)`: teacher and student of a finished run on its development set, row by row."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from transformers import PretrainedConfig
 
+from distiller.config import Task
+from distiller.deploy.disagreements import Said, disagreements, shares
 from distiller.deploy.examination import (
     Bin,
     Calibration,
@@ -19,19 +20,17 @@ from distiller.deploy.examination import (
 from distiller.deploy.finished import Finished
 from distiller.deploy.teachers import find_teacher
 from distiller.errors import ConfigError, DataError
-from distiller.models.load import load_config, load_model, load_tokenizer
+from distiller.models.load import NAMED, load_config, load_model, load_tokenizer
 from distiller.objectives.mapping import MAPPING
 from distiller.run.plan import stages_of
-from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit
-from distiller.tasks.encode import IGNORED, Collator, EncodedSplit
+from distiller.tasks.data import AnySplit, TaskData
+from distiller.tasks.encode import IGNORED, Collator
+from distiller.tasks.outcomes import difference, outcomes
 from distiller.tasks.tokens import encode_split, scorer
 from distiller.training.evaluate import predict_logits
 
 BINS = 10
-RESAMPLES = 200
 SHOWN = 20
-LONGEST = 600
-"""Characters of a text that are shown."""
 
 
 def examine(source: Finished) -> Examination:
@@ -43,57 +42,68 @@ def examine(source: Finished) -> Examination:
     if dev is None or source.data is None or source.run is None:
         raise DataError(f"`{source.name}` has no development set to look at: {'; '.join(source.notes)}")
     split, encoded = dev
-    score = scorer(source.data, source.run.task, split, encoded)
-    metric = source.data.metric
-    student = predict_logits(source.model, encoded, Collator(source.tokenizer)).numpy()
-    place, teacher, difference = find_teacher(source), None, None
+    student = Said(encoded, predict_logits(source.model, encoded, Collator(source.tokenizer)).numpy())
+    place, teacher, apart = find_teacher(source), None, None
     told: list[Disagreement] = []
     if place is not None:
         model = load_model(place, kind=source.kind, labels=source.labels)
         tokenizer = load_tokenizer(place)
         task = source.run.task.model_copy(update={"truncate": True})
         read = encode_split(split, tokenizer, task, source.max_length)
-        teacher = predict_logits(model, read, Collator(tokenizer)).numpy()
-        if len(read) == len(encoded) and read.lengths == encoded.lengths:
-            difference = _difference(score, metric, student, teacher, encoded)
-            told = _disagreements(source, split, encoded, student, teacher)
-        elif isinstance(split, Split):
-            told = _disagreements(source, split, encoded, student, teacher)
-            difference = _difference(score, metric, student, teacher, encoded)
+        teacher = Said(read, predict_logits(model, read, Collator(tokenizer)).numpy())
+        apart = _difference(source.data, source.run.task, student, teacher)
+        told = disagreements(source.kind, source.labels, split, student, teacher, source.run.task)
+        if len(source.run.teacher.names if source.run.teacher else ()) > 1:
+            source.notes.append(f"of several teachers only the first, {place}, was looked at once more")
     layers = load_config(source.folder)
     other = None if place is None else load_config(place)
     return Examination(
-        metric=metric,
+        metric=source.data.metric,
         rows=len(split),
         student_layers=_layers(layers),
         teacher_layers=None if other is None else _layers(other),
         matched=[] if other is None else _matched(source, _layers(layers), _layers(other)),
-        student=_look(source, encoded, student, score(student, encoded.gold)[metric]),
-        teacher=None if teacher is None else _look(source, encoded, teacher, score(teacher, encoded.gold)[metric]),
-        difference=difference,
+        student=_look(source, split, student),
+        teacher=None if teacher is None else _look(source, split, teacher),
+        difference=apart,
         disagreements=told[:SHOWN],
         share_disagreeing=len(told) / len(split) if teacher is not None else None,
         notes=list(source.notes),
     )
 
 
-def _look(source: Finished, encoded: EncodedSplit, logits: np.ndarray, score: float) -> Look:
-    gold = encoded.gold
-    if source.kind not in ("classification", "tagging") or gold is None or source.labels is None:
+def _look(source: Finished, split: AnySplit, said: Said) -> Look:
+    assert source.data is not None
+    assert source.run is not None
+    gold, logits = said.gold, said.logits
+    score = scorer(source.data, source.run.task, split, said.encoded)(logits, gold)[source.data.metric]
+    if source.kind not in NAMED or gold is None or source.labels is None:
         return Look(score=score)
+    if source.kind == "multilabel":
+        known = ~np.isnan(gold)
+        return Look(
+            score=score,
+            classes=_classes(source.labels, (logits > 0) & known, (gold > 0.5) & known),
+            calibration=calibration_of_labels(logits[known], gold[known]),
+        )
     if source.kind == "tagging":
-        scored = gold != IGNORED
-        logits, gold = logits[:, : gold.shape[1]][scored], gold[scored]
+        logits = logits[:, : gold.shape[1]]
+    scored = gold != IGNORED
+    logits, gold = logits[scored], gold[scored]
+    every = np.arange(len(source.labels))
     return Look(
-        score=score, classes=_classes(source.labels, logits.argmax(-1), gold), calibration=calibration(logits, gold)
+        score=score,
+        classes=_classes(source.labels, logits.argmax(-1)[:, None] == every, gold[:, None] == every),
+        calibration=calibration(logits, gold),
     )
 
 
 def _classes(labels: list[str], predicted: np.ndarray, gold: np.ndarray) -> list[ClassResult]:
+    """`predicted` and `gold` `[n, c]` say of each example which classes it has."""
     found = []
     for index, name in enumerate(labels):
-        hits = float(np.sum((predicted == index) & (gold == index)))
-        said, there = float(np.sum(predicted == index)), float(np.sum(gold == index))
+        hits = float(np.sum(predicted[:, index] & gold[:, index]))
+        said, there = float(predicted[:, index].sum()), float(gold[:, index].sum())
         found.append(
             ClassResult(
                 name=name,
@@ -111,123 +121,45 @@ def calibration(logits: np.ndarray, gold: np.ndarray) -> Calibration:
 
     `logits` `[n, c]`, `gold` class ids `[n]`. Source: Guo et al. 2017, arXiv:1706.04599.
     """
-    shares = np.exp(logits - logits.max(-1, keepdims=True))
-    confidence = (shares / shares.sum(-1, keepdims=True)).max(-1)
-    right = logits.argmax(-1) == gold
+    return _calibration(shares(logits).max(-1), logits.argmax(-1) == gold)
+
+
+def calibration_of_labels(logits: np.ndarray, gold: np.ndarray) -> Calibration:
+    """The same of yes or no: `logits` and `gold` `[n]`, each label of each example by itself."""
+    return _calibration(1 / (1 + np.exp(-np.abs(logits))), (logits > 0) == (gold > 0.5))
+
+
+def _calibration(confidence: np.ndarray, right: np.ndarray) -> Calibration:
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     bins = []
     for number in range(BINS):
         inside = place == number
         if inside.any():
             bins.append(Bin(confidence=confidence[inside].mean(), right=right[inside].mean(), rows=int(inside.sum())))
-    return Calibration(bins=bins, error=sum(abs(one.confidence - one.right) * one.rows for one in bins) / len(gold))
+    return Calibration(bins=bins, error=sum(abs(one.confidence - one.right) * one.rows for one in bins) / len(right))
 
 
-def _difference(
-    score: Callable[[Any, Any], dict[str, float]],
-    metric: str,
-    student: np.ndarray,
-    teacher: np.ndarray,
-    encoded: EncodedSplit,
-) -> Difference | None:
-    """Student minus teacher, with the standard error of a paired bootstrap over rows; not for question answering,
-    whose score belongs to questions, not to windows."""
-    gold = encoded.gold
-    if gold is None or (gold.ndim > 1 and not encoded.per_token):
-        return None
-    d = score(student, gold)[metric] - score(teacher, gold)[metric]
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(RESAMPLES if len(gold) > 1 else 0):
-        rows = rng.integers(0, len(gold), len(gold))
-        drawn.append(score(student[rows], gold[rows])[metric] - score(teacher[rows], gold[rows])[metric])
-    return Difference(than="the teacher", d=d, se=float(np.std(drawn, ddof=1)) if len(drawn) > 1 else 0.0)
-
-
-def _disagreements(
-    source: Finished, split: AnySplit, encoded: EncodedSplit, student: np.ndarray, teacher: np.ndarray
-) -> list[Disagreement]:
-    """Rows where teacher and student say different things, those farthest apart first."""
-    match source.kind:
-        case "classification":
-            found = _by_class(source.labels or [], split, student, teacher)
-        case "regression":
-            found = _by_number(split, student.reshape(-1), teacher.reshape(-1))
-        case "tagging":
-            found = _by_tag(source.labels or [], split, encoded, student, teacher)
-        case _:
-            found = []
-    return sorted(found, key=lambda one: -one.distance)
-
-
-def _by_class(labels: list[str], split: AnySplit, student: np.ndarray, teacher: np.ndarray) -> list[Disagreement]:
-    assert isinstance(split, Split)
-    ours, theirs = (_shares(logits) for logits in (student, teacher))
-    found = []
-    for row in np.flatnonzero(ours.argmax(-1) != theirs.argmax(-1)).tolist():
-        said = [f"{labels[shares[row].argmax()]} ({100 * shares[row].max():.0f} %)" for shares in (theirs, ours)]
-        label = None if split.labels is None else split.labels[row]
-        gold = labels[label] if isinstance(label, int) else ""
-        distance = float(np.abs(ours[row] - theirs[row]).sum() / 2)
-        found.append(
-            Disagreement(text=_text(split, row), gold=gold, teacher=said[0], student=said[1], distance=distance)
-        )
-    return found
-
-
-def _by_number(split: AnySplit, student: np.ndarray, teacher: np.ndarray) -> list[Disagreement]:
-    """Every row: numbers are never quite the same."""
-    found = []
-    for row, (ours, theirs) in enumerate(zip(student, teacher, strict=True)):
-        gold = split.labels[row] if isinstance(split, Split) and split.labels is not None else ""
-        found.append(
-            Disagreement(
-                text=_text(split, row), gold=f"{gold:.4g}" if gold != "" else "", teacher=f"{theirs:.4g}",
-                student=f"{ours:.4g}", distance=abs(float(ours - theirs)),
-            )
-        )  # fmt: skip
-    return found
-
-
-def _by_tag(
-    labels: list[str], split: AnySplit, encoded: EncodedSplit, student: np.ndarray, teacher: np.ndarray
-) -> list[Disagreement]:
-    assert isinstance(split, TaggedSplit)
-    gold = encoded.gold
-    assert gold is not None
-    found = []
-    for row, tags in enumerate(gold):
-        places = np.flatnonzero(tags != IGNORED)
-        ours, theirs = (logits[row].argmax(-1)[places] for logits in (student, teacher))
-        apart = np.flatnonzero(ours != theirs)
-        if len(apart) == 0:
-            continue
-        said = [
-            " ".join(f"{split.words[row][n]}/{labels[which[n]]}" for n in apart)
-            for which in (tags[places], theirs, ours)
-        ]
-        found.append(
-            Disagreement(
-                text=_text(split, row), gold=said[0], teacher=said[1], student=said[2],
-                distance=len(apart) / len(places),
-            )
-        )  # fmt: skip
-    return found
-
-
-def _shares(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
-
-
-def _text(split: AnySplit, row: int) -> str:
-    if isinstance(split, TaggedSplit):
-        text = " ".join(split.words[row])
-    elif isinstance(split, QuestionSplit):
-        text = split.questions[row]
+def _difference(data: TaskData, task: Task, student: Said, teacher: Said) -> Difference | None:
+    """Student minus teacher, with the error of the paired difference; `None` where they read other words of a row."""
+    gold: Any = student.gold
+    if data.kind == "tagging":
+        lengths = [[len(row) for row in one.tags] for one in (student, teacher)]
+        if lengths[0] != lengths[1]:
+            return None
+        ours, theirs = (_padded(one.tags) for one in (student, teacher))
+        gold = _padded(student.gold_tags)
     else:
-        text = split.texts[row] if split.pairs is None else f"{split.texts[row]} ∥ {split.pairs[row]}"
-    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
+        limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
+        ours, theirs = (outcomes(data, one.encoded, one.logits, limits=limits) for one in (student, teacher))
+    found = difference(data, [ours], [theirs], gold)
+    return Difference(than="the teacher", d=found.value, se=found.error)
+
+
+def _padded(rows: list[np.ndarray]) -> np.ndarray:
+    whole = np.full((len(rows), max(map(len, rows))), IGNORED)
+    for number, row in enumerate(rows):
+        whole[number, : len(row)] = row
+    return whole
 
 
 def _layers(shape: PretrainedConfig) -> int:

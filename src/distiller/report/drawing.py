@@ -29,10 +29,12 @@ def chart(
     logarithmic: bool = False,
     labels: Sequence[str] = (),
     size: tuple[int, int] = SIZE,
+    names: Sequence[str] = (),
 ) -> str:
     """Lines or points over two axes, with a legend where there are several; `labels` name the points of the first.
 
-    Points that are not finite are left out. An empty text where none is left.
+    Series of one name have one colour; several charts with the same `names` give each name the same one. Points that
+    are not finite are left out. An empty text where none is left.
     """
     kept = []
     for one in series:
@@ -57,8 +59,9 @@ def chart(
         )
 
     parts = [_axes((left, right, low, high), x, y, logarithmic, size)]
+    known = list(dict.fromkeys([*names, *(one.name for one, _ in kept)]))
     for number, (one, points) in enumerate(kept):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = COLOURS[known.index(one.name) % len(COLOURS)]
         spots = [place(a, b) for a, b in points]
         if one.line and len(spots) > 1:
             path = " ".join(f"{a:.1f},{b:.1f}" for a, b in spots)
@@ -68,8 +71,10 @@ def chart(
             parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="5" fill="{colour}"/>' for a, b in spots]
         if number == 0:
             parts += _names(labels, spots, size)
-    names = [(one.name, COLOURS[number % len(COLOURS)]) for number, (one, _) in enumerate(kept) if one.name]
-    legend = "".join(f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in names)
+    legend = ""
+    for name in dict.fromkeys(one.name for one, _ in kept if one.name):
+        colour = COLOURS[known.index(name) % len(COLOURS)]
+        legend += f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
     drawn = f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{html.escape(y)} by {html.escape(x)}">'
     return f'<figure>{drawn}{"".join(parts)}</svg><figcaption class="legend">{legend}</figcaption></figure>'
 

@@ -45,7 +45,6 @@ LOAD_TRANSLATOR = """from transformers import AutoModelForSeq2SeqLM, AutoTokeniz
 student, tokenizer = (kind.from_pretrained("{folder}") for kind in (AutoModelForSeq2SeqLM, AutoTokenizer))
 said = student.generate(**tokenizer(["a sentence"], return_tensors="pt"), num_beams=4, max_new_tokens=128)
 print(tokenizer.batch_decode(said, skip_special_tokens=True))"""
-CURVES = ("loss", "loss/", "eval_")
 
 
 def write_run_report(
@@ -166,36 +165,35 @@ def _matched(record: Record, examination: Examination | None) -> str:
 
 
 def _curves(record: Record) -> str:
-    """One chart for each loss term and one for the score; a line for each seed."""
-    names: dict[str, list[Series]] = {}
-    for seed in record.seeds:
-        points: dict[str, list[tuple[float, float]]] = {}
-        for entry in seed.history:
-            for name, value in entry.items():
-                if name == "loss" or name.startswith("loss/") or name == f"eval_{record.metric}":
-                    points.setdefault(name, []).append((entry.get("step", 0.0), value))
-        for name, listed in points.items():
-            label = f"seed {seed.seed}" if len(record.seeds) > 1 else ""
-            names.setdefault(name, []).append(Series(label, listed))
+    """One chart for the score and for each loss term: a colour for each model, a line for each seed."""
+    score = f"eval_{record.metric}"
+    charts: dict[str, list[Series]] = {score: []}
+    for label, seeds in record.histories.items():
+        for history in seeds:
+            points: dict[str, list[tuple[float, float]]] = {}
+            for entry in history:
+                for name, value in entry.items():
+                    if name in ("loss", score) or name.startswith("loss/"):
+                        points.setdefault(name, []).append((entry.get("step", 0.0), value))
+            for name, listed in points.items():
+                charts.setdefault(name, []).append(Series(label, listed))
+    steps = [step for one in charts[score] for step, _ in one.points]
+    came = [label for label, seeds in record.histories.items() if not any(seeds)]
+    if steps:  # what has no curve is a level to compare with
+        for label in came:
+            value = record.models[label].scores[record.metric]
+            charts[score].append(Series(label, [(min(steps), value), (max(steps), value)], dashed=True))
+    order = list(record.histories)
     drawn = []
-    for name, series in sorted(names.items(), key=lambda item: (not item[0].startswith("eval_"), item[0])):
-        steps = [point[0] for one in series for point in one.points]
-        if name.startswith("eval_"):
-            for label, facts in record.models.items():
-                if facts is not record.student and len(steps) > 0:
-                    value = facts.scores[record.metric]
-                    span = [(min(steps) * 0.9, value), (max(steps), value)]
-                    series = [*series, Series(label, span, dashed=True)]
-            if len(record.seeds) == 1:
-                series = [Series("student", series[0].points), *series[1:]]
-        title = f"development {record.metric}" if name.startswith("eval_") else name.replace("loss/", "loss: ")
-        picture = chart(series, x="optimisation step", y=title, size=SMALL)
-        drawn.append(f"<div>{picture}</div>")
-    return _section(
-        "Learning curves",
-        "Training losses are means between two log lines.",
-        f'<div class="grid">{"".join(drawn)}</div>',
-    )
+    for name, series in sorted(charts.items(), key=lambda item: (item[0] != score, item[0])):
+        title = f"development {record.metric}" if name == score else name.replace("loss/", "loss: ")
+        drawn.append(f"<div>{chart(series, x='optimisation step', y=title, size=SMALL, names=order)}</div>")
+    words = "Training losses are means between two log lines; the loss of each model is the sum of its own terms."
+    if len(record.seeds) > 1:
+        words += f" A line for each of {len(record.seeds)} seeds."
+    if came:
+        words += f" Not trained by this run: {', '.join(came)}."
+    return _section("Learning curves", words, f'<div class="grid">{"".join(drawn)}</div>')
 
 
 def _trade_off(record: Record, bench: Bench | None) -> str:

@@ -296,11 +296,13 @@ def _check_labels(plan: RunPlan) -> None:
                 f"{data.unlabelled} training rows have no label, and this objective learns nothing from the teacher",
                 hint="set objective.beta1, or leave out rows without labels",
             )
-    if spec is not None and not data.labelled and any(one.finetune == "always" for one in (spec, *spec.others)):
-        raise ConfigError(
-            "teacher.finetune is `always`, and no training row has a label",
-            hint="teacher.finetune=never, or label some rows",
-        )
+    for one in teachers_of(spec) if spec is not None and not data.labelled else ():
+        if one.finetune == "always":
+            which = f" of `{one.model}`" if spec is not None and spec.others else ""
+            raise ConfigError(
+                f"teacher.finetune{which} is `always`, and no training row has a label",
+                hint=f"{_finetune(plan, one, 'never')}, or label some rows",
+            )
 
 
 def _check_class_weights(plan: RunPlan) -> None:
@@ -382,13 +384,20 @@ def _check_head(plan: RunPlan, spec: config.Teacher) -> None:
         )
     if spec.finetune == "never":
         raise ConfigError(
-            f"teacher `{spec.model}` has no head for this task, and teacher.finetune is `never`"
+            f"teacher `{spec.model}` has no head for this task, and its finetune is `never`"
             + (f": {differs.what}" if differs else ""),
-            hint=(differs and differs.keep) or "set teacher.finetune=auto, or name a fine-tuned teacher",
+            hint=(differs and differs.keep) or f"{_finetune(plan, spec, 'auto')}, or name a fine-tuned teacher",
         )
     if differs:
         keep = f"; {differs.keep}" if differs.keep else ""
         warn(f"the head of teacher `{spec.model}` is thrown away and the teacher fine-tuned anew: {differs.what}{keep}")
+
+
+def _finetune(plan: RunPlan, spec: config.Teacher, value: str) -> str:
+    """How `finetune` of a teacher is set: a field of the run, or of one entry among several."""
+    if plan.run.teacher is not None and plan.run.teacher.others:
+        return f"`finetune: {value}` in the entry of `{spec.model}`"
+    return f"teacher.finetune={value}"
 
 
 def _check_length(plan: RunPlan) -> None:

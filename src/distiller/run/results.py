@@ -23,6 +23,7 @@ from distiller.record import (
     EfficiencyRow,
     ModelFacts,
     Record,
+    SeedResult,
     VocabularyFacts,
     git_revision,
     now,
@@ -85,9 +86,8 @@ def finish(
     found = find(folder, baseline, trained)
     score = spread(result.scores[found.metric] for result in by_seed)
 
-    def student(
-        name: str, scores: list[dict[str, float]], took: list[tuple[int, int]], start: str, own: str | None = None
-    ) -> ModelFacts:
+    def student(name: str, by_seed: Sequence[SeedResult | FineTuned], start: str, own: str | None = None) -> ModelFacts:
+        scores = [one.scores for one in by_seed]
         by_name = spreads(scores)
         return ModelFacts(
             name=name,
@@ -97,16 +97,17 @@ def finish(
             scores={metric: value.mean for metric, value in by_name.items()},
             spread=by_name if len(scores) > 1 else {},
             fingerprint=own,
-            steps=[steps for steps, _ in took],
-            best_steps=[step for _, step in took],
+            steps=[one.steps for one in by_seed],
+            best_steps=[one.best_step for one in by_seed],
             start=start,
         )
 
     def alone(tuned: list[FineTuned], start: str) -> ModelFacts | None:
-        took = [(one.steps, one.best_step) for one in tuned]
-        return student("student without a teacher", [one.scores for one in tuned], took, start) if tuned else None
+        if not tuned:
+            return None
+        facts = student("student without a teacher", tuned, start)
+        return facts.model_copy(update={"histories": [one.history for one in tuned]})
 
-    took = [(result.steps, result.best_step) for result in by_seed]
     record = Record(
         created=now(),
         run=setup.run,
@@ -118,7 +119,7 @@ def finish(
         baseline=alone(baseline, found.start),
         untaught_baseline=alone(untaught, "layers of pretrained weights"),
         vocabulary=found.vocabulary,
-        student=student("student", [result.scores for result in by_seed], took, found.start, best.fingerprint),
+        student=student("student", by_seed, found.start, best.fingerprint),
         seeds=by_seed,
         metric=found.metric,
         score=score.mean,
@@ -200,7 +201,7 @@ def _teacher_facts(setup: Setup) -> ModelFacts | None:
     """The teacher, or several as one: then sizes are those of all together."""
     if setup.teacher is None or setup.run.teacher is None:
         return None
-    took = [setup.teacher_steps] if setup.teacher_steps else []
+    tuned = [setup.tuned_teacher] if setup.tuned_teacher else []
     models = [setup.teacher, *(setup.other_teachers.models if setup.other_teachers else ())]
     return ModelFacts(
         name=" + ".join(setup.run.teacher.names),
@@ -209,9 +210,10 @@ def _teacher_facts(setup: Setup) -> ModelFacts | None:
         megabytes=sum(megabytes(model) for model in models),
         scores=setup.teacher_scores,
         fingerprint=weights_fingerprint(setup.teacher),
-        steps=[steps for steps, _ in took],
-        best_steps=[step for _, step in took],
+        steps=[one.steps for one in tuned],
+        best_steps=[one.best_step for one in tuned],
         start="pretrained",
+        histories=[one.history for one in tuned],
     )
 
 

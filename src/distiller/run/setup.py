@@ -62,7 +62,7 @@ class Setup:
     """Of all teachers together."""
     teacher_outcome: np.ndarray | None
     """What the teacher says of the development set."""
-    teacher_steps: tuple[int, int] | None
+    tuned_teacher: FineTuned | None
     """Optimisation steps of its fine-tuning, and which of them was the best; `None` for one that came fine-tuned."""
     splits: Mapping[str, EncodedSplit]
     """In the student's tokens."""
@@ -258,7 +258,7 @@ def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], console: Console | Non
         other_teachers=found.others,
         teacher_scores=found.scores,
         teacher_outcome=found.outcome,
-        teacher_steps=found.steps,
+        tuned_teacher=found.tuned,
         alone=found.alone,
         splits=splits,
         teacher_splits=teacher_splits,
@@ -275,7 +275,7 @@ class _Teaching:
     model: PreTrainedModel | None = None
     scores: dict[str, float] = field(default_factory=dict)
     outcome: np.ndarray | None = None
-    steps: tuple[int, int] | None = None
+    tuned: FineTuned | None = None
     others: OtherTeachers | None = None
     alone: Mapping[str, float] = field(default_factory=dict)
 
@@ -323,7 +323,7 @@ def _teacher(
     *,
     first: bool,
 ) -> _Teaching:
-    """A teacher with a head for the task, fine-tuned here if it has none; its scores, outcome and steps."""
+    """A teacher with a head for the task, fine-tuned here if it has none; its scores and outcome."""
     run, data = plan.run, plan.data
     here = machine(run)
 
@@ -343,9 +343,7 @@ def _teacher(
             title="fine-tune the teacher" if first else f"fine-tune the teacher {Path(spec.model).name}",
             console=console,
         )
-        return _Teaching(
-            _load_teacher(plan, spec, tuned.folder), tuned.scores, tuned.outcome, (tuned.steps, tuned.best_step)
-        )
+        return _Teaching(_load_teacher(plan, spec, tuned.folder), tuned.scores, tuned.outcome, tuned)
     collate = Collator(plan.teacher_tokenizer)
     if data.kind == "classification":
         theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))

@@ -130,7 +130,7 @@ class TranslationWork:
             start=lambda: self.new_student(seed),
         )
         scores, outcome = processes.from_first(lambda: self.examine(load_translator(folder)[0], {}))
-        return FineTuned(folder, scores, outcome, done.steps, done.best_step)
+        return FineTuned(folder, scores, outcome, done.steps, done.best_step, done.history)
 
     def outputs(self, stage: Stage) -> TeacherOutputs:
         """The last decoder states of the teacher on all pairs, where they are kept."""

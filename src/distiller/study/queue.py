@@ -266,6 +266,9 @@ def complete(claimed: Claim, record: "Record") -> bool:
     """Store the Record and score; `False` if the trial was taken for lost meanwhile, and given to another."""
     kept = record.model_dump(mode="json", exclude={"run": {"output", "cache"}})
     kept["seeds"] = [{**seed, "history": []} for seed in kept["seeds"]]
+    for role in ("teacher", "baseline", "untaught_baseline"):
+        if kept[role]:
+            kept[role]["histories"] = []
     return _finish(claimed, "COMPLETE", record.score, {RECORD: kept})
 
 

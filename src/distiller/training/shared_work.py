@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,8 @@ class FineTuned:
     """What it says of the development set, example by example."""
     steps: int
     best_step: int
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Training losses and development scores by step; none for what an earlier version fine-tuned."""
 
 
 class TeacherOutputs(NamedTuple):
@@ -84,7 +86,7 @@ def fine_tune(
         job.tokenizer.save_pretrained(folder)
         logits = predict_logits(trained, job.dev, job.collate, precision=compute(training.precision).precision)
         write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
-        write_json(folder / TOOK, {"steps": done.steps, "best_step": done.best_step})
+        write_json(folder / TOOK, {"steps": done.steps, "best_step": done.best_step, "history": done.history})
         write_json(folder / SCORES, done.scores)
 
     folder = kept_training(
