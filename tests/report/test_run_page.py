@@ -151,6 +151,13 @@ def test_curves_have_a_colour_for_each_model_and_a_line_for_each_seed() -> None:
     assert len(colours) == 1
 
 
+def test_what_stands_between_backticks_is_code_and_nothing_else_is_markup() -> None:
+    told = record().model_copy(update={"verdict": ["try `task.unlabelled` & <b>more</b> `<i>`"]})
+    page = render(told, None, None)
+    assert "try <code>task.unlabelled</code> &amp; &lt;b&gt;more&lt;/b&gt;" in page
+    assert "<i>" not in page.replace('<i style="', "")
+
+
 def test_what_is_not_known_is_left_out_and_said() -> None:
     page = render(record(), None, None, notes=["the teacher is gone"])
     said = " ".join(Elements(page).texts)

@@ -103,12 +103,12 @@ def export(
 
 
 def print_exports(made: "list[tuple[Path, Export]]") -> None:
-    """A line for each export: its size, and how it compares with the model."""
-    from distiller.cli.console import print_table
+    """A line for each export: its size, how it compares with the model, and where it is."""
+    from distiller.cli.console import print_table, print_words
 
     metric = next((one.parity.metric for _, one in made if one.parity.metric), None) or "score"
     rows = []
-    for folder, one in made:
+    for _, one in made:
         parity = one.parity
         rows.append(
             [
@@ -120,8 +120,9 @@ def print_exports(made: "list[tuple[Path, Export]]") -> None:
                 parity.shown(parity.score),
                 parity.shown(parity.torch_score),
                 f"{parity.rows:,}" + (" made up" if parity.made_up else ""),
-                str(folder),
             ]
         )
     columns = ["form", "MB", "opset", "largest logit difference", "equal %", metric, f"{metric} in torch", "rows"]
-    print_table([*columns, "folder"], rows)
+    print_table(columns, rows)
+    for folder, _ in made:
+        print_words(f"wrote {folder}")

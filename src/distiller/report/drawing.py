@@ -142,7 +142,7 @@ def _logarithmic_ticks(low: float, high: float) -> list[float]:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _names(labels: Sequence[str], spots: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[str]:

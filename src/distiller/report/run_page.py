@@ -1,7 +1,7 @@
 """A finished run as one HTML page of a few dozen kilobytes: no script, nothing from the network."""
 
 import html
-import json
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -86,7 +86,8 @@ def render(record: Record, examination: Examination | None, bench: Bench | None,
 
 def _tiles(record: Record) -> list[tuple[str, str]]:
     student, teacher = record.student, record.teacher
-    found = [(_score(student, record.metric), f"{record.metric} of the student, {len(record.seeds)} seed(s)")]
+    seeds = f", {len(record.seeds)} seeds" if len(record.seeds) > 1 else ""
+    found = [(_score(student, record.metric), f"{record.metric} of the student{seeds}")]
     if teacher is not None:
         found.append((_score(teacher, record.metric), f"{record.metric} of the teacher"))
     if teacher is not None and teacher.parameters:
@@ -125,7 +126,7 @@ def _comparison(record: Record, examination: Examination | None) -> str:
             f"On the same {examination.rows:,} development rows the student's {examination.metric} minus that of "
             f"{one.than} is {one.d:+.4f} ± {one.se:.4f} (standard error over rows)."
         )
-    verdict = "".join(f"<p>{_text(sentence)}</p>" for sentence in record.verdict)
+    verdict = "".join(f"<p>{_words(sentence)}</p>" for sentence in record.verdict)
     table = _table(["", *names, "parameters", "MB", "ms/text"], rows)
     return _section("How it compares", " ".join(words), verdict + table)
 
@@ -223,9 +224,9 @@ def _trade_off(record: Record, bench: Bench | None) -> str:
         for label, one in zip(labels, bench.models, strict=True)
     ]  # fmt: skip
     columns = ["", "engine", bench.metric or "score", "MB", "p50 ms", "p95 ms", "texts/s", "peak MB"]
-    machine = (
-        f"{bench.rows:,} development rows; {bench.machine.get('threads')} threads of {bench.machine.get('processor')}."
-    )
+    threads = bench.machine.get("threads")
+    machine = f"{bench.rows:,} development rows; {threads} {'thread' if threads == 1 else 'threads'} of "
+    machine += f"{bench.machine.get('processor')}."
     return _section(
         "Score against size and latency", machine, f'<div class="two">{"".join(drawn)}</div>' + _table(columns, rows)
     )
@@ -308,9 +309,9 @@ def _loading(record: Record) -> str:
 
 
 def _facts(record: Record, notes: Sequence[str]) -> str:
-    told = "".join(f"<li>{_text(note)}</li>" for note in notes)
+    told = "".join(f"<li>{_words(note)}</li>" for note in notes)
     facts = {
-        "machine": json.dumps(record.machine, ensure_ascii=False),
+        "machine": ", ".join(f"{name} {value}" for name, value in record.machine.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         "revision": record.revision or "–",
         "time": f"{record.cost.wall_seconds:.0f} s in all, {record.cost.step_milliseconds:.0f} ms a step",
@@ -329,8 +330,8 @@ def _section(title: str, words: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, wrap: bool = False) -> str:
-    """A table; columns whose cells are numbers are on the right."""
-    numeric = [not wrap and all(_is_number(str(row[n])) for row in rows) for n in range(len(columns))]
+    """A table; columns after the first are on the right where their cells are numbers."""
+    numeric = [n > 0 and not wrap and all(_is_number(str(row[n])) for row in rows) for n in range(len(columns))]
     sides = [' class="number"' if one else "" for one in numeric]
     head = "".join(f"<th{side}>{_text(name)}</th>" for name, side in zip(columns, sides, strict=True))
     body = "".join(
@@ -350,6 +351,11 @@ def _score(facts: ModelFacts, metric: str) -> str:
         return "–"
     value = f"{facts.scores[metric]:.4f}"
     return f"{value} ± {facts.spread[metric].std:.4f}" if metric in facts.spread else value
+
+
+def _words(sentence: str) -> str:
+    """A sentence, with what stands between backticks as code."""
+    return re.sub(r"`([^`<>]+)`", r"<code>\1</code>", _text(sentence))
 
 
 def _text(value: Any) -> str:
