@@ -262,7 +262,9 @@ class Record(Config):
 
         Raises `MissingPackageError` without Matplotlib.
         """
-        lines = {name: facts.scores[self.metric] for name, facts in self.models.items() if not any(self.histories[name])}
+        lines = {
+            name: facts.scores[self.metric] for name, facts in self.models.items() if not any(self.histories[name])
+        }
         return curves(self.histories, lines=lines, metric=self.metric)
 
     def _repr_html_(self) -> str:
