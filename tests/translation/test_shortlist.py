@@ -1,6 +1,7 @@
 """Shortlists: the lexical model against a slow one, and what a translation may then say."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 
 from distiller.config.translation import Decoding
 from distiller.translation import engines
-from distiller.translation.shortlist import ROUNDS, Shortlist, lexical_shortlist, write_vmap
-from translation.tiny import sentences, translator
+from distiller.translation.shortlist import ROUNDS, Shortlist, lexical_shortlist
+from translation.tiny import WORDS, sentences, translator
 
 SENTENCE = st.lists(st.integers(0, 5), min_size=1, max_size=6)
 
@@ -41,19 +42,30 @@ def test_candidates_are_those_of_a_slow_model(pairs: list[tuple[list[int], list[
     assert {e for source in sources for e in source} == set(found.best)
 
 
-def test_a_translation_says_what_its_shortlist_has(tmp_path: Path) -> None:
-    """Whatever a random model would say; what may be said everywhere is the end alone."""
-    model, words = translator(tmp_path / "model", seed=3)
-    lines = words.encode([source for source, _ in sentences(6)])
-    allowed = set(words.encode_targets(["one two"])[0])
-    shortlist = Shortlist([], {word: sorted(allowed) for line in lines for word in line})
+def said(folder: Path, made: Any, words: Any, lines: list[list[int]], together: int) -> list[list[int]]:
     decoding = Decoding(beam=2, max_length=12, engine="ctranslate2")
-    said = []
-    for wish in (None, shortlist):
-        folder = engines.convert(model, words, tmp_path / str(wish is None), compute="int8")
-        if wish is not None:
-            write_vmap(wish, folder, always=[words.end])
-        with engines.converted(folder, engines.bounds_of(model, words, decoding), decoding) as run:
-            said.append({token for found in run(lines, 0) for token in found[0].tokens})
-    assert said[0] - allowed
-    assert said[1] <= allowed
+    found = []
+    with engines.converted(folder, engines.bounds_of(made, words, decoding), decoding) as run:
+        for start in range(0, len(lines), together):
+            found += [hypotheses[0].tokens for hypotheses in run(lines[start : start + together], 0)]
+    return found
+
+
+def test_a_translation_says_what_its_shortlist_has(tmp_path: Path) -> None:
+    """Whatever a random model would say, and whatever other sentences were translated before."""
+    made, words = translator(tmp_path / "model", seed=3)
+    lines = words.encode([source for source, _ in sentences(30)])
+    allowed = {word: set(words.encode_targets([WORDS[text]])[0]) for text in WORDS for word in words.encode([text])[0]}
+    shortlist = Shortlist([], {word: sorted(allowed[word]) for word in allowed})
+    plain = engines.convert(made, words, tmp_path / "plain", compute="int8")
+    short = engines.convert(made, words, tmp_path / "short", compute="int8", shortlist=shortlist)
+    everything = Shortlist(list(range(len(words))), {})
+    whole = engines.convert(made, words, tmp_path / "whole", compute="int8", shortlist=everything)
+    freely = said(plain, made, words, lines, 1)
+    assert said(whole, made, words, lines, 1) == freely
+    alone = said(short, made, words, lines, 1)
+    for line, tokens, free in zip(lines, alone, freely, strict=True):
+        may = set().union(*(allowed[word] for word in line))
+        assert set(tokens) <= may
+        assert not set(free) <= may
+    assert [said(short, made, words, [line], 1)[0] for line in lines[-4:]] == alone[-4:]  # by a new engine

@@ -17,10 +17,11 @@ from distiller.errors import ConfigError, DistillerError, OutputError
 from distiller.record import FILE, load_record
 from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
+from distiller.translation.converted import pieces_by_id
 from distiller.translation.corpus import Pairs, read_corpus, read_pairs
 from distiller.translation.engines import bounds_of, convert, converted
 from distiller.translation.scores import score
-from distiller.translation.shortlist import lexical_shortlist, write_vmap
+from distiller.translation.shortlist import lexical_shortlist
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.translate import GENERATORS, Translate, translator
@@ -195,17 +196,19 @@ def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int
     With `shortlist` a translation may use but so many pieces for each piece of its sentence, beside the most frequent.
     """
     model, tokenizer = source.loaded
-    made = convert(model, tokenizer, target / "made", compute="int8")  # the converter wants to make its own folder
+    chosen = None
+    if shortlist is not None:
+        learnt = source.pairs_learnt
+        ids = tokenizer.encode(learnt.source), tokenizer.encode_targets(learnt.translations)
+        chosen = lexical_shortlist(*ids, size=shortlist)
+    # the converter wants to make its own folder
+    made = convert(model, tokenizer, target / "made", compute="int8", shortlist=chosen)
     for file in made.iterdir():
         file.rename(target / file.name)
     made.rmdir()
     tokenizer.save(target / "tokenizer")
     bounds = bounds_of(model, tokenizer, source.decoding)
-    if shortlist is not None:
-        learnt = source.pairs_learnt
-        ids = tokenizer.encode(learnt.source), tokenizer.encode_targets(learnt.translations)
-        write_vmap(lexical_shortlist(*ids, size=shortlist), target, always=[*bounds.first, tokenizer.end])
-    pieces = json.loads((target / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    pieces = pieces_by_id(target)
     text = SCRIPT.format(
         first=[pieces[index] for index in bounds.first],
         silent=[pieces[index] for index in bounds.silent],

@@ -13,6 +13,10 @@ VMAP = "vmap.txt"
 """The file beside a converted model that says which pieces may translate which: its shortlist."""
 
 
+ORDER = "order.json"
+"""Beside it: the id that each piece of the converted vocabulary has in the tokenizer, where the order is another."""
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """One translation as tokens without special ones, and its length-normalised log-probability."""
@@ -37,6 +41,20 @@ class Bounds:
     """What is no text."""
     longest: int
     """Tokens of the longest translation."""
+
+    @property
+    def named(self) -> list[int]:
+        """Tokens that a search names."""
+        return [*self.first, *self.silent]
+
+
+def pieces_by_id(folder: Path) -> list[str]:
+    """The pieces of a converted model by their ids in the tokenizer."""
+    pieces: list[str] = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    if not (folder / ORDER).is_file():
+        return pieces
+    order: list[int] = json.loads((folder / ORDER).read_text(encoding="utf-8"))
+    return [piece for _, piece in sorted(zip(order, pieces, strict=True))]
 
 
 @contextmanager
@@ -63,7 +81,7 @@ def loaded(
 
     sampled = decoding.sampling_top_k is not None
     kept = None if sampled else begin()
-    pieces = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    pieces = pieces_by_id(folder)
     ids = {piece: index for index, piece in enumerate(pieces)}
     special = set(bounds.special)
 

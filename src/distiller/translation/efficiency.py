@@ -14,7 +14,7 @@ from distiller.translation.corpus import Pairs
 from distiller.translation.engines import bounds_of, choose_engine, convert, converted, generate
 from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import score
-from distiller.translation.shortlist import Shortlist, write_vmap
+from distiller.translation.shortlist import Shortlist
 from distiller.translation.timing import timed
 from distiller.translation.tokenizer import TranslationTokenizer
 
@@ -85,10 +85,8 @@ def _measure(
             stored_megabytes(model),
         )
     with TemporaryDirectory(prefix="distiller-efficiency-") as temporary:
-        folder = convert(model, tokenizer, Path(temporary) / "model", compute=decoding.compute)
+        folder = convert(model, tokenizer, Path(temporary) / "model", compute=decoding.compute, shortlist=shortlist)
         bounds = bounds_of(model, tokenizer, decoding)
-        if shortlist is not None:
-            write_vmap(shortlist, folder, always=[*bounds.first, tokenizer.end])
         size = (folder / "model.bin").stat().st_size / 1e6
         with converted(folder, bounds, decoding) as run:
             return _timed(run, tokenizer, pairs, size)

@@ -15,9 +15,11 @@ from transformers import GenerationConfig, PreTrainedModel
 from distiller.config.translation import Decoding
 from distiller.device import accelerator
 from distiller.errors import MissingPackageError, ModelError
+from distiller.files import write_json
 from distiller.models.encoder_decoder import longest_text
-from distiller.translation.converted import Bounds, Engine, Hypothesis, loaded
+from distiller.translation.converted import ORDER, Bounds, Engine, Hypothesis, loaded
 from distiller.translation.model import POSITIONS, Sinusoids, TranslationConfig, sinusoids
+from distiller.translation.shortlist import Shortlist, write_vmap
 from distiller.translation.students import start_of
 from distiller.translation.tokenizer import TranslationTokenizer
 
@@ -92,11 +94,19 @@ def longest_translation(model: PreTrainedModel, decoding: Decoding) -> int:
 # --- CTranslate2 -----------------------------------------------------------------------------------------------------
 
 
-def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Path, *, compute: str) -> Path:
+def convert(
+    model: PreTrainedModel,
+    tokenizer: TranslationTokenizer,
+    folder: Path,
+    *,
+    compute: str,
+    shortlist: Shortlist | None = None,
+) -> Path:
     """Write `model` in the format of CTranslate2, with weights as `compute` (`float32`, `int8`) says.
 
-    Its own loader of the architecture knows all the parts. Raises `ModelError` for an architecture that it does not
-    know.
+    Its own loader of the architecture knows all the parts. With a `shortlist` the tokens that a search names stand
+    first: CTranslate2 (4.8) keeps their places among the candidates of one batch for the next one, so these places
+    must always be the same. Raises `ModelError` for an architecture that it does not know.
     """
     from ctranslate2.converters import transformers as converters
     from ctranslate2.converters.converter import Converter
@@ -111,6 +121,11 @@ def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Pat
             hint="decoding.engine=transformers",
         )
 
+    named = sorted({tokenizer.end, *bounds_of(model, tokenizer, Decoding()).named})
+    order = list(range(plain.config.vocab_size))
+    if shortlist is not None:
+        order = [*named, *(index for index in order if index not in set(named))]
+
     class Loader(type(loader)):
         """Every row is kept, padding too, under the ids of the tokenizer; the decoder starts as the model does."""
 
@@ -123,6 +138,10 @@ def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Pat
                 scaled = getattr(model.config, "scale_decoder_outputs", False)
                 factor = np.dtype("float32").type(model.config.d_model**-0.5)
                 spec.decoder.scale_outputs = factor if scaled else OPTIONAL
+            for layer in tables_of(spec) if shortlist is not None else ():
+                layer.weight = layer.weight[order]
+                if isinstance(getattr(layer, "bias", None), Tensor | np.ndarray):
+                    layer.bias = layer.bias[order]
             return spec
 
         def set_decoder(self, spec: Any, decoder: Any) -> None:
@@ -137,7 +156,8 @@ def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Pat
                 super().set_position_encodings(spec, module)
 
         def get_vocabulary(self, model: Any, tokenizer: Any) -> list[str]:
-            return pieces_of(tokenizer, model.config.vocab_size)
+            pieces = pieces_of(tokenizer, model.config.vocab_size)
+            return [pieces[index] for index in order]
 
         def set_config(self, config: Any, model: Any, tokenizer: Any) -> None:
             config.eos_token, config.unk_token = tokenizer.eos_token, tokenizer.unk_token
@@ -159,7 +179,17 @@ def convert(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Pat
             f"CTranslate2 cannot convert this `{plain.config.model_type}` model: {reason:.160}",
             hint="decoding.engine=transformers",
         ) from error
+    if shortlist is not None:
+        write_json(folder / ORDER, order)
+        write_vmap(shortlist, folder, always=named)
     return folder
+
+
+def tables_of(spec: Any) -> list[Any]:
+    """The parts of a converted model that have a row for each piece, each once."""
+    embeddings = [spec.encoder.embeddings, spec.decoder.embeddings, spec.decoder.projection]
+    listed = [one for part in embeddings for one in (part if isinstance(part, list) else [part])]
+    return list({id(one): one for one in listed}.values())
 
 
 def pieces_of(tokenizer: Any, size: int) -> list[str]:

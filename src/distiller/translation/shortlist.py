@@ -5,7 +5,6 @@ Pieces are matched by a lexical model (IBM's first), learnt from the pairs that 
 is needed. Source: Brown et al. 1993, aclanthology.org/J93-2003, section 4.1.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distiller.files import write_text
-from distiller.translation.converted import VMAP
+from distiller.translation.converted import VMAP, pieces_by_id
 
 SIZE, COMMON = 50, 100
 """Candidates of each source piece, and pieces that may always be said."""
@@ -63,7 +62,7 @@ def lexical_shortlist(
 
 def write_vmap(shortlist: Shortlist, folder: Path, *, always: Sequence[int]) -> None:
     """Put a shortlist into the folder of a converted model, which uses it from then on; `always` may be said too."""
-    pieces: list[str] = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    pieces = pieces_by_id(folder)
     everywhere = list(dict.fromkeys([*always, *shortlist.common]))
     lines = ["\t" + " ".join(pieces[word] for word in everywhere)]
     for word, candidates in sorted(shortlist.best.items()):
