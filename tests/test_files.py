@@ -9,9 +9,11 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from distiller import files
 from distiller.errors import DamagedError, OutputError, concealed
@@ -54,6 +56,18 @@ def test_one_byte_anywhere_is_noticed(data: st.DataObject, tmp_path_factory: pyt
     file.write_bytes(content)
     with pytest.raises(DamagedError, match=file.name if file.name != files.SUMS else "is (not|missing)"):
         check_sums(place)
+
+
+def test_who_may_read_the_sums_may_read_the_files(tmp_path: Path) -> None:
+    for name, mode in (("ours", 0o600), ("theirs", 0o640)):
+        folder = tmp_path / name
+        folder.mkdir()
+        save_file({"x": np.zeros(3)}, folder / "model.safetensors")
+        (folder / "model.safetensors").chmod(mode)  # as safetensors 0.8 leaves it, or as somebody wished
+        write_sums(folder)
+    usual = (tmp_path / "ours" / "distiller.sha256").stat().st_mode
+    assert (tmp_path / "ours" / "model.safetensors").stat().st_mode == usual
+    assert (tmp_path / "theirs" / "model.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize("name", ["weights", "deep/words.txt"])

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -21,6 +22,8 @@ from filelock import FileLock, Timeout
 from distiller.errors import DamagedError, OutputError
 
 SUMS = "distiller.sha256"
+OWNER_ALONE = 0o600
+"""Permissions of a file that nobody else may read."""
 PART = ".part"
 """Ending of a file that is being written."""
 LOCK, HOLDER = ".lock", ".holder"
@@ -60,7 +63,7 @@ def writing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[I
     try:
         with temporary.open(mode, **options) as file:
             if private:
-                temporary.chmod(0o600)
+                temporary.chmod(OWNER_ALONE)
             yield file
             file.flush()
             if not through:
@@ -89,15 +92,27 @@ def write_sums(folder: Path) -> None:
     """List the SHA-256 of every file below `folder` in `folder/distiller.sha256`; written last, it says `whole`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     lines = [f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    write_text(folder / SUMS, "".join(lines))
+    open_like(write_text(folder / SUMS, "".join(lines)), files)
+
+
+def open_like(file: Path, others: Iterable[Path]) -> None:
+    """Let whoever may read `file` read `others` too: safetensors keeps what it writes to its owner, and a student is
+    served, and a cache shared, by other users."""
+    mode = stat.S_IMODE(file.stat().st_mode)
+    for path in others:
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) == OWNER_ALONE:
+            with suppress(OSError):
+                path.chmod(mode)
 
 
 def write_last(path: Path, text: str, beside: Iterable[str] = ()) -> Path:
     """Write the file that makes its folder finished, after the sums of it and of the files `beside` it."""
+    beside = list(beside)
     lines = [f"{digest(path.parent / name)}  {name}\n" for name in beside if (path.parent / name).is_file()]
     lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n")
     write_text(path.parent / SUMS, "".join(lines))
-    return write_text(path, text)
+    open_like(write_text(path, text), [path.parent / name for name in beside])
+    return path
 
 
 def json_text(data: Any) -> str:

@@ -103,6 +103,8 @@ def test_a_folder_in_half_precision_is_half_the_size_and_answers_the_same(
     assert found["script_agrees"] == 1
     kept = load_file(tmp_path / "it" / "model.safetensors")
     assert {value.dtype for value in kept.values()} == {np.dtype(np.float16)}
+    modes = {file.stat().st_mode for file in (tmp_path / "it").iterdir()}
+    assert len(modes) == 1  # whoever may read the program may read the weights
     from transformers import AutoModel
 
     assert next(AutoModel.from_pretrained(tmp_path / "it").parameters()).dtype.itemsize == 4  # it computes in float32

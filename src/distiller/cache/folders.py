@@ -24,7 +24,7 @@ from distiller import processes
 from distiller.cache.checksums import FILE as CHECKSUMS
 from distiller.cache.checksums import damaged_file, write_checksums
 from distiller.errors import ConfigError, DistillerError, OutputError, RunError, warn
-from distiller.files import is_full
+from distiller.files import is_full, open_like
 
 FACTS = "facts.json"
 LIMIT = "DISTILLER_CACHE_GB"
@@ -241,6 +241,7 @@ class FolderCache:
     def _finish(self, folder: Path, path: Path, facts: Mapping[str, Any]) -> None:
         (folder / FACTS).write_text(json.dumps(facts, indent=1, default=str), encoding="utf-8")
         write_checksums(folder)
+        open_like(folder / FACTS, folder.rglob("*"))
         shutil.rmtree(path, ignore_errors=True)
         folder.rename(path)
         self._checked.add(path)

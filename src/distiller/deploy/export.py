@@ -23,7 +23,7 @@ from distiller.deploy.translators import (
     write_plain_script,
 )
 from distiller.errors import ConfigError, OutputError, RunError
-from distiller.files import write_json
+from distiller.files import open_like, write_json
 from distiller.record import now
 from distiller.training.output_folder import EXPORTS
 
@@ -142,6 +142,7 @@ def _finish(source: Finished, form: str, place: Path, facts: dict[str, Any], max
         notes.append(f"use.py of `{form}` answers as the library does on only {agrees:.0%} of {TRIED} texts")
     made = made.model_copy(update={"script_agrees": agrees, "files": _hashes(place), "notes": notes})
     write_json(place / FACTS, made.model_dump(mode="json"))
+    open_like(place / FACTS, place.rglob("*"))
     return made
 
 
