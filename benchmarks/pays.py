@@ -2,24 +2,36 @@
 
     python benchmarks/pays.py run   --data ../shared/data --models ../shared/models --out outputs/pays
     python benchmarks/pays.py table --out outputs/pays
+    python benchmarks/pays.py unseen --out outputs/pays
     python benchmarks/pays.py run   --tasks mr stsb --students bert-tiny --labels 0 300 --seeds 0 1 2
 
 `--labels N` keeps the labels of N training rows; the others are texts without labels, which the student learns from
 and the fine-tuned one cannot (0: all rows have theirs). `--equal-time` fine-tunes for as many steps as distilling
 took: `fine-tune` cells are made after their distilled ones. Run files, logs and Records stay in `--out`; cells that are
-there are passed over, so the command can be repeated after an interruption.
+there are passed over, so the command can be repeated after an interruption. `unseen` scores teacher, fine-tuned and
+distilled student once more, on training rows that `--rows` left out: nothing was chosen by them, and they are many.
 """
 
 import argparse
 import csv
 import hashlib
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cells import run_cells
 
-from distiller.record import Record, load_record
+from distiller.config import Run, Task
+from distiller.models.load import load_model, load_tokenizer
+from distiller.record import ModelFacts, Record, load_record
+from distiller.tasks import load_task
+from distiller.tasks.data import TaskData, keys_of, sample
+from distiller.tasks.encode import Collator, EncodedSplit
+from distiller.tasks.outcomes import difference, outcomes, score_of
+from distiller.tasks.tokens import encode_split
+from distiller.training.evaluate import predict_logits
 
 GLUE = {"sst2": "SST-2", "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B"}
 TEXT = {"mr": "mr/all.tsv", "subj": "subj/all.tsv", "sst5": "sst5", "ag-news": "ag_news"}
@@ -128,6 +140,71 @@ def table(out: Path) -> None:
         print(f"{100 * mean:.0f} % of its lead is made up for on average, some of it in {some}.")
 
 
+def unseen(out: Path) -> None:
+    """Markdown of all finished cells with at least `FEWEST` rows that nobody learnt from; of several seeds the best."""
+    print("| task | student | labels | metric | rows | teacher | fine-tuned | distilled | gain | gap closed |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for file in sorted(out.glob("*/*/record.json")):
+        record = load_record(file)
+        if record.baseline is None or record.teacher is None or not isinstance(record.run, Run):
+            continue
+        data = _left_out(record.run.task)
+        if data is None:
+            continue
+        folders = [
+            _kept(out / "cache" / "teachers", record.teacher),
+            _kept(out / "cache" / "baselines", record.baseline),
+        ]
+        encoded, said = _said(data, record.run.task, [*folders, file.parent / "student"])
+        scores = [score_of(data, outcome, encoded.gold) for outcome in said]
+        gain = difference(data, [said[2]], [said[1]], encoded.gold)
+        lead = difference(data, [said[0]], [said[1]], encoded.gold)
+        student, _, labels = file.parent.name.rpartition("-")
+        cells = [file.parent.parent.name, student, labels, record.metric, f"{len(encoded):,}", *map(_percent, scores)]
+        cells.append(f"{100 * gain.value:+.1f} ± {100 * gain.error:.1f}")
+        cells.append(f"{100 * gain.value / lead.value:.0f} %" if lead.clear and lead.value > 0 else "–")
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+FEWEST, MOST = 500, 5_000
+"""Rows of a cell that are scored again."""
+
+
+def _left_out(task: Task) -> TaskData | None:
+    """The task with the training rows that a cell did not use as its development set."""
+    used = set(load_task(task.model_copy(update={"label_limit": None})).splits["train"].ids)
+    whole = load_task(task.model_copy(update={"train_limit": None, "label_limit": None}))
+    train = whole.splits["train"]
+    known = {key for name, split in whole.splits.items() if name != "train" for key in keys_of(split)}
+    rest = [row for row, key in enumerate(keys_of(train)) if train.ids[row] not in used and key not in known]
+    if len(rest) < FEWEST:
+        return None
+    chosen = [rest[place] for place in sample(len(rest), MOST, seed=task.split_seed)]
+    return TaskData(whole.name, whole.kind, whole.labels, whole.metrics, {"train": train, "dev": train.take(chosen)})
+
+
+def _kept(cache: Path, model: ModelFacts) -> Path:
+    """The folder of the cache that holds this model: no two have the same scores to the last digit."""
+    for scores in cache.glob("[!.]*/scores.json"):
+        if json.loads(scores.read_text(encoding="utf-8")) == model.scores:
+            return scores.parent
+    raise SystemExit(f"error: {model.name} is not in {cache} any more")
+
+
+def _said(data: TaskData, task: Task, folders: list[Path]) -> tuple[EncodedSplit, list[np.ndarray]]:
+    """The development set in tokens, and what each model says of it."""
+    assert task.max_length is not None
+    limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
+    found: list[np.ndarray] = []
+    for folder in folders:
+        tokenizer = load_tokenizer(str(folder))
+        encoded = encode_split(data.splits["dev"], tokenizer, task, task.max_length)
+        model = load_model(str(folder), kind=data.kind, labels=data.label_names)
+        logits = predict_logits(model, encoded, Collator(tokenizer)).numpy()
+        found.append(outcomes(data, encoded, logits, limits=limits))
+    return encoded, found  # every model of these cells reads the same tokens
+
+
 def _scores(record: Record) -> list[float]:
     models = (record.teacher, record.baseline, record.student)
     return [model.scores[record.metric] if model else float("nan") for model in models]
@@ -144,7 +221,7 @@ def _gain(record: Record) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("what", choices=["run", "table", "unseen"])
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--models", default="../shared/models")
     parser.add_argument("--teacher", help="another teacher than MiniLM-L6: a folder or a model id")
@@ -159,6 +236,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.what == "table":
         table(Path(given.out))
+        return
+    if given.what == "unseen":
+        unseen(Path(given.out))
         return
     cells = list(product(given.tasks, given.students, given.labels))
     runs = {".".join(map(str, cell)): run_file(cell, given) for cell in cells}
