@@ -464,11 +464,11 @@ class Run(Config):
     """The augmentation policy: operators in the order in which they are applied."""
     augmentation_refresh: Count = 1
     """Epochs that share what was augmented; 1 makes every example anew in every epoch."""
-    rewrites: Annotated[int, Field(ge=0, le=100)] | None = None
-    """Copies of every training text in which some words are exchanged or left out; the student learns what the teacher
-    says of them. `null`: 4, fewer where the texts have more than 120,000 words and none from 300,000 on; none for
-    question answering, without a teacher, with `augmentation`, in a recipe, or where `training` says `epochs` or
-    `max_steps`."""
+    crossovers: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Texts for each training text that begin like it and end like another; the student learns what the teacher says of
+    them. `null`: 4, fewer where the texts have more than 120,000 words and none from 300,000 on, or where the teacher's
+    outputs would not fit into `cache_gb`; none for question answering, without a teacher, with `augmentation`, in a
+    recipe, or where `training` says `epochs` or `max_steps`."""
     objective: Objective = Objective()
     stages: list[Stage] = []
     """Train in consecutive stages instead of once with `objective`."""

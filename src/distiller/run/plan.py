@@ -42,9 +42,9 @@ from distiller.models.vocabulary import Vocabulary, with_vocabulary
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.run.vocabulary import task_vocabulary
 from distiller.tasks import load_task
+from distiller.tasks.crossover import usual_crossovers, with_crossed
 from distiller.tasks.data import QuestionSplit, TaskData
 from distiller.tasks.encode import Collator
-from distiller.tasks.rewriting import usual_copies, with_rewritten
 from distiller.tasks.soft_labels import with_gold_as_soft
 from distiller.training.defaults import filled_in
 from distiller.training.objective import DistillationObjective
@@ -124,8 +124,8 @@ def make_plan(run: Run) -> RunPlan:
     read = None if spec is None else load_tokenizer(spec.model, trust_remote_code=spec.trust_remote_code)
     tokenizer = student_tokenizer(run.student, read)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
-    run = run.model_copy(update={"rewrites": _rewrites(run, data, teacher, student)})
-    data = with_rewritten(data, run.rewrites or 0, seed=run.task.split_seed)
+    run = run.model_copy(update={"crossovers": _crossovers(run, data, teacher, student)})
+    data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed)
     token_by_token = read is None or same_vocabulary(tokenizer, read)
     vocabulary = None
     if run.student.vocabulary is not None:
@@ -190,24 +190,26 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True) -> Run:
     return resolved
 
 
-def _rewrites(run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig) -> int:
-    """Rewritten copies of each training text. Raises `ConfigError` where some are wished for and cannot be."""
-    if run.rewrites and data.kind == "qa":
-        raise ConfigError("texts of question answering cannot be rewritten", hint="rewrites=0")
-    if run.rewrites and run.teacher is None:
-        raise ConfigError("`rewrites` makes texts that a teacher answers, and the run has none", hint="rewrites=0")
+def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig) -> int:
+    """Crossed texts for each training text. Raises `ConfigError` where some are wished for and cannot be."""
+    if run.crossovers and data.kind == "qa":
+        raise ConfigError(
+            "contexts of question answering cannot be crossed: an answer may be lost", hint="crossovers=0"
+        )
+    if run.crossovers and run.teacher is None:
+        raise ConfigError("`crossovers` makes texts that a teacher answers, and the run has none", hint="crossovers=0")
     stages = stages_of(run)
-    if run.rewrites and not any(stage.objective.beta1 for stage in stages):
-        raise ConfigError("objective.beta1 is 0: nobody would say what the rewritten texts are", hint="rewrites=0")
-    if run.rewrites is not None:
-        return run.rewrites
+    if run.crossovers and not any(stage.objective.beta1 for stage in stages):
+        raise ConfigError("objective.beta1 is 0: nobody would say what the crossed texts are", hint="crossovers=0")
+    if run.crossovers is not None:
+        return run.crossovers
     ours = all(stage.objective.defaults == "distiller" and stage.objective.beta1 for stage in stages)
     said = any(stage.training.epochs or stage.training.max_steps for stage in stages)
     if teacher is None or run.augmentation or said or not ours:
         return 0
     layers = student.num_hidden_layers + 1  # what the default objective reads of the teacher, in numbers of 4 bytes
     room = run.training.cache_gb * 1e9 / (4 * teacher.hidden_size * layers)
-    return usual_copies(data, tokens=room if run.training.cache_teacher == "auto" else math.inf)
+    return usual_crossovers(data, tokens=room if run.training.cache_teacher == "auto" else math.inf)
 
 
 def _with_rates(run: Run, *, teacher: PretrainedConfig | None, student: PretrainedConfig) -> Run:

@@ -37,7 +37,7 @@ from distiller.run.seeds import Shared, Trained, total
 from distiller.run.setup import Setup, machine
 from distiller.run.verdict import Outcomes, compare, shares, words
 from distiller.run.vocabulary import vocabulary_line
-from distiller.tasks.data import REWRITTEN, UNLABELLED
+from distiller.tasks.data import CROSSED, UNLABELLED
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.training.output_folder import SEEDS, STUDENT, publish
 from distiller.training.shared_work import FineTuned
@@ -265,10 +265,10 @@ def _label_notes(setup: Setup) -> list[str]:
         )
     if data.unsure:
         notes.append(f"{data.unsure} rows were left out: no class was as probable as {setup.run.task.min_confidence:g}")
-    if REWRITTEN in data.splits:
+    if CROSSED in data.splits:
         notes.append(
-            f"{len(data.splits[REWRITTEN])} more texts are training texts with other words ({setup.run.rewrites} "
-            "copies of each): of them the student learnt what the teacher says"
+            f"{len(data.splits[CROSSED])} more texts have the beginning of one training text and the end of another: "
+            "of them the student learnt what the teacher says"
         )
     if not data.unlabelled:
         return notes

@@ -24,7 +24,7 @@ from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_order
 from distiller.run.plan import RunPlan, Stage, stages_of, teachers_of, will_be_tuned
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
-from distiller.tasks.data import TRANSFER, AnySplit, TaggedSplit, TaskData, joined
+from distiller.tasks.data import CROSSED, TRANSFER, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.joined import JoinedSplit
 from distiller.tasks.outcomes import outcomes
@@ -390,8 +390,10 @@ def machine(run: Run) -> Compute:
 
 def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSplit]:
     assert run.task.max_length is not None
+    # what was made of two texts is cut, whatever the task says of its own rows
+    tasks = {CROSSED: run.task.model_copy(update={"truncate": True})}
     return {
-        name: encode_split(split, tokenizer, run.task, run.task.max_length)
+        name: encode_split(split, tokenizer, tasks.get(name, run.task), run.task.max_length)
         for name, split in data.splits.items()
         if not name.startswith("test")
     }

@@ -20,10 +20,10 @@ IGNORED = -100
 UNLABELLED = "unlabelled"
 """The split of training rows without a label."""
 
-REWRITTEN = "rewritten"
-"""The split of training rows whose words were exchanged: they are the labelled and unlabelled ones once more."""
+CROSSED = "crossed"
+"""The split of rows that were made of halves of labelled and unlabelled training rows."""
 
-TRANSFER = ("train", UNLABELLED, REWRITTEN)
+TRANSFER = ("train", UNLABELLED, CROSSED)
 """The splits that a student learns from, of which `train` is always there."""
 
 
@@ -209,7 +209,7 @@ class TaskData:
     """A task ready to be learnt: `splits` has `train` and `dev`, perhaps `test`, and for MNLI the mismatched ones.
 
     All rows of `train` have labels, or none has. Where some have none they stand in the split `unlabelled`, together
-    with the texts of `task.unlabelled`; what was made of both, as `Run.rewrites` says, in the split `rewritten`.
+    with the texts of `task.unlabelled`; what was made of both, as `Run.crossovers` says, in the split `crossed`.
     """
 
     name: str
@@ -254,7 +254,7 @@ class TaskData:
     @property
     def unlabelled(self) -> int:
         """Training rows that have none: of them a student learns what the teacher says."""
-        return sum(len(split) for split in self.transfer if split.name != REWRITTEN) - self.labelled
+        return sum(len(split) for split in self.transfer if split.name != CROSSED) - self.labelled
 
     @property
     def soft(self) -> int:
@@ -264,7 +264,7 @@ class TaskData:
 
     @cached_property
     def transfer(self) -> tuple[AnySplit, ...]:
-        """The rows that a student learns from: `train`, and of `unlabelled` and `rewritten` what there is."""
+        """The rows that a student learns from: `train`, and of `unlabelled` and `crossed` what there is."""
         return tuple(self.splits[name] for name in TRANSFER if name in self.splits)
 
     @property
@@ -277,7 +277,7 @@ class TaskData:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the kind, the label set and the content of all splits, but for what was made of their texts."""
-        splits = sorted((name, split.fingerprint) for name, split in self.splits.items() if name != REWRITTEN)
+        splits = sorted((name, split.fingerprint) for name, split in self.splits.items() if name != CROSSED)
         return hashlib.sha256(json.dumps([self.kind, self.labels, splits]).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Whole runs that learn from rewritten texts: who gets them by default, what is said of them, and who is refused."""
+"""Whole runs that learn from crossed texts: who gets them by default, what is said of them, and who is refused."""
 
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,26 @@ from distiller.forecast import forecast
 from distiller.recipes import recipe_text
 from distiller.record import load_record
 from distiller.run.plan import make_plan
-from distiller.tasks.data import REWRITTEN
+from distiller.tasks.data import CROSSED
 from run.tiny import BAD, FAST, GOOD, Workshop, reviews, write
 
 MOODS = {*GOOD, *BAD}
 OPEN: dict[str, Any] = {"batch_size": 32, "learning_rate": 2e-3, "threads": 1, "min_steps": 20}
 
 
-def test_a_run_that_says_nothing_gets_copies_and_says_so(shop: Workshop, tmp_path: Path) -> None:
-    run = parse_run(shop.run(tmp_path, training={**OPEN, "max_steps": 30}, objective={}, rewrites=2, baseline=True))
+def test_a_run_that_says_nothing_gets_crossed_texts_and_says_so(shop: Workshop, tmp_path: Path) -> None:
+    run = parse_run(shop.run(tmp_path, training={**OPEN, "max_steps": 30}, objective={}, crossovers=2, baseline=True))
     record = distiller.distil(run)
-    count = record.data.examples[REWRITTEN]
+    count = record.data.examples[CROSSED]
     assert 160 < count <= 320
-    assert record.run.rewrites == 2
-    assert any(f"{count} more texts are training texts with other words (2 copies of each)" in n for n in record.notes)
+    assert record.run.crossovers == 2
+    assert any(
+        f"{count} more texts have the beginning of one training text and the end of another" in n for n in record.notes
+    )
     # the baseline knows nothing of them, and the task is what it was
     plain = distiller.distil(
         parse_run(
-            shop.run(tmp_path / "plain", training={**OPEN, "max_steps": 30}, objective={}, rewrites=0, baseline=True)
+            shop.run(tmp_path / "plain", training={**OPEN, "max_steps": 30}, objective={}, crossovers=0, baseline=True)
         )
     )
     assert record.baseline is not None
@@ -37,14 +39,14 @@ def test_a_run_that_says_nothing_gets_copies_and_says_so(shop: Workshop, tmp_pat
     assert record.baseline.fingerprint == plain.baseline.fingerprint
     assert record.data.fingerprint == plain.data.fingerprint
     assert record.student.fingerprint != plain.student.fingerprint
-    assert load_record(tmp_path / "out").run.rewrites == 2
+    assert load_record(tmp_path / "out").run.crossovers == 2
 
 
 @pytest.mark.parametrize(
-    ("fields", "copies"),
+    ("fields", "times"),
     [
         ({}, 4),
-        ({"rewrites": 7}, 7),
+        ({"crossovers": 7}, 7),
         ({"training": FAST}, 0),
         ({"training": {**OPEN, "max_steps": 5}}, 0),
         ({"augmentation": ["mixup"]}, 0),
@@ -53,10 +55,10 @@ def test_a_run_that_says_nothing_gets_copies_and_says_so(shop: Workshop, tmp_pat
         ({"stages": [{"name": "one", "objective": {}}, {"name": "two", "objective": {}, "training": FAST}]}, 0),
     ],
 )
-def test_who_gets_copies(shop: Workshop, tmp_path: Path, fields: dict[str, Any], copies: int) -> None:
+def test_who_gets_crossed_texts(shop: Workshop, tmp_path: Path, fields: dict[str, Any], times: int) -> None:
     plan = make_plan(parse_run(shop.run(tmp_path, **({"objective": {}, "training": OPEN} | fields))))
-    assert plan.run.rewrites == copies
-    assert (REWRITTEN in plan.data.splits) == (copies > 0)
+    assert plan.run.crossovers == times
+    assert (CROSSED in plan.data.splits) == (times > 0)
     assert make_plan(plan.run).run == plan.run  # as it is written and read again
 
 
@@ -67,8 +69,8 @@ def test_published_recipes_are_as_published() -> None:
 
 def test_the_forecast_counts_them(shop: Workshop, tmp_path: Path) -> None:
     with_them = forecast(parse_run(shop.run(tmp_path, objective={}, training=OPEN)))
-    assert any(line.startswith("rewritten ") and "without labels" in line for line in with_them.lines())
-    without = forecast(parse_run(shop.run(tmp_path, objective={}, training=OPEN, rewrites=0)))
+    assert any(line.startswith("crossed ") and "without labels" in line for line in with_them.lines())
+    without = forecast(parse_run(shop.run(tmp_path, objective={}, training=OPEN, crossovers=0)))
     assert with_them.cache > without.cache
 
 
@@ -85,8 +87,8 @@ def test_every_kind_of_text(shop: Workshop, tmp_path: Path, kind: str) -> None:
     task["max_length"] = 24
     training = {**OPEN, "max_steps": 25}
     teacher = {"model": shop.base, "training": FAST}
-    run = shop.run(tmp_path, task=task, teacher=teacher, training=training, objective={}, rewrites=1)
-    assert distiller.distil(parse_run(run)).data.examples[REWRITTEN] > 0
+    run = shop.run(tmp_path, task=task, teacher=teacher, training=training, objective={}, crossovers=1)
+    assert distiller.distil(parse_run(run)).data.examples[CROSSED] > 0
 
 
 @pytest.mark.parametrize(
@@ -104,10 +106,10 @@ def test_wishes_that_mean_nothing_are_refused(
         fields["student"] = {"model": shop.base}
         fields["task"] = {"train": str(tmp_path / "soft.csv"), "probabilities": ["bad", "good"], "dev": shop.dev}
     with pytest.raises(ConfigError, match=words):
-        make_plan(parse_run(shop.run(tmp_path, **fields, rewrites=2)))
+        make_plan(parse_run(shop.run(tmp_path, **fields, crossovers=2)))
 
 
 def test_a_translation_has_no_such_field() -> None:
     task = {"kind": "translation", "train": {"source": "a", "target": "b"}}
-    with pytest.raises(ConfigError, match="rewrites"):
-        parse_run({"task": task, "rewrites": 2})
+    with pytest.raises(ConfigError, match="crossovers"):
+        parse_run({"task": task, "crossovers": 2})

@@ -1,0 +1,98 @@
+"""Texts made of two texts, the beginning of one and the end of another, for a teacher to say what they are.
+
+A small student of a few thousand texts ends short of its teacher because it has seen too few of them, not because it
+lacks labels. Crossed texts need not be good language for that: the teacher answers them all the same, and how it
+weighs their two halves shows how it reads. Instance crossover is Luque's (2019, arXiv:1909.11241), who joined texts of
+one class to have more of them; that a teacher can label whatever is made of texts is Tang et al.'s (2019,
+arXiv:1903.12136). docs/results.md has what it brings.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from distiller.tasks.data import CROSSED, AnySplit, QuestionSplit, Split, TaggedSplit, TaskData, joined, keys_of
+from distiller.tasks.data import without_labels as hidden
+
+CUT = (0.3, 0.7)
+"""Where a text is cut: least and greatest share of its words."""
+MOST = 4
+"""Crossed texts for each one, where a run does not say …"""
+WORDS = 600_000
+"""… and the words to which a training set may come with them: what has more is left as it is."""
+TOKENS = 1.5
+"""Tokens of a word, special ones included, rather too many than too few."""
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
+"""Scripts that set no blanks between words, or long words: their characters are words here."""
+_WORD = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)")
+
+
+def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
+    """How many crossed texts for each text a run gets that does not say: fewer, the more text there is.
+
+    `tokens` are those for which there is room where the teacher's outputs are kept.
+    """
+    if data.kind == "qa":
+        return 0
+    words = sum(len(text) for split in data.transfer for column in _columns(split) for text in column)
+    return min(MOST, max(0, int(min(WORDS, tokens / TOKENS) / max(1, words)) - 1))
+
+
+def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
+    """`data` with `times` crossed texts for every row that a student learns from, in the split `crossed`.
+
+    Each has the beginning of that row and the end of another one, labelled or not; they have no labels. Of pairs
+    first texts are crossed with first ones, and second with second ones. The same `seed` gives the same texts. What
+    is a row of another split already is left out. `ValueError` for question answering.
+    """
+    if not times:
+        return data
+    if data.kind == "qa":
+        raise ValueError("a crossed context may have lost the answer")
+    rng = np.random.default_rng(seed)
+    source = data.transfer[0]
+    for split in data.transfer[1:]:
+        source = joined(source, split)
+    source = hidden(source, name=CROSSED)
+    found = _crossed(source, rng)
+    for _ in range(times - 1):
+        found = joined(found, _crossed(source, rng))
+    known = {key for split in data.splits.values() for key in keys_of(split)}
+    new = [row for row, key in enumerate(keys_of(found)) if key not in known]
+    if not new:
+        return data
+    return replace(data, splits={**data.splits, CROSSED: found.take(new)})
+
+
+def _columns(split: AnySplit) -> list[list[Sequence[str]]]:
+    """The words of each text of each column, with the blanks before them."""
+    if isinstance(split, TaggedSplit):
+        return [list(split.words)]
+    assert not isinstance(split, QuestionSplit)
+    columns = (split.texts,) if split.pairs is None else (split.texts, split.pairs)
+    return [[_WORD.findall(text) for text in column] for column in columns]
+
+
+def _crossed(split: AnySplit, rng: np.random.Generator) -> AnySplit:
+    """Every row once, with the end of another."""
+    others = (np.arange(len(split)) + rng.integers(1, max(2, len(split)), size=len(split))) % len(split)
+    columns: list[tuple[Sequence[str], ...]] = []
+    for texts in _columns(split):
+        cuts = rng.uniform(*CUT, size=len(texts))
+        columns.append(
+            tuple(_joint(words, texts[other], cut) for words, other, cut in zip(texts, others, cuts, strict=True))
+        )
+    if isinstance(split, TaggedSplit):
+        return replace(split, words=tuple(map(tuple, columns[0])))
+    assert isinstance(split, Split)
+    texts, *pairs = (tuple("".join(words).strip() for words in column) for column in columns)
+    return replace(split, texts=texts, pairs=pairs[0] if pairs else None, soft=None)
+
+
+def _joint(words: Sequence[str], others: Sequence[str], cut: float) -> list[str]:
+    """The first words of one text, at least one of them, and the last of another, without its first."""
+    return [*words[: max(1, round(len(words) * cut))], *others[max(1, round(len(others) * cut)) :]]

@@ -1,0 +1,123 @@
+"""Texts made of two training texts: what is drawn, what is kept, and that nothing else of the data changes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distiller.tasks.crossover import CUT, MOST, TOKENS, usual_crossovers, with_crossed
+from distiller.tasks.data import CROSSED, QuestionSplit, Split, TaggedSplit, TaskData
+
+TEXTS = tuple(" ".join(f"{letter}{place}" for place in range(10)) for letter in "abcdefghij")
+"""Ten words each; a word says its text and its place."""
+
+
+def task(texts: tuple[str, ...] = TEXTS, pairs: tuple[str, ...] | None = None) -> TaskData:
+    train = Split("train", texts, pairs, labels=tuple(n % 2 for n in range(len(texts))))
+    dev = Split("dev", ("a story",), pairs=("b",) if pairs else None, labels=(0,))
+    return TaskData("films", "classification", ("no", "yes"), ("accuracy",), {"train": train, "dev": dev})
+
+
+def made(data: TaskData, times: int = 4, seed: int = 13) -> Split:
+    split = with_crossed(data, times, seed=seed).splits[CROSSED]
+    assert isinstance(split, Split)
+    return split
+
+
+def test_a_text_begins_like_one_and_ends_like_another() -> None:
+    split = made(task())
+    assert not split.labelled
+    assert 30 < len(split) <= 4 * len(TEXTS)
+    for text in split.texts:
+        words = text.split()
+        first = [word for word in words if word[0] == words[0][0]]
+        last = words[len(first) :]
+        assert first == [f"{words[0][0]}{place}" for place in range(len(first))]  # from the beginning …
+        assert last == [f"{words[-1][0]}{place}" for place in range(len(first), 10)]  # … to the end, cut at one place
+        assert first[0][0] != last[0][0]
+        assert 10 * CUT[0] <= len(first) <= 10 * CUT[1]
+
+
+def test_every_text_begins_some_and_ends_some() -> None:
+    split = made(task(), times=8)
+    assert {text[0] for text in split.texts} == set("abcdefghij")
+    assert {text.split()[-1][0] for text in split.texts} == set("abcdefghij")
+
+
+def test_the_seed_decides_and_nothing_else() -> None:
+    assert made(task()) == made(task())
+    assert made(task()).texts != made(task(), seed=14).texts
+
+
+def test_of_pairs_first_is_crossed_with_first() -> None:
+    split = made(task(pairs=tuple(text.upper() for text in TEXTS)))
+    assert split.pairs is not None
+    for first, second in zip(split.texts, split.pairs, strict=True):
+        assert first.islower()
+        assert second.isupper()
+        assert first[0].upper() == second[0]
+        assert first.split()[-1][0].upper() == second.split()[-1][0]  # both from the same two rows
+
+
+def test_the_data_is_still_that_data() -> None:
+    data = task()
+    more = with_crossed(data, 2, seed=1)
+    assert more.fingerprint == data.fingerprint
+    assert (more.labelled, more.unlabelled) == (data.labelled, data.unlabelled)
+    assert [split.name for split in more.transfer] == ["train", CROSSED]
+    assert with_crossed(data, 0, seed=1) is data
+
+
+def test_texts_of_other_splits_do_not_come_back() -> None:
+    data = task(("a b", "c d") * 20)
+    splits = {**data.splits, "dev": Split("dev", ("a d", "c b"), labels=(0, 1))}
+    crossed = with_crossed(TaskData("films", "classification", ("no", "yes"), ("accuracy",), splits), 9, seed=3)
+    assert CROSSED not in crossed.splits  # every crossed text is a training text or one of the development set
+
+
+def test_sentences_in_words_and_texts_without_labels() -> None:
+    train = TaggedSplit(
+        "train", (("the", "old", "man"), ("a", "green", "sea", "of")) * 15, tags=((0, 1, 1), (0, 0, 1, 0)) * 15
+    )
+    dev = TaggedSplit("dev", (("who",),), tags=((0,),))
+    unlabelled = TaggedSplit("unlabelled", (("some", "new", "words", "and", "more"),) * 30)
+    data = TaskData("tags", "tagging", ("x", "y"), ("tag_f1",), {"train": train, "unlabelled": unlabelled, "dev": dev})
+    split = with_crossed(data, 2, seed=3).splits[CROSSED]
+    assert isinstance(split, TaggedSplit)
+    assert not split.labelled
+    assert any(words[0] == "some" and words[-1] != "more" for words in split.words)  # unlabelled ones take part
+    assert len(set(split.ids)) == len(split)
+
+
+def test_questions_are_not_crossed() -> None:
+    question = QuestionSplit("train", ("who?",), ("he",))
+    data = TaskData("qa", "qa", (), ("answer_f1",), {"train": question, "dev": question})
+    assert usual_crossovers(data) == 0
+    assert with_crossed(data, 0, seed=0) is data
+    with pytest.raises(ValueError, match="crossed"):
+        with_crossed(data, 1, seed=0)
+
+
+def test_more_text_gets_fewer() -> None:
+    line = " ".join(["word"] * 100)
+    times = [usual_crossovers(task((line,) * rows)) for rows in (10, 1200, 1500, 2000, 3000, 6001)]
+    assert times == [MOST, MOST, 3, 2, 1, 0]
+    assert usual_crossovers(task((line,) * 1000), tokens=TOKENS * 350_000) == 2  # 100,000 words, room for 350,000
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1)
+
+
+@given(st.lists(TEXT.filter(str.strip), min_size=1, max_size=8))
+def test_whatever_the_script_a_crossed_text_is_a_text(texts: list[str]) -> None:
+    split = with_crossed(task(tuple(texts)), 2, seed=0).splits.get(CROSSED)
+    if split is not None:
+        assert isinstance(split, Split)
+        assert all(text.strip() for text in split.texts)
+
+
+def test_scripts_without_blanks_are_cut_between_characters() -> None:
+    texts = ("这部电影非常好看我很喜欢它的故事", "本书太无聊了我不想再读一遍谢谢")
+    for text in made(task(texts)).texts:
+        assert text[0] in "这本"
+        assert 10 < len(text) < 20
+        assert not text.isspace()
