@@ -14,8 +14,10 @@ from distiller.deploy.disagreements import Said, by_labels, by_tag
 from distiller.deploy.examine import calibration_of_labels, examine
 from distiller.deploy.finished import open_finished
 from distiller.models.load import load_model, load_tokenizer
+from distiller.run.card import how_to_load
 from distiller.tasks.data import Split, TaggedSplit
 from distiller.tasks.encode import IGNORED
+from report.test_run_page import record
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,3 +85,16 @@ def test_yes_and_no_are_calibrated_alike() -> None:
     logits = np.array([9.0, -9.0, 9.0, -9.0])
     assert calibration_of_labels(logits, np.array([1.0, 0, 1, 0])).error == pytest.approx(0, abs=1e-3)
     assert calibration_of_labels(logits, np.array([0.0, 1, 0, 1])).error == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "multilabel"])
+def test_what_cards_and_pages_say_of_loading_runs(
+    models: Models, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = record()
+    task = one.run.task.model_copy(update={"max_length": 16, "text_pair": "b" if kind == "pairs" else None})
+    data = one.data.model_copy(update={"kind": "classification" if kind == "pairs" else kind})
+    told = one.model_copy(update={"data": data, "run": one.run.model_copy(update={"task": task})})
+    folder = models.model("classification" if kind == "multilabel" else kind)
+    exec(how_to_load(told, folder), {})
+    assert capsys.readouterr().out.strip()

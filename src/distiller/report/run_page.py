@@ -15,6 +15,7 @@ from distiller.errors import OutputError
 from distiller.files import write_text
 from distiller.record import ModelFacts, Record, now
 from distiller.report.drawing import SMALL, Series, chart, layers
+from distiller.run.card import how_to_load
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -34,17 +35,6 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-LOAD = {
-    "classification": 'pipeline("text-classification", model="{folder}", truncation=True, max_length={length})',
-    "regression": 'pipeline("text-classification", model="{folder}", truncation=True, max_length={length})',
-    "tagging": 'pipeline("token-classification", model="{folder}")',
-    "qa": 'pipeline("question-answering", model="{folder}")',
-}
-LOAD_TRANSLATOR = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-student, tokenizer = (kind.from_pretrained("{folder}") for kind in (AutoModelForSeq2SeqLM, AutoTokenizer))
-said = student.generate(**tokenizer(["a sentence"], return_tensors="pt"), num_beams=4, max_new_tokens=128)
-print(tokenizer.batch_decode(said, skip_special_tokens=True))"""
 
 
 def write_run_report(
@@ -297,13 +287,10 @@ def _disagreement(one: Disagreement) -> list[str]:
 
 
 def _loading(record: Record) -> str:
-    folder = f"{record.run.output}/student"
-    length = record.run.task.max_length or 512
-    call = LOAD.get(record.data.kind, 'pipeline(model="{folder}")').format(folder=folder, length=length)
-    code = f"from transformers import pipeline\n\nstudent = {call}"
+    code = how_to_load(record, f"{record.run.output}/student")
     texts, form = "new.csv", "onnx"
     if record.data.kind == "translation":
-        code, texts, form = LOAD_TRANSLATOR.format(folder=folder), "new.txt", "ctranslate2-int8"
+        texts, form = "new.txt", "ctranslate2-int8"
     shell = f"distiller predict {record.run.output} {texts}\ndistiller export {record.run.output} --to {form}"
     return _section("How to load it", "", f"<pre>{_text(code)}</pre><pre>{_text(shell)}</pre>")
 

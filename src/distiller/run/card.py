@@ -22,10 +22,20 @@ PIPELINES = {
 }
 TRANSLATE = """from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-model = AutoModelForSeq2SeqLM.from_pretrained("this/model")
-tokenizer = AutoTokenizer.from_pretrained("this/model")
+model = AutoModelForSeq2SeqLM.from_pretrained("{folder}")
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
 inputs = tokenizer(["some text"], return_tensors="pt")
 print(tokenizer.batch_decode(model.generate(**inputs, num_beams=4, max_new_tokens=128), skip_special_tokens=True))"""
+ANSWER = """from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+
+model = AutoModelForQuestionAnswering.from_pretrained("{folder}")
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+inputs = tokenizer("the question", "the text", return_tensors="pt")
+found = model(**inputs)
+first, last = int(found.start_logits.argmax()), int(found.end_logits.argmax())
+print(tokenizer.decode(inputs["input_ids"][0, first : last + 1]))"""
+CODE = {"qa": ANSWER, "translation": TRANSLATE}
+"""For kinds without a pipeline: the one for questions went with transformers 5."""
 BODY = """
 # {title}
 
@@ -109,7 +119,7 @@ def card(record: Record) -> str:
         examples=record.data.examples["dev"],
         seeds=f", means over {len(record.seeds)} seeds" if len(record.seeds) > 1 else "",
         machine=f"{record.machine.get('processor')} ({record.machine.get('accelerator')})",
-        use=_use(record),
+        use=how_to_load(record),
         teacher=", ".join(f"`{_plain(name)}`" for name in teacher.names)
         if teacher
         else "the probabilities that its training rows bring along",
@@ -136,23 +146,20 @@ def _rows(record: Record) -> Iterable[str]:
         yield "| " + " | ".join([label, score, *sizes, "–" if time is None else f"{time:.2f}"]) + " |"
 
 
-def _use(record: Record) -> str:
-    length = record.run.task.max_length or 512
-    task = PIPELINES.get(record.data.kind)
-    cut = f", truncation=True, max_length={length}" if task == "text-classification" else ""
-    given = '"some text"'
-    if record.data.kind == "qa":
-        return (
-            "from transformers import AutoModelForQuestionAnswering, AutoTokenizer\n\n"
-            'model = AutoModelForQuestionAnswering.from_pretrained("this/model")\n'
-            'tokenizer = AutoTokenizer.from_pretrained("this/model")'
-        )
-    if record.data.kind == "translation":
-        return TRANSLATE
-    if record.run.task.text_pair:
-        given = '{"text": "the first text", "text_pair": "the second"}'
+def how_to_load(record: Record, folder: str = "this/model") -> str:
+    """A few lines of Python that ask the student in `folder`, and need `transformers` alone."""
+    kind, length = record.data.kind, record.run.task.max_length or 512
+    if kind in CODE:
+        return CODE[kind].format(folder=folder)
+    options = f', model="{folder}"'
+    if PIPELINES[kind] == "text-classification":
+        options += f", truncation=True, max_length={length}"
+    if kind == "multilabel":
+        options += ", top_k=None"
+    given = '{"text": "the first text", "text_pair": "the second"}' if record.run.task.text_pair else '"some text"'
     return (
-        f'from transformers import pipeline\n\nstudent = pipeline("{task}", model="this/model"{cut})\nstudent({given})'
+        f'from transformers import pipeline\n\nstudent = pipeline("{PIPELINES[kind]}"{options})\n'
+        f"print(student({given}))"
     )
 
 
