@@ -119,6 +119,33 @@ WRONG = {
     "never fine-tuned": (
         ["task.labels=[good, bad, other]", "teacher.finetune=never"], "has no head for this task", "finetune=auto",
     ),
+    "an output that is a file": (["output=run.yaml"], "run.yaml` is a file", "choose another `output`"),
+    "an output below a file": (["output=run.yaml/out"], "run.yaml` is a file", "choose another `output`"),
+    "a cache that is a file": (["cache=run.yaml"], "run.yaml` is a file", "choose another `cache`"),
+    "no such model of an operator": (
+        ["augmentation=[{name: contextual, options: {model: ./nowhere}}]"], "no model folder `./nowhere`", "config.json",
+    ),
+    "a field that the tokenizer decides": (["student.config.vocab_size=5"], "`vocab_size` follows from", "leave it out"),
+    "heads that do not divide": (
+        ["student.config.num_attention_heads=3", "student.init=random"], "(32) is not a multiple", "attention_heads=2",
+    ),
+    "heads that were not copied": (
+        ["student.config.num_attention_heads=2", "student.init=teacher"], "cannot take layers with 4", "init=random",
+    ),
+    "no such activation": (
+        ["student.config.hidden_act=gelux", "student.init=random"], "'gelux' is not known", "did you mean `gelu",
+    ),
+    "fewer layers than one": (
+        ["student.layers=null", "student.config.num_hidden_layers=-1"], "number of layers is -1", "student.layers=2",
+    ),
+    "two numbers of layers": (["student.config.num_hidden_layers=3"], "student.layers is 2, and", "leave one of them"),
+    "a number without a fraction": (["student.config.layer_norm_eps=0"], "expected float, got int", "1.0"),
+    "a schedule of no epochs": (
+        ["training.epochs=null", "training.schedule=cosine"], "training.schedule says how", "training.epochs=5",
+    ),
+    "steps beside epochs": (["training.min_steps=3"], "training.min_steps is for a training that ends", "leave one"),
+    "the label for a text": (["task.text=label"], "are the same column `label`", "name two"),
+    "rows held out beside others": (["task.dev_fraction=0.5"], "there are development rows already", "leave it out"),
 }  # fmt: skip
 
 
@@ -129,7 +156,8 @@ def test_a_mistake_in_a_run_is_one_line_and_a_hint(
     overrides, error, hint = WRONG[name]
     file = shop.file(tmp_path)
     monkeypatch.chdir(tmp_path)
-    said = complaint(distiller("run", "run.yaml", *overrides))
+    said = complaint(distiller("check", "run.yaml", *overrides))
+    assert complaint(distiller("run", "run.yaml", *overrides)) == said
     first, last = said.splitlines()
     assert error in first
     assert hint in last

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
 
-from distiller.errors import ModelError
+from distiller.errors import ModelError, did_you_mean
 from distiller.models.layers import check_rotation, no_scores, projections
 from distiller.models.layouts import PickedLayers, cut_config, decoder_field, layout
 
@@ -36,14 +37,28 @@ def on_meta(model_class: Any, config: PretrainedConfig) -> PreTrainedModel:
 def unbuildable(config: PretrainedConfig, error: Exception) -> ModelError:
     """The error for a configuration that `transformers` makes no model of."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, KeyError):
+        lines = [f"{lines[0]} is not known"]
     if "Unrecognized configuration class" in lines[0]:
         return ModelError(
             f"a `{config.model_type}` model has no head for this task",
             hint="name a model that `transformers` has for it",
         )
     return ModelError(
-        f"a `{config.model_type}` model of this configuration cannot be built: {lines[0]}", hint="see student.config"
+        f"a `{config.model_type}` model of this configuration cannot be built: {lines[0]}",
+        hint=_what_builds(config, error),
     )
+
+
+def _what_builds(config: PretrainedConfig, error: Exception) -> str:
+    """A value in place of one of which no model can be made, for the two that are wrong most often."""
+    width, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
+    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
+        fitting = max(number for number in range(1, heads + 1) if width % number == 0)
+        return f"student.config.num_attention_heads={fitting}"
+    if isinstance(error, KeyError) and error.args[0] in [*config.to_dict().values()]:
+        return did_you_mean(str(error.args[0]), [*ACT2FN])
+    return "see student.config"
 
 
 def layer_lists(model_class: Any, config: PretrainedConfig) -> dict[str, int]:

@@ -160,8 +160,10 @@ def with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> Pretrain
     try:
         return type(config).from_dict({**known, **{aliases.get(name, name): value for name, value in fields.items()}})
     except (TypeError, ValueError, NotImplementedError, StrictDataclassError) as error:
-        reason = str(error).strip().rpartition("\n")[2].strip()
-        raise ConfigError(f"student.config: {reason}") from None
+        reason = str(error).strip().rpartition("\n")[2].strip().removeprefix("TypeError: ")
+        raise ConfigError(
+            f"student.config: {reason}", hint="as in the model's config.json, e.g. 1.0 for a number with a fraction"
+        ) from None
 
 
 class PickedLayers(NamedTuple):

@@ -224,9 +224,13 @@ def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) ->
 
 
 def class_names(config: PretrainedConfig) -> list[str]:
-    """The names of the model's classes, in the order of its outputs."""
+    """The names of the model's classes, in the order of its outputs; `label2id` says them where `id2label` does not."""
     names: dict[Any, Any] = config.id2label or {}
-    return [str(names[index]) for index in sorted(names, key=int)]
+    found = [str(names[index]) for index in sorted(names, key=int)]
+    back = {number: name for name, number in (config.label2id or {}).items()}
+    if says_nothing(found) and back.keys() == set(range(len(found))):
+        return [str(back[number]) for number in range(len(found))]
+    return found
 
 
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:

@@ -49,6 +49,12 @@ DROPOUT = (
     *("resid_dropout", "embed_dropout", "embedding_dropout", "mlp_dropout"),
 )
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
+SETTLED = (
+    *("num_labels", "id2label", "label2id", "problem_type", "vocab_size", "pad_token_id", "model_type", "architectures"),
+    *("return_dict", "output_hidden_states", "output_attentions", "chunk_size_feed_forward", "is_decoder"),
+    *("is_encoder_decoder", "dtype", "transformers_version"),
+)
+"""Fields of a configuration that nobody chooses for a student."""
 PROBE = "The Quick, brown FÖX didn't jump: naïve 2,000 tests!"
 
 
@@ -109,6 +115,9 @@ def student_config(
     """
     start = initialisation(student)
     base = _base(student, teacher)
+    settled = next((name for name in student.config if name in SETTLED), None)
+    if settled is not None:
+        raise ConfigError(f"student.config: `{settled}` follows from task, tokenizer and model", hint="leave it out")
     check_known(base)
     check_trainable(base, "student")
     early, late = _by_time(student, base)
@@ -228,6 +237,12 @@ def check_family(student: PretrainedConfig, source: PretrainedConfig) -> None:
             f"a student {student.hidden_size} wide cannot take layers that are {source.hidden_size} wide",
             hint="student.init=random, or keep the width of the source",
         )
+    heads, others = (getattr(one, "num_attention_heads", None) for one in (student, source))
+    if heads != others:  # the same weights, read otherwise
+        raise ModelError(
+            f"a student with {heads} attention heads cannot take layers with {others}",
+            hint="student.init=random, or keep the heads of the source",
+        )
 
 
 def same_vocabulary(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerBase) -> bool:
@@ -263,9 +278,17 @@ def _depths(student: Student, base: PretrainedConfig) -> tuple[int, int]:
     aliases = base.attribute_map
     own = {aliases.get(name, name): value for name, value in student.config.items()}
     layers, others = base.num_hidden_layers, decoder_layers(base)
-    keep = student.layers or own.get(aliases.get("num_hidden_layers", "num_hidden_layers")) or layers
+    said = own.get(aliases.get("num_hidden_layers", "num_hidden_layers"))
+    if student.layers and said is not None and said != student.layers:
+        raise ConfigError(
+            f"student.layers is {student.layers}, and the number of layers in student.config is {said!r}",
+            hint="leave one of them out",
+        )
+    keep = student.layers or said or layers
     if student.layers is None and isinstance(student.pick, list):
         keep = len(student.pick)
+    if not isinstance(keep, int) or keep < 1:
+        raise ConfigError(f"student.config: the number of layers is {keep!r}", hint="student.layers=2")
     share = max(1, round(keep * others / layers)) if others else 0
     return keep, own.get(decoder_field(base) or "", share)
 

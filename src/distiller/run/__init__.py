@@ -19,7 +19,7 @@ from distiller import processes
 from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Run, load_run
 from distiller.config.translation import TranslationRun
-from distiller.errors import ConfigError
+from distiller.errors import ConfigError, warn
 from distiller.record import Record, load_record
 from distiller.run.plan import RunPlan, make_plan
 from distiller.run.results import Find, find, finish
@@ -29,7 +29,7 @@ from distiller.run.summary import data_lines, list_left_out
 from distiller.run.translation import prepare as prepare_translation
 from distiller.tasks.custom import located
 from distiller.training.callbacks import OnEvaluation
-from distiller.training.output_folder import SEEDS, claimed, finished, output_folder, writing
+from distiller.training.output_folder import SEEDS, check_places, claimed, finished, holds, output_folder, writing
 from distiller.translation.beginning import begin as begin_translation
 from distiller.translation.corpus import located as located_text
 from distiller.translation.outline import Outline, outline
@@ -65,6 +65,8 @@ def distil(
         console = console if processes.is_first() else None
     begin = _translation(run) if isinstance(run, TranslationRun) else _encoders(make_plan(run))
     folder = output_folder(run.output)
+    if processes.is_first():
+        check_places(folder, cache_root(run.cache))
     written = _located(begin.run)
     if resume and (record := finished(folder, written, _load_written, load_record)):
         return record
@@ -131,9 +133,15 @@ def _translation(run: TranslationRun) -> _Beginning:
 def check(run: Run) -> RunPlan | Outline:
     """What `run` means in full, resolved against its data and models; trains nothing.
 
-    Raises the `DistillerError` that the run would end with.
+    Raises the `DistillerError` that the run would end with. Results of an earlier run are warned of: they stand in the
+    way unless that is continued or started over.
     """
-    return outline(begin_translation(run)) if isinstance(run, TranslationRun) else make_plan(run)
+    plan = outline(begin_translation(run)) if isinstance(run, TranslationRun) else make_plan(run)
+    folder = output_folder(run.output)
+    check_places(folder, cache_root(run.cache))
+    if state := holds(folder):
+        warn(f"`{folder}` holds {state}: to run this needs --resume or --overwrite")
+    return plan
 
 
 def _located(run: Run) -> Run:

@@ -9,8 +9,9 @@ import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from distiller import config
-from distiller.augment import check_policy
+from distiller.augment import build_policy, check_policy
 from distiller.config import Run
+from distiller.device import compute
 from distiller.errors import ConfigError, did_you_mean, warn
 from distiller.models.cutting import check_scores, on_meta
 from distiller.models.heads import head_differs
@@ -157,6 +158,8 @@ def make_plan(run: Run) -> RunPlan:
     _check_segments(made)
     _check_mixup(made)
     _check_parts(made)
+    compute(made.run.training.precision, made.run.training.attention)  # refuses what this machine does not have
+    build_policy(made.run.augmentation).prepare()  # likewise what operators need
     return made
 
 
@@ -183,8 +186,11 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True) -> Run:
     objective = fill_in(run.objective)
     update = {"task": task, "objective": objective, "stages": stages, "baseline": run.baseline if labelled else False}
     resolved = run.model_copy(update=update)
+    if run.teacher is not None:
+        _check_pace(run.teacher.training, "teacher.training")
     for stage in stages_of(resolved):
         check_trackers(stage.training.report_to)
+        _check_pace(stage.training, "training")
         _check_objective(stage.objective, stage.training)
         _check_views(stage.objective, operators)
     return resolved
@@ -253,6 +259,20 @@ def _check_objective(objective: config.Objective, training: config.Training) -> 
                 f"mapping `emd` cannot update its weights by `{term.loss}`, which may be negative",
                 hint="leave out update_weights, or use another loss",
             )
+
+
+def _check_pace(training: config.Optimisation, where: str) -> None:
+    """A training has a number of epochs, or ends when nothing more is learnt; each has fields of its own."""
+    if training.epochs is None and training.schedule != "linear":
+        raise ConfigError(
+            f"{where}.schedule says how the rate moves through a number of epochs, and none is given",
+            hint=f"{where}.epochs=5, or leave the schedule out",
+        )
+    if training.epochs is not None and training.min_steps is not None:
+        raise ConfigError(
+            f"{where}.min_steps is for a training that ends by itself, and {where}.epochs says when",
+            hint="leave one of them out",
+        )
 
 
 def _check_views(objective: config.Objective, operators: list[str]) -> None:

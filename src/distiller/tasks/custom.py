@@ -45,7 +45,7 @@ from distiller.tasks.text_files import DELIMITED, ending, stem
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.written_lists import with_lists, with_words
 
-DEV_NAMES = ("validation", "dev", "valid")
+DEV_NAMES = ("validation", "dev", "valid", "val")
 """What the development split of a data set is called, tried in this order."""
 
 SPLITS = ("train", "dev", "test")

@@ -7,6 +7,10 @@ from typing import Any
 
 from distiller.errors import DataError, MissingPackageError, did_you_mean
 from distiller.tasks.table import Table
+from distiller.tasks.text_files import read_text
+
+SPLITS = ("train", "validation", "dev", "valid", "val", "test")
+"""What the folders of splits are called."""
 
 SAVED = ("dataset_dict.json", "state.json")
 """What tells a folder written by `save_to_disk` from a folder of data files."""
@@ -21,6 +25,8 @@ def load_dataset_tables(
     class names instead of ids, and `None` where the id is negative, which is how test labels are hidden. Raises
     `MissingPackageError` without `datasets`, `DataError` when the data set cannot be loaded.
     """
+    if found := _class_folders(Path(data).expanduser()):
+        return found, {}
     loaded = _load(data, config)
     tables: dict[str, Table] = {}
     names: dict[str, tuple[str, ...]] = {}
@@ -38,6 +44,18 @@ def load_dataset_tables(
             cells[column] = values
         tables[str(split)] = Table(f"{data}:{split}", cells)
     return tables, names
+
+
+def _class_folders(folder: Path) -> dict[str, Table]:
+    """The splits of a folder that has a folder for each class with a text in each file: `train/positive/17.txt`."""
+    parts = {name: folder / name for name in SPLITS if any(folder.glob(f"{name}/*/*.txt"))}
+    tables: dict[str, Table] = {}
+    for name, part in (parts or {"train": folder}).items():
+        files = sorted(part.glob("*/*.txt"))
+        labels = [file.parent.name for file in files]
+        if len(set(labels)) > 1:
+            tables[name] = Table(f"{folder}:{name}", {"text": [*map(read_text, files)], "label": labels})
+    return tables
 
 
 def pick_split(tables: Mapping[str, Table], wanted: str, *, data: str) -> Table:

@@ -36,6 +36,24 @@ def finished(folder: Path, run: R, load: Callable[[Path], R], load_record: Calla
     return record
 
 
+def check_places(folder: Path, cache: Path) -> None:
+    """Raises `OutputError` for an output folder that cannot be written, or a cache that cannot be a folder."""
+    for place, field in ((folder, "output"), (cache, "cache")):
+        there = next(one for one in (place, *place.parents) if one.exists())
+        written = field == "cache" or os.access(there, os.W_OK | os.X_OK)
+        if not there.is_dir() or not written:
+            reason = "you may not write there" if there.is_dir() else f"`{there}` is a file"
+            raise OutputError(f"cannot write `{place}`: {reason}", hint=f"choose another `{field}`")
+    _refuse_strangers(folder)
+
+
+def holds(folder: Path) -> str | None:
+    """What a run would find in its output folder: a finished run, an interrupted one, or nothing."""
+    if not _results(folder):
+        return None
+    return "a finished run" if (folder / FILE).exists() else "an interrupted run"
+
+
 @contextmanager
 def claimed(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, overwrite: bool) -> Iterator[None]:
     """Make the output folder this run's, and this process's until the block ends.
@@ -72,15 +90,18 @@ def _refuse_strangers(folder: Path) -> None:
 
 def _make_way(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, overwrite: bool) -> None:
     _refuse_strangers(folder)  # again, now that nobody else writes
-    results = [path for path in (folder / name for name in (FILE, STUDENT, SEEDS, EXPORTS)) if path.exists()]
+    results = _results(folder)
     if resume and results:
         _refuse_other(folder, load(folder / RUN_FILE), run)
     elif results and not overwrite:
-        state = "a finished run" if (folder / FILE).exists() else "an interrupted run"
-        raise OutputError(f"`{folder}` holds {state}", hint="continue it: --resume, or start over: --overwrite")
+        raise OutputError(f"`{folder}` holds {holds(folder)}", hint="continue it: --resume, or start over: --overwrite")
     elif overwrite:
         for path in results:  # the Record first: what is left of a finished run is not taken for one
             path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+def _results(folder: Path) -> list[Path]:
+    return [path for path in (folder / name for name in (FILE, STUDENT, SEEDS, EXPORTS)) if path.exists()]
 
 
 def _refuse_other(folder: Path, stored: Config, run: Config) -> None:
