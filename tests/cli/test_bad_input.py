@@ -125,7 +125,7 @@ WRONG = {
     "no such model of an operator": (
         ["augmentation=[{name: contextual, options: {model: ./nowhere}}]"], "no model folder `./nowhere`", "config.json",
     ),
-    "a field that the tokenizer decides": (["student.config.vocab_size=5"], "`vocab_size` follows from", "leave it out"),
+    "a field nobody chooses": (["student.config.vocab_size=5"], "`vocab_size` follows from", "leave it out"),
     "heads that do not divide": (
         ["student.config.num_attention_heads=3", "student.init=random"], "(32) is not a multiple", "attention_heads=2",
     ),

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from distiller.errors import DistillerError, MissingPackageError, ModelError
 from distiller.models.load import (
+    contradicts_itself,
     has_head_for,
     label_permutation,
     load_config,
@@ -122,6 +123,13 @@ def test_which_heads_fit() -> None:
     assert label_permutation(config("LABEL_0", "LABEL_1"), ["neg", "pos"]) == [0, 1]
     assert label_permutation(config("LABEL_0", "LABEL_1"), ["a", "b", "c"]) is None
     assert label_permutation(config("good", "bad"), ["neg", "pos"]) is None
+    told = config("LABEL_0", "LABEL_1")
+    told.label2id = {"pos": 0, "neg": 1}
+    assert label_permutation(told, ["neg", "pos"]) == [1, 0]
+    other = config("pos", "neg")
+    assert not contradicts_itself(other)
+    other.label2id = {"pos": 1, "neg": 0}
+    assert contradicts_itself(other)
 
 
 def test_a_folder_without_config(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification
 from distiller.config import Student
 from distiller.errors import ConfigError, ModelError
 from distiller.models import layers as layers_module
-from distiller.models.cutting import check_scores, layer_lists
+from distiller.models.cutting import check_scores, check_sizes, layer_lists
 from distiller.models.layers import reading, summary_token
 from distiller.models.load import HEADS, NO_LIMIT, check_vocabulary, follow_tokenizer, longest_input
 from distiller.models.signals import SignalReader
@@ -154,3 +154,20 @@ def test_lists_of_layers_are_those_that_follow_their_number() -> None:
     lists = layer_lists(AutoModelForSequenceClassification, tiny_config("xlm"))
     parts = ("attentions", "layer_norm1", "ffns", "layer_norm2")
     assert lists == {f"transformer.{part}": 4 for part in parts}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "hint"),
+    [
+        ("deberta-v2", {"hidden_size": 16}, {"pooler_hidden_size": 16}),
+        ("qwen2", {"num_attention_heads": 3}, {"num_attention_heads": 2}),
+        ("llama", {"hidden_size": 24, "num_attention_heads": 3, "head_dim": 8}, {"num_key_value_heads": 1}),
+    ],
+)
+def test_sizes_that_do_not_fit_are_seen_without_weights_and_the_hint_mends_them(
+    kind: str, fields: dict, hint: dict
+) -> None:
+    with pytest.raises(ModelError) as error:
+        check_sizes(HEADS["classification"], student_config(Student(config=fields), teacher=tiny_config(kind)))
+    assert error.value.hint == " ".join(f"student.config.{name}={value}" for name, value in hint.items())
+    check_sizes(HEADS["classification"], student_config(Student(config=fields | hint), teacher=tiny_config(kind)))

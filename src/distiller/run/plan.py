@@ -13,7 +13,7 @@ from distiller.augment import build_policy, check_policy
 from distiller.config import Run
 from distiller.device import compute
 from distiller.errors import ConfigError, did_you_mean, warn
-from distiller.models.cutting import check_scores, on_meta
+from distiller.models.cutting import check_scores, check_sizes, on_meta
 from distiller.models.heads import head_differs
 from distiller.models.layers import check_states
 from distiller.models.layouts import check_known, check_trainable, finds_end
@@ -21,6 +21,7 @@ from distiller.models.load import (
     HEADS,
     check_vocabulary,
     check_weights,
+    contradicts_itself,
     has_head_for,
     head_names,
     load_config,
@@ -394,9 +395,11 @@ def _check_head(plan: RunPlan, spec: config.Teacher) -> None:
     """A head that a teacher has is kept, or its loss is said."""
     if spec.finetune == "always" and plan.data.labelled:
         return
-    if has_head_for(spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code):
-        return
     there = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
+    if has_head_for(spec.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=spec.trust_remote_code):
+        if plan.labels is not None and contradicts_itself(there):
+            warn(f"id2label and label2id of teacher `{spec.model}` contradict each other; its outputs follow id2label")
+        return
     differs = head_differs(there, kind=plan.data.kind, labels=plan.labels)
     if not plan.data.labelled:
         raise ConfigError(
@@ -453,6 +456,8 @@ def _check_models(plan: RunPlan) -> None:
     if plan.vocabulary is not None:  # which is cut after its weights are copied
         whole = student_config(run.student, teacher=plan.teacher, tokenizer=plan.teacher_tokenizer)
     check_copy(run.student, whole, teacher=plan.teacher, kind=kind)
+    if run.student.config:
+        check_sizes(HEADS[kind], plan.student)
     for name in (run.teacher and run.teacher.model, source_of(run.student)):
         if name is not None and isinstance(folder := model_folder(name), Path):
             check_weights(folder, name)
