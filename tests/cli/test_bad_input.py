@@ -123,7 +123,7 @@ WRONG = {
     "an output below a file": (["output=run.yaml/out"], "run.yaml` is a file", "choose another `output`"),
     "a cache that is a file": (["cache=run.yaml"], "run.yaml` is a file", "choose another `cache`"),
     "no such model of an operator": (
-        ["augmentation=[{name: contextual, options: {model: ./nowhere}}]"], "no model folder `./nowhere`", "config.json",
+        ["augmentation=[{name: contextual, options: {model: ./no}}]"], "no model folder `./no`", "config.json",
     ),
     "a field nobody chooses": (["student.config.vocab_size=5"], "`vocab_size` follows from", "leave it out"),
     "heads that do not divide": (

@@ -6,6 +6,7 @@
 import copy
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from distiller.config import Objective, Student
 from distiller.errors import DistillerError, ModelError
-from distiller.models.cutting import layer_lists
-from distiller.models.layers import reading, reported_states, summary_token
+from distiller.models.cutting import check_scores, layer_lists
+from distiller.models.layers import attention_projections, reading, reported_states, summary_token
 from distiller.models.layouts import LISTS, check_known, layout
 from distiller.models.load import HEADS, load_config
 from distiller.models.signals import SignalReader
@@ -137,6 +138,18 @@ def check_modules(student: PreTrainedModel, teacher: PreTrainedModel, kept: list
         torch.testing.assert_close(*first, rtol=1e-5, atol=1e-5, msg=f"layer {place}")
 
 
+def agree(check: Callable[[], object], read: Callable[[], object]) -> None:
+    """What is refused without weights is refused with them, and nothing else is."""
+    outcomes = []
+    for one in (check, read):
+        try:
+            one()
+            outcomes.append(True)
+        except ModelError:
+            outcomes.append(False)
+    assert outcomes[0] == outcomes[1]
+
+
 def trial(model_type: str) -> dict[str, Any]:
     """What an architecture can do here, in the words of the errors; everything that it can do is done."""
     row: dict[str, Any] = {"token": "", "refused": "", "states": "", "cut": "", "student": "no", "fields": []}
@@ -147,6 +160,7 @@ def trial(model_type: str) -> dict[str, Any]:
         return row | {"refused": error.message}
     teacher = tiny_classifier(config)
     row["token"] = summary_token(teacher)
+    agree(lambda: check_scores(HEADS["classification"], config), lambda: attention_projections(teacher, 1))
     known = config.to_dict()
     row["fields"] = sorted(name for name in LISTS if isinstance(known.get(name), list))
     try:

@@ -5,6 +5,7 @@ A list of layers is one that is shorter in a model of one layer less. Two models
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 
 from distiller.errors import ModelError, did_you_mean
-from distiller.models.layers import check_rotation, no_scores, projections
+from distiller.models.layers import check_rotation, check_states, no_scores, projections
 from distiller.models.layouts import PickedLayers, cut_config, decoder_field, layout
 
 BUILD_ERRORS = (
@@ -50,6 +51,21 @@ def check_sizes(model_class: Any, config: PretrainedConfig) -> None:
                 raise _misshapen(config, error) from None
 
 
+def takes_embeddings(model_class: Any, config: PretrainedConfig) -> bool:
+    """Whether a model takes embeddings in place of the ids of tokens; needs no weights."""
+    model = on_meta(model_class, config).eval()
+    try:
+        words = model.get_input_embeddings()
+    except NotImplementedError:
+        return False
+    assert isinstance(words.weight, Tensor)
+    try:
+        model(inputs_embeds=torch.empty(1, 4, words.weight.shape[1], device="meta"))
+    except BUILD_ERRORS as error:  # others ask for the value of what has none
+        return not isinstance(error, TypeError)
+    return True
+
+
 def _misshapen(config: PretrainedConfig, error: Exception) -> ModelError:
     first = str(error).partition("\n")[0]
     sizes = [name for name in config.to_dict() if name.endswith("_hidden_size")]
@@ -78,7 +94,7 @@ def unbuildable(config: PretrainedConfig, error: Exception) -> ModelError:
 def _what_builds(config: PretrainedConfig, error: Exception) -> str:
     """A value in place of one of which no model can be made, for those that are wrong most often."""
     names = ("hidden_size", "num_attention_heads", "num_key_value_heads")
-    for name, divisor in zip(names, names[1:], strict=False):
+    for name, divisor in pairwise(names):
         whole, part = getattr(config, name, None), getattr(config, divisor, None)
         if isinstance(whole, int) and isinstance(part, int) and part > 0 and whole % part:
             return f"student.config.{divisor}={max(one for one in range(1, part + 1) if whole % one == 0)}"
@@ -138,6 +154,9 @@ def copy_weights(
 
 def check_scores(model_class: Any, config: PretrainedConfig) -> None:
     """Raises `ModelError` for a model whose attention scores cannot be read; needs no weights."""
+    if reason := layout(config).no_scores:
+        raise no_scores(config, reason)
+    check_states(config)
     check_rotation(config)
     model, lists = on_meta(model_class, config), layer_lists(model_class, config)
     if not any(projections(model.get_submodule(f"{name}.0")) for name in lists):

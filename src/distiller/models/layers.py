@@ -123,7 +123,7 @@ def no_states(config: PretrainedConfig, reason: str) -> ModelError:
     """The error for hidden states that cannot be compared."""
     return ModelError(
         f"hidden states of a `{config.model_type}` model cannot be compared: it {reason}",
-        hint="leave out objective.intermediate: outputs alone can be compared",
+        hint="objective.intermediate=[] compares outputs alone",
     )
 
 

@@ -53,6 +53,8 @@ class Layout:
     """Why a layer computes something else in another place."""
     no_states: str = ""
     """Why its layers cannot be compared with those of another model."""
+    no_scores: str = ""
+    """Why its attention scores cannot be read."""
     no_cut: str = ""
     """Why no student can be cut from it."""
     no_training: str = ""
@@ -78,11 +80,11 @@ LAYOUTS: Mapping[str, Layout] = {
     **rows(
         Layout(),
         *("bart", "bert", "big_bird", "bigbird_pegasus", "camembert", "convbert", "data2vec-text", "deberta"),
-        *("deberta-v2", "distilbert", "electra", "ernie", "eurobert", "flaubert", "fnet", "gte", "ibert"),
-        *("jina_embeddings_v3", "layoutlm", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mbart"),
+        *("deberta-v2", "distilbert", "electra", "ernie", "eurobert", "fnet", "gte", "ibert"),
+        *("jina_embeddings_v3", "layoutlm", "layoutlmv3", "lilt", "luke", "markuplm", "mbart"),
         *("megatron-bert", "mobilebert", "mpnet", "mvp", "nomic_bert", "nystromformer", "plbart", "rembert"),
-        *("roberta", "roberta-prelayernorm", "roc_bert", "roformer", "squeezebert", "tapas", "ultrabert", "umt5"),
-        *("xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso"),
+        *("roberta", "roberta-prelayernorm", "roc_bert", "roformer", "tapas", "ultrabert", "umt5"),
+        *("xlm-roberta", "xlm-roberta-xl", "xmod", "yoso"),
     ),
     **rows(
         LAST,
@@ -96,6 +98,7 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
     **rows(PICTURES, "gemma3", "layoutlmv2", "modernvbert", "qwen3_5", "t5gemma2", "ultravbert"),
     **rows(T5, "t5", "mt5"),
+    **rows(Layout(no_scores="keeps the attention of a layer apart from the rest of it"), "flaubert", "xlm"),
     "albert": Layout(shared=True),
     "canine": Layout(no_states="reads characters and joins four of them before its layers"),
     "diffllama": Layout(summary="last", numbered="weighs its two attentions by the number of the layer"),
@@ -104,6 +107,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "funnel": Layout(
         no_states="has fewer tokens in later layers", no_cut="has blocks of layers, each with fewer tokens"
     ),
+    "longformer": Layout(no_scores="attends within windows that are longer than the text"),
     "modernbert": Layout(not_first=ATTENTION_NORM),
     "modernbert-decoder": Layout(summary="last", not_first=ATTENTION_NORM),
     "mra": Layout(no_use="attends to nothing without a kernel that would have to be downloaded"),
@@ -113,6 +117,7 @@ LAYOUTS: Mapping[str, Layout] = {
         numbered="hashes by the number of the layer",
     ),
     "t5gemma": Layout(no_use="describes its halves in configurations of their own"),
+    "squeezebert": Layout(no_scores="has its channels before its tokens"),
     "xlnet": LAST,  # sees both sides, but its <cls> is the last token
     "zamba": Layout(summary="last", no_cut="shares the weights of some of its layers"),
     "zamba2": Layout(summary="last", no_cut="shares the weights of some of its layers"),

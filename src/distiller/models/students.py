@@ -136,6 +136,11 @@ def student_config(
     elif start == "pretrained":
         source = load_config(_start(student), trust_remote_code=student.trust_remote_code)
     keep, behind = _depths(student, base)
+    if keep != base.num_hidden_layers and "num_hidden_layers" not in {*base.to_dict(), *base.attribute_map}:
+        raise ModelError(
+            f"a `{base.model_type}` model has blocks, and no number of layers to set",
+            hint="student.layers=null keeps all",
+        )
     if start == "random" and keep > base.num_hidden_layers:  # nothing to cut: its fields must name every layer
         return _shaped(with_fields(base, {**student.config, "num_hidden_layers": keep}), student, tokenizer)
     config = with_fields(base, early)

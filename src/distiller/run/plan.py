@@ -13,10 +13,10 @@ from distiller.augment import build_policy, check_policy
 from distiller.config import Run
 from distiller.device import compute
 from distiller.errors import ConfigError, did_you_mean, warn
-from distiller.models.cutting import check_scores, check_sizes, on_meta
+from distiller.models.cutting import check_scores, check_sizes, on_meta, takes_embeddings
 from distiller.models.heads import head_differs
 from distiller.models.layers import check_states
-from distiller.models.layouts import check_known, check_trainable, finds_end
+from distiller.models.layouts import check_known, check_trainable, finds_end, layout
 from distiller.models.load import (
     HEADS,
     check_vocabulary,
@@ -136,7 +136,8 @@ def make_plan(run: Run) -> RunPlan:
         tokenizer, student = vocabulary.tokenizer, with_vocabulary(student, vocabulary)
         token_by_token = token_by_token and covers
     teacher_tokenizer = read or tokenizer
-    run = resolve(run, data, token_by_token=token_by_token)
+    states = not any(shape is not None and layout(shape).no_states for shape in (teacher, student))
+    run = resolve(run, data, token_by_token=token_by_token, states=states)
     made = RunPlan(
         run=_with_rates(run, teacher=teacher, student=student),
         data=data,
@@ -164,10 +165,10 @@ def make_plan(run: Run) -> RunPlan:
     return made
 
 
-def resolve(run: Run, data: TaskData, *, token_by_token: bool = True) -> Run:
+def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bool = True) -> Run:
     """`run` with what it leaves open filled in for this task, checked for options that contradict each other.
 
-    `token_by_token`: token t of the student is token t of the teacher.
+    `token_by_token`: token t of the student is token t of the teacher. `states`: layers of both can be compared.
     """
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
     if (data.unlabelled or data.soft) and task.name == "custom" and data.labels:  # they may be those of the teacher
@@ -179,7 +180,7 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True) -> Run:
         kind=data.kind,
         operators=operators,
         labelled=labelled,
-        layers=run.teacher is not None,
+        layers=run.teacher is not None and states,
         tokens=token_by_token,
         recipe=run.recipe,
     )
@@ -312,7 +313,7 @@ def _check_labels(plan: RunPlan) -> None:
         if spec is None and any(term.active for term in objective.terms) and objective.intermediate_weight:
             raise ConfigError(
                 f"`{objective.terms[0].loss}` compares layers, and the run has no teacher",
-                hint="leave out objective.intermediate, or name teacher.model",
+                hint="objective.intermediate=[], or name teacher.model",
             )
         if data.unlabelled and not plan.objective(stage).needs_teacher:
             raise ConfigError(
@@ -495,6 +496,11 @@ def _check_mixup(plan: RunPlan) -> None:
         if shape is not None and finds_end(shape):
             raise ConfigError(
                 f"augmentation: `mixup` has no token ids, by which a `{shape.model_type}` {role} finds its last token",
+                hint="leave out `mixup`",
+            )
+        if shape is not None and not takes_embeddings(HEADS[plan.data.kind], shape):
+            raise ConfigError(
+                f"augmentation: `mixup` has no token ids, and a `{shape.model_type}` {role} takes nothing else",
                 hint="leave out `mixup`",
             )
 
