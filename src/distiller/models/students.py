@@ -28,6 +28,7 @@ from distiller.models.layouts import (
     check_trainable,
     cut_config,
     decoder_field,
+    layout,
     with_fields,
 )
 from distiller.models.load import (
@@ -137,9 +138,10 @@ def student_config(
         source = load_config(_start(student), trust_remote_code=student.trust_remote_code)
     keep, behind = _depths(student, base)
     if keep != base.num_hidden_layers and "num_hidden_layers" not in {*base.to_dict(), *base.attribute_map}:
+        why = layout(base).no_cut or "names no number of layers"
         raise ModelError(
-            f"a `{base.model_type}` model has blocks, and no number of layers to set",
-            hint="student.layers=null keeps all",
+            f"no student can be cut from a `{base.model_type}` model: it {why}",
+            hint="student.layers=null keeps all of its layers",
         )
     if start == "random" and keep > base.num_hidden_layers:  # nothing to cut: its fields must name every layer
         return _shaped(with_fields(base, {**student.config, "num_hidden_layers": keep}), student, tokenizer)
