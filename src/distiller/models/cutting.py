@@ -155,7 +155,7 @@ def copy_weights(
 def check_scores(model_class: Any, config: PretrainedConfig) -> None:
     """Raises `ModelError` for a model whose attention scores cannot be read; needs no weights."""
     if reason := layout(config).no_scores:
-        raise no_scores(config, reason)
+        raise no_scores(config, f"it {reason}")
     check_states(config)
     check_rotation(config)
     model, lists = on_meta(model_class, config), layer_lists(model_class, config)
@@ -170,7 +170,7 @@ def check_order(config: PretrainedConfig, picked: PickedLayers) -> None:
     if (particular.no_cut and len(picked.layers) != config.num_hidden_layers) or (particular.no_cut and moved):
         raise ModelError(
             f"no student can be cut from a `{kind}` model: it {particular.no_cut}",
-            hint="keep all of its layers, or student.init=random",
+            hint="student.layers=null keeps all of its layers; or student.init=random",
         )
     reason = particular.numbered
     if getattr(config, "scale_attn_by_inverse_layer_idx", False):
@@ -184,7 +184,7 @@ def check_order(config: PretrainedConfig, picked: PickedLayers) -> None:
     if groups > 1 and moved | (len(picked.layers) != config.num_hidden_layers):
         raise ModelError(
             f"no student can be cut from a `{kind}` model whose layers share {groups} sets of weights",
-            hint="keep all of its layers, or student.init=random",
+            hint="student.layers=null keeps all of its layers; or student.init=random",
         )
 
 

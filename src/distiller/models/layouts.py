@@ -165,7 +165,8 @@ def with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> Pretrain
     try:
         return type(config).from_dict({**known, **{aliases.get(name, name): value for name, value in fields.items()}})
     except (TypeError, ValueError, NotImplementedError, StrictDataclassError) as error:
-        reason = str(error).strip().rpartition("\n")[2].strip().removeprefix("TypeError: ")
+        reason = str(error).strip().rpartition("\n")[2].strip()
+        reason = reason.removeprefix("TypeError: ").removeprefix("ValueError: ")
         raise ConfigError(
             f"student.config: {reason}", hint="as in the model's config.json, e.g. 1.0 for a number with a fraction"
         ) from None
