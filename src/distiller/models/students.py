@@ -350,7 +350,9 @@ def _shaped(
         if value is not None:
             fields |= dict.fromkeys(known, value)
     if tokenizer is not None:
-        fields |= {"vocab_size": token_count(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+        fields |= {"pad_token_id": tokenizer.pad_token_id}
+        if hasattr(config, "vocab_size"):  # CANINE reads characters
+            fields["vocab_size"] = token_count(tokenizer)
         if "token_type_ids" in tokenizer.model_input_names and hasattr(config, "type_vocab_size"):
             fields["type_vocab_size"] = max(config.type_vocab_size, 2)
     return with_fields(config, fields)

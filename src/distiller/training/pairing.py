@@ -47,7 +47,7 @@ def check_vocabularies(student: PretrainedConfig, teacher: PretrainedConfig, tok
 
     The two tokenizers are compared where the teacher's lies beside its weights; otherwise the sizes of the two tables.
     """
-    ours, theirs = (config.get_text_config().vocab_size for config in (student, teacher))
+    ours, theirs = (getattr(config.get_text_config(), "vocab_size", None) for config in (student, teacher))
     known = _tokenizer_beside(teacher)
     hint = "give each example a nested `teacher`: the teacher's own tokens (see the guide on Python)"
     if known is not None and isinstance(tokenizer, PreTrainedTokenizerBase):
