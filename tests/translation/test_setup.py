@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from distiller.cache.folders import FolderCache
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, Notice
 from distiller.files import SUMMARY
 from distiller.run import check
 from distiller.translation.corpus import Splits, read_corpus
 from distiller.translation.pseudo_labels import RESULT, Summary
 from distiller.translation.sequence import PseudoPairs, given_translations, pseudo_pairs
 from distiller.translation.translators import Labelled, Scored
-from translation.tiny import sentences, tiny_run, write_pairs
+from translation.tiny import SHAPE, sentences, tiny_run, write_pairs
 
 
 def finished_job(folder: Path, rows: list[tuple[str, list[str]]]) -> str:
@@ -77,5 +77,9 @@ def test_check_refuses_what_a_run_refuses(tmp_path: Path) -> None:
     assert "max_length" not in str(caught.value.hint)  # no model here takes so many
     outline = check(tiny_run(tmp_path, task=fields | {"skip_bad": True}))
     assert outline.splits.skipped == {"train": 1}
+    both = {"train": write_pairs(tmp_path, "both", [*sentences(80), (long[0], " ".join(["one"] * 700))])}
+    with pytest.warns(Notice, match="left out 1 bad row"):
+        check(tiny_run(tmp_path, task=fields | both | {"skip_bad": True}))
+    check(tiny_run(tmp_path, student={"shape": SHAPE, "init": "teacher"}))  # layers of one that is yet to be trained
     with pytest.raises(DataError, match="no vocabulary of 9000"):
         check(tiny_run(tmp_path, vocabulary={"size": 9000}))

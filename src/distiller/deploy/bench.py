@@ -106,7 +106,7 @@ def _in_turn(found: Sequence[T], on_start: Callable[[str], None] | None) -> Iter
     with tempfile.TemporaryDirectory(prefix="distiller-bench-") as temp:
         for number, one in enumerate(found):
             if on_start is not None:
-                on_start(f"{one.name} ({number + 1} of {len(found)})")
+                on_start(f"{one.name}, {one.engine} ({number + 1} of {len(found)})")
             folder = Path(temp) / str(number)
             folder.mkdir()
             yield one, folder

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from distiller.cache.folders import FolderCache, cache_root
-from distiller.config.translation import TranslationRun
+from distiller.config.translation import Optimisation, TranslationRun
 from distiller.errors import ConfigError, DataError
 from distiller.models.encoder_decoder import check_reading, decoder_inputs, longest_text
 from distiller.tasks.bad_rows import BadRows
@@ -56,6 +56,8 @@ def begin(run: TranslationRun) -> Beginning:
     splits = within_length(splits, words, run, teacher, tokenizer)
     if teacher is not None and tokenizer is not None:
         odd += wrong_files(run, tokenizer) or wrong_way(teacher, tokenizer, splits.train)
+        if run.teacher.training != Optimisation():
+            odd.append("teacher.training is not read: teacher.model is taken as it is")
     elif not run.teacher.says_only:
         words = replace(words, teachers=words.tokenizer)  # a teacher that is trained here shares it
     if run.objective.compares or run.student.init == "teacher":
@@ -104,18 +106,18 @@ def within_length(
 
     def short(pairs: Pairs, split: str, side: str = "source") -> Pairs:
         bad = BadRows(run.task.skip_bad)
-        kept = set(check_lengths(lengths(side, pairs.source), pairs, longest=longest, bad=bad, side=side))
-        if pairs.target is not None:
-            kept &= set(check_lengths(lengths("target", pairs.target), pairs, longest=longest, bad=bad, side="target"))
+        found = pairs.take(check_lengths(lengths(side, pairs.source), pairs, longest=longest, bad=bad, side=side))
+        if found.target is not None:
+            target = lengths("target", found.target)
+            found = found.take(check_lengths(target, found, longest=longest, bad=bad, side="target"))
         bad.warn(pairs.name)
-        if not kept:
+        if not len(found):
             raise DataError(
                 f"no line of `{pairs.name}` has at most {longest} tokens on each side", hint="raise task.max_length"
             )
-        if len(kept) == len(pairs):
-            return pairs
-        skipped[split] = skipped.get(split, 0) + len(pairs) - len(kept)
-        return pairs.take(sorted(kept))
+        if len(found) < len(pairs):
+            skipped[split] = skipped.get(split, 0) + len(pairs) - len(found)
+        return found
 
     train = short(splits.train, "train")
     lines = set(train.lines)

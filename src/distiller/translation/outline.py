@@ -58,10 +58,11 @@ def outline(beginning: Beginning) -> Outline:
     if run.teacher.prompt is not None and run.teacher.server is None:
         causal_config(str(run.teacher.model))
     given = given_translations(run, beginning.splits)
-    if run.student.init == "teacher":
-        student = build_student(run.student, teacher, tokens=tokens, seed=0, rows=words.rows)
-    else:
-        with torch.device("meta"):
+    there = beginning.teacher is not None and run.student.init == "teacher"  # weights that can be copied
+    with torch.device("cpu" if there else "meta"):
+        if run.student.init == "teacher":
+            student = build_student(run.student, teacher, tokens=tokens, seed=0, rows=words.rows)
+        else:
             student = without_seed(run.student.shape, tokens)
     TranslationObjective(
         run.objective, student=model_shapes(student), teacher=model_shapes(teacher) if teacher is not None else None
