@@ -9,6 +9,7 @@ import yaml
 from cli.conftest import Command
 from distiller.deploy.translators import open_translator
 from distiller.record import load_record
+from translation.test_families import taught
 from translation.tiny import tiny_run, translator
 
 pytest.importorskip("ctranslate2")
@@ -22,6 +23,22 @@ def test_a_translation_model_is_exported_with_its_script(distiller: Command, tmp
     refused = distiller("export", tmp_path / "model", "--to", "onnx", "-o", tmp_path / "other")
     assert (refused.code, "has no form `onnx`" in refused.err) == (2, True)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["m2m100", "bart", "t5"])
+def test_students_of_every_family_are_exported_with_their_scripts(name: str, tmp_path: Path) -> None:
+    """Languages, a forced end, rows without a token: what the scripts say is what the library says."""
+    from distiller.deploy.export import export
+    from distiller.run import distil
+
+    run = taught(name, tmp_path, evaluation={"beam": 2, "max_length": 8})
+    distil(run)
+    source = open_translator(run.output, rows=20)
+    assert source is not None
+    for form in ("folder", "ctranslate2-int8"):
+        _, made = export(source, form, max_loss=1.0)
+        assert made.script_agrees == 1
+        assert made.parity.equal_predictions > (0.5 if form == "ctranslate2-int8" else 0.999)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.converted import pieces_by_id
 from distiller.translation.corpus import Pairs, read_corpus, read_pairs
-from distiller.translation.engines import bounds_of, convert, converted
+from distiller.translation.engines import bounds_of, convert, converted, search_of
 from distiller.translation.scores import score
 from distiller.translation.shortlist import lexical_shortlist
 from distiller.translation.students import load_translator
@@ -29,25 +29,39 @@ from distiller.translation.translate import GENERATORS, Translate, translator
 TRIED = 16
 SENTENCES = ("A house.", "One two three four five.", "Seven words are in this sentence, no more and no less than that.")
 """Compared on where there are no others."""
-SCRIPT = '''"""Prints the translation of each sentence: python use.py "a sentence" "another one"
+HEAD = '''"""Prints the translation of each sentence: python use.py "a sentence" "another one"
 
-Needs only: pip install ctranslate2 transformers sentencepiece. Written by Distiller beside an exported model.
+Needs only: pip install {packages} sentencepiece. Written by Distiller beside an exported model.
 """
 
 import sys
 from pathlib import Path
 
-import ctranslate2
-from transformers import AutoTokenizer
+{imports}
 
 HERE = Path(__file__).resolve().parent
-tokenizer = AutoTokenizer.from_pretrained(HERE / "tokenizer")
-model = ctranslate2.Translator(str(HERE))
-FIRST = {first!r}
-SILENT = {silent!r}
+tokenizer = AutoTokenizer.from_pretrained(HERE{tokenizer})
+{model}
+NO_TEXT = set(tokenizer.all_special_ids) | set((getattr(tokenizer, "lang_code_to_id", None) or {{}}).values())
 
 
-def translate(sentences):
+def text(ids):
+    ids = [index for index in ids if index not in NO_TEXT]
+    return tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+
+
+{translate}
+
+
+if __name__ == "__main__":
+    print(*translate(sys.argv[1:]), sep="\\n")
+'''
+CONVERTED = {
+    "packages": "ctranslate2 transformers",
+    "imports": "import ctranslate2\nfrom transformers import AutoTokenizer",
+    "tokenizer": ' / "tokenizer"',
+    "model": "model = ctranslate2.Translator(str(HERE))\nFIRST = {first!r}\nSILENT = {silent!r}",
+    "translate": """def translate(sentences):
     ids = tokenizer([{prefix!r} + sentence for sentence in sentences])["input_ids"]
     tokens = [tokenizer.convert_ids_to_tokens(row) for row in ids]
     found = model.translate_batch(
@@ -61,47 +75,29 @@ def translate(sentences):
         disable_unk=True,
         suppress_sequences=[[token] for token in SILENT],
     )
-    said = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
-    return tokenizer.batch_decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-if __name__ == "__main__":
-    print(*translate(sys.argv[1:]), sep="\\n")
-'''
-PLAIN_SCRIPT = '''"""Prints the translation of each sentence: python use.py "a sentence" "another one"
-
-Needs only: pip install torch transformers sentencepiece. Written by Distiller beside an exported model.
-"""
-
-import sys
-from pathlib import Path
-
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
-
-HERE = Path(__file__).resolve().parent
-tokenizer = AutoTokenizer.from_pretrained(HERE)
-model = AutoModelForSeq2SeqLM.from_pretrained(HERE).eval()
-
-
-def translate(sentences):
+    return [text(tokenizer.convert_tokens_to_ids(one.hypotheses[0])) for one in found]""",
+}
+PLAIN = {
+    "packages": "torch transformers",
+    "imports": "from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig",
+    "tokenizer": "",
+    "model": "model = AutoModelForSeq2SeqLM.from_pretrained(HERE).eval()\n"
+    "model.generation_config = GenerationConfig(**{search!r})",
+    "translate": """def translate(sentences):
     said = []
     for sentence in sentences:
         inputs = tokenizer([{prefix!r} + sentence], return_tensors="pt")
-        found = model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            num_beams={beam},
-            {search}max_new_tokens={longest},
-            max_length=None,
-            suppress_tokens={silent!r},
-        )
-        said += tokenizer.batch_decode(found, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return said
+        names = ("input_ids", "attention_mask")
+        found = model.generate(**{{name: inputs[name] for name in names}})
+        said.append(text(found[0].tolist()))
+    return said""",
+}
+"""What differs between the scripts of the two forms."""
 
 
-if __name__ == "__main__":
-    print(*translate(sys.argv[1:]), sep="\\n")
-'''
+def script(form: dict[str, str], **known: Any) -> str:
+    """The `use.py` of a form."""
+    return HEAD.format(**{name: part.format(**known) for name, part in form.items()})
 
 
 @dataclass(frozen=True)
@@ -209,7 +205,8 @@ def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int
     tokenizer.save(target / "tokenizer")
     bounds = bounds_of(model, tokenizer, source.decoding)
     pieces = pieces_by_id(target)
-    text = SCRIPT.format(
+    text = script(
+        CONVERTED,
         first=[pieces[index] for index in bounds.first],
         silent=[pieces[index] for index in bounds.silent],
         prefix=tokenizer.prefix,
@@ -224,16 +221,9 @@ def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int
 def write_plain_script(source: FinishedTranslator, target: Path) -> dict[str, Any]:
     """A `use.py` beside a copy of the model folder, which asks `transformers` alone."""
     model, tokenizer = source.loaded
-    bounds = bounds_of(model, tokenizer, source.decoding)
-    beam, penalty = source.decoding.beam, source.decoding.length_penalty
-    text = PLAIN_SCRIPT.format(
-        prefix=tokenizer.prefix,
-        beam=beam,
-        search=f"length_penalty={penalty},\n            " if beam > 1 else "",
-        longest=bounds.longest + len(bounds.first) - 1,
-        silent=bounds.silent,
-    )
-    (target / "use.py").write_text(text, encoding="utf-8")
+    search = search_of(model, tokenizer, source.decoding).to_diff_dict()
+    search.pop("transformers_version", None)
+    (target / "use.py").write_text(script(PLAIN, prefix=tokenizer.prefix, search=search), encoding="utf-8")
     return _facts(source)
 
 

@@ -74,9 +74,11 @@ def converted(folder: Path, bounds: Bounds, decoding: Decoding, *, n_best: int =
 
 
 def bounds_of(model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding) -> Bounds:
-    """What `model` may say with its tokenizer: the forced first token is written, not said."""
+    """What `model` may say with its tokenizer: the forced first token is written, and rows without a token are not."""
     start, unknown = start_of(model, tokenizer), tokenizer.tokenizer.unk_token_id
-    silent = {tokenizer.pad, start, *([] if unknown is None else [unknown])} - {tokenizer.end, tokenizer.forced}
+    nameless = set(range(model.config.vocab_size)) - tokens_by_id(tokenizer.tokenizer).keys()
+    silent = {tokenizer.pad, start, *([] if unknown is None else [unknown]), *nameless}
+    silent -= {tokenizer.end, tokenizer.forced}
     return Bounds(
         first=[start] if tokenizer.forced is None else [start, tokenizer.forced],
         silent=sorted(silent),
@@ -192,9 +194,15 @@ def tables_of(spec: Any) -> list[Any]:
     return list({id(one): one for one in listed}.values())
 
 
+def tokens_by_id(tokenizer: Any) -> dict[int, str]:
+    """Every token of a tokenizer; M2M100's vocabulary is silent about its languages."""
+    found = {index: token for token, index in tokenizer.get_vocab().items()}
+    return found | (getattr(tokenizer, "id_to_lang_token", None) or {})
+
+
 def pieces_of(tokenizer: Any, size: int) -> list[str]:
     """Every token by id, each once; rows without a token have made-up ones."""
-    found = {index: token for token, index in tokenizer.get_vocab().items()}
+    found = tokens_by_id(tokenizer)
     pieces, seen = [], set()
     for index in range(size):
         token = found.get(index)
@@ -221,7 +229,8 @@ def generate(
     """The same with `generate` of `transformers`, longest sentences first. The model's mode is as before afterwards."""
     mode, device = model.training, next(model.parameters()).device
     kept: Any = model.generation_config
-    asked = _generation(model, tokenizer, decoding, n_best)
+    asked = search_of(model, tokenizer, decoding, n_best)
+    asked.update(return_dict_in_generate=True, output_scores=True)
     model.generation_config = asked  # `generate` fills what is not asked for from here: a forced end, n-gram rules
     found: dict[int, list[Hypothesis]] = {}
     model.eval()
@@ -245,8 +254,8 @@ def generate(
     return [found[row] for row in range(len(sentences))]
 
 
-def _generation(
-    model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, n_best: int
+def search_of(
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, n_best: int = 1
 ) -> GenerationConfig:
     """All that decides a search; nothing is taken from what the model's folder says of other searches."""
     bounds = bounds_of(model, tokenizer, decoding)
@@ -264,8 +273,6 @@ def _generation(
         pad_token_id=tokenizer.pad,
         forced_bos_token_id=tokenizer.forced,
         suppress_tokens=bounds.silent,
-        return_dict_in_generate=True,
-        output_scores=True,
         **asked,
     )
 
