@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 
 from distiller.training.batching import (
+    FollowsEpoch,
     LengthBucketSampler,
     PairedSplit,
     ShareOfBatches,
@@ -46,6 +48,13 @@ def test_seeds_and_epochs_give_other_orders() -> None:
     some = list(range(1, 101))
     orders = {tuple(order(some, 4, seed, epoch)) for seed in range(5) for epoch in range(5)}
     assert len(orders) == 25
+
+
+def test_the_order_is_that_of_the_epoch_that_a_resumed_training_enters() -> None:
+    sampler = LengthBucketSampler(list(range(1, 101)), 4, 0)
+    for epoch, orders in ((None, 0), (0, 0), (1.0, 1), (1.4, 1), (2.999, 2)):
+        FollowsEpoch(sampler).on_epoch_begin(None, SimpleNamespace(epoch=epoch))
+        assert list(sampler) == order(list(range(1, 101)), 4, 0, orders)
 
 
 def test_a_batch_holds_similar_lengths() -> None:

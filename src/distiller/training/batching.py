@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import BatchSampler, Sampler
+from transformers import TrainerCallback
 
 from distiller.training.mixing import MixupOptions, draw, label_weights, mixed
 from distiller.training.view import Totals
@@ -53,6 +54,18 @@ class LengthBucketSampler(Sampler[Any]):
         shuffled = [full[i] for i in torch.randperm(len(full), generator=generator)]
         rows = torch.cat([*shuffled, *rest]).tolist()
         return iter([(self.epoch, row) for row in rows] if self.epochs else rows)
+
+
+class FollowsEpoch(TrainerCallback):
+    """Tells a sampler which epoch begins. A data loader does so too, but not through every wrapper: what skips the
+    batches of a resumed epoch hides the sampler in some versions of transformers, and behind a shard of processes."""
+
+    def __init__(self, sampler: LengthBucketSampler) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        """Choose the order of the epoch, which a resumed training enters in its middle."""
+        self.sampler.set_epoch(int(state.epoch or 0))
 
 
 def rows_read(lengths: Sequence[int], *, batch_size: int, steps: int | None, seeds: Sequence[int]) -> list[int] | None:

@@ -48,6 +48,7 @@ from distiller.training.batching import (
     COUNTS,
     NESTED,
     Batch,
+    FollowsEpoch,
     LengthBucketSampler,
     count,
     shared_evenly,
@@ -650,7 +651,10 @@ class DistillationTrainer(Seq2SeqTrainer):
             return super()._get_train_sampler(train_dataset)
         batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LengthBucketSampler(lengths, batch_size, seed, epochs=isinstance(dataset, AugmentedSplit))
+        sampler = LengthBucketSampler(lengths, batch_size, seed, epochs=isinstance(dataset, AugmentedSplit))
+        self.remove_callback(FollowsEpoch)
+        self.add_callback(FollowsEpoch(sampler))
+        return sampler
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """`Trainer`'s optimizer of the student, and two groups more: parts of the objective with and without decay."""
