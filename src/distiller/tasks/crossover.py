@@ -9,8 +9,9 @@ arXiv:1903.12136). docs/results.md has what it brings.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -38,8 +39,12 @@ def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
     """
     if data.kind == "qa":
         return 0
-    words = sum(len(text) for split in data.transfer for column in _columns(split) for text in column)
-    return min(MOST, max(0, int(min(WORDS, tokens / TOKENS) / max(1, words)) - 1))
+    most, words = min(WORDS, tokens / TOKENS), 0
+    for text in _texts(data.transfer):
+        words += len(text)
+        if 2 * words > most:  # of millions of texts no more are read than it takes to know
+            return 0
+    return min(MOST, int(most / max(1, words)) - 1)
 
 
 def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
@@ -66,6 +71,15 @@ def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
     if not new:
         return data
     return replace(data, splits={**data.splits, CROSSED: found.take(new)})
+
+
+def _texts(splits: Iterable[AnySplit]) -> Iterator[Sequence[str]]:
+    """The words of each text, one text after the other."""
+    for split in splits:
+        if isinstance(split, TaggedSplit):
+            yield from split.words
+        elif isinstance(split, Split):
+            yield from map(_WORD.findall, chain(split.texts, split.pairs or ()))
 
 
 def _columns(split: AnySplit) -> list[list[Sequence[str]]]:
