@@ -374,7 +374,7 @@ def test_show_evaluate_and_predict_take_a_translation_output(
 ) -> None:
     run, record = done
     show.show([run.output])
-    assert "student, distilled" in capsys.readouterr().out
+    assert "distilled" in capsys.readouterr().out
     show.show([run.output], json=True)
     assert json.loads(capsys.readouterr().out)["score"] == pytest.approx(record.score)
     evaluate.evaluate(run.output, json=True)

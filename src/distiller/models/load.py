@@ -229,15 +229,22 @@ def class_names(config: PretrainedConfig) -> list[str]:
     """The names of the model's classes, in the order of its outputs; `label2id` says them where `id2label` does not."""
     names: dict[Any, Any] = config.id2label or {}
     found = [str(names[index]) for index in sorted(names, key=int)]
-    back = {number: name for name, number in (config.label2id or {}).items()}
+    back = {number: name for name, number in _places(config).items()}
     if says_nothing(found) and back.keys() == set(range(len(found))):
         return [str(back[number]) for number in range(len(found))]
     return found
 
 
+def _places(config: PretrainedConfig) -> dict[str, int]:
+    """`label2id`, as far as it is one: nobody checks what a config.json says."""
+    written: Any = config.label2id
+    found = written.items() if isinstance(written, dict) else ()
+    return {str(name): number for name, number in found if isinstance(number, int)}
+
+
 def contradicts_itself(config: PretrainedConfig) -> bool:
     """Whether `label2id` gives the classes that `id2label` names other places."""
-    names, back = class_names(config), config.label2id or {}
+    names, back = class_names(config), _places(config)
     return set(names) == set(back) and any(back[name] != number for number, name in enumerate(names))
 
 
