@@ -102,6 +102,17 @@ WRONG = {
         ["stages=[{name: one, objective: {}, training: {epoch: 1}}]"],
         "stage `one`, training: no field is called `epoch`", "did you mean `epochs`",
     ),
+    "an objective beside stages": (
+        ["stages=[{name: one, objective: {}}]"], "`objective` is read by no training", "stages.0.objective",
+    ),
+    "threads of a stage": (
+        ["objective={}", "stages=[{name: one, objective: {}, training: {threads: 2}}]"],
+        "stage `one`: `threads` is that of the whole run", "training.threads",
+    ),
+    "a label of no view": (["objective.augmented_label=gold"], "is for an augmented view, but no operator", "leave it"),
+    "weights of no labels": (
+        ["objective.class_weights=balanced", "objective.gamma1=0"], "nothing is trained on them here", "gamma1=0.5",
+    ),
     "deeper than the teacher": (
         ["student={layers: 6, init: random}", f"{TERM}.mapping=last"], "the student has 6 layers, the teacher only 4",
         "skip",

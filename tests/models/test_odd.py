@@ -8,7 +8,7 @@ from distiller.config import Student
 from distiller.errors import ConfigError, ModelError
 from distiller.models import layers as layers_module
 from distiller.models.cutting import check_scores, check_sizes, layer_lists
-from distiller.models.layers import reading, summary_token
+from distiller.models.layers import check_states, reading, summary_token
 from distiller.models.load import HEADS, NO_LIMIT, check_vocabulary, follow_tokenizer, longest_input
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student, check_copy, student_config
@@ -87,6 +87,18 @@ def test_states_that_no_module_gives_are_those_that_are_reported() -> None:
         expected = model(ids, output_hidden_states=True).hidden_states
     for layer, states in found.hidden_states.items():
         torch.testing.assert_close(states, expected[layer])
+
+
+def test_states_of_another_width_are_known_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config("opt")
+    check_states(config)
+    reading(tiny_classifier(config))
+    config.word_embed_proj_dim = 16
+    with pytest.raises(ModelError, match="is 32 wide and ends in states of 16 numbers"):
+        check_states(config)
+    monkeypatch.setattr(layers_module, "check_states", lambda _: None)
+    with pytest.raises(ModelError, match="not 5 of 32 numbers"):  # as running it would say
+        reading(tiny_classifier(config))
 
 
 def test_both_halves_of_an_encoder_decoder_are_cut_in_proportion() -> None:

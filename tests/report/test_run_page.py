@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distiller.config import Component, Objective, Run, Task, Teacher, Term
+from distiller.config import Component, Objective, Run, Stage, Task, Teacher, Term
 from distiller.deploy.examination import (
     Bin,
     Calibration,
@@ -132,6 +132,15 @@ def test_the_page_says_what_was_found() -> None:
     ):
         assert words in said
     assert page.count("<svg") == 1 + 4 + 2 + 1  # layers, curves, trade-off, calibration
+
+
+def test_a_run_in_stages_has_the_weights_of_each() -> None:
+    stages = [Stage(name="states", objective=Objective(beta1=0)), Stage(name="answers", objective=Objective(beta1=3))]
+    run = record().run.model_copy(update={"objective": Objective(), "stages": stages})
+    said = " ".join(Elements(render(record().model_copy(update={"run": run}), examination(), bench())).texts)
+    assert "Stage states: Outputs were compared by its default, weight 0" in said
+    assert "Stage answers: Outputs were compared by its default, weight 3" in said
+    assert "weight 1" not in said
 
 
 def test_curves_have_a_colour_for_each_model_and_a_line_for_each_seed() -> None:

@@ -93,8 +93,8 @@ def test_interrupted_stages_are_continued(shop: Workshop, tmp_path: Path, monkey
         {"name": "states", "objective": {"beta1": 0, "intermediate": [{"loss": "mse"}]}, "training": {"epochs": 1}},
         {"name": "answers", "objective": {}},
     ]
-    distiller.distil(run(shop, tmp_path / "whole", stages=stages))
-    wish = run(shop, tmp_path / "cut", stages=stages)
+    distiller.distil(run(shop, tmp_path / "whole", objective={}, stages=stages))
+    wish = run(shop, tmp_path / "cut", objective={}, stages=stages)
     for steps in (4, 8):
         with monkeypatch.context() as patch:
             cut_after(patch, steps)

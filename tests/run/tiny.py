@@ -37,7 +37,12 @@ class Workshop:
         return str(path)
 
     def run(self, folder: Path, **fields: Any) -> dict[str, Any]:
-        """A run of two layers cut from a fine-tuned teacher of four, in seconds; `fields` replace parts of it."""
+        """A run of two layers cut from a fine-tuned teacher of four, in seconds; `fields` replace parts of it.
+
+        Stages replace its objective.
+        """
+        if "stages" in fields:
+            fields = {"objective": {}} | fields
         return {
             "task": {"train": self.reviews, "dev": self.dev, "max_length": 16},
             "teacher": {"model": self.tuned, "training": FAST},

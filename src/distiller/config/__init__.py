@@ -394,7 +394,8 @@ class Objective(Config):
     `gold` where mixup is the only operator (the mixed labels of both examples), else `teacher_soft`."""
     intermediate: list[Term] | None = None
     """Terms on hidden states or attention. `null`: `mse` over the pairs of the `skip` mapping with half of the gradient
-    (for models that read other tokens `pkd` with 0.3 of it; with beta1 = 0, and in the paper, none). `[]` is none."""
+    (for models that read other tokens `pkd` with 0.3 of it; with beta1 = 0, where a model has no layers that can be
+    compared, and in the paper, none). `[]` is none."""
     intermediate_weight: NonNegative = 1.0
     """Multiplies all intermediate terms, on both views."""
 
@@ -445,7 +446,7 @@ class Stage(Config):
     """Names the stage's folder in the output: letters, digits, `_`, `-`, `+`, `.` and spaces."""
     objective: Objective
     training: dict[str, Any] = {}
-    """Fields of `training` that differ in this stage."""
+    """Fields of `training` that differ in this stage; `threads` and `attention` are those of the whole run."""
 
 
 class Run(Config):
@@ -471,7 +472,7 @@ class Run(Config):
     recipe, or where `training` says `epochs` or `max_steps`."""
     objective: Objective = Objective()
     stages: list[Stage] = []
-    """Train in consecutive stages instead of once with `objective`."""
+    """Train in consecutive stages, each with an objective of its own, instead of once with `objective`."""
     training: Training = Training()
     baseline: bool | Literal["both"] = True
     """Also fine-tune the same student without a teacher, to know what distillation adds. Kept and reused. A student cut
@@ -495,6 +496,11 @@ class Run(Config):
     def _of_its_kind(cls, data: Any, handler: Any) -> "Run":
         kind = kind_of(data) if cls is Run else cls
         return handler(data) if kind is cls else kind.model_validate(data)
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """What its consecutive trainings minimise."""
+        return [stage.objective for stage in self.stages] or [self.objective]
 
     @model_validator(mode="after")
     def _distinct_seeds(self) -> "Run":

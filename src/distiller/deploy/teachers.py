@@ -44,4 +44,4 @@ def _shape(model: Any) -> tuple[Any, ...]:
         found: Any = load_config(model)
     except DistillerError:
         return ()
-    return found.model_type, found.hidden_size, found.num_hidden_layers, found.vocab_size
+    return found.model_type, found.hidden_size, found.num_hidden_layers, getattr(found, "vocab_size", None)

@@ -18,7 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from distiller.errors import ModelError
-from distiller.models.layouts import LAYOUTS, Summary, layout
+from distiller.models.layouts import LAYOUTS, Summary, incomparable, layout
 
 PROJECTIONS = (("query", "key"), ("q_lin", "k_lin"), ("q", "k"), ("q_proj", "k_proj"))
 """Names of a layer's query and key maps: BERT, RoBERTa, ELECTRA; DistilBERT; MPNet; BART-like encoders."""
@@ -129,7 +129,7 @@ def no_states(config: PretrainedConfig, reason: str) -> ModelError:
 
 def check_states(config: PretrainedConfig) -> None:
     """Raises `ModelError` for a model that is known to have no states to compare."""
-    if reason := layout(config).no_states:
+    if reason := incomparable(config):
         raise no_states(config, reason)
 
 

@@ -129,6 +129,16 @@ def layout(config: PretrainedConfig) -> Layout:
     return LAYOUTS.get(config.model_type, Layout())
 
 
+def incomparable(config: PretrainedConfig) -> str:
+    """Why layers of a model cannot be compared with those of another one, as the end of a sentence; empty if they can.
+
+    An OPT (as that of 350 M parameters) may have another width between its layers than behind the last one.
+    """
+    if getattr(config, "word_embed_proj_dim", config.hidden_size) != config.hidden_size:
+        return f"is {config.hidden_size} wide and ends in states of {config.word_embed_proj_dim} numbers"
+    return layout(config).no_states
+
+
 def finds_end(config: PretrainedConfig) -> bool:
     """Whether a classifier of this architecture looks for the last token by its id, or for the one behind it."""
     return config.is_encoder_decoder or (layout(config).summary == "last" and config.model_type != "xlnet")

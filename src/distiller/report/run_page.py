@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.analysis.pareto import pareto_front
-from distiller.config import to_yaml
+from distiller.config import Objective, to_yaml
 from distiller.deploy.examination import Calibration, Disagreement, Examination, Look
 from distiller.deploy.table import Bench
 from distiller.errors import OutputError
@@ -142,10 +142,11 @@ def _gain(record: Record, baseline: ModelFacts) -> str:
 
 
 def _matched(record: Record, examination: Examination | None) -> str:
-    objective = record.run.objective
-    prediction = objective.prediction.name if objective.prediction else "its default"
-    words = f"Outputs were compared by {prediction}, weight {objective.beta1:g}; "
-    words += f"gold labels weigh {objective.gamma1 or 0:g}."
+    run = record.run
+    said = [_weights(objective) for objective in run.objectives]
+    if run.stages:
+        said = [f"Stage {stage.name}: {weights}" for stage, weights in zip(run.stages, said, strict=True)]
+    words = " ".join(said)
     if examination is None or examination.teacher_layers is None:
         return _section("What was distilled from what", words, "")
     if not examination.matched:
@@ -153,6 +154,14 @@ def _matched(record: Record, examination: Examination | None) -> str:
     terms = [(one.term, one.pairs) for one in examination.matched]
     drawn = layers(examination.student_layers, examination.teacher_layers, terms)
     return _section("What was distilled from what", words, drawn)
+
+
+def _weights(objective: Objective) -> str:
+    prediction = objective.prediction.name if objective.prediction else "its default"
+    return (
+        f"Outputs were compared by {prediction}, weight {objective.beta1:g}; "
+        f"gold labels weigh {objective.gamma1 or 0:g}."
+    )
 
 
 def _curves(record: Record) -> str:

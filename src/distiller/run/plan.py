@@ -16,7 +16,7 @@ from distiller.errors import ConfigError, did_you_mean, warn
 from distiller.models.cutting import check_scores, check_sizes, on_meta, takes_embeddings
 from distiller.models.heads import head_differs
 from distiller.models.layers import check_states
-from distiller.models.layouts import check_known, check_trainable, finds_end, layout
+from distiller.models.layouts import check_known, check_trainable, finds_end, incomparable
 from distiller.models.load import (
     HEADS,
     check_vocabulary,
@@ -53,6 +53,9 @@ from distiller.training.objective import DistillationObjective
 from distiller.training.pace import learning_rate
 from distiller.training.trackers import check_trackers
 from distiller.training.trainer import model_shape
+
+OF_ALL_STAGES = ("threads", "attention")
+"""Fields of `training` that a process or a model has once."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def make_plan(run: Run) -> RunPlan:
         tokenizer, student = vocabulary.tokenizer, with_vocabulary(student, vocabulary)
         token_by_token = token_by_token and covers
     teacher_tokenizer = read or tokenizer
-    states = not any(shape is not None and layout(shape).no_states for shape in (teacher, student))
+    states = not any(shape is not None and incomparable(shape) for shape in (teacher, student))
     run = resolve(run, data, token_by_token=token_by_token, states=states)
     made = RunPlan(
         run=_with_rates(run, teacher=teacher, student=student),
@@ -170,6 +173,7 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
 
     `token_by_token`: token t of the student is token t of the teacher. `states`: layers of both can be compared.
     """
+    _check_stages(run)
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
     if (data.unlabelled or data.soft) and task.name == "custom" and data.labels:  # they may be those of the teacher
         task = task.model_copy(update={"labels": list(data.labels)})
@@ -185,7 +189,7 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
         recipe=run.recipe,
     )
     stages = [stage.model_copy(update={"objective": fill_in(stage.objective)}) for stage in run.stages]
-    objective = fill_in(run.objective)
+    objective = run.objective if stages else fill_in(run.objective)
     update = {"task": task, "objective": objective, "stages": stages, "baseline": run.baseline if labelled else False}
     resolved = run.model_copy(update=update)
     if run.teacher is not None:
@@ -198,6 +202,19 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
     return resolved
 
 
+def _check_stages(run: Run) -> None:
+    """What no stage reads is not said beside or in them."""
+    if run.stages and run.objective != config.Objective():
+        raise ConfigError(
+            "`objective` is read by no training: each of `stages` has its own",
+            hint="leave it out, or set stages.0.objective",
+        )
+    for stage in run.stages:
+        field = next((name for name in OF_ALL_STAGES if name in stage.training), None)
+        if field is not None:
+            raise ConfigError(f"stage `{stage.name}`: `{field}` is that of the whole run", hint=f"set training.{field}")
+
+
 def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig) -> int:
     """Crossed texts for each training text. Raises `ConfigError` where some are wished for and cannot be."""
     if run.crossovers and data.kind == "qa":
@@ -206,13 +223,12 @@ def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, stud
         )
     if run.crossovers and run.teacher is None:
         raise ConfigError("`crossovers` makes texts that a teacher answers, and the run has none", hint="crossovers=0")
-    stages = stages_of(run)
-    if run.crossovers and not any(stage.objective.beta1 for stage in stages):
+    if run.crossovers and not any(objective.beta1 for objective in run.objectives):
         raise ConfigError("objective.beta1 is 0: nobody would say what the crossed texts are", hint="crossovers=0")
     if run.crossovers is not None:
         return run.crossovers
-    ours = all(stage.objective.defaults == "distiller" and stage.objective.beta1 for stage in stages)
-    said = any(stage.training.epochs or stage.training.max_steps for stage in stages)
+    ours = all(objective.defaults == "distiller" and objective.beta1 for objective in run.objectives)
+    said = any(stage.training.epochs or stage.training.max_steps for stage in stages_of(run))
     if teacher is None or run.augmentation or said or not ours:
         return 0
     layers = student.num_hidden_layers + 1  # what the default objective reads of the teacher, in numbers of 4 bytes
@@ -278,8 +294,13 @@ def _check_pace(training: config.Optimisation, where: str) -> None:
 
 
 def _check_views(objective: config.Objective, operators: list[str]) -> None:
-    """What weighs the augmented view, and what makes one, must go together."""
+    """What weighs or labels the augmented view, and what makes one, must go together."""
     weighed = bool(objective.beta2 or objective.gamma2)
+    if not operators and objective.augmented_label != "teacher_soft":  # which is what it means where it is open
+        raise ConfigError(
+            "objective.augmented_label is for an augmented view, but no operator makes one",
+            hint="name operators under `augmentation`, or leave it out",
+        )
     if weighed and not operators:
         raise ConfigError(
             "objective.beta2 and gamma2 weigh an augmented view, but no operator makes one",
@@ -297,9 +318,7 @@ def _check_labels(plan: RunPlan) -> None:
     data, spec = plan.data, plan.run.teacher
     for stage in stages_of(plan.run):
         objective = stage.objective
-        gold = {"gamma1": bool(objective.gamma1)}
-        gold["gamma2"] = bool(objective.gamma2) and objective.augmented_label == "gold"
-        weighed = next((name for name, positive in gold.items() if positive), None)
+        weighed = _gold_weight(objective)
         if weighed and not data.labelled:
             raise ConfigError(
                 f"objective.{weighed} weighs gold labels, and no training row has one",
@@ -329,11 +348,17 @@ def _check_labels(plan: RunPlan) -> None:
             )
 
 
+def _gold_weight(objective: config.Objective) -> str | None:
+    """The weight that gold labels have in an objective, if they have one."""
+    if objective.gamma1:
+        return "gamma1"
+    return "gamma2" if objective.gamma2 and objective.augmented_label == "gold" else None
+
+
 def _check_class_weights(plan: RunPlan) -> None:
-    """Weights of classes need classes that are known by these names."""
-    data = plan.data
-    objectives = [stage.objective for stage in stages_of(plan.run)]
-    wishes = [one.class_weights for one in objectives if one.class_weights is not None or one.gamma1 or one.gamma2]
+    """Weights of classes need classes that are known by these names, and a training on gold labels."""
+    data, spec, objectives = plan.data, plan.run.teacher, plan.run.objectives
+    wishes = [one.class_weights for one in objectives if one.class_weights is not None or _gold_weight(one)]
     if any(wish != wishes[0] for wish in wishes):  # a stage without gold labels has nothing to weigh
         raise ConfigError("objective.class_weights differ between stages", hint="say the same in every stage")
     for wish in wishes:
@@ -356,6 +381,12 @@ def _check_class_weights(plan: RunPlan) -> None:
                 )
             if not any(wish.get(label, 1.0) for label in data.labels):
                 raise ConfigError("objective.class_weights: every class has the weight 0", hint="leave some out")
+        tuned = spec is not None and any(will_be_tuned(plan, one) for one in teachers_of(spec))
+        if not (tuned or plan.run.baseline or any(map(_gold_weight, objectives))):
+            raise ConfigError(
+                "objective.class_weights weighs gold labels, and nothing is trained on them here",
+                hint="objective.gamma1=0.5, or leave it out",
+            )
 
 
 def _check_others(plan: RunPlan) -> None:

@@ -63,7 +63,7 @@ class Setup:
     teacher_outcome: np.ndarray | None
     """What the teacher says of the development set."""
     tuned_teacher: FineTuned | None
-    """Optimisation steps of its fine-tuning, and which of them was the best; `None` for one that came fine-tuned."""
+    """The first one, where it was fine-tuned here; `None` where it came fine-tuned."""
     splits: Mapping[str, EncodedSplit]
     """In the student's tokens."""
     alone: Mapping[str, float]
@@ -420,8 +420,7 @@ def _job(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:
 
 def class_weights(run: Run, data: TaskData) -> tuple[float, ...] | None:
     """How much each class counts, so that the mean over the labelled training rows is 1; `None`: all the same."""
-    objectives = [stage.objective for stage in stages_of(run)]
-    wish = next((one.class_weights for one in objectives if one.class_weights is not None), None)
+    wish = next((one.class_weights for one in run.objectives if one.class_weights is not None), None)
     if wish is None:
         return None
     counts = class_counts(data)

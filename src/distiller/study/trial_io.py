@@ -145,13 +145,15 @@ def _score(model: Mapping[str, Any] | None, metric: str) -> float | None:
 
 
 def canonical(run: Run) -> dict[str, str]:
-    """The four factors of arXiv:2109.11105, section 4, of any run; what does not exist there is `""`."""
-    terms = [term for term in run.objective.terms if term.active]
+    """The four factors of arXiv:2109.11105, section 4, of any run, with those of all its stages; what does not exist
+    there is `""`."""
+    terms = [term for objective in run.objectives for term in objective.terms if term.active]
     mappings = list(dict.fromkeys(label_of(term.mapping.model_dump()) for term in terms))
-    prediction = run.objective.prediction
+    given = [objective.prediction for objective in run.objectives if objective.prediction]
+    predictions = list(dict.fromkeys(label_of(prediction.model_dump()) for prediction in given))
     return {
         "intermediate": label_of([{"loss": term.loss, "options": term.options} for term in terms]),
-        "prediction": label_of(prediction.model_dump()) if prediction else "",
+        "prediction": "+".join(predictions),
         "mapping": "+".join(mappings),
         "augmentation": label_of([operator.model_dump() for operator in run.augmentation]),
     }
