@@ -262,10 +262,9 @@ class Record(Config):
 
         Raises `MissingPackageError` without Matplotlib.
         """
-        lines = {
-            name: facts.scores[self.metric] for name, facts in self.models.items() if not any(self.histories[name])
-        }
-        return curves(self.histories, lines=lines, metric=self.metric)
+        histories = self.histories
+        lines = {name: facts.scores[self.metric] for name, facts in self.models.items() if not any(histories[name])}
+        return curves(histories, lines=lines, metric=self.metric)
 
     def _repr_html_(self) -> str:
         """The Record as a notebook shows it."""

@@ -9,8 +9,9 @@ arXiv:1903.12136). docs/results.md has what it brings.
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import chain
 
 import numpy as np
@@ -40,7 +41,7 @@ def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
     if data.kind == "qa":
         return 0
     most, words = min(WORDS, tokens / TOKENS), 0
-    for text in _texts(data.transfer):
+    for text in chain.from_iterable(column for split in data.transfer for column in _columns(split)):
         words += len(text)
         if 2 * words > most:  # of millions of texts no more are read than it takes to know
             return 0
@@ -59,13 +60,9 @@ def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
     if data.kind == "qa":
         raise ValueError("a crossed context may have lost the answer")
     rng = np.random.default_rng(seed)
-    source = data.transfer[0]
-    for split in data.transfer[1:]:
-        source = joined(source, split)
-    source = hidden(source, name=CROSSED)
-    found = _crossed(source, rng)
-    for _ in range(times - 1):
-        found = joined(found, _crossed(source, rng))
+    source = hidden(reduce(joined, data.transfer), name=CROSSED)
+    columns = [list(column) for column in _columns(source)]
+    found = reduce(joined, [_crossed(source, columns, rng) for _ in range(times)])
     known = {key for split in data.splits.values() for key in keys_of(split)}
     new = [row for row, key in enumerate(keys_of(found)) if key not in known]
     if not new:
@@ -73,37 +70,29 @@ def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
     return replace(data, splits={**data.splits, CROSSED: found.take(new)})
 
 
-def _texts(splits: Iterable[AnySplit]) -> Iterator[Sequence[str]]:
-    """The words of each text, one text after the other."""
-    for split in splits:
-        if isinstance(split, TaggedSplit):
-            yield from split.words
-        elif isinstance(split, Split):
-            yield from map(_WORD.findall, chain(split.texts, split.pairs or ()))
-
-
-def _columns(split: AnySplit) -> list[list[Sequence[str]]]:
-    """The words of each text of each column, with the blanks before them."""
+def _columns(split: AnySplit) -> list[Iterable[Sequence[str]]]:
+    """The words of each text of each column, with the blanks before them, one text after the other."""
     if isinstance(split, TaggedSplit):
-        return [list(split.words)]
+        return [split.words]
     assert not isinstance(split, QuestionSplit)
     columns = (split.texts,) if split.pairs is None else (split.texts, split.pairs)
-    return [[_WORD.findall(text) for text in column] for column in columns]
+    return [map(_WORD.findall, column) for column in columns]
 
 
-def _crossed(split: AnySplit, rng: np.random.Generator) -> AnySplit:
-    """Every row once, with the end of another."""
-    others = (np.arange(len(split)) + rng.integers(1, max(2, len(split)), size=len(split))) % len(split)
-    columns: list[tuple[Sequence[str], ...]] = []
-    for texts in _columns(split):
+def _crossed(split: AnySplit, columns: Sequence[Sequence[Sequence[str]]], rng: np.random.Generator) -> AnySplit:
+    """Every row of `split`, whose `columns` have these words, once, with the end of another."""
+    ahead = rng.integers(1, max(2, len(split)), size=len(split))
+    others: list[int] = ((np.arange(len(split)) + ahead) % len(split)).tolist()
+    crossed: list[list[list[str]]] = []
+    for texts in columns:
         cuts = rng.uniform(*CUT, size=len(texts))
-        columns.append(
-            tuple(_joint(words, texts[other], cut) for words, other, cut in zip(texts, others, cuts, strict=True))
+        crossed.append(
+            [_joint(words, texts[other], cut) for words, other, cut in zip(texts, others, cuts, strict=True)]
         )
     if isinstance(split, TaggedSplit):
-        return replace(split, words=tuple(map(tuple, columns[0])))
+        return replace(split, words=tuple(map(tuple, crossed[0])))
     assert isinstance(split, Split)
-    texts, *pairs = (tuple("".join(words).strip() for words in column) for column in columns)
+    texts, *pairs = (tuple("".join(words).strip() for words in column) for column in crossed)
     return replace(split, texts=texts, pairs=pairs[0] if pairs else None, soft=None)
 
 

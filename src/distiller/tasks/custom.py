@@ -15,7 +15,7 @@ from distiller.tasks.conll import ENDINGS, is_conll, read_conll
 from distiller.tasks.data import UNLABELLED, AnySplit, Kind, Split, TaskData
 from distiller.tasks.doubts import doubtful_labels, refuse_header, repeated_rows, taken_for_ids
 from distiller.tasks.held_out import hold_out_rows
-from distiller.tasks.hub import load_dataset_tables, pick_split
+from distiller.tasks.hub import DEV_NAMES, load_dataset_tables, pick_split
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import among, label_set
 from distiller.tasks.multilabel import holds_names, mark_between, memberships, names_in
@@ -44,9 +44,6 @@ from distiller.tasks.tagging import (
 from distiller.tasks.text_files import DELIMITED, ending, stem
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.written_lists import with_lists, with_words
-
-DEV_NAMES = ("validation", "dev", "valid", "val")
-"""What the development split of a data set is called, tried in this order."""
 
 SPLITS = ("train", "dev", "test")
 

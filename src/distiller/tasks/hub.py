@@ -9,8 +9,8 @@ from distiller.errors import DataError, MissingPackageError, did_you_mean
 from distiller.tasks.table import Table
 from distiller.tasks.text_files import read_text
 
-SPLITS = ("train", "validation", "dev", "valid", "val", "test")
-"""What the folders of splits are called."""
+DEV_NAMES = ("validation", "dev", "valid", "val")
+"""What the development split of a data set is called, tried in this order."""
 
 SAVED = ("dataset_dict.json", "state.json")
 """What tells a folder written by `save_to_disk` from a folder of data files."""
@@ -48,7 +48,7 @@ def load_dataset_tables(
 
 def _class_folders(folder: Path) -> dict[str, Table]:
     """The splits of a folder that has a folder for each class with a text in each file: `train/positive/17.txt`."""
-    parts = {name: folder / name for name in SPLITS if any(folder.glob(f"{name}/*/*.txt"))}
+    parts = {name: folder / name for name in ("train", *DEV_NAMES, "test") if any(folder.glob(f"{name}/*/*.txt"))}
     tables: dict[str, Table] = {}
     for name, part in (parts or {"train": folder}).items():
         files = sorted(part.glob("*/*.txt"))

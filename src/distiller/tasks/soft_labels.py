@@ -194,7 +194,9 @@ def parsed_cell(cell: Any) -> Any:
             value = read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        return sorted(value, key=str) if isinstance(value, set) else list(value) if isinstance(value, tuple) else value
+        if isinstance(value, set):
+            return sorted(value, key=str)
+        return list(value) if isinstance(value, tuple) else value
     return cell
 
 
