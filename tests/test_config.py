@@ -134,6 +134,16 @@ def test_parts_are_parsed_with_the_same_words() -> None:
             "TranslationRun: `task.train.source` is missing",
             "`distiller init",
         ),
+        (
+            lambda: Run(task={"kind": "translation", "train": {"source": "a", "target": "b"}}, teacher="big"),  # type: ignore[arg-type]
+            "TranslationRun: `teacher` has fields, got 'big'",
+            "they are model, languages, ",
+        ),
+        (
+            lambda: Run(**SMALL, objective={"intermediate": ["mse"]}),  # type: ignore[arg-type]
+            "Run: `objective.intermediate.0` has fields, got 'mse'",
+            "`{loss: mse}`",
+        ),
     ],
 )
 def test_what_is_made_wrongly_in_python_is_said_as_for_yaml(

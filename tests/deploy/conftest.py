@@ -99,9 +99,9 @@ def output(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:  #
     return folder / "out"
 
 
-def translated(folder: Path) -> Path:
+def translated(folder: Path, **fields: Any) -> Path:
     """What a finished translation run leaves, but for the weights."""
-    run = tiny_run(folder)
+    run = tiny_run(folder, **fields)
     out = folder / "out"
     (out / STUDENT).mkdir(parents=True)
     (out / RUN_FILE).write_text(to_yaml(run), encoding="utf-8")

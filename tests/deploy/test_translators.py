@@ -2,15 +2,27 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from cli.conftest import Command
+from deploy.conftest import translated
+from distiller.config import to_yaml
+from distiller.deploy import bench
+from distiller.deploy.ask_translators import LoadedTranslators
+from distiller.deploy.export import export
+from distiller.deploy.measure_translation import measure_translation
 from distiller.deploy.translators import open_translator
+from distiller.errors import Notice
 from distiller.record import load_record
+from distiller.training.output_folder import RUN_FILE, STUDENT
+from distiller.translation.students import load_translator, save_translator
+from distiller.translation.translate import translated_lines
+from translation.families import LANGUAGES, family_folder
 from translation.test_families import taught
-from translation.tiny import tiny_run, translator
+from translation.tiny import sentences, tiny_run, translator, write_pairs
 
 pytest.importorskip("ctranslate2")
 pytest.importorskip("sentencepiece")
@@ -28,7 +40,6 @@ def test_a_translation_model_is_exported_with_its_script(distiller: Command, tmp
 @pytest.mark.parametrize("name", ["m2m100", "bart", "t5"])
 def test_students_of_every_family_are_exported_with_their_scripts(name: str, tmp_path: Path) -> None:
     """Languages, a forced end, rows without a token: what the scripts say is what the library says."""
-    from distiller.deploy.export import export
     from distiller.run import distil
 
     run = taught(name, tmp_path, evaluation={"beam": 2, "max_length": 8})
@@ -85,6 +96,67 @@ def test_a_finished_translation_run_keeps_its_bleu(distiller: Command, tmp_path:
     (tmp_path / "out" / "record.json").unlink()
     unfinished = distiller("export", tmp_path / "out", "--to", "ctranslate2-int8")
     assert (unfinished.code, "holds no finished run" in unfinished.err) == (2, True)
+
+
+def test_sentences_are_those_that_the_run_takes(tmp_path: Path) -> None:
+    """Without over-long and empty lines, and no more than it asks for."""
+    bad = [("eins " * 700, "one"), ("", "empty"), ("eins", "one " * 700)]
+    dev = write_pairs(tmp_path, "long", [*sentences(20), *bad])
+    task = tiny_run(tmp_path).task.model_dump(mode="json") | {"dev": dev, "skip_bad": True}
+    out = translated(tmp_path, task=task)
+    translator(out / STUDENT)
+    source = open_translator(str(out))
+    assert source is not None
+    with pytest.warns(Notice, match="left out 1 bad row"):
+        assert source.sentences is not None
+    assert source.sentences.source == [sentence for sentence, _ in sentences(20)]
+    assert any("2 of 22 pairs" in note for note in source.notes)
+    (out / RUN_FILE).write_text(to_yaml(tiny_run(tmp_path, task=task | {"dev": dev | {"limit": 5}})), encoding="utf-8")
+    few = open_translator(str(out))
+    assert few is not None
+    with pytest.warns(Notice, match="left out 1 bad row"):
+        assert 0 < len(few.sentences or ()) <= 5
+
+
+def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher is told its languages; what CTranslate2 cannot convert is measured without it, and said."""
+    told = LANGUAGES["t5"]
+    t5 = family_folder("t5", tmp_path / "t5")
+    teacher = {"model": str(t5), "languages": told.model_dump()}
+    out = translated(tmp_path, teacher=teacher, objective={"beta1": 0.0}, sequence={})
+    student, words = translator(out / STUDENT)
+    student.config.activation_function = "tanh"
+    save_translator(student, words, out / STUDENT)
+    source = open_translator(str(out), rows=5)
+    assert source is not None
+    export(source, "folder")
+    jobs: list[dict[str, Any]] = []
+
+    def here(job: dict[str, Any], folder: Path, name: str, threads: int) -> dict[str, Any]:
+        jobs.append(job)
+        return measure_translation(job)
+
+    monkeypatch.setattr(bench, "_in_a_process", here)
+    found = bench.bench([str(out)], rows=5, repeats=1, threads=1)
+    assert [(one.role, one.engine) for one in found.models] == [
+        ("teacher", "transformers float32"),
+        ("teacher", "ctranslate2 float32"),
+        ("teacher", "ctranslate2 int8"),
+        ("student", "transformers float32"),
+    ]
+    model, tokenizer = load_translator(t5, told)
+    assert source.sentences is not None
+    assert jobs[0]["sentences"] == jobs[1]["sentences"] == tokenizer.encode(source.sentences.source)
+    assert sum("student in ctranslate2" in note for note in found.notes) == 2
+    alone = bench.bench([str(out / "exports" / "folder")], rows=5, repeats=1, threads=1)
+    assert [(one.role, one.score) for one in alone.models] == [("folder", found.models[3].score)]
+
+    opened = LoadedTranslators(out)
+    said = {one.name: one for one in opened.ask("eins zwei")}
+    assert {name: one.engine for name, one in said.items()} == {"teacher": "ctranslate2", "student": "transformers"}
+    search = source.decoding.model_copy(update={"engine": "transformers"})
+    assert said["teacher"].said == translated_lines(model, tokenizer, ["eins zwei"], search)[0]
+    assert said["student"].said == translated_lines(student.eval(), words, ["eins zwei"], search)[0]
 
 
 def test_other_models_are_no_translators(tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def test_a_beam_of_everything_finds_the_most_probable_sentence(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", ENGINES)
+def test_a_vocabulary_is_gone_through_before_the_first_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes a third of a second with 250,000 pieces, which would be counted as the time of a sentence."""
+    words: Any = TwoWords()
+    with engine(toy(1), words, Decoding(engine=name, beam=1, max_length=4)) as run:  # type: ignore[arg-type]
+        monkeypatch.setattr(words, "tokenizer", None)
+        assert run(SOURCES, 0) == run(SOURCES, 0)
+
+
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_beam_of_one_is_greedy(name: str) -> None:
     made = toy(3)
     for source, (best, *_) in zip(SOURCES, translated(made, name, beam=1, max_length=6), strict=True):

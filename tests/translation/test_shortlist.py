@@ -2,13 +2,14 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from distiller.config.translation import Decoding
-from distiller.translation import engines
+from distiller.translation import engines, shortlist
 from distiller.translation.shortlist import ROUNDS, Shortlist, lexical_shortlist
 from translation.tiny import WORDS, sentences, translator
 
@@ -30,10 +31,12 @@ def model_1(pairs: list[tuple[list[int], list[int]]]) -> dict[tuple[int, int], f
     return table
 
 
-@given(st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=6))
-def test_candidates_are_those_of_a_slow_model(pairs: list[tuple[list[int], list[int]]]) -> None:
+@given(st.lists(st.tuples(SENTENCE, SENTENCE), min_size=1, max_size=6), st.sampled_from([2, shortlist.BLOCK]))
+def test_candidates_are_those_of_a_slow_model(pairs: list[tuple[list[int], list[int]]], block: int) -> None:
     sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
-    found, table = lexical_shortlist(sources, targets, size=2, common=3), model_1(pairs)
+    with patch.object(shortlist, "BLOCK", block):
+        found = lexical_shortlist(sources, targets, size=2, common=3)
+    table = model_1(pairs)
     counts = {f: sum(target.count(f) for target in targets) for target in targets for f in target}
     assert [counts[f] for f in found.common] == sorted(counts.values(), reverse=True)[:3]
     for e, chosen in found.best.items():
@@ -56,9 +59,9 @@ def test_a_translation_says_what_its_shortlist_has(tmp_path: Path) -> None:
     made, words = translator(tmp_path / "model", seed=3)
     lines = words.encode([source for source, _ in sentences(30)])
     allowed = {word: set(words.encode_targets([WORDS[text]])[0]) for text in WORDS for word in words.encode([text])[0]}
-    shortlist = Shortlist([], {word: sorted(allowed[word]) for word in allowed})
+    pieces = Shortlist([], {word: sorted(allowed[word]) for word in allowed})
     plain = engines.convert(made, words, tmp_path / "plain", compute="int8")
-    short = engines.convert(made, words, tmp_path / "short", compute="int8", shortlist=shortlist)
+    short = engines.convert(made, words, tmp_path / "short", compute="int8", shortlist=pieces)
     everything = Shortlist(list(range(len(words))), {})
     whole = engines.convert(made, words, tmp_path / "whole", compute="int8", shortlist=everything)
     freely = said(plain, made, words, lines, 1)

@@ -71,7 +71,7 @@ def bench(
 
 
 def print_bench(found: "Bench") -> None:
-    """A line for each model, with its ratio to the reference, and the throughput by batch size and length."""
+    """A line for each model, with its ratio to the reference; of several sizes and lengths also their throughput."""
     from distiller.cli.console import print_table, print_words
 
     reference = found.reference
@@ -106,16 +106,11 @@ def print_bench(found: "Bench") -> None:
         title=f"{found.task}: {found.rows} development rows; {machine['threads']} threads of {machine['processor']}",
     )
     shapes = [(rate.batch, rate.length) for rate in reference.throughput]
-    print_table(
-        ["texts/s", *(f"{batch} × {length}" for batch, length in shapes)],
-        [
-            [
-                one.name if not translates else f"{one.name}, {one.engine}",
-                *(f"{rate.texts_per_second:.0f}" for rate in one.throughput),
-            ]
-            for one in found.models
-        ],
-        title="batch size × tokens a text",
-    )
+    if len(shapes) > 1:  # translations are timed all together: that is in the table above
+        print_table(
+            ["texts/s", *(f"{batch} × {length}" for batch, length in shapes)],
+            [[one.name, *(f"{rate.texts_per_second:.0f}" for rate in one.throughput)] for one in found.models],
+            title="batch size × tokens a text",
+        )
     what = "whole translations, tokens to tokens" if translates else "forward passes over tokens"
     print_words(f"smaller, faster, more: compared with {reference.name}. Times are of {what}.")

@@ -581,11 +581,25 @@ def _config_error(error: ValidationError, root: type[Config], where: str) -> Con
     if not path:
         return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
     name = next(str(part) for part in reversed(path) if isinstance(part, str))
+    if first["type"] == "model_type":
+        part = _config_class(owner.model_fields[name].annotation) if name in owner.model_fields else None
+        return ConfigError(
+            f"{where}: `{location}` has fields, got {first['input']!r:.60}", hint=_as_fields(part, first)
+        )
     meaning = " ".join((owner.model_fields[name].description or "").split()) if name in owner.model_fields else ""
     return ConfigError(
         f"{where}: `{location}`: {reason}, got {first['input']!r:.60}",
         hint=f"`{name}`: {meaning}" if meaning else "`distiller check RUN` prints a run in full",
     )
+
+
+def _as_fields(part: type[Config] | None, error: Mapping[str, Any]) -> str:
+    """How to write what was given without its field: `{loss: mse}` for `mse`, where a part needs but one."""
+    fields = part.model_fields if part is not None else {}
+    needed = [name for name, field in fields.items() if field.is_required()]
+    if len(needed) == 1 and isinstance(error["input"], str):
+        return f"`{{{needed[0]}: {error['input']:.60}}}`"
+    return "they are " + ", ".join(fields) if fields else "`distiller check RUN` prints a run in full"
 
 
 def _owner(root: type[Config], location: Sequence[str | int]) -> tuple[type[Config], list[str | int]]:

@@ -474,12 +474,17 @@ class TranslationRun(config.Run):
 
 def _speaks_otherwise(data: Mapping[str, Any]) -> bool:
     """Whether the teacher is known by its translations alone, or has another vocabulary than the student."""
-    teacher, vocabulary = data.get("teacher") or {}, data.get("vocabulary") or {}
-    named = dict(teacher) if isinstance(teacher, Mapping) else teacher.model_dump()
-    words = dict(vocabulary) if isinstance(vocabulary, Mapping) else vocabulary.model_dump()
+    named, words = _said_of(data.get("teacher")), _said_of(data.get("vocabulary"))
     if named.get("translations") or named.get("prompt") or named.get("server"):
         return True
     return bool(named.get("model")) and (words.get("of") == "corpus" or bool(words.get("model")))
+
+
+def _said_of(part: Any) -> Mapping[str, Any]:
+    """The fields of a part of a run; none of what is no part, which is refused where it is read."""
+    if isinstance(part, Config):
+        return part.model_dump()
+    return part if isinstance(part, Mapping) else {}
 
 
 FORMER = {"max_tokens": "max_length", "seed": "split_seed"}

@@ -6,13 +6,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from distiller.config.translation import Languages
 from distiller.deploy.ask import REPEATS, Answer
 from distiller.deploy.bench_translators import TranslatorEntrant, translator_entrants
-from distiller.errors import DataError, OutputError
+from distiller.errors import DataError, ModelError, OutputError
 from distiller.models.encoder_decoder import longest_text
 from distiller.translation.converted import Engine
-from distiller.translation.engines import bounds_of, converted, engine
+from distiller.translation.engines import bounds_of, converted, engine, generating
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import TranslationTokenizer
 
@@ -29,7 +28,8 @@ class _Loaded:
 class LoadedTranslators:
     """The translation models of one run's output folder, loaded once and asked as often as some sentences come.
 
-    Teacher and student are run by CTranslate2 where it is installed, exports as they are. Raises `DistillerError`.
+    Teacher and student are run by CTranslate2 where it is installed and can convert them, exports as they are. Raises
+    `DistillerError`.
     """
 
     def __init__(self, output: str | Path) -> None:
@@ -45,14 +45,17 @@ class LoadedTranslators:
             raise OutputError(f"`{output}` has no translation model", hint="name the output folder of a run")
 
     def _loaded(self, one: TranslatorEntrant) -> _Loaded:
-        languages = one.source.described.teacher.languages if one.source.described else Languages()
-        model, tokenizer = load_translator(one.folder, otherwise=languages)
+        model, tokenizer = load_translator(one.folder, one.languages)
+        name, longest = one.name.rpartition(": ")[2], longest_text(model)
         decoding = one.source.decoding.model_copy(update={"engine": one.engine, "compute": one.compute})
         if one.converted is not None:
-            run = self._open.enter_context(converted(one.converted, bounds_of(model, tokenizer, decoding), decoding))
-        else:
+            opened = converted(one.converted, bounds_of(model, tokenizer, decoding), decoding)
+            return _Loaded(name, one.engine, tokenizer, longest, self._open.enter_context(opened))
+        try:
             run = self._open.enter_context(engine(model, tokenizer, decoding))
-        return _Loaded(one.name.rpartition(": ")[2], one.engine, tokenizer, longest_text(model), run)
+            return _Loaded(name, one.engine, tokenizer, longest, run)
+        except ModelError:  # CTranslate2 cannot convert it
+            return _Loaded(name, "transformers", tokenizer, longest, generating(model, tokenizer, decoding))
 
     def ask(self, text: str, pair: str | None = None) -> list[Answer]:
         """What every model makes of `text`. Raises `DataError` where there is none."""

@@ -17,16 +17,15 @@ from distiller.deploy.bench_translators import (
     TranslatorEntrant,
     is_translator,
     measured_translator,
-    text_of,
     translator_entrants,
 )
 from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
-from distiller.deploy.forms import batches, input_names
-from distiller.deploy.measure import read_logits, write_arrays
+from distiller.deploy.forms import batches, in_order, input_names
+from distiller.deploy.measure import read_logits, weights_megabytes, write_arrays
 from distiller.deploy.table import Bench, Measured, Throughput
 from distiller.device import describe_machine
-from distiller.errors import ConfigError, OutputError, RunError
+from distiller.errors import ConfigError, ModelError, OutputError, RunError
 from distiller.record import now
 from distiller.tasks.data import sample
 from distiller.tasks.encode import EncodedSplit
@@ -38,7 +37,6 @@ T = TypeVar("T", Entrant, TranslatorEntrant)
 BATCHES = (1, 8, 32)
 SINGLES = 50
 """Development texts whose single latency is taken."""
-WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".xml")
 SCORED = 32
 """Batch size in which the development set is scored."""
 
@@ -71,10 +69,15 @@ def bench(
         voices: list[TranslatorEntrant] = []
         for name in names:
             voices += translator_entrants(name, notes=notes, teacher=teacher, rows=rows)
-        text = text_of(voices)
+        process = partial(_in_a_process, threads=threads)
         for one, folder in _in_turn(voices, on_start):
-            process = partial(_in_a_process, threads=threads)
-            measured.append(measured_translator(one, folder, process, threads=threads, repeats=repeats))
+            try:
+                measured.append(measured_translator(one, folder, process, threads=threads, repeats=repeats))
+            except ModelError as error:
+                if one.engine == "transformers":
+                    raise
+                notes.append(f"left out: {one.name} in {one.engine} {one.compute}: {error.message}")
+        text = voices[0].source.sentences
         about = {"task": text.name if text else "", "metric": METRIC, "rows": len(text) if text else 0}
         sources: list[Finished] = [one.source for one in voices]
     else:
@@ -140,14 +143,14 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
     result = _in_a_process(job, folder, one.name, threads)
     assert source.data is not None
     assert source.run is not None
-    logits = _in_order(len(encoded), [rows for rows, _ in scored], read_logits(folder / "logits.npz"))
+    logits = in_order(len(encoded), [rows for rows, _ in scored], read_logits(folder / "logits.npz"))
     scores = scorer(source.data, source.run.task, split, encoded)(logits, encoded.gold)
     return Measured(
         name=one.name,
         role=one.role,
         engine=one.engine,
         folder=str(one.folder),
-        megabytes=sum(file.stat().st_size for file in one.folder.iterdir() if file.suffix in WEIGHTS) / 1e6,
+        megabytes=weights_megabytes(one.folder),
         score=scores[source.data.metric],
         milliseconds_p50=result["milliseconds_p50"],
         milliseconds_p95=result["milliseconds_p95"],
@@ -181,15 +184,6 @@ def _filled(
 def _arrays(source: Finished, encoded: EncodedSplit, rows: list[int], names: list[str]) -> dict[str, np.ndarray]:
     batch = source.collate([encoded[row] for row in rows])
     return {name: batch[name].numpy() for name in names}
-
-
-def _in_order(rows: int, chosen: list[list[int]], logits: list[np.ndarray]) -> np.ndarray:
-    """Logits of all rows in the split's order, zeros behind the end of a shorter row."""
-    width = max(one.shape[1] for one in logits)
-    whole = np.zeros((rows, width, *logits[0].shape[2:]), dtype=np.float32)
-    for some, values in zip(chosen, logits, strict=True):
-        whole[some, : values.shape[1]] = values
-    return whole
 
 
 def _in_a_process(job: dict[str, Any], folder: Path, name: str, threads: int) -> dict[str, Any]:

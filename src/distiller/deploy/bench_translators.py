@@ -1,23 +1,25 @@
 """`bench` of translation models: teacher, student and exports in every engine, each in a process of its own."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from distiller.config.translation import Languages
 from distiller.deploy.export import exports_of, is_export, load_export
+from distiller.deploy.measure import weights_megabytes
 from distiller.deploy.table import Measured, Throughput
 from distiller.deploy.translators import FinishedTranslator, open_translator
 from distiller.errors import DistillerError, OutputError
 from distiller.models.encoder_decoder import encoder_decoder_config
-from distiller.models.load import weights_fingerprint
+from distiller.models.load import resolve, weights_fingerprint
 from distiller.run.translation import TEACHER
 from distiller.tasks.data import sample
-from distiller.translation.corpus import Pairs
 from distiller.translation.engines import bounds_of, choose_engine, convert
+from distiller.translation.model import stored_megabytes
 from distiller.translation.scores import METRIC, RISING, score
 from distiller.translation.students import load_translator
+from distiller.translation.tokenizer import PLAIN
 
 SINGLES = 50
 """Sentences whose single latency is taken."""
@@ -37,7 +39,9 @@ class TranslatorEntrant:
     source: FinishedTranslator
     """The finished model whose text is translated."""
     folder: Path | str
-    """The model folder."""
+    """The model: a folder, or a hub id."""
+    languages: Languages = PLAIN
+    """What it has to be told."""
     converted: Path | None = None
     """An export, which is measured as it is."""
 
@@ -62,14 +66,15 @@ def translator_entrants(name: str, *, notes: list[str], teacher: bool, rows: int
     if source is None:
         raise OutputError(f"`{name}` was made from a model that is not there any more", hint="export it again")
     if export is not None:
-        return _of_export(folder.name, folder, source)
+        return _of_export(folder.name, folder, source) or list(
+            _in_every_engine(folder.name, export.form, source, folder)
+        )
     if source.output is None:
         return list(_in_every_engine(folder.name, "model", source, source.folder))
     found: list[TranslatorEntrant] = []
-    if teacher and (place := _teacher_of(source)) is not None:
+    if teacher:
         try:
-            encoder_decoder_config(place)
-            found += _in_every_engine(f"{folder.name}: teacher", "teacher", source, place)
+            found += _of_teacher(f"{folder.name}: teacher", source)
         except DistillerError as error:
             notes.append(f"left out: the teacher: {error.message}")
     found += _in_every_engine(f"{folder.name}: student", "student", source, source.folder)
@@ -84,15 +89,14 @@ def translator_entrants(name: str, *, notes: list[str], teacher: bool, rows: int
 def measured_translator(
     one: TranslatorEntrant, folder: Path, process: Process, *, threads: int, repeats: int
 ) -> Measured:
-    """One model in one form: `process` runs it."""
+    """One model in one form: `process` runs it. Raises `ModelError` for one that CTranslate2 cannot convert."""
     pairs = one.source.sentences
     if pairs is None:
         raise OutputError(
             f"there are no sentences to measure `{one.name}` on: {'; '.join(one.source.notes)}",
             hint="name the output folder of a run",
         )
-    languages = one.source.described.teacher.languages if one.source.described else Languages()
-    model, tokenizer = load_translator(one.folder, otherwise=languages)
+    model, tokenizer = load_translator(one.folder, one.languages)
     update = {"engine": one.engine, "compute": one.compute, "threads": threads}
     decoding = one.source.decoding.model_copy(update=update)
     place: Path | str = one.converted or one.folder
@@ -104,7 +108,7 @@ def measured_translator(
         "folder": str(place),
         "decoding": decoding.model_dump(mode="json"),
         "bounds": asdict(bounds_of(model, tokenizer, decoding)),
-        "languages": languages.model_dump(mode="json"),
+        "languages": one.languages.model_dump(mode="json"),
         "threads": threads,
         "repeats": repeats,
         "sentences": tokenizer.encode(pairs.source),
@@ -112,13 +116,12 @@ def measured_translator(
     }
     result = process(job, folder, one.name)
     scores = score(tokenizer.decode(result["said"]), pairs.translations).values
-    weights = [file for file in Path(place).iterdir() if file.suffix in (".safetensors", ".bin")]
     return Measured(
         name=one.name,
         role=one.role,
         engine=f"{one.engine} {one.compute}",
         folder=str(one.converted or one.folder),
-        megabytes=sum(file.stat().st_size for file in weights) / 1e6,
+        megabytes=weights_megabytes(place) if isinstance(place, Path) else stored_megabytes(model),
         score=scores[METRIC],
         scores={RISING: scores[RISING]},
         milliseconds_p50=result["milliseconds_p50"],
@@ -130,19 +133,14 @@ def measured_translator(
     )
 
 
-def text_of(found: Sequence[TranslatorEntrant]) -> Pairs | None:
-    """The sentences that are translated."""
-    return found[0].source.sentences
-
-
 def _in_every_engine(
-    name: str, role: str, source: FinishedTranslator, folder: Path | str
+    name: str, role: str, source: FinishedTranslator, folder: Path | str, languages: Languages = PLAIN
 ) -> Iterator[TranslatorEntrant]:
     forms = [("transformers", "float32")]
     if choose_engine("auto") == "ctranslate2":
         forms += [("ctranslate2", "float32"), ("ctranslate2", "int8")]
     for engine, compute in forms:
-        yield TranslatorEntrant(name, role, engine, compute, source, folder)
+        yield TranslatorEntrant(name, role, engine, compute, source, folder, languages)
 
 
 def _of_export(name: str, folder: Path, source: FinishedTranslator) -> list[TranslatorEntrant]:
@@ -152,13 +150,16 @@ def _of_export(name: str, folder: Path, source: FinishedTranslator) -> list[Tran
         return []
     if facts.fingerprint != weights_fingerprint(source.folder):
         raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
-    return [TranslatorEntrant(name, facts.form, "ctranslate2", "int8", source, source.folder, folder)]
+    return [TranslatorEntrant(name, facts.form, "ctranslate2", "int8", source, source.folder, converted=folder)]
 
 
-def _teacher_of(source: FinishedTranslator) -> Path | str | None:
-    """The teacher that a run trained, or named."""
+def _of_teacher(name: str, source: FinishedTranslator) -> Iterator[TranslatorEntrant]:
+    """The teacher that a run trained, or named. Raises `ModelError` where it is not there any more."""
     assert source.output is not None
     if (source.output / TEACHER).is_dir():
-        return source.output / TEACHER
-    described = source.described
-    return None if described is None or described.teacher.says_only else described.teacher.model
+        yield from _in_every_engine(name, "teacher", source, source.output / TEACHER)
+        return
+    teacher = source.described.teacher if source.described else None
+    if teacher is not None and teacher.model is not None and not teacher.says_only:
+        encoder_decoder_config(teacher.model)
+        yield from _in_every_engine(name, "teacher", source, resolve(teacher.model), teacher.languages)

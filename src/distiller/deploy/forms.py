@@ -2,7 +2,7 @@
 
 import inspect
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -203,3 +203,12 @@ def batches(
         batch = source.collate([encoded[row] for row in chosen])
         yield chosen, {name: value.numpy() for name, value in batch.items() if isinstance(value, Tensor)}
         start, turn = start + size, turn + 1
+
+
+def in_order(rows: int, chosen: Sequence[Sequence[int]], logits: Sequence[np.ndarray]) -> np.ndarray:
+    """What batches of the `chosen` rows gave, in the split's order, zeros behind the end of a shorter row."""
+    width = max(one.shape[1] for one in logits)
+    whole = np.zeros((rows, width, *logits[0].shape[2:]), dtype=np.float32)
+    for some, values in zip(chosen, logits, strict=True):
+        whole[some, : values.shape[1]] = values
+    return whole

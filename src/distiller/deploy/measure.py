@@ -17,15 +17,16 @@ import numpy as np
 from distiller.deploy.runtimes import Arrays, Runtime, onnx_runtime, openvino_runtime
 
 WARM_UP = 3
+WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".xml")
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Times and memory of the model that `job` names, on its token arrays; logits are written beside them.
 
-    `job`: `engine`, `folder`, `kind`, `labels`, `attention`, `threads`, `inputs`, `singles` and `batches` (file of
-    arrays, by name), `repeats`. A time is that of a forward pass over token ids: every form reads the same ones.
+    `job`: `engine`, `folder`, `kind`, `labels`, `threads`, `inputs`, `repeats`, and the files of arrays `singles`,
+    `throughput` and `scored`; `logits` is the file to write. A time is that of a forward pass over token ids: every
+    form reads the same ones.
     """
-    before = peak_megabytes()
     started = time.perf_counter()
     run = _load(job)
     loading = time.perf_counter() - started
@@ -47,7 +48,6 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "throughput": rates,
         "seconds_to_load": loading,
         "peak_megabytes": peak_megabytes(),
-        "megabytes_before": before,
     }
 
 
@@ -64,6 +64,13 @@ def peak_megabytes() -> float:
         return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def weights_megabytes(folder: Path) -> float:
+    """10^6 bytes of the weights in the folder of a model or of an export; safetensors alone, where there are others."""
+    files = [file for file in folder.iterdir() if file.suffix in WEIGHTS]
+    loaded = [file for file in files if file.suffix == ".safetensors"] or files
+    return sum(file.stat().st_size for file in loaded) / 1e6
 
 
 def write_arrays(path: Path, batches: Sequence[Arrays]) -> Path:

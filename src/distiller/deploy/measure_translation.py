@@ -43,9 +43,9 @@ def _opened(job: dict[str, Any]) -> AbstractContextManager[Engine]:
         return loaded(Path(job["folder"]), Bounds(**job["bounds"]), decoding, threads=job["threads"])
     import torch
 
-    from distiller.translation.engines import generate
+    from distiller.translation.engines import generating
     from distiller.translation.students import load_translator
 
     torch.set_num_threads(job["threads"])
-    model, tokenizer = load_translator(job["folder"], otherwise=Languages.model_validate(job["languages"]))
-    return nullcontext(lambda sentences, seed: generate(model, tokenizer, sentences, decoding, seed=seed))
+    model, tokenizer = load_translator(job["folder"], Languages.model_validate(job["languages"]))
+    return nullcontext(generating(model, tokenizer, decoding))

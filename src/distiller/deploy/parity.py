@@ -8,7 +8,7 @@ import numpy as np
 
 from distiller.config import Config
 from distiller.deploy.finished import Finished
-from distiller.deploy.forms import batches, input_names, torch_runtime
+from distiller.deploy.forms import batches, in_order, input_names, torch_runtime
 from distiller.deploy.runtimes import Arrays, Runtime
 from distiller.tasks.tokens import scorer
 
@@ -78,10 +78,10 @@ def compare(source: Finished, run: Runtime) -> Parity:
     split, encoded = dev
     metric = source.data.metric
     score = scorer(source.data, source.run.task, split, encoded)
-    torch_score, own_score = (
-        score(_whole(len(encoded), [(rows, part[which]) for rows, *part in found]), encoded.gold)[metric]
-        for which in (0, 1)
-    )
+    chosen = [rows for rows, *_ in found]
+    expected = in_order(len(encoded), chosen, [one for _, one, _, _ in found])
+    given = in_order(len(encoded), chosen, [one for _, _, one, _ in found])
+    torch_score, own_score = (score(logits, encoded.gold)[metric] for logits in (expected, given))
     return measured.model_copy(update={"metric": metric, "score": own_score, "torch_score": torch_score})
 
 
@@ -144,15 +144,6 @@ def _equal(kind: str, found: list[tuple[list[int], np.ndarray, np.ndarray, np.nd
         agree = predict(expected, mask) == predict(given, mask)
         same.append(agree.all(-1) if agree.ndim > 1 else agree)
     return float(np.concatenate(same).mean())
-
-
-def _whole(rows: int, parts: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
-    """Logits of all rows in the split's order, zeros behind the end of a shorter row."""
-    width = max(logits.shape[1] for _, logits in parts)
-    whole = np.zeros((rows, width, *parts[0][1].shape[2:]), dtype=np.float32)
-    for chosen, logits in parts:
-        whole[chosen, : logits.shape[1]] = logits
-    return whole
 
 
 def _finite(value: Any) -> float:

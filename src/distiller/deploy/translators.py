@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from distiller.config import load_run
 from distiller.config.translation import Decoding, TranslationRun
@@ -14,11 +15,12 @@ from distiller.deploy.finished import Finished
 from distiller.deploy.parity import Parity
 from distiller.deploy.script import imported
 from distiller.errors import ConfigError, DistillerError, OutputError
+from distiller.models.encoder_decoder import longest_text
 from distiller.record import FILE, load_record
 from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.converted import pieces_by_id
-from distiller.translation.corpus import Pairs, read_corpus, read_pairs
+from distiller.translation.corpus import Pairs, read_corpus, read_split
 from distiller.translation.engines import bounds_of, convert, converted, search_of
 from distiller.translation.scores import score
 from distiller.translation.shortlist import lexical_shortlist
@@ -129,19 +131,37 @@ class FinishedTranslator(Finished):
 
     @cached_property
     def sentences(self) -> Pairs | None:
-        """Development pairs, else test, else training pairs (with a note); `None` where they are not there."""
+        """Development pairs, else test, else training pairs (with a note); `None` where they are not there.
+
+        They are those that a run takes: limited as it says, and none longer than `max_length`.
+        """
         if self.described is None:
             self.notes.append("no run says what it translated, so it is compared on made-up sentences")
             return None
         task = self.described.task
+        named = {"dev": task.dev, "test": task.test, "train": task.train}
+        split, files = next((split, files) for split, files in named.items() if files is not None)
         try:
-            pairs = read_pairs(task.dev or task.test or task.train, task.encoding)
+            pairs = read_split(files, task, split)
         except DistillerError as error:
             self.notes.append(f"the text of the run cannot be read: {error.message}")
             return None
-        if task.dev is None and task.test is None:
+        if split == "train":
             self.notes.append("the run held its development pairs out: compared on the file of its training pairs")
-        return pairs.take(sample(len(pairs), self.rows, seed=0)) if self.rows else pairs
+        if self.rows:
+            pairs = pairs.take(sample(len(pairs), self.rows, seed=0))
+        return self._short(pairs)
+
+    def _short(self, pairs: Pairs) -> Pairs | None:
+        """`pairs` of at most `max_length` tokens a side, with a note of the others."""
+        tokenizer = self.loaded[1]
+        longest = min(self.max_length, longest_text(self.model) or self.max_length)
+        ids = zip(tokenizer.encode(pairs.source), tokenizer.encode_targets(pairs.translations), strict=True)
+        kept = [row for row, sides in enumerate(ids) if max(map(len, sides)) <= longest]
+        if len(kept) < len(pairs):
+            left_out = len(pairs) - len(kept)
+            self.notes.append(f"{left_out} of {len(pairs)} pairs of `{pairs.name}` have more than {longest} tokens")
+        return pairs.take(kept) if kept else None
 
     def translated(self, place: Path, sentences: list[str]) -> list[str]:
         """What the exported form in `place` makes of sentences."""
@@ -170,6 +190,7 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
 
     Raises `OutputError` for a translation run that is not finished.
     """
+    transformers_logging.disable_progress_bar()
     output = Path(name)
     folder = output / STUDENT if (output / STUDENT).is_dir() else output
     if not _translates(folder):

@@ -26,6 +26,7 @@ from distiller.training.shared_work import FineTuned, TeacherOutputs
 from distiller.translation.beginning import Beginning, longest_here
 from distiller.translation.corpus import Splits
 from distiller.translation.efficiency import efficiency
+from distiller.translation.engines import choose_engine
 from distiller.translation.gold import gold_data, gold_training, shape_facts, trained_teacher
 from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import METRIC, bleu_of
@@ -194,8 +195,10 @@ class TranslationWork:
         models = {"student": (student, self.tokenizer)}
         if self.teacher is not None and self.teacher_tokenizer is not None:
             models = {"teacher": (self.teacher, self.teacher_tokenizer), **models}
-        learnt = self.training_data.examples
-        shortlists = {"student": lexical_shortlist(learnt.source, learnt.target)}
+        shortlists = {}
+        if choose_engine(self.run.evaluation.engine) == "ctranslate2":
+            learnt = self.training_data.examples
+            shortlists["student"] = lexical_shortlist(learnt.source, learnt.target)
         return efficiency(models, self.splits.test or self.splits.dev, self.run.evaluation, shortlists)
 
     def _teacher_facts(self) -> ModelFacts | None:

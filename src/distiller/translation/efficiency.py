@@ -11,7 +11,7 @@ from distiller.errors import ModelError
 from distiller.record import EfficiencyRow
 from distiller.translation.converted import Engine
 from distiller.translation.corpus import Pairs
-from distiller.translation.engines import bounds_of, choose_engine, convert, converted, generate
+from distiller.translation.engines import bounds_of, choose_engine, convert, converted, generating
 from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import score
 from distiller.translation.shortlist import Shortlist
@@ -78,12 +78,7 @@ def _measure(
     """The fields of a row that the clock and the scores fill."""
     if decoding.engine == "transformers":
         few = pairs.take(range(min(len(pairs), SINGLE)))  # the slowest engine is not asked for all
-        return _timed(
-            lambda sentences, seed: generate(model, tokenizer, sentences, decoding),
-            tokenizer,
-            few,
-            stored_megabytes(model),
-        )
+        return _timed(generating(model, tokenizer, decoding), tokenizer, few, stored_megabytes(model))
     with TemporaryDirectory(prefix="distiller-efficiency-") as temporary:
         folder = convert(model, tokenizer, Path(temporary) / "model", compute=decoding.compute, shortlist=shortlist)
         bounds = bounds_of(model, tokenizer, decoding)

@@ -50,7 +50,7 @@ def engine(
     """
     if choose_engine(decoding.engine) == "transformers":
         nn.Module.to(model, torch.device(accelerator()))
-        yield lambda sentences, seed: generate(model, tokenizer, sentences, decoding, n_best=n_best, seed=seed)
+        yield generating(model, tokenizer, decoding, n_best=n_best)
         return
     with TemporaryDirectory(prefix="distiller-ctranslate2-") as folder:
         try:
@@ -58,7 +58,7 @@ def engine(
         except ModelError:
             if decoding.engine == "ctranslate2" or decoding.compute == "int8":
                 raise
-            yield lambda sentences, seed: generate(model, tokenizer, sentences, decoding, n_best=n_best, seed=seed)
+            yield generating(model, tokenizer, decoding, n_best=n_best)
             return
         with converted(Path(folder) / "model", bounds_of(model, tokenizer, decoding), decoding, n_best=n_best) as run:
             yield run
@@ -216,42 +216,40 @@ def pieces_of(tokenizer: Any, size: int) -> list[str]:
 # --- transformers ----------------------------------------------------------------------------------------------------
 
 
-@torch.no_grad()
-def generate(
-    model: PreTrainedModel,
-    tokenizer: TranslationTokenizer,
-    sentences: Sequence[list[int]],
-    decoding: Decoding,
-    *,
-    n_best: int = 1,
-    seed: int = 0,
-) -> list[list[Hypothesis]]:
-    """The same with `generate` of `transformers`, longest sentences first. The model's mode is as before afterwards."""
-    mode, device = model.training, next(model.parameters()).device
-    kept: Any = model.generation_config
-    asked = search_of(model, tokenizer, decoding, n_best)
+def generating(
+    model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, *, n_best: int = 1
+) -> Engine:
+    """What translates with `generate` of `transformers`, longest sentences first. The model's mode stays as it is."""
+    asked = search_of(model, tokenizer, decoding, n_best)  # once: it looks through the whole vocabulary
     asked.update(return_dict_in_generate=True, output_scores=True)
-    model.generation_config = asked  # `generate` fills what is not asked for from here: a forced end, n-gram rules
-    found: dict[int, list[Hypothesis]] = {}
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            for rows in _by_tokens([len(sentence) for sentence in sentences], decoding.batch_tokens):
-                ids = nn.utils.rnn.pad_sequence(
-                    [torch.tensor(sentences[row]) for row in rows], batch_first=True, padding_value=tokenizer.pad
-                ).to(device)
-                lengths = torch.tensor([len(sentences[row]) for row in rows], device=device)
-                out: Any = model.generate(  # type: ignore[operator]
-                    input_ids=ids,
-                    attention_mask=(torch.arange(ids.shape[1], device=device) < lengths[:, None]).long(),
-                    generation_config=asked,
-                )
-                found |= dict(zip(rows, _hypotheses(model, tokenizer, out, decoding, n_best), strict=True))
-    finally:
-        model.train(mode)
-        model.generation_config = kept
-    return [found[row] for row in range(len(sentences))]
+
+    @torch.no_grad()
+    def run(sentences: Sequence[list[int]], seed: int) -> list[list[Hypothesis]]:
+        mode, device = model.training, next(model.parameters()).device
+        kept: Any = model.generation_config
+        model.generation_config = asked  # `generate` fills what is not asked for from here: a forced end, n-gram rules
+        found: dict[int, list[Hypothesis]] = {}
+        model.eval()
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                for rows in _by_tokens([len(sentence) for sentence in sentences], decoding.batch_tokens):
+                    ids = nn.utils.rnn.pad_sequence(
+                        [torch.tensor(sentences[row]) for row in rows], batch_first=True, padding_value=tokenizer.pad
+                    ).to(device)
+                    lengths = torch.tensor([len(sentences[row]) for row in rows], device=device)
+                    out: Any = model.generate(  # type: ignore[operator]
+                        input_ids=ids,
+                        attention_mask=(torch.arange(ids.shape[1], device=device) < lengths[:, None]).long(),
+                        generation_config=asked,
+                    )
+                    found |= dict(zip(rows, _hypotheses(model, tokenizer, out, decoding, n_best), strict=True))
+        finally:
+            model.train(mode)
+            model.generation_config = kept
+        return [found[row] for row in range(len(sentences))]
+
+    return run
 
 
 def search_of(

@@ -19,6 +19,8 @@ SIZE, COMMON = 50, 100
 """Candidates of each source piece, and pieces that may always be said."""
 PAIRS = 50_000
 """Pairs that the lexical model learns from, at most: the first ones."""
+BLOCK = 2000
+"""Pairs that are counted together: all at once would take gigabytes."""
 ROUNDS = 4
 """Of expectation-maximisation; more change little."""
 TINY = 1e-30
@@ -42,21 +44,22 @@ def lexical_shortlist(
     sources, targets = sources[:PAIRS], targets[:PAIRS]
     said = np.bincount(np.concatenate([np.asarray(target, dtype=np.int64) for target in targets]))
     often = [int(word) for word in np.argsort(-said, kind="stable")[:common] if said[word]]
-    cells = _cells(sources, targets)
-    kinds, kind_of = np.unique(cells.source * len(said) + cells.target, return_inverse=True)
+    kinds, blocks = _table(sources, targets, len(said))
     words, candidates = kinds // len(said), kinds % len(said)
-    place_of = np.unique(cells.row * len(said) + cells.target, return_inverse=True)[1]
     probability = np.ones(len(kinds))
     for _ in range(ROUNDS):
-        weight = probability[kind_of] * cells.source_count
-        share = cells.target_count * weight / np.maximum(np.bincount(place_of, weights=weight)[place_of], TINY)
-        expected = np.bincount(kind_of, weights=share, minlength=len(kinds))
+        expected = np.zeros(len(kinds))
+        for cells in blocks:
+            weight = probability[cells.kind] * cells.source_count
+            whole = np.bincount(cells.place, weights=weight)[cells.place]
+            share = cells.target_count * weight / np.maximum(whole, TINY)
+            expected += np.bincount(cells.kind, weights=share, minlength=len(kinds))
         probability = expected / np.maximum(np.bincount(words, weights=expected)[words], TINY)
+    ranked = candidates[np.lexsort((-probability, words))]
+    starts = np.flatnonzero(np.diff(words, prepend=-1))
     best: dict[int, list[int]] = {}
-    for kind in np.lexsort((-probability, words)):
-        found = best.setdefault(int(words[kind]), [])
-        if len(found) < size:
-            found.append(int(candidates[kind]))
+    for word, found in zip(words[starts], np.split(ranked, starts[1:]), strict=True):
+        best[int(word)] = found[:size].tolist()
     return Shortlist(often, best)
 
 
@@ -71,29 +74,47 @@ def write_vmap(shortlist: Shortlist, folder: Path, *, always: Sequence[int]) -> 
 
 
 class _Cells(NamedTuple):
-    """Each source piece beside each target piece of its pair, all `[n]`."""
+    """Each source piece beside each target piece of its pair, of a block of pairs, all `[n]`."""
 
-    row: np.ndarray
-    source: np.ndarray
-    target: np.ndarray
+    kind: np.ndarray
+    """Which two pieces: a row of the table."""
+    place: np.ndarray
+    """Which target piece of which pair."""
     source_count: np.ndarray
     """How often the source piece stands in its sentence."""
     target_count: np.ndarray
 
 
-def _cells(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> _Cells:
-    parts: list[list[np.ndarray]] = []
-    for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
+def _table(
+    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pieces: int
+) -> tuple[np.ndarray, list[_Cells]]:
+    """Source piece times `pieces` plus target piece, of all that meet, in order; and where they meet."""
+    met, blocks = [], []
+    for start in range(0, len(sources), BLOCK):
+        found, cells = _block(sources[start : start + BLOCK], targets[start : start + BLOCK], pieces)
+        met.append(found)
+        blocks.append(cells)
+    kinds = np.unique(np.concatenate(met))
+    for number, found in enumerate(met):
+        row = np.searchsorted(kinds, found).astype(np.int32)
+        blocks[number] = blocks[number]._replace(kind=row[blocks[number].kind])
+    return kinds, blocks
+
+
+def _block(
+    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pieces: int
+) -> tuple[np.ndarray, _Cells]:
+    """The same of a few pairs, small numbers in few bytes."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    places = 0
+    for source, target in zip(sources, targets, strict=True):
         ours, often = np.unique(np.asarray(source, dtype=np.int64), return_counts=True)
         theirs, again = np.unique(np.asarray(target, dtype=np.int64), return_counts=True)
         across, down = len(theirs), len(ours)
-        parts.append(
-            [
-                np.full(across * down, row, dtype=np.int64),
-                np.repeat(ours, across),
-                np.tile(theirs, down),
-                np.repeat(often, across),
-                np.tile(again, down),
-            ]
-        )
-    return _Cells(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        keys = np.repeat(ours * pieces, across) + np.tile(theirs, down)
+        place = np.tile(np.arange(places, places + across, dtype=np.int32), down)
+        parts.append((keys, place, np.repeat(often.astype(np.int16), across), np.tile(again.astype(np.int16), down)))
+        places += across
+    keys, place, often, again = (np.concatenate(column) for column in zip(*parts, strict=True))
+    found, kind = np.unique(keys, return_inverse=True)
+    return found, _Cells(kind.astype(np.int32), place, often, again)
