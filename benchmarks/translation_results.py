@@ -159,7 +159,8 @@ def speed(given: argparse.Namespace) -> None:
     print("| model | form | BLEU | parameters | times fewer | MB | sentences/s |\n|---|---|---:|---:|---:|---:|---:|")
     for row in efficiency(models, text, run.evaluation):
         sizes = f"{row.parameters:,} | {row.compression:.1f} | {row.megabytes:.1f} | {row.sentences_per_second:.0f}"
-        print(f"| {row.model} | {row.form} | {row.bleu:.1f} | {sizes} |")
+        bleu = "–" if row.bleu is None else f"{row.bleu:.1f}"
+        print(f"| {row.model} | {row.form} | {bleu} | {sizes} |")
 
 
 def _records(folder: Path) -> list[Record]:

@@ -55,7 +55,8 @@ def main() -> None:
         record = distil(run)
         for row in record.efficiency:
             size = f"{row.megabytes:.2f} MB, {row.parameters:,} parameters, {row.sentences_per_second:.0f} sentences/s"
-            print(f"{row.model:8} {row.engine:12} {row.compute:8} {size}, BLEU {row.bleu:.1f}")
+            bleu = "" if row.bleu is None else f", BLEU {row.bleu:.1f}"
+            print(f"{row.model:8} {row.form:30} {size}{bleu}")
         print(f"student chrF {record.student.scores['chrf'] / 100:.3f}")
 
 

@@ -158,7 +158,8 @@ class EfficiencyRow(Config):
     compute: str
     shortlist: bool = False
     """Whether a translation may use but the pieces that go with those of its sentence."""
-    bleu: float
+    bleu: float | None = None
+    """`None` where a slow engine was asked for a part of the text: the score would not be comparable."""
     chrf: float | None = None
     parameters: int
     compression: float

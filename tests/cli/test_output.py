@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from distiller.cli import app, how_to_go_on
 from distiller.cli.console import print_table, print_words
 from distiller.cli.show import print_record
 from distiller.config import parse_run
-from distiller.record import Comparison, Record, Spread
+from distiller.record import Comparison, EfficiencyRow, Record, Spread
 from study.fakes import record
 
 GROUP = typer.main.get_command(app)
@@ -202,3 +203,34 @@ def test_what_a_run_came_to_is_one_table_in_a_pipe(
     monkeypatch.setenv("COLUMNS", "120")
     print_record(bert_sized(seeds))
     assert "109,482,240" in capsys.readouterr().out
+
+
+def test_every_line_of_sizes_and_speeds_says_which_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    forms = [("ctranslate2", "int8", False), ("ctranslate2", "int8", True), ("transformers", "float32", False)]
+    rows = [
+        EfficiencyRow(
+            model=model,
+            engine=engine,
+            compute=compute,
+            shortlist=shortlist,
+            bleu=None if engine == "transformers" else 26.7,
+            parameters=3_130_040,
+            compression=1.0,
+            megabytes=12.9,
+            sentences_per_second=1287.1,
+            latency_p50=145.6,
+            latency_p95=165.4,
+        )
+        for model, (engine, compute, shortlist) in product(("teacher", "student"), forms)
+    ]
+    print_record(bert_sized(1).model_copy(update={"efficiency": rows}))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = [line for line in lines if "3.1 M" in line]
+    assert len(shown) == 6
+    for line, row in zip(shown, rows, strict=True):
+        assert line.startswith(f"{row.model}, {row.engine}")
+        assert ("26.7" in line) == (row.bleu is not None)

@@ -25,11 +25,12 @@ from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
 from distiller.training.output_folder import _refuse_other
+from distiller.translation import efficiency
 from distiller.translation.corpus import Pairs
 from distiller.translation.model import parameter_count
 from distiller.translation.students import load_translator
 from distiller.translation.translate import TextTranslator, translated_lines
-from translation.tiny import SHAPE, model, pace, sentences, tiny_run, write_pairs
+from translation.tiny import SHAPE, model, pace, sentences, tiny_run, translator, write_pairs
 
 PLAIN = """
 import json, sys
@@ -95,6 +96,20 @@ def test_the_record_says_what_was_done(done: tuple[TranslationRun, Record]) -> N
     assert {"teacher", "student-0", "baseline-0"} == set(load_file(folder / "development.safetensors"))
     assert {"loss/label", "loss/prediction", "loss/encoder_cos"} <= set().union(*record.seeds[0].history)
     assert record.versions["sacrebleu"]
+
+
+def test_an_engine_that_translates_a_part_has_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficiency, "SINGLE", 3)
+    source, target = map(list, zip(*sentences(4), strict=True))
+    pairs, decoding = Pairs("few", source, target, lines=[1, 2, 3, 4]), Decoding(beam=1, max_length=4)
+    found = efficiency.efficiency({"student": translator(tmp_path / "model")}, pairs, decoding)
+    assert [(row.engine, row.bleu is None, row.chrf is None) for row in found if row.compute == "float32"] == [
+        ("ctranslate2", False, False),
+        ("transformers", True, True),
+    ]
+    plain = decoding.model_copy(update={"engine": "transformers"})
+    (whole,) = efficiency.efficiency({"student": translator(tmp_path / "model")}, pairs.take(range(3)), plain)
+    assert whole.bleu is not None
 
 
 def test_the_student_is_a_model_folder(done: tuple[TranslationRun, Record]) -> None:

@@ -77,34 +77,26 @@ def print_efficiency(records: "Sequence[Record]") -> None:
     """One line for each translation model and number format of all `records`; equal teachers once."""
     from distiller.cli.console import print_table
 
-    columns = ["model", "form", "BLEU", "chrF", "parameters", "compression", "MB", "sentences/s", "ms p50", "ms p95"]
+    columns = ["model", "BLEU", "chrF", "size", "smaller", "MB", "per second", "ms p50", "ms p95"]
     known = set()
     rows = []
     for record in records:
         for row in record.efficiency:
-            facts = (row.model, row.engine, row.compute, row.shortlist, row.parameters, row.bleu)
+            facts = (row.model, row.form, row.parameters, row.megabytes, row.bleu)
             if facts in known:
                 continue
             known.add(facts)
             name = row.model
             if len(records) > 1 and name != "teacher":
                 name = Path(record.run.output).name
-            latency = ["–" if value is None else f"{value:.1f}" for value in (row.latency_p50, row.latency_p95)]
-            rows.append(
-                [
-                    name,
-                    row.form,
-                    f"{row.bleu:.1f}",
-                    "–" if row.chrf is None else f"{row.chrf:.1f}",
-                    f"{row.parameters:,}",
-                    f"{row.compression:.1f}",
-                    f"{row.megabytes:.1f}",
-                    f"{row.sentences_per_second:.1f}",
-                    *latency,
-                ]
-            )
+            measured = (row.bleu, row.chrf, row.latency_p50, row.latency_p95)
+            bleu, chrf, median, most = ("–" if value is None else f"{value:.1f}" for value in measured)
+            size = f"{row.parameters / 1e6:.1f} M"
+            speed = f"{row.sentences_per_second:.1f}"
+            cells = [bleu, chrf, size, f"{row.compression:.1f}×", f"{row.megabytes:.1f}", speed, median, most]
+            rows.append([f"{name}, {row.form}", *cells])
     if rows:
-        print_table(columns, rows)
+        print_table(columns, rows, title="sentences per second, and milliseconds of one alone")
 
 
 def _row(label: str, facts: "ModelFacts", record: "Record", *, short: bool = False) -> list[str]:

@@ -235,15 +235,19 @@ def _efficiency(record: Record) -> str:
     """Of a translation: both models in the forms in which they may be used."""
     rows = [
         [
-            f"{one.model}, {one.form}", f"{one.bleu:.1f}", "–" if one.chrf is None else f"{one.chrf:.1f}",
+            f"{one.model}, {one.form}", _or_dash(one.bleu), _or_dash(one.chrf),
             f"{one.parameters:,}", f"{one.megabytes:.1f}",
-            f"{one.sentences_per_second:.1f}", f"{one.latency_p50 or 0:.1f}", f"{one.latency_p95 or 0:.1f}",
+            f"{one.sentences_per_second:.1f}", _or_dash(one.latency_p50), _or_dash(one.latency_p95),
         ]
         for one in record.efficiency
     ]  # fmt: skip
     words = "; ".join(record.signatures.values())
     columns = ["", "BLEU", "chrF", "parameters", "MB", "sentences/s", "p50 ms", "p95 ms"]
     return _section("Score against size and latency", words, _table(columns, rows))
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
 
 
 def _classes(examination: Examination) -> str:

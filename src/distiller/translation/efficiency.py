@@ -13,7 +13,7 @@ from distiller.translation.converted import Engine
 from distiller.translation.corpus import Pairs
 from distiller.translation.engines import bounds_of, choose_engine, convert, converted, generating
 from distiller.translation.model import parameter_count, stored_megabytes
-from distiller.translation.scores import score
+from distiller.translation.scores import METRIC, RISING, score
 from distiller.translation.shortlist import Shortlist
 from distiller.translation.timing import timed
 from distiller.translation.tokenizer import TranslationTokenizer
@@ -32,7 +32,8 @@ def efficiency(
     """Each of `models` in every engine: translating `pairs` on this machine's processor.
 
     Those are `transformers` in float32 and, where it is wished for or found and knows the architecture, CTranslate2 in
-    float32, in int8, and in int8 with the model's shortlist where it has one. The first model is the one that the
+    float32, in int8, and in int8 with the model's shortlist where it has one. `transformers`, the slowest, translates
+    the first hundred of `pairs` only, and has no scores where there are more. The first model is the one that the
     others are compared with: the teacher.
     """
     first = parameter_count(next(iter(models.values()))[0])
@@ -77,8 +78,11 @@ def _measure(
 ) -> dict[str, float]:
     """The fields of a row that the clock and the scores fill."""
     if decoding.engine == "transformers":
-        few = pairs.take(range(min(len(pairs), SINGLE)))  # the slowest engine is not asked for all
-        return _timed(generating(model, tokenizer, decoding), tokenizer, few, stored_megabytes(model))
+        few = pairs.take(range(min(len(pairs), SINGLE)))
+        found = _timed(generating(model, tokenizer, decoding), tokenizer, few, stored_megabytes(model))
+        if len(few) < len(pairs):
+            del found[METRIC], found[RISING]
+        return found
     with TemporaryDirectory(prefix="distiller-efficiency-") as temporary:
         folder = convert(model, tokenizer, Path(temporary) / "model", compute=decoding.compute, shortlist=shortlist)
         bounds = bounds_of(model, tokenizer, decoding)
