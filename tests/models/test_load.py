@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 
 from distiller.errors import DistillerError, MissingPackageError, ModelError
+from distiller.models.heads import head_differs
 from distiller.models.load import (
     contradicts_itself,
     has_head_for,
@@ -246,3 +247,43 @@ def test_fingerprints_follow_the_weights(folder: Path, tmp_path: Path) -> None:
     assert weights_fingerprint(tmp_path / "copy") != stored
     with pytest.raises(ModelError, match="not a folder"):
         weights_fingerprint("someone/model")
+
+
+def test_a_head_that_only_the_configuration_has_is_none(folder: Path) -> None:
+    assert has_head_for(folder, **CLASSES)
+    three = {"kind": "classification", "labels": ["neg", "pos", "mixed"]}
+    written = json.loads((folder / "config.json").read_text())
+    ids = {name: number for number, name in enumerate(three["labels"])}
+    written |= {"label2id": ids, "id2label": {number: name for name, number in ids.items()}}
+    (folder / "config.json").write_text(json.dumps(written))
+    assert not has_head_for(folder, **three)
+    told = head_differs(folder, load_config(folder), **three)
+    assert told is not None
+    assert "says 3 outputs, and its weights hold no such head" in told.what
+
+
+def test_what_is_no_model_of_its_own_is_said(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.rename(folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match=r"weights called `adapter_model\.safetensors`"):
+        load_model(folder, **CLASSES)
+    (folder / "adapter_config.json").write_text("{}")
+    for remove in (False, True):
+        with pytest.raises(ModelError, match="is an adapter"):
+            load_model(folder, **CLASSES)
+        (folder / "config.json").unlink(missing_ok=remove)
+    (folder / "adapter_config.json").unlink()
+    (folder / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelError, match=r"no config\.json, and its \.gguf weights are those of llama\.cpp"):
+        load_config(folder)
+
+
+def test_older_folders_of_sentence_transformers_have_their_model_inside(folder: Path) -> None:
+    folder.rename(folder.parent / "0_Transformer")
+    folder.mkdir()
+    (folder.parent / "0_Transformer").rename(folder / "0_Transformer")
+    (folder / "config.json").write_text("{}")
+    (folder / "modules.json").write_text("[]")
+    assert load_config(folder).model_type == "bert"
+    assert len(load_tokenizer(folder))
+    assert has_head_for(folder, **CLASSES)

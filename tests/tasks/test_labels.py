@@ -68,3 +68,9 @@ def test_a_whole_number_is_one_class_however_it_is_written() -> None:
 def test_an_id_stands_for_a_class_where_no_class_is_a_number() -> None:
     assert class_numbers(("negative", "positive"), ["0", "1.0", "positive", "2"]) == {"0": 0, "1.0": 1, "positive": 1}
     assert class_numbers(("1", "2"), ["0", "1"]) == {"1": 0}
+
+
+def test_truth_values_are_one_class_however_they_are_spelt() -> None:
+    assert label_set(["TRUE", "true", "False", "FALSE"]) == ("False", "true")
+    assert label_set(["TRUE", "FALSE"]) == ("FALSE", "TRUE")
+    assert class_numbers(("False", "true"), {"TRUE", "FALSE", "false"}) == {"TRUE": 1, "FALSE": 0, "false": 0}

@@ -1,11 +1,12 @@
 """Why a teacher's head is not one for the task, in words, and what would keep it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from transformers import PretrainedConfig
 
-from distiller.models.load import ARCHITECTURE_ENDINGS, NAMED, PROBLEMS, class_names
+from distiller.models.load import ARCHITECTURE_ENDINGS, NAMED, PROBLEMS, class_names, holds_head
 
 
 class Difference(NamedTuple):
@@ -16,8 +17,10 @@ class Difference(NamedTuple):
     """What would let the head stay."""
 
 
-def head_differs(config: PretrainedConfig, *, kind: str, labels: Sequence[str] | None) -> Difference | None:
-    """How the head of a model differs from that of a task of this kind and these labels, which it does not fit.
+def head_differs(
+    name: str | Path, config: PretrainedConfig, *, kind: str, labels: Sequence[str] | None
+) -> Difference | None:
+    """How the head of model `name` differs from that of a task of this kind and these labels, which it does not fit.
 
     `None` for a model without a head, or with one of another kind of task: then nothing is lost that could be used.
     """
@@ -27,6 +30,8 @@ def head_differs(config: PretrainedConfig, *, kind: str, labels: Sequence[str] |
     if (config.problem_type == PROBLEMS["multilabel"]) != (kind == "multilabel") and kind != "tagging":
         return None
     theirs = class_names(config)
+    if not holds_head(name, config, kind):
+        return Difference(f"its config.json says {len(theirs)} outputs, and its weights hold no such head", None)
     if kind not in NAMED or labels is None:
         wanted = "a number" if kind == "regression" else "a start and an end"
         return Difference(f"it has {len(theirs)} outputs, and the task is {wanted}", None)

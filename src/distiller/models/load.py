@@ -60,6 +60,8 @@ PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "mu
 KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 """Attention kernels that are part of `transformers` and torch; any other name would be downloaded and run."""
 
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""What `transformers` looks for: all weights, or in which files they are."""
 
 LIBRARY_ERRORS = (SafetensorError, StrictDataclassError)
 
@@ -75,7 +77,7 @@ def resolve(name: str | Path) -> str | Path:
         return _package_folder(text.removeprefix("package:"))
     folder = Path(text).expanduser()
     if folder.is_dir():
-        return folder
+        return _transformer_within(folder)
     if folder.exists():
         raise ModelError(f"`{text}` is a file, not a model folder", hint="name the folder that holds config.json")
     if text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
@@ -87,7 +89,9 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
     """The model's configuration. Raises `ModelError` when there is none or its architecture is not known."""
     place = resolve(name)
     if isinstance(place, Path) and not (place / "config.json").is_file():
-        raise ModelError(f"`{name}` holds no config.json", hint="name a folder written by `save_pretrained`")
+        _refuse_adapter(place, name)
+        form = ", and its .gguf weights are those of llama.cpp" if any(place.glob("*.gguf")) else ""
+        raise ModelError(f"`{name}` holds no config.json{form}", hint="name a folder written by `save_pretrained`")
     with explained(name):
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     _check_fields(config, name)
@@ -198,11 +202,35 @@ def supported_attention(config: PretrainedConfig, kind: str, attention: str | No
 def has_head_for(name: str | Path, *, kind: str, labels: Sequence[str] | None, trust_remote_code: bool = False) -> bool:
     """Whether the model is already fine-tuned for this kind of task and these labels, in whatever order."""
     config = load_config(name, trust_remote_code=trust_remote_code)
-    if not _has_head(config, kind):
+    if not _has_head(config, kind) or not holds_head(name, config, kind):
         return False
     if kind not in NAMED:
         return config.num_labels == (1 if kind == "regression" else 2)
     return label_permutation(config, labels) is not None
+
+
+def holds_head(name: str | Path, config: PretrainedConfig, kind: str) -> bool:
+    """Whether the weights of a folder have as many outputs for `kind`, outside of the encoder, as `config` says.
+
+    Nobody checks what a config.json says, and `transformers` would draw an absent head at random. True where the
+    weights are not here, or cannot be read.
+    """
+    place = resolve(name)
+    model_class = HEADS[kind]._model_mapping.get(type(config), None)
+    files = sorted(place.glob("*.safetensors")) if isinstance(place, Path) else []
+    if not files or model_class is None:
+        return True
+    inside = f"{model_class.base_model_prefix}."
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as weights:
+                outside = [key for key in weights.keys() if not key.startswith(inside)]  # noqa: SIM118 - no mapping
+                shapes = [weights.get_slice(key).get_shape() for key in outside]
+        except (SafetensorError, OSError):
+            return True
+        if any(len(shape) == 2 and shape[0] == config.num_labels for shape in shapes):
+            return True
+    return False
 
 
 def head_names(config: PretrainedConfig) -> list[str]:
@@ -329,6 +357,21 @@ def explained(name: str | Path) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _transformer_within(folder: Path) -> Path:
+    """Where in a folder of sentence-transformers its model lies: older ones have it in `0_Transformer`."""
+    inside = folder / "0_Transformer"
+    return inside if (folder / "modules.json").is_file() and (inside / "config.json").is_file() else folder
+
+
+def _refuse_adapter(folder: Path, name: str | Path) -> None:
+    """Raises `ModelError` for a folder of PEFT, which holds what is added to the weights of a model."""
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"`{name}` is an adapter (LoRA or its like), not a whole model",
+            hint="save what `PeftModel.from_pretrained(…).merge_and_unload()` gives, and name that folder",
+        )
+
+
 def _package_folder(package: str) -> Path:
     try:
         listed = files(package) or []
@@ -356,7 +399,10 @@ def _has_head(config: PretrainedConfig, kind: str) -> bool:
 def check_weights(folder: Path, name: str | Path) -> None:
     """Names what is wrong with the weight files of a folder before torch sees them."""
     weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
+    if not any((folder / file).is_file() for file in WEIGHTS):
+        _refuse_adapter(folder, name)
+        if weights:
+            raise ModelError(f"`{name}` has weights called `{weights[0].name}`", hint=f"their name is {WEIGHTS[0]}")
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
         raise ModelError(
             f"the weights of `{name}` are not safetensors" if pickled else f"`{name}` holds no weights",

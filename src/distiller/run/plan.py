@@ -432,7 +432,7 @@ def _check_head(plan: RunPlan, spec: config.Teacher) -> None:
         if plan.labels is not None and contradicts_itself(there):
             warn(f"id2label and label2id of teacher `{spec.model}` contradict each other; its outputs follow id2label")
         return
-    differs = head_differs(there, kind=plan.data.kind, labels=plan.labels)
+    differs = head_differs(spec.model, there, kind=plan.data.kind, labels=plan.labels)
     if not plan.data.labelled:
         raise ConfigError(
             f"teacher `{spec.model}` has no head for this task, and no training row has a label to fine-tune it on"

@@ -1,7 +1,7 @@
 """Anyone's own data: the files or the data set that the fields of `config.Task` name."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError, did_you_mean
+from distiller.tasks.annotations import only_accepted, with_tags
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import ENDINGS, is_conll, read_conll
 from distiller.tasks.data import UNLABELLED, AnySplit, Kind, Split, TaskData
@@ -18,7 +19,7 @@ from distiller.tasks.held_out import hold_out_rows
 from distiller.tasks.hub import DEV_NAMES, load_dataset_tables, pick_split
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import among, label_set
-from distiller.tasks.multilabel import holds_names, mark_between, memberships, names_in
+from distiller.tasks.multilabel import holds_names, mark_between, memberships, names_in, without_lists
 from distiller.tasks.multilabel import with_lists as with_memberships
 from distiller.tasks.questions import (
     COLUMNS,
@@ -70,11 +71,14 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     if task.labels and len(set(task.labels)) < len(task.labels):
         raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place")
     bad = {name: BadRows(task.skip_bad) for name in (*SPLITS, UNLABELLED)}
-    tables, declared = _tables(task, bad)
+    tables = _tables(task, bad)
+    declared = tables["train"].declared
     kind, notes = _kind(task, tables, declared)
     if kind == "qa":
         return _questions(task, tables, bad, notes)
     soft: dict[str, np.ndarray] = {}
+    if kind == "classification":
+        tables = {name: without_lists(table, task.label) for name, table in tables.items()}
     if kind == "multilabel":
         if not task.labels and not any(task.label in table.columns for table in tables.values()):
             raise DataError(
@@ -92,6 +96,11 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
             tables[name] = one.kept(with_hard_labels(one, tables[name], task.label, soft[name], labels))
         task = task.model_copy(update={"labels": list(labels)})
     known = _labelled_table(task, tables)
+    if "dev" in tables and task.label not in tables["dev"].columns and task.label in tables["train"].columns:
+        raise DataError(
+            f"`{tables['dev'].where}` has no column `{task.label}`, and development rows are scored",
+            hint="leave task.dev out, and some of the training rows are held out; or name labelled rows",
+        )
     tables = _divided(tables, task.label)
     for name in ("dev", "test"):
         if name in tables:
@@ -249,13 +258,13 @@ def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRow
     return _task_data(task, "qa", (), QUESTION_METRICS, tables, splits, bad, notes)
 
 
-def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
-    """(`train`, perhaps `dev` and `test` → table, column → declared class names)."""
+def _tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
+    """The rows of `train`, and perhaps of `dev` and `test`."""
     named = {name: value for name in SPLITS if (value := getattr(task, name))}
     if "train" in named and _is_file(task, named["train"]):
         refuse_layout(task, named["train"], tagging=task.kind == "tagging")
         files = {name: _file(task, value) for name, value in named.items()}
-        return {name: _read(task, file, bad[name], labelled=name != "test") for name, file in files.items()}, {}
+        return {name: _read(task, file, bad[name], labelled=name != "test") for name, file in files.items()}
     if task.data is None and task.train and Path(task.train).expanduser().is_file():
         raise DataError(
             f"`{task.train}` has an ending that is not read",
@@ -273,13 +282,13 @@ def _tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, Table], d
     refuse_layout(task, None)
     wanted = [*_text_columns(task), task.label, *(task.labels or ())]
     wanted = {None: [*wanted, *COLUMNS], "qa": COLUMNS}.get(task.kind, wanted)
-    loaded, declared = load_dataset_tables(task.data, wanted, config=task.config)
+    loaded = load_dataset_tables(task.data, wanted, config=task.config)
     named.setdefault("train", "train")
     if "dev" not in named and (dev := next((name for name in DEV_NAMES if name in loaded), None)):
         named["dev"] = dev
     if "test" not in named and "test" in loaded:
         named["test"] = "test"
-    return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}, declared
+    return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}
 
 
 def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> None:
@@ -308,7 +317,7 @@ def table_of(task: Task, name: str, bad: BadRows) -> Table:
             hint="a file ends in .txt .csv .tsv .jsonl .json .parquet or .conll",
         )
     wanted = COLUMNS if task.kind == "qa" else _text_columns(task)
-    return pick_split(load_dataset_tables(task.data, wanted, config=task.config)[0], name, data=task.data)
+    return pick_split(load_dataset_tables(task.data, wanted, config=task.config), name, data=task.data)
 
 
 def _text_columns(task: Task) -> list[str]:
@@ -369,7 +378,10 @@ def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Tab
         refuse_header(task, table)
     if ending(path) in DELIMITED and task.kind in (None, "regression"):
         table = with_decimal_points(table, task.label)
+    table = with_tags(only_accepted(table, task.label), text=task.text, label=task.label, bad=bad)
     table = with_lists(table, text=task.text, label=task.label)
+    if task.kind not in (None, "tagging"):
+        return table
     return with_words(table, text=task.text, label=task.label, tagging=task.kind == "tagging")
 
 
@@ -425,7 +437,7 @@ def _label_set(
     task: Task,
     train: Table,
     declared: Mapping[str, tuple[str, ...]],
-    found: Iterable[str] = (),
+    found: Collection[str] = (),
     *,
     head: Sequence[str] = (),
 ) -> tuple[str, ...]:

@@ -27,9 +27,12 @@ def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[st
     alike = [name for names in spelt.values() if len(names) > 1 for name in names]
     if alike:
         notes.append(f"classes of their own, which differ in case only: {listed(alike)}")
-    for label in (*(name for mark in MISSING for name in spelt[mark]), *spelt[column.casefold()]):
+    missing = [name for mark in MISSING for name in spelt[mark]]
+    missing += ["-1"] if labels[:2] == ("-1", "0") else []  # data sets hide labels by it where ids begin with 0
+    for label in (*missing, *spelt[column.casefold()]):
         told = "the name of the column" if label.casefold() == column.casefold() else "often a missing value"
-        notes.append(f"`{label}`, {told}, is a class of {counts[labels.index(label)]:,} rows")
+        rows = f"{counts[labels.index(label)]:,} rows"
+        notes.append(f"`{label}`, {told}, is a class of {rows}; task.labels without it and --skip-bad leave them out")
     if marks_entities(labels):
         notes.append("classes look like tags of words; a tagging task has a list of words and one of tags in each row")
     if 2 * len(counts) > counts.total() > len(counts) / 2 and len(counts) > 2:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.errors import DataError, MissingPackageError, did_you_mean
-from distiller.tasks.table import Table
+from distiller.tasks.table import Table, class_of
 from distiller.tasks.text_files import read_text
 
 DEV_NAMES = ("validation", "dev", "valid", "val")
@@ -16,22 +16,20 @@ SAVED = ("dataset_dict.json", "state.json")
 """What tells a folder written by `save_to_disk` from a folder of data files."""
 
 
-def load_dataset_tables(
-    data: str, columns: Sequence[str], *, config: str | None = None
-) -> tuple[dict[str, Table], dict[str, tuple[str, ...]]]:
-    """(split → table, column → class names) of the data set `data`, local or from the hub.
+def load_dataset_tables(data: str, columns: Sequence[str], *, config: str | None = None) -> dict[str, Table]:
+    """The splits of the data set `data`, local or from the hub.
 
     Only the cells of `columns` are read; of the others the table knows just the names. A `ClassLabel` column holds
     class names instead of ids, and `None` where the id is negative, which is how test labels are hidden. Raises
     `MissingPackageError` without `datasets`, `DataError` when the data set cannot be loaded.
     """
     if found := _class_folders(Path(data).expanduser()):
-        return found, {}
+        return found
     loaded = _load(data, config)
     tables: dict[str, Table] = {}
-    names: dict[str, tuple[str, ...]] = {}
     for split, rows in loaded.items():
         cells: dict[str, Sequence[Any]] = dict.fromkeys(rows.column_names, ())
+        names: dict[str, tuple[str, ...]] = {}
         for column in cells:
             if not any(column == wanted or ("*" in wanted and fnmatch(column, wanted)) for wanted in columns):
                 continue
@@ -40,10 +38,10 @@ def load_dataset_tables(
             classes = getattr(getattr(feature, "feature", feature), "names", None)  # of a list, what it is a list of
             if classes is not None:
                 names[column] = tuple(classes)
-                values = [_named(value, classes) for value in values]
+                values = [class_of(value, classes) for value in values]
             cells[column] = values
-        tables[str(split)] = Table(f"{data}:{split}", cells)
-    return tables, names
+        tables[str(split)] = Table(f"{data}:{split}", cells, declared=names)
+    return tables
 
 
 def _class_folders(folder: Path) -> dict[str, Table]:
@@ -63,13 +61,6 @@ def pick_split(tables: Mapping[str, Table], wanted: str, *, data: str) -> Table:
     if wanted not in tables:
         raise DataError(f"`{data}` has no split `{wanted}`", hint=did_you_mean(wanted, list(tables)))
     return tables[wanted]
-
-
-def _named(value: Any, classes: Sequence[str]) -> Any:
-    """The name of a class id, or the names of a list of them."""
-    if isinstance(value, list):
-        return [_named(one, classes) for one in value]
-    return None if value is None or value < 0 else classes[value]
 
 
 def _load(data: str, config: str | None) -> Mapping[Any, Any]:

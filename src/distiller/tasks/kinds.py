@@ -8,7 +8,7 @@ from distiller.config import Task
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
-from distiller.tasks.multilabel import divides_names, holds_names
+from distiller.tasks.multilabel import divides_names, holds_names, one_name_each
 from distiller.tasks.questions import COLUMNS
 from distiller.tasks.soft_labels import read_soft
 from distiller.tasks.table import Table
@@ -36,6 +36,8 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
         return Guess("tagging", f"lists in `{task.label}`")
     if read_soft(task, train, bad=BadRows(leave_out=True)):  # bad rows are said when they are read
         return Guess("classification", "probabilities of classes")
+    if one_name_each(train, task.label):
+        return Guess("classification", f"lists of one name each in `{task.label}`; several need task.kind=multilabel")
     if holds_names(train, task.label):
         return Guess("multilabel", f"lists of class names in `{task.label}`")
     if holds_lists(train, task.label):

@@ -2,10 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
 """A whole number, also as a program writes one that once stood beside a missing value: 1.0. Not a code like 007."""
+
+
+TRUTHS = ("true", "false")
 
 
 def same_names(ours: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
@@ -28,12 +31,17 @@ def says_nothing(names: Sequence[str]) -> bool:
     return [name.casefold().removeprefix("label_") for name in names] == [str(n) for n in range(len(names))]
 
 
-def label_set(written: Iterable[str]) -> tuple[str, ...]:
+def label_set(written: Collection[str]) -> tuple[str, ...]:
     """The different names among `written`, numbers before words, and 2 before 10.
 
-    `1.0` and `1` are one class, unless some label is a number with a fraction, as versions are (1.0, 1.1).
+    `1.0` and `1` are one class, unless some label is a number with a fraction, as versions are (1.0, 1.1); so are
+    `TRUE` and `true`, which programs spell as they like.
     """
-    names = set(written)
+    truths: dict[str, str] = {}
+    for name in sorted(written, reverse=True):
+        if name.casefold() in TRUTHS:
+            truths.setdefault(name.casefold(), name)
+    names = {truths.get(name.casefold(), name) for name in written}
     if not any(_has_fraction(name) for name in names):
         names = {plain_number(name) for name in names}
     return tuple(sorted(names, key=_natural))
@@ -76,7 +84,7 @@ def class_numbers(labels: Sequence[str], written: Iterable[str]) -> dict[str, in
 
 def _plain(name: str) -> str:
     """One spelling of what programs spell in several ways."""
-    return name.casefold() if name.casefold() in ("true", "false") else plain_number(name)
+    return name.casefold() if name.casefold() in TRUTHS else plain_number(name)
 
 
 def _has_fraction(name: str) -> bool:

@@ -28,6 +28,20 @@ def holds_names(table: Table, column: str) -> bool:
     return False
 
 
+def one_name_each(table: Table, column: str) -> bool:
+    """Whether a column has lists of class names, and in each of them one: classes that exclude each other."""
+    cells = [cell for cell in map(parsed_cell, table.columns.get(column, ())) if not is_empty(cell)]
+    return bool(cells) and all(isinstance(cell, list) and len(cell) == 1 for cell in cells)
+
+
+def without_lists(table: Table, column: str) -> Table:
+    """`table` with the names themselves, where its column has a list of one name in each row."""
+    if not one_name_each(table, column):
+        return table
+    cells = [None if is_empty(cell) else parsed_cell(cell)[0] for cell in table.columns[column]]
+    return replace(table, columns={**table.columns, column: cells})
+
+
 def divides_names(cells: Sequence[Any]) -> str | None:
     """The mark between class names in a column of text: its parts are classes that stand alone elsewhere, or in more
     cells than one, and so fewer than the cells that differ."""

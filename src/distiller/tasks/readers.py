@@ -14,8 +14,9 @@ from typing import Any
 
 from distiller.config import Task
 from distiller.errors import DataError, MissingPackageError, did_you_mean, warn
+from distiller.tasks.annotations import with_answers
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.table import Table, shown
+from distiller.tasks.table import Table, class_of, shown
 from distiller.tasks.text_files import check_there, ending, first_line, numbered_lines, read_bytes, read_text
 
 SEPARATORS = (",", "\t", ";", "|")
@@ -23,6 +24,9 @@ SEPARATORS = (",", "\t", ";", "|")
 
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 """A first line by which spreadsheets say what separates cells."""
+
+FASTTEXT = "__label__"
+"""What labels begin with in files of fastText, where they stand before the text."""
 
 NOTHING = "\x1f"
 """What separates the cells of a file with one column, where every character is text."""
@@ -46,13 +50,16 @@ class Layout:
     """Names of the columns of a file without a header line."""
     text: str = "text"
     """What the one column of a .txt file of texts is called."""
+    label: str = "label"
+    """What the labels of a file of fastText are called."""
     optional: str | None = None
     """The one of `columns` that a file may lack: the labels, where they are not known."""
 
     @classmethod
     def of(cls, task: Task, *, labelled: bool = True) -> "Layout":
         """How the files of `task` are written; those that are not `labelled` may lack the column of labels."""
-        return cls(task.encoding, task.separator, task.columns, task.text, None if labelled else task.label)
+        optional = None if labelled else task.label
+        return cls(task.encoding, task.separator, task.columns, task.text, task.label, optional)
 
 
 def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | None = None) -> Table:
@@ -60,9 +67,9 @@ def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | No
 
     .csv, .tsv and .txt have a header, between whose names stands the separator of the file (`,`, tab, `;` or `|`), and
     may quote cells as spreadsheets do; tabs with quotes that make no sense so are plain text between tabs. A .txt
-    without a tab in its first line has one text a line. .jsonl and .ndjson have one object a line, .json a list of
-    objects, alone or under one name (`{"data": […]}`); an absent key is a missing cell. Rows that cannot be read are
-    `bad`. Raises `DataError` that names the file and the line.
+    without a tab in its first line has one text a line, perhaps behind labels of fastText. .jsonl and .ndjson have one
+    object a line, .json a list of objects, alone or under one name (`{"data": […]}`); an absent key is a missing cell.
+    Rows that cannot be read are `bad`. Raises `DataError` that names the file and the line.
     """
     path = Path(path).expanduser()
     read = READERS.get(ending(path))
@@ -115,12 +122,35 @@ def _read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
 
 
 def _read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
-    """A table if the first line has a tab, or names the text among other columns; else one text a line."""
+    """A table if the first line has a tab, or names the text among other columns; else one text a line.
+
+    Before it may stand labels as fastText knows them: `__label__good a lovely film`.
+    """
     text = read_text(path, layout.encoding)
+    if first_line(text).startswith(FASTTEXT) and layout.columns is None:
+        return _of_fasttext(path, text, layout)
     if layout.separator is not None or "\t" in first_line(text) or _names_text(text, layout):
         return _read_delimited(path, layout, bad)
     rows: list[Record] = [(line, [row]) for line, row in numbered_lines(text)]
     return _table(path, layout.columns or [layout.text], rows, bad)
+
+
+def _of_fasttext(path: Path, text: str, layout: Layout) -> Table:
+    """Lines with one label are classes, with several lists of names; lines without one have no label."""
+    lines: list[int] = []
+    texts: list[str] = []
+    labels: list[list[str]] = []
+    for line, row in numbered_lines(text):
+        words = row.split()
+        count = next((place for place, word in enumerate(words) if not word.startswith(FASTTEXT)), len(words))
+        lines.append(line)
+        texts.append(row.split(maxsplit=count)[count] if count < len(words) else "")
+        labels.append([word.removeprefix(FASTTEXT) for word in words[:count]])
+    if all(len(names) < 2 for names in labels):
+        return Table(
+            str(path), {layout.text: texts, layout.label: [next(iter(names), None) for names in labels]}, lines
+        )
+    return Table(str(path), {layout.text: texts, layout.label: [names or None for names in labels]}, lines)
 
 
 def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, bad: BadRows) -> Table:
@@ -292,7 +322,8 @@ def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
     text = read_text(path, layout.encoding)
     whole = not _is_json(first_line(text)) or "\n" not in text.strip()
     if (text.lstrip().startswith("[") and whole) or (ending(path) == ".json" and not _has_object_lines(text)):
-        return _of_objects(path, _only_objects(path, _objects(path, read_json(path, text)), bad), None)
+        rows = _objects(path, read_json(path, text), layout.text)
+        return _of_objects(path, _only_objects(path, rows, layout.text, bad), None)
     parsed: list[tuple[int, dict[str, Any]]] = []
     lines: list[int] = []
     for place, (line, row) in enumerate(numbered_lines(text)):
@@ -323,14 +354,19 @@ def _is_json(line: str, wanted: type = object) -> bool:
         return False
 
 
-def _objects(path: Path, value: Any) -> list[Any]:
+def _objects(path: Path, value: Any, text: str) -> list[Any]:
     """The rows in a JSON value: a list, or an object in which one name has a list of objects, or every name a column.
 
-    Columns are lists of equal length, or objects from row to cell, as pandas writes them.
+    Columns are lists of equal length, or objects from row to cell, as pandas writes them; pandas also writes rows of
+    cells beside the `columns`, and objects from row to object, which are told by the column of the `text`.
     """
     if isinstance(value, list):
         return value
     if isinstance(value, dict):
+        if value.keys() >= {"columns", "data"} and all(isinstance(value[name], list) for name in ("columns", "data")):
+            return [dict(zip(value["columns"], cells, strict=False)) for cells in value["data"]]
+        if text not in value and value and all(isinstance(row, dict) and text in row for row in value.values()):
+            return list(value.values())
         lists = [
             item for item in value.values() if isinstance(item, list) and any(isinstance(one, dict) for one in item)
         ]
@@ -351,10 +387,12 @@ def _columns(value: Mapping[str, Any]) -> list[list[Any]] | None:
     return None
 
 
-def _only_objects(path: Path, rows: Sequence[Any], bad: BadRows) -> list[tuple[int, dict[str, Any]]]:
-    """The objects among `rows`, each with its position."""
+def _only_objects(path: Path, rows: Sequence[Any], text: str, bad: BadRows) -> list[tuple[int, dict[str, Any]]]:
+    """The objects among `rows`, each with its position; spaCy writes pairs of a `text` and an object about it."""
     found: list[tuple[int, dict[str, Any]]] = []
     for row, item in enumerate(rows):
+        if isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict):
+            item = {text: item[0], **item[1]}
         if isinstance(item, dict):
             found.append((row, item))
         else:
@@ -364,7 +402,7 @@ def _only_objects(path: Path, rows: Sequence[Any], bad: BadRows) -> list[tuple[i
 
 
 def _of_objects(path: Path, placed: Sequence[tuple[int, dict[str, Any]]], lines: Sequence[int] | None) -> Table:
-    rows = [row for _, row in placed]
+    rows = with_answers(str(path), [row for _, row in placed])
     names: Iterable[str] = dict.fromkeys(name for row in rows for name in row)
     columns = {name: [row.get(name) for row in rows] for name in names}
     return Table(str(path), columns, lines, places=_places([place for place, _ in placed]))
@@ -379,10 +417,24 @@ def _read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
         ) from None
     source = path if path.suffix.lower() == ".parquet" else BufferReader(read_bytes(path))
     try:
-        return Table(str(path), _with_texts(parquet.read_table(source)).to_pydict())
+        table = _with_texts(parquet.read_table(source))
+        columns: dict[str, Sequence[Any]] = table.to_pydict()
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"`{path}` cannot be read as Parquet: {reason}", hint="is it written so?") from None
+    declared = _declared(table.schema.metadata or {})
+    named = {name: [class_of(cell, declared[name]) for cell in columns[name]] for name in declared}
+    return Table(str(path), {**columns, **named}, declared=declared)
+
+
+def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
+    """The class names of columns of ids, which `datasets` writes into every Parquet file, those of the hub too."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        found = {name: feature.get("feature", feature).get("names") for name, feature in features.items()}
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    return {name: tuple(names) for name, names in found.items() if isinstance(names, list)}
 
 
 def _with_texts(table: Any) -> Any:

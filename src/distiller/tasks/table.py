@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distiller.errors import DataError, did_you_mean, warn
@@ -30,6 +30,8 @@ class Table:
     """Names that several columns have, of which none is read."""
     places: Sequence[int] | None = None
     """Position of each row in the file, from 0, where reading left out some; `None`: `origin` says it."""
+    declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The class names that a file or data set states itself, by column, in the order of their ids."""
 
     def __len__(self) -> int:
         return max([len(self.lines or ()), *map(len, self.columns.values())])
@@ -68,7 +70,7 @@ class Table:
         lines = None if self.lines is None else [self.lines[row] for row in rows]
         origin = [row if self.origin is None else self.origin[row] for row in rows]
         places = None if self.places is None else [self.places[row] for row in rows]
-        return Table(self.where, columns, lines, origin, self.doubled, places)
+        return replace(self, columns=columns, lines=lines, origin=origin, places=places)
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A column of text. Raises `DataError` for a cell that is missing or not text; warns of blank ones."""
@@ -90,6 +92,11 @@ class Table:
         """A column of class names as text; the number 1.0 is the class `1`. Raises `DataError` for an empty cell."""
         cells = self.column(name)
         first = next((row for row, cell in enumerate(cells) if isinstance(cell, list | tuple | dict)), None)
+        if first is not None and isinstance(cells[first], dict):
+            raise DataError(
+                f"{self.place(first)}: `{name}` is an object, {shown(cells[first])}, and no name of a class",
+                hint='"label": "plot", or a list of names where several classes may apply',
+            )
         if first is not None:
             raise DataError(
                 f"{self.place(first)}: `{name}` is a list, {shown(cells[first])}, and classes exclude each other",
@@ -176,6 +183,13 @@ def class_name(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+def class_of(value: Any, classes: Sequence[str]) -> Any:
+    """The name of a class id, or the names of a list of them; `None` for a negative one, by which labels are hidden."""
+    if isinstance(value, list):
+        return [class_of(one, classes) for one in value]
+    return None if value is None or value < 0 else classes[value]
 
 
 _DECIMAL = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from distiller.errors import DataError
 from distiller.tasks.entities import marks_entities
 from distiller.tasks.table import Table
 
@@ -50,6 +51,7 @@ def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
     """`table` with lists for sentences and tags that are written as text, with blanks between words and between tags.
 
     They are if the task is known to be `tagging`, or if all tags mark entities and every sentence has as many as words.
+    Raises `DataError` where that is one word in every row: of which sentence it is nobody said.
     """
     texts, tags = table.columns.get(text, ()), table.columns.get(label, ())
     cells = list(zip(texts, tags, strict=False))
@@ -57,6 +59,11 @@ def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
         return table
     marked = marks_entities(list({tag for cell in tags for tag in cell.split()}))
     counts = [(len(words.split()), len(said.split())) for words, said in cells]
+    if tagging and len(counts) > 1 and max(counts) <= (1, 1):
+        raise DataError(
+            f"`{table.where}` has one word in every row, and a tagger learns sentences",
+            hint="a .conll file has one word a line and a blank line between sentences",
+        )
     if not tagging and not (marked and max(counts) > (1, 1) and all(words == said for words, said in counts)):
         return table
     return replace(table, columns={**table.columns, text: [*map(str.split, texts)], label: [*map(str.split, tags)]})

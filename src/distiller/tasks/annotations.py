@@ -1,0 +1,153 @@
+"""What programs for annotation export: answers of Label Studio, spans of characters, and whether they were accepted."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from distiller.errors import DataError, warn
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.table import Table, shown
+
+Span = tuple[int, int, str]
+"""First character, the one behind the last, and what they are."""
+
+STARTS, ENDS, NAMES = ("start", "start_offset"), ("end", "end_offset"), ("label", "labels")
+"""What Prodigy, doccano and Label Studio call the parts of a span."""
+
+ANSWERS = ("choices", "rating", "number")
+"""What Label Studio asks about whole texts."""
+
+VERDICTS = {"accept", "reject", "ignore"}
+"""What the column `answer` of Prodigy says about an annotation."""
+
+
+def with_answers(where: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`rows` in which tasks of Label Studio are their data with an annotator's answers by question.
+
+    Where several annotated a task the first one counts, which is said.
+    """
+    found: list[dict[str, Any]] = []
+    several = 0
+    for row in rows:
+        data, annotations = row.get("data"), row.get("annotations")
+        if isinstance(data, dict) and isinstance(annotations, list):
+            given = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
+            several += len(given) > 1
+            row = {**data, **(_answers(given[0].get("result")) if given else {})}
+        found.append(row)
+    if several:
+        warn(f"`{where}`: {several:,} row(s) have several annotations, of which the first is read")
+    return found
+
+
+def _answers(results: Any) -> dict[str, Any]:
+    """What an annotator said to each question: a name, several, or spans."""
+    found: dict[str, Any] = {}
+    for result in results if isinstance(results, list) else ():
+        question, value = result.get("from_name"), result.get("value")
+        if not isinstance(value, dict):
+            continue
+        if "start" in value:
+            found.setdefault(question, []).append(value)
+            continue
+        answer = next((value[kind] for kind in ANSWERS if kind in value), None)
+        found[question] = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+    return found
+
+
+def only_accepted(table: Table, label: str) -> Table:
+    """`table` without the rows whose annotation was rejected or passed over in Prodigy, which is said."""
+    verdicts = table.columns.get("answer", ())
+    if label == "answer" or not verdicts or not {str(one) for one in verdicts} <= VERDICTS:
+        return table
+    kept = [row for row, verdict in enumerate(verdicts) if verdict == "accept"]
+    if len(kept) < len(table):
+        warn(f"`{table.where}`: {len(table) - len(kept):,} row(s) whose `answer` is not `accept` are left out")
+    return table.take(kept)
+
+
+def with_tags(table: Table, *, text: str, label: str, bad: BadRows) -> Table:
+    """`table` with words and their tags (B-, I-, O) where `label` has lists of spans of characters of `text`.
+
+    Words are what blanks separate, as in new texts, cut where a span begins or ends. Rows with a span that is not
+    inside its text, or overlaps another, are `bad`.
+    """
+    cells, texts = table.columns.get(label, ()), table.columns.get(text, ())
+    if not _are_spans(cells) or not any(isinstance(one, str) for one in texts):
+        return table
+    kept: list[int] = []
+    words: list[list[str]] = []
+    tags: list[list[str] | None] = []
+    inside = total = 0
+    for row, (written, cell) in enumerate(zip(texts, cells, strict=True)):
+        try:
+            table.check_text(row, text, written)
+            spans = _checked(table, row, label, written, cell or [])
+        except DataError as error:
+            bad.meet(error)
+            continue
+        found = list(_tagged(written, spans))
+        kept.append(row)
+        words.append([word for word, _ in found])
+        tags.append(None if cell is None else [tag for _, tag in found])
+        total += len(spans)
+        inside += sum(_cuts(written, start) or _cuts(written, end) for start, end, _ in spans)
+    if inside:
+        warn(f"`{table.where}`: {inside:,} of {total:,} spans begin or end inside of what blanks separate as a word")
+    table = table.take(kept)
+    return replace(table, columns={**table.columns, text: words, label: tags})
+
+
+def _are_spans(cells: Sequence[Any]) -> bool:
+    filled = [span for cell in cells if isinstance(cell, list | tuple) for span in cell]
+    return bool(filled) and all(_span(one) is not None for one in filled)
+
+
+def _span(value: Any) -> Span | None:
+    """A span in one of its forms: `[0, 4, "PER"]` (doccano, spaCy), or an object of Prodigy, doccano, Label Studio."""
+    parts: Any = value
+    if isinstance(value, dict):
+        parts = [next((value[key] for key in keys if key in value), None) for keys in (STARTS, ENDS, NAMES)]
+        name = parts[2]
+        parts[2] = name[0] if isinstance(name, list) and len(name) == 1 else name
+    match parts:
+        case [int(start), int(end), str(name)]:
+            return start, end, name
+    return None
+
+
+def _checked(table: Table, row: int, label: str, text: str, cell: Sequence[Any]) -> list[Span]:
+    """The spans of one text in their order."""
+    spans: list[Span] = []
+    behind = 0
+    for one in sorted(cell, key=lambda one: _span(one) or (0, 0, "")):
+        start, end, name = _span(one) or (0, 0, "")
+        there = text[max(start, 0) : end]
+        said = one.get("text", there) if isinstance(one, dict) else there
+        what = "overlaps another" if 0 <= start < behind else "" if there == said else f"is {shown(there)} here"
+        if start < 0 or end > len(text) or not there.strip():
+            what = "is no part of the text"
+        if what:
+            raise DataError(
+                f"{table.place(row)}: the span {shown(one)} in `{label}` {what}",
+                hint="a word has one tag; spans are counted in characters (not bytes or halves of emoji), from 0",
+            )
+        spans.append((start, end, name))
+        behind = end
+    return spans
+
+
+def _tagged(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, str]]:
+    """The words of a text and their tags."""
+    position = 0
+    for start, end, name in [*spans, (len(text), len(text), "")]:
+        for word in text[position:start].split():
+            yield word, "O"
+        for number, word in enumerate(text[start:end].split()):
+            yield word, f"{'I' if number else 'B'}-{name}"
+        position = end
+
+
+def _cuts(text: str, place: int) -> bool:
+    """Whether letters or digits stand on both sides of a place in a text."""
+    return 0 < place < len(text) and text[place - 1].isalnum() and text[place].isalnum()
