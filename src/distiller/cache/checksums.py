@@ -5,6 +5,7 @@ that end in `.bin` and are read in parts: each of their blocks is checked when i
 """
 
 import json
+import mmap
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -125,7 +126,8 @@ class BlockChecks:
             raise DamagedFileError(path)
         self.path = path
         self.sums = [] if entry is None else entry["blocks"]
-        self.data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r") if size else np.empty(0, np.uint8)
+        with path.open("rb") as file:
+            self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
         self.unread = np.ones(len(self.sums), dtype=bool)
         self.left = len(self.sums)
 
@@ -146,8 +148,16 @@ class BlockChecks:
             self._read(np.flatnonzero(self.unread))
 
     def _read(self, blocks: NDArray[np.int64]) -> None:
+        data = self.data
+        assert data is not None
+        whole = memoryview(data)
+
         def sound(block: int) -> bool:
-            return zlib.crc32(self.data[block * BLOCK : (block + 1) * BLOCK].data) == self.sums[block]
+            start = block * BLOCK
+            same = zlib.crc32(whole[start : start + BLOCK]) == self.sums[block]
+            if hasattr(data, "madvise"):  # whoever reads the values has mapped the file too: it need not count twice
+                data.madvise(mmap.MADV_DONTNEED, start, min(BLOCK, len(whole) - start))
+            return same
 
         many = len(blocks) > THREADS
         with ThreadPoolExecutor(THREADS) if many else _Inline() as pool:
