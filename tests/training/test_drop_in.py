@@ -16,6 +16,7 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional as F
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
@@ -24,6 +25,8 @@ from transformers import (
     AutoModelForTokenClassification,
     BartConfig,
     BertConfig,
+    BertModel,
+    BertPreTrainedModel,
     DataCollatorForLanguageModeling,
     DataCollatorForSeq2Seq,
     DataCollatorForTokenClassification,
@@ -40,7 +43,7 @@ from transformers import (
 )
 
 from distiller import DistillationTrainer
-from distiller.errors import ConfigError
+from distiller.errors import ConfigError, ModelError
 
 WORDS = [
     "the",
@@ -113,6 +116,24 @@ def model(head: Any, family: str = "bert", *, large: bool = False, **given: Any)
         return head.from_config(shape)
 
 
+class OwnHead(BertPreTrainedModel):
+    """A classifier as people write them: it hands nothing on to its encoder, and gives a dictionary."""
+
+    def __init__(self, shape: BertConfig) -> None:
+        super().__init__(shape)
+        self.bert = BertModel(shape)
+        self.scores = torch.nn.Linear(shape.hidden_size, shape.num_labels)
+        self.post_init()
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, labels: Any = None) -> dict[str, Any]:
+        logits = self.scores(self.bert(input_ids, attention_mask=attention_mask).pooler_output)
+        return ({} if labels is None else {"loss": F.cross_entropy(logits, labels)}) | {"logits": logits}
+
+    @classmethod
+    def from_config(cls, shape: BertConfig) -> "OwnHead":
+        return cls(shape)
+
+
 def texts(size: int = 16, seed: int = 0) -> list[str]:
     rng = np.random.default_rng(seed)
     return [" ".join(rng.choice(WORDS, size=rng.integers(3, 8))) for _ in range(size)]
@@ -136,18 +157,22 @@ def accuracy(found: Any) -> dict[str, float]:
 
 def classifier(make: Make, folder: Path, **given: Any) -> Any:
     """The text-classification example: a data set that still has its text, `DataCollatorWithPadding`, a metric."""
-    keep = {name: given.pop(name) for name in ("callbacks", "compute_loss_func", "compute_metrics") if name in given}
+    own = ("callbacks", "compute_loss_func", "compute_metrics", "model", "teacher")
+    keep = {name: given.pop(name) for name in own if name in given}
     data = given.pop("data", None) or reviews()
-    labels = given.pop("labels", 2)
+    labels, head = given.pop("labels", 2), given.pop("head", AutoModelForSequenceClassification)
+    usual = {
+        "model": model(head, num_labels=labels),
+        "teacher": lambda: model(head, large=True, num_labels=labels),
+        "compute_metrics": accuracy,
+    }
     return make(
-        model=model(AutoModelForSequenceClassification, num_labels=labels),
-        teacher=lambda: model(AutoModelForSequenceClassification, large=True, num_labels=labels),
         args=arguments(folder, **given),
         train_dataset=data,
         eval_dataset=data,
         processing_class=TOKENIZER,
         data_collator=DataCollatorWithPadding(tokenizer=TOKENIZER),
-        **{"compute_metrics": accuracy, **keep},
+        **{**usual, **keep},
     )
 
 
@@ -424,6 +449,7 @@ SCRIPTS: dict[str, Script] = {
     "hyperparameter search": searched,
     "an optimizer of one's own": own_optimizer,
     "PEFT": adapted,
+    "a head of one's own": lambda make, folder: finished(classifier(make, folder, head=OwnHead)),
     "torch_compile": lambda make, folder: finished(
         classifier(make, folder, torch_compile=True, torch_compile_backend="eager", max_steps=1)
     ),
@@ -453,6 +479,7 @@ def test_a_script_runs_as_with_trainer(name: str, tmp_path: Path) -> None:
     ours = script(maker(GOLD, taught=False), tmp_path / "gold")
     assert type(ours.model) is type(oracle.model)
     torch.testing.assert_close(ours.model.state_dict(), oracle.model.state_dict(), rtol=1e-3, atol=1e-5)
+    assert ours.model.config.to_dict() == oracle.model.config.to_dict()
     expected, found = oracle.evaluate(), ours.evaluate()
     timed = ("runtime", "per_second", "preparation_time")
     assert {key for key in found if not key.endswith(timed)} == {key for key in expected if not key.endswith(timed)}
@@ -488,6 +515,61 @@ def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     refused(tmp_path, "scheduler", optimizers=(optimizer, schedule))
+
+
+CLASSIFIER = model(AutoModelForSequenceClassification)
+TEACHERS: dict[str, tuple[Any, str]] = {
+    "a folder": ("outputs/teacher", "the teacher is a `str`"),
+    "the student itself": (CLASSIFIER, "share weights that are trained: bert.embeddings"),
+    "no configuration": (torch.nn.Linear(2, 2), "a `Linear`, has no configuration"),
+    "compiled": (torch.compile(model(AutoModelForSequenceClassification, large=True)), "torch.compile"),
+    "another head": (model(AutoModelForTokenClassification, large=True), "the teacher's of a tagging model"),
+    "another order of generation": (model(AutoModelForCausalLM, "llama"), "the teacher's of a causal model"),
+    "another problem": (
+        model(AutoModelForSequenceClassification, large=True, problem_type="single_label_classification"),
+        "those of a multilabel model, the teacher's of a classification",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_teacher_that_does_not_fit_is_refused(name: str, tmp_path: Path) -> None:
+    teacher, match = TEACHERS[name]
+    small = CLASSIFIER
+    if name == "another problem":
+        small = model(AutoModelForSequenceClassification, problem_type="multi_label_classification")
+    with pytest.raises(ConfigError, match=match):
+        DistillationTrainer(small, arguments(tmp_path), teacher=teacher)
+
+
+def test_outputs_that_cannot_be_read_are_refused_in_a_line(tmp_path: Path) -> None:
+    given = {"args": arguments(tmp_path), "train_dataset": reviews(), "processing_class": TOKENIZER}
+    bare = model(AutoModel, large=True)
+    with pytest.raises(ModelError, match="`BertModel` gives no `logits`"):
+        DistillationTrainer(model(AutoModelForSequenceClassification), teacher=bare, objective=OUTPUTS, **given).train()
+    frozen = model(AutoModelForSequenceClassification).requires_grad_(False)
+    with pytest.raises(ConfigError, match="no weight of the student is trained"):
+        DistillationTrainer(frozen, objective=GOLD, **given).train()
+    given["train_dataset"] = [{"inputs_embeds": torch.zeros(3, 16), "labels": 0}]
+    small = model(AutoModelForSequenceClassification)
+    with pytest.raises(ConfigError, match="no `input_ids`, only: inputs_embeds"):
+        DistillationTrainer(small, objective=GOLD, data_collator=DefaultDataCollator(), **given).train()
+
+
+@pytest.mark.parametrize("loss", ["mse", "mi_alpha"])
+@pytest.mark.parametrize("halved", ["student", "teacher"])
+def test_models_in_half_precision_distil(halved: str, loss: str, tmp_path: Path) -> None:
+    """`from_pretrained` gives a model in the number format in which it was saved."""
+    small, large = (model(AutoModelForSequenceClassification, large=large) for large in (False, True))
+    {"student": small, "teacher": large}[halved].to(torch.bfloat16)
+    term = {"loss": loss, "critic": {"name": "mlp", "options": {"hidden": 8}}} if loss == "mi_alpha" else {"loss": loss}
+    wish = {"intermediate": [term]}
+    made = classifier(maker(wish, taught=True), tmp_path, model=small, teacher=lambda: large, logging_steps=1)
+    made.train()
+    losses = [entry[f"loss/{loss}"] for entry in made.state.log_history if "loss" in entry]
+    assert len(losses) == 3
+    assert np.isfinite(losses).all()
+    assert made.model.dtype == (torch.bfloat16 if halved == "student" else torch.float32)
 
 
 def test_projections_join_the_optimizer_that_a_script_brings(tmp_path: Path) -> None:

@@ -135,6 +135,8 @@ def check_states(config: PretrainedConfig) -> None:
 
 def _found(model: PreTrainedModel) -> LayerAccess:
     check_states(model.config)
+    if not isinstance(model, PreTrainedModel):
+        raise no_states(model.config, "is no `PreTrainedModel`")
     with _untouched(model):
         try:
             return _probed(model, model.config.num_hidden_layers, model.config.hidden_size)
@@ -181,11 +183,13 @@ def _run(
         if name.endswith(".0"):
             keep = partial(_keep_input, met, ModuleSide(name, "input"))
             hooks.append(module.register_forward_pre_hook(keep, with_kwargs=True))
-    options: dict[str, Any] = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+    # a head of one's own may not hand on what is asked: then the encoder beneath it
+    asked: Any = model if takes(model, "output_hidden_states") else encoder
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in inspect.signature(asked.forward).parameters else {}
     if model.config.is_encoder_decoder and model.can_generate():
         options["decoder_input_ids"] = ids[:, :1]  # whoever generates must be told what it has said
     try:
-        output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True, **options)
+        output = asked(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True, **options)
     finally:
         for hook in hooks:
             hook.remove()
@@ -208,6 +212,12 @@ def _blocks(places: Mapping[int, ModuleSide], lists: Sequence[str], count: int) 
             return name
     # a model of one layer whose last state is normed: what enters the layer says which list it is
     return next((name for name in lists if 0 in places and places[0].module == f"{name}.0"), None)
+
+
+def takes(model: nn.Module, name: str) -> bool:
+    """Whether a model's forward pass has an argument of this name, or takes any."""
+    known = inspect.signature(model.forward).parameters
+    return name in known or any(one.kind is one.VAR_KEYWORD for one in known.values())
 
 
 def first_tensor(output: Any) -> Any:

@@ -54,7 +54,11 @@ NO_LIMIT = 1_000_000
 NAMED = ("classification", "multilabel", "tagging")
 """Kinds whose outputs are named classes; regression has one number, question answering a start and an end."""
 
-PROBLEMS: dict[str, Any] = {"classification": "single_label_classification", "multilabel": "multi_label_classification"}
+PROBLEMS: dict[str, Any] = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
 """Kind of task to what `transformers` calls it, where it tells one head from another."""
 
 KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")

@@ -18,11 +18,15 @@ from distiller.models.layers import (
     first_input,
     first_tensor,
     no_scores,
+    no_states,
     reading,
     reported_states,
+    takes,
 )
 
 Model = TypeVar("Model", bound=nn.Module)
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 class Head(NamedTuple):
@@ -65,6 +69,7 @@ class SignalReader:
     that is wrapped. `hidden_layers` are 0..N, `attention_layers` 1..N. Forward hooks keep what the layers give, so
     gradients flow and any attention kernel will do; where no module gives the states that `transformers` reports
     (ALBERT, XLNet), all of these are asked for. A deep copy of the model takes a working copy of the reader with it.
+    Layers of a model that is in half precision come in float32, as projections and critics are.
     Raises `ModelError` for a layer that the model does not have or that cannot be read.
     """
 
@@ -75,6 +80,7 @@ class SignalReader:
         self.hidden_layers = frozenset(hidden_layers)
         self.attention_layers = frozenset(attention_layers)
         self._accepted = frozenset(inspect.signature(model.forward).parameters) - {"labels"}
+        self._half = next((weight.dtype for weight in model.parameters()), torch.float32) in HALF
         self._kept: dict[tuple[str, int], Tensor] = {}
         self._reading = False
         self._reported = False
@@ -96,6 +102,8 @@ class SignalReader:
         accepted = {name: value for name, value in inputs.items() if name in self._accepted}
         if "use_cache" in self._accepted:
             accepted["use_cache"] = False  # keys and values for a next token that is never asked for
+        if "return_dict" in self._accepted:
+            accepted["return_dict"] = True
         if self._reported:
             accepted["output_hidden_states"] = True
         self._reading = True
@@ -103,9 +111,9 @@ class SignalReader:
             output = self.model(**accepted)
             hidden = reported_states(output) if self._reported else self._hidden()
             return Signals(
-                logits=_logits(output),
-                hidden_states={layer: hidden[layer] for layer in sorted(self.hidden_layers)},
-                attention_scores={layer: self._scores(layer) for layer in sorted(self.attention_layers)},
+                logits=_logits(output, self.model),
+                hidden_states={layer: self._widened(hidden[layer]) for layer in sorted(self.hidden_layers)},
+                attention_scores={layer: self._widened(self._scores(layer)) for layer in sorted(self.attention_layers)},
                 mask=_mask(inputs),
             )
         finally:
@@ -124,6 +132,8 @@ class SignalReader:
         places = reading(self.model).places
         self._reported = not self.hidden_layers <= places.keys()
         if self._reported:
+            if not takes(self.model, "output_hidden_states"):
+                raise no_states(self.model.config, "does not take `output_hidden_states`")
             return
         for layer in self.hidden_layers:
             module = self.model.get_submodule(places[layer].module)
@@ -132,6 +142,9 @@ class SignalReader:
             else:
                 hook = module.register_forward_hook(partial(self._keep, ("h", layer)))
             self._hooks.append(hook)
+
+    def _widened(self, signal: Tensor) -> Tensor:
+        return signal.float() if self._half else signal
 
     def _hidden(self) -> dict[int, Tensor]:
         return {layer: self._kept["h", layer] for layer in self.hidden_layers}
@@ -152,11 +165,21 @@ class SignalReader:
         return query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
 
 
-def _logits(output: Any) -> Tensor:
-    """The head's scores; start and end scores of question answering side by side, `[B, L, 2]`."""
+def _logits(output: Any, model: nn.Module) -> Tensor:
+    """The head's scores; start and end scores of question answering side by side, `[B, L, 2]`.
+
+    A head of one's own may give a dictionary, or a tuple that begins with them.
+    """
+    if isinstance(output, tuple):
+        return output[0]
     if "start_logits" in output:
-        return torch.stack([output.start_logits, output.end_logits], dim=-1)
-    return output.logits
+        return torch.stack([output["start_logits"], output["end_logits"]], dim=-1)
+    if "logits" not in output:
+        raise ModelError(
+            f"`{type(model).__name__}` gives no `logits`",
+            hint="load it with the head of its task, e.g. AutoModelForSequenceClassification.from_pretrained(…)",
+        )
+    return output["logits"]
 
 
 def frozen_teacher(model: Model) -> Model:

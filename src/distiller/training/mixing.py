@@ -89,7 +89,8 @@ def embedded(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         return batch
     table: Callable[[Tensor], Tensor] = model.get_input_embeddings()  # type: ignore[operator]
     words = {name: value for name, value in batch.items() if name != "input_ids"}
-    return {**words, "inputs_embeds": mix.blend(table(batch["input_ids"]))}
+    own = table(batch["input_ids"])
+    return {**words, "inputs_embeds": mix.blend(own).to(own.dtype)}
 
 
 def known(labels: Tensor) -> Tensor:

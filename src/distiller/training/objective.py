@@ -248,7 +248,7 @@ class DistillationObjective(nn.Module):
         self,
         objective: config.Objective,
         *,
-        student: ModelShapes,
+        student: ModelShapes | None,
         teacher: ModelShapes | None,
         kind: Kind,
     ) -> None:
@@ -265,10 +265,10 @@ class DistillationObjective(nn.Module):
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)
         terms = [term for term in objective.terms if term.active and objective.intermediate_weight > 0]
-        if terms and teacher is None:
+        if terms and (student is None or teacher is None):
             raise ConfigError("intermediate objectives need a teacher")
         self.terms = nn.ModuleList(
-            IntermediateTerm(term, student=student, teacher=teacher) for term in terms if teacher is not None
+            IntermediateTerm(term, student=student, teacher=teacher) for term in terms if student and teacher
         )
         self.step, self.progress = 0, 0.0
         """Where the training is: optimisation steps, and the share of all of them."""

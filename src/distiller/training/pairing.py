@@ -1,15 +1,18 @@
-"""Whether a teacher and a student of an ordinary script belong together: their classes, and the tokens they read."""
+"""Whether a teacher and a student of an ordinary script belong together: their heads, their classes, their tokens."""
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from torch import nn
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.errors import ConfigError
 from distiller.models.load import LIBRARY_ERRORS, class_names, label_permutation
 from distiller.tasks.labels import says_nothing
 from distiller.training.readout import Kind
+from distiller.training.script_batch import is_causal, kind_of
 
 NAMED: tuple[Kind, ...] = ("classification", "multilabel", "tagging")
 """Kinds whose outputs are classes with names."""
@@ -17,6 +20,55 @@ PADDED = 0.01
 """Share of a vocabulary that may be padding: tables are often rounded up to a size that hardware likes."""
 
 logger = logging.getLogger(__name__)
+
+
+def check_model(model: Any, role: str) -> None:
+    """Raise `ConfigError` where `model`, the teacher or the student of a script, is none that can be read."""
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"the {role} is a `{type(model).__name__}`, not a model",
+            hint="load it first, e.g. AutoModelForSequenceClassification.from_pretrained(…)",
+        )
+    if hasattr(model, "_orig_mod"):
+        raise ConfigError(
+            f"the {role} went through torch.compile, which hides what it reads",
+            hint="pass the model itself, and torch_compile=True in `args` or compiled=True",
+        )
+    if not isinstance(getattr(model, "config", None), PretrainedConfig):
+        raise ConfigError(
+            f"the {role}, a `{type(model).__name__}`, has no configuration that says what its outputs are",
+            hint="a module of your own needs a `config`: a `PretrainedConfig` with `num_labels`",
+        )
+    adapters: Mapping[str, Any] = getattr(model, "peft_config", None) or {}
+    if any(getattr(one, "is_prompt_learning", False) for one in adapters.values()):
+        raise ConfigError(
+            f"prompt tuning gives the {role} tokens that the other has not",
+            hint="use LoRA or another adapter of the weights",
+        )
+
+
+def check_apart(student: nn.Module, teacher: nn.Module) -> None:
+    """Raise `ConfigError` where training the student would change the teacher."""
+    theirs = {weight.data_ptr() for weight in teacher.parameters()}
+    for name, weight in student.named_parameters():
+        if weight.requires_grad and weight.data_ptr() in theirs and weight.numel() > 0:
+            raise ConfigError(
+                f"student and teacher share weights that are trained: {name}",
+                hint="give each its own: copy.deepcopy(teacher)",
+            )
+
+
+def check_heads(student: PreTrainedModel, teacher: PreTrainedModel, some_label: Callable[[], Any]) -> None:
+    """Raise `ConfigError` where the outputs of the two mean different things."""
+    ours, theirs = kind_of(student, some_label), kind_of(teacher, some_label)
+    if {ours, theirs} == {"classification", "multilabel"} and not teacher.config.problem_type:
+        return  # it does not say which
+    if ours != theirs or is_causal(student) != is_causal(teacher):
+        ours, theirs = ("causal" if is_causal(model) else kind for model, kind in ((student, ours), (teacher, theirs)))
+        raise ConfigError(
+            f"the student's outputs are those of a {ours} model, the teacher's of a {theirs} model",
+            hint="load both with the head of one task; beta1=0 compares no outputs",
+        )
 
 
 def class_order(student: PretrainedConfig, teacher: PretrainedConfig, kind: Kind) -> list[int] | None:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.models.auto import modeling_auto
 
 from distiller.errors import ConfigError
+from distiller.models.load import PROBLEMS
 from distiller.objectives.prediction import IGNORED
 from distiller.training.batching import Batch
 from distiller.training.readout import Kind
@@ -34,15 +35,16 @@ def kind_of(model: PreTrainedModel, some_label: Callable[[], Any] = lambda: None
     As in `transformers`, a number for each class means several labels at once where the configuration does not say.
     Raises `ConfigError` for outputs that no loss compares.
     """
-    names = _class_names(plain_model(model))
+    plain = plain_model(model)
+    names = _class_names(plain)
     if names & (CAUSAL | SEQUENCE_TO_SEQUENCE | MASKED):
         return "generation"
     if any(name.endswith("ForTokenClassification") for name in names):
         return "tagging"
     if any(name.endswith("ForQuestionAnswering") for name in names):
         return "qa"
-    outputs: int = model.config.num_labels or 0
-    wish = getattr(model.config, "problem_type", None)
+    outputs: int = plain.config.num_labels or 0
+    wish = getattr(plain.config, "problem_type", None)
     if wish == "multi_label_classification" or (wish is None and outputs > 1 and _is_numbers(some_label())):
         return "multilabel"
     if wish == "regression" and outputs > 1:
@@ -50,6 +52,16 @@ def kind_of(model: PreTrainedModel, some_label: Callable[[], Any] = lambda: None
             f"a regression with {outputs} outputs is not offered", hint="distil one number at a time: num_labels=1"
         )
     return "regression" if outputs == 1 else "classification"
+
+
+def say_problem(model: PreTrainedModel, kind: Kind) -> None:
+    """Write into the student's configuration which problem it is for, as a forward pass with labels would.
+
+    Whoever loads it then knows whether its classes exclude each other.
+    """
+    plain = plain_model(model)
+    if any(name.endswith("ForSequenceClassification") for name in _class_names(plain)):
+        plain.config.problem_type = plain.config.problem_type or PROBLEMS.get(kind)
 
 
 def is_causal(model: PreTrainedModel) -> bool:
@@ -61,6 +73,10 @@ def is_causal(model: PreTrainedModel) -> bool:
 def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False) -> Batch:
     """`batch` and its views with labels as the readout of `kind` expects them; the given batch stays as it is."""
     made = dict(batch)
+    if "input_ids" not in made:
+        raise ConfigError(
+            f"a batch has no `input_ids`, only: {', '.join(made)}", hint="students read the ids of tokens"
+        )
     if "augmented" in made:
         made["augmented"] = objective_batch(made["augmented"], kind, causal=causal)
     labels = made.get("labels")

@@ -14,6 +14,7 @@ from distiller.device import AUTOCAST, Precision, autocast
 from distiller.models.masks import unread_masks
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
 from distiller.training.mixing import embedded
+from distiller.training.script_batch import plain_model
 from distiller.training.several_teachers import OtherTeachers
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -45,7 +46,7 @@ class FrozenTeacher:
         others: OtherTeachers | None = None,
         reader: Callable[[PreTrainedModel], Any] | None = None,
     ) -> None:
-        self.original = frozen_teacher(model)
+        self.original = frozen_teacher(plain_model(model))
         self.others = others
         read = (
             [FrozenTeacher(one, set(), set(), device=device, precision=precision) for one in others.models]
@@ -53,7 +54,8 @@ class FrozenTeacher:
             else []
         )
         self._colleagues = read
-        self.model = model if AUTOCAST.get(precision) is None else with_matrices_in(model, AUTOCAST[precision])
+        dtype = AUTOCAST.get(precision)
+        self.model = self.original if dtype is None else with_matrices_in(self.original, dtype)
         nn.Module.to(self.model, device)
         self.hidden_layers = sorted(hidden_layers)
         self.attention_layers = sorted(attention_layers)

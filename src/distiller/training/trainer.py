@@ -58,7 +58,7 @@ from distiller.training.checkpoints import CheckpointState
 from distiller.training.defaults import filled_in
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import DistillationObjective, ModelShape
-from distiller.training.pairing import check_vocabularies, class_order
+from distiller.training.pairing import check_apart, check_heads, check_model, check_vocabularies, class_order
 from distiller.training.readout import Kind
 from distiller.training.script_batch import (
     accepted,
@@ -67,6 +67,7 @@ from distiller.training.script_batch import (
     labels_as_given,
     objective_batch,
     plain_model,
+    say_problem,
     with_decoder_inputs,
 )
 from distiller.training.several_teachers import OtherTeachers
@@ -295,7 +296,13 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _assemble(self, model: Any) -> None:
         """Put the student and the trained parts of the objective into one module, and freeze the teacher."""
-        teacher, kind = self._given_teacher, kind_of(model, self._some_label)
+        teacher = self._given_teacher
+        check_model(model, "student")
+        if teacher is not None:
+            check_model(teacher, "teacher")
+            check_apart(model, teacher)
+        kind = kind_of(model, self._some_label)
+        say_problem(model, kind)
         self.wish = self._filled_in(kind)
         with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
             torch.manual_seed(self.args.seed)
@@ -326,10 +333,11 @@ class DistillationTrainer(Seq2SeqTrainer):
     def make_objective(self, model: Any, kind: Kind) -> DistillationObjective:
         """Eq. (1) for `model` and the teacher."""
         teacher = self._given_teacher
+        compared = any(term.active for term in self.wish.terms)  # else nothing need be known of their layers
         return DistillationObjective(
             self.wish,
-            student=model_shape(model),
-            teacher=model_shape(teacher) if teacher is not None else None,
+            student=model_shape(plain_model(model)) if compared else None,
+            teacher=model_shape(plain_model(teacher)) if compared and teacher is not None else None,
             kind=kind,
         )
 
@@ -355,6 +363,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
         if parts.needs_teacher and self._given_teacher is None and not self._given_soft_labels:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
+        if parts.reads_outputs and self._given_teacher is not None:
+            check_heads(model, self._given_teacher, self._some_label)
         if self.wish.class_weights is not None and self._given_class_weights is None:
             raise ConfigError(
                 "objective.class_weights needs the numbers of rows by class, which a run counts",
@@ -419,11 +429,6 @@ class DistillationTrainer(Seq2SeqTrainer):
             raise ConfigError(
                 "DeepSpeed and FSDP would divide the student alone, without the parts of the objective",
                 hint="torchrun trains with one whole copy in each process",
-            )
-        adapters: Mapping[str, Any] = getattr(self.model, "peft_config", None) or {}
-        if any(getattr(one, "is_prompt_learning", False) for one in adapters.values()):
-            raise ConfigError(
-                "prompt tuning adds tokens that the teacher has not", hint="use LoRA or another adapter of the weights"
             )
 
     # --- one step ---------------------------------------------------------------------------------------------
@@ -658,6 +663,11 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """`Trainer`'s optimizer of the student, and two groups more: parts of the objective with and without decay."""
+        if not any(weight.requires_grad for weight in self.student.parameters()):
+            raise ConfigError(
+                "no weight of the student is trained: all have requires_grad=False",
+                hint="model.requires_grad_(True); a model that was a teacher here stays frozen",
+            )
         optimizer: torch.optim.Optimizer = super().create_optimizer()
         objective = self.distillation.objective
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -688,7 +698,8 @@ class DistillationTrainer(Seq2SeqTrainer):
     def floating_point_ops(self, inputs: Batch) -> int:
         """`Trainer`'s estimate for the student; its weights are counted once."""
         if self._weights is None:
-            self._weights = self.student.num_parameters(exclude_embeddings=True)
+            counted = getattr(self.student, "num_parameters", None)  # a module of one's own has none, as in `Trainer`
+            self._weights = 0 if counted is None else int(counted(exclude_embeddings=True))
         return 6 * inputs["input_ids"].numel() * self._weights if "input_ids" in inputs else 0
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
