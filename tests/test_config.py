@@ -8,7 +8,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from distiller.config import (
     Component,
@@ -59,8 +58,13 @@ def test_a_name_is_short_for_a_component() -> None:
 
 def test_a_run_is_frozen_and_refuses_what_it_does_not_know() -> None:
     run = parse_run(SMALL)
-    with pytest.raises(ValidationError):
+    with pytest.raises(ConfigError, match="a `Run` stays as it was made"):
         run.output = "elsewhere"  # type: ignore[misc]
+    assert run.model_copy(update={"seeds": [3]}).seeds == [3]
+    with pytest.raises(ConfigError, match="no field is called `seed`"):
+        run.model_copy(update={"seed": [3]})
+    with pytest.raises(ConfigError, match="`training` is a `Training`, not a mapping"):
+        run.model_copy(update={"training": {"epochs": 3}})
     with pytest.raises(ConfigError):
         parse_run(SMALL | {"sedes": [1]})
 

@@ -1,6 +1,7 @@
 """The losses under their names, for a training loop of one's own.
 
-Each is a pure function: tensors first, options as keywords, one number per example as result; padding never counts.
+Each is a pure function: tensors first, options as keywords, one number per example as result (for each label in
+`binary_cross_entropy`); padding never counts.
 `kl`, `ce` and `mse` compare outputs. Those on hidden states are called after the layers that they read where a loss on
 outputs has the same name: `hidden_mse`, `hidden_ce`. `mi_alpha` scores what a critic gives (`distiller.objectives`).
 """

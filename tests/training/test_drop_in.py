@@ -4,6 +4,7 @@ Without a teacher our loss is the label loss alone, so `Trainer` itself is the o
 same trained weights. With a teacher and matched layers the script has to run as it stands.
 """
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -157,7 +158,7 @@ def accuracy(found: Any) -> dict[str, float]:
 
 def classifier(make: Make, folder: Path, **given: Any) -> Any:
     """The text-classification example: a data set that still has its text, `DataCollatorWithPadding`, a metric."""
-    own = ("callbacks", "compute_loss_func", "compute_metrics", "model", "teacher")
+    own = ("callbacks", "compute_loss_func", "compute_metrics", "model", "teacher", "own")
     keep = {name: given.pop(name) for name in own if name in given}
     data = given.pop("data", None) or reviews()
     labels, head = given.pop("labels", 2), given.pop("head", AutoModelForSequenceClassification)
@@ -174,6 +175,19 @@ def classifier(make: Make, folder: Path, **given: Any) -> Any:
         data_collator=DataCollatorWithPadding(tokenizer=TOKENIZER),
         **{**usual, **keep},
     )
+
+
+def named_otherwise(make: Make, folder: Path) -> Any:
+    class Named(type(model(AutoModelForSequenceClassification))):
+        def forward(self, input_ids: Any, attention_mask: Any = None, target: Any = None, **given: Any) -> Any:
+            return super().forward(input_ids, attention_mask=attention_mask, labels=target, **given)
+
+        @classmethod
+        def from_config(cls, shape: BertConfig) -> Any:
+            return cls(shape)
+
+    data = reviews().rename_column("label", "target")
+    return finished(classifier(make, folder, head=Named, data=data, label_names=["target"]))
 
 
 def finished(trainer: Any) -> Any:
@@ -334,6 +348,27 @@ def own_keys(make: Make, folder: Path) -> Any:
     return trainer
 
 
+class OwnLoss:
+    """The loss of a subclass, by the number of labels that it is given."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = 0) -> Any:
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        losses = F.cross_entropy(outputs.logits, labels, reduction="none", weight=torch.tensor([1.0, 3.0]))
+        loss = losses.sum() / num_items_in_batch if num_items_in_batch else losses.mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class MoreLoss:
+    """A subclass that adds to the loss of the trainer, from what the student says."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **given: Any) -> Any:
+        base: Any = super()
+        loss, outputs = base.compute_loss(model, inputs, return_outputs=True, **given)
+        loss = loss + 0.1 * outputs.logits.square().mean()
+        return (loss, outputs) if return_outputs else loss
+
+
 class Listener(TrainerCallback):
     def __init__(self) -> None:
         self.models: set[type] = set()
@@ -450,6 +485,11 @@ SCRIPTS: dict[str, Script] = {
     "an optimizer of one's own": own_optimizer,
     "PEFT": adapted,
     "a head of one's own": lambda make, folder: finished(classifier(make, folder, head=OwnHead)),
+    "a loss of one's own": lambda make, folder: finished(
+        classifier(make, folder, own=OwnLoss, gradient_accumulation_steps=2)
+    ),
+    "more loss": lambda make, folder: finished(classifier(make, folder, own=MoreLoss)),
+    "labels under another name": named_otherwise,
     "torch_compile": lambda make, folder: finished(
         classifier(make, folder, torch_compile=True, torch_compile_backend="eager", max_steps=1)
     ),
@@ -461,13 +501,13 @@ WITHOUT_LAYERS = ("translation",)
 def maker(objective: dict[str, Any] | None, *, taught: bool) -> Make:
     """Three lines changed: the class, `teacher` and `objective`."""
 
-    def make(*given: Any, teacher: Callable[[], Any], **named: Any) -> Any:
+    def make(*given: Any, teacher: Callable[[], Any], own: type = object, **named: Any) -> Any:
         set_seed(0)
-        if objective is None:
-            return (Seq2SeqTrainer if isinstance(named.get("args"), Seq2SeqTrainingArguments) else Trainer)(
-                *given, **named
-            )
-        return DistillationTrainer(*given, teacher=teacher() if taught else None, objective=objective, **named)
+        base: Any = Seq2SeqTrainer if isinstance(named.get("args"), Seq2SeqTrainingArguments) else Trainer
+        if objective is not None:
+            base = DistillationTrainer
+            named |= {"teacher": teacher() if taught else None, "objective": objective}
+        return (base if own is object else type("Own", (own, base), {}))(*given, **named)
 
     return make
 
@@ -479,7 +519,10 @@ def test_a_script_runs_as_with_trainer(name: str, tmp_path: Path) -> None:
     ours = script(maker(GOLD, taught=False), tmp_path / "gold")
     assert type(ours.model) is type(oracle.model)
     torch.testing.assert_close(ours.model.state_dict(), oracle.model.state_dict(), rtol=1e-3, atol=1e-5)
-    assert ours.model.config.to_dict() == oracle.model.config.to_dict()
+    expected, found = oracle.model.config.to_dict(), ours.model.config.to_dict()
+    if expected.get("problem_type") is None:  # `Trainer` learns it from a forward pass with labels
+        found["problem_type"] = expected.get("problem_type")
+    assert found == expected
     expected, found = oracle.evaluate(), ours.evaluate()
     timed = ("runtime", "per_second", "preparation_time")
     assert {key for key in found if not key.endswith(timed)} == {key for key in expected if not key.endswith(timed)}
@@ -493,7 +536,8 @@ def test_a_script_runs_as_with_trainer(name: str, tmp_path: Path) -> None:
 def refused(
     tmp_path: Path, match: str, *, head: Any = AutoModelForSequenceClassification, family: str = "bert", **given: Any
 ) -> None:
-    named = {name: given.pop(name) for name in ("objective", "optimizers", "compute_loss_func") if name in given}
+    own = ("objective", "optimizers", "compute_loss_func", "class_weights")
+    named = {name: given.pop(name) for name in own if name in given}
     shape = {name: given.pop(name) for name in ("num_labels", "problem_type") if name in given}
     with pytest.raises(ConfigError, match=match):
         DistillationTrainer(
@@ -508,6 +552,9 @@ def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "label_smoothing_factor", num_labels=1, label_smoothing_factor=0.1)
     refused(tmp_path, "label_smoothing_factor", head=AutoModelForQuestionAnswering, label_smoothing_factor=0.1)
     refused(tmp_path, "compute_loss_func", head=AutoModelForQuestionAnswering, compute_loss_func=F.cross_entropy)
+    refused(tmp_path, "class_weights do nothing for qa", head=AutoModelForQuestionAnswering, class_weights=[1, 2])
+    refused(tmp_path, "label loss of one's own", label_smoothing_factor=0.1, class_weights=[1, 2])
+    refused(tmp_path, "3 class_weights for 2 classes", class_weights=[1, 2, 3])
     refused(tmp_path, "3 outputs", num_labels=3, problem_type="regression")
     reentrant = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
     refused(tmp_path, "use_reentrant", **reentrant)
@@ -572,12 +619,39 @@ def test_models_in_half_precision_distil(halved: str, loss: str, tmp_path: Path)
     assert made.model.dtype == (torch.bfloat16 if halved == "student" else torch.float32)
 
 
-def test_projections_join_the_optimizer_that_a_script_brings(tmp_path: Path) -> None:
-    trainer = own_optimizer(maker(MATCHED, taught=True), tmp_path)
+class OwnOptimizer:
+    def create_optimizer(self, *_: Any) -> Any:
+        trainer: Any = self
+        trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
+        return trainer.optimizer
+
+
+@pytest.mark.parametrize("brought", ["argument", "method"])
+def test_projections_join_the_optimizer_that_a_script_brings(brought: str, tmp_path: Path) -> None:
+    make = maker(MATCHED, taught=True)
+    trainer = own_optimizer(make, tmp_path) if brought == "argument" else classifier(make, tmp_path, own=OwnOptimizer)
+    finished(trainer)
     trained = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
     parts = [*trainer.distillation.objective.parameters()]
     assert parts
     assert {id(weight) for weight in parts} <= trained
+
+
+def test_a_checkpoint_of_another_objective_is_refused(tmp_path: Path) -> None:
+    classifier(maker(GOLD, taught=False), tmp_path, max_steps=1, save_strategy="steps", save_steps=1).train()
+    trainer = classifier(maker(MATCHED, taught=True), tmp_path)
+    with pytest.raises(ConfigError, match="checkpoint-1 has not the projections and critics"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_a_teacher_is_left_without_hooks(tmp_path: Path) -> None:
+    teacher = model(AutoModelForSequenceClassification, large=True)
+    trainer = DistillationTrainer(model(AutoModelForSequenceClassification), arguments(tmp_path), teacher=teacher)
+    student = trainer.model
+    assert any(part._forward_hooks for both in (teacher, student) for part in both.modules())
+    del trainer
+    gc.collect()
+    assert not any(part._forward_hooks for both in (teacher, student) for part in both.modules())
 
 
 def test_the_student_is_the_model_of_the_trainer(tmp_path: Path) -> None:

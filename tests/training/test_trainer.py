@@ -295,7 +295,7 @@ def test_layer_weights_survive_save_and_resume(tmp_path: Path) -> None:
     transport = first.distillation.objective.terms[0].transport
     assert transport.student_weights.max() > transport.student_weights.min()
     again = trainer(tmp_path, wish, max_steps=3)
-    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    again.train(resume_from_checkpoint=tmp_path / "checkpoint-3")
     restored = again.distillation.objective.terms[0].transport
     torch.testing.assert_close(weights_of(restored), weights_of(transport), rtol=0, atol=0)
     torch.testing.assert_close(weights_of(again.distillation), weights_of(first.distillation), rtol=0, atol=0)

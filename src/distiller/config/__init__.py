@@ -9,7 +9,7 @@ The classes here say what may be written; whether the names and options exist is
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -55,6 +55,27 @@ class Config(BaseModel):
 
     # as in pydantic's own RootModel: parts of a larger whole are validated without it, and the whole names their place
     __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ConfigError(
+            f"a `{type(self).__name__}` stays as it was made", hint=f'copy it: .model_copy(update={{"{name}": …}})'
+        )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with the fields in `update` replaced. Raises `ConfigError` for a name that is no field."""
+        for name, value in (update or {}).items():
+            if name not in type(self).model_fields:
+                raise ConfigError(
+                    f"{type(self).__name__}: no field is called `{name}`",
+                    hint=did_you_mean(name, [*type(self).model_fields]),
+                )
+            kept = getattr(self, name)
+            if isinstance(kept, Config) and isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{type(self).__name__}: `{name}` is a `{type(kept).__name__}`, not a mapping",
+                    hint=f'copy that too: {name}.model_copy(update={{"{next(iter(value), "field")}": …}})',
+                )
+        return super().model_copy(update=update, deep=deep)
 
 
 C = TypeVar("C", bound=Config)

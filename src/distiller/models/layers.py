@@ -69,6 +69,8 @@ def reading(model: PreTrainedModel) -> LayerAccess:
 
 def reported_states(output: Any) -> Sequence[Tensor]:
     """The hidden states that a model reports; of an encoder-decoder those of its encoder."""
+    if isinstance(output, tuple):
+        return ()
     found = output.get("encoder_hidden_states")
     return found if found is not None else output.get("hidden_states") or ()
 
@@ -183,17 +185,26 @@ def _run(
         if name.endswith(".0"):
             keep = partial(_keep_input, met, ModuleSide(name, "input"))
             hooks.append(module.register_forward_pre_hook(keep, with_kwargs=True))
-    # a head of one's own may not hand on what is asked: then the encoder beneath it
-    asked: Any = model if takes(model, "output_hidden_states") else encoder
-    options: dict[str, Any] = {"use_cache": False} if "use_cache" in inspect.signature(asked.forward).parameters else {}
-    if model.config.is_encoder_decoder and model.can_generate():
-        options["decoder_input_ids"] = ids[:, :1]  # whoever generates must be told what it has said
     try:
-        output = asked(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True, **options)
+        states = _asked(model, ids, mask)
+        if not states:  # a head of one's own may not hand on what is asked: its encoder knows
+            states = _asked(encoder, ids, mask)
     finally:
         for hook in hooks:
             hook.remove()
-    return reported_states(output), met, lists
+    return states, met, lists
+
+
+def _asked(model: Any, ids: Tensor, mask: Tensor) -> Sequence[Tensor]:
+    """The hidden states that `model` reports of some tokens; none where it takes no such wish."""
+    if not takes(model, "output_hidden_states"):
+        return ()
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+    if model.config.is_encoder_decoder and model.can_generate():
+        options["decoder_input_ids"] = ids[:, :1]  # whoever generates must be told what it has said
+    return reported_states(
+        model(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True, **options)
+    )
 
 
 def _belongs(place: ModuleSide, layer: int, count: int) -> bool:

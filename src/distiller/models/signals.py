@@ -104,12 +104,12 @@ class SignalReader:
             accepted["use_cache"] = False  # keys and values for a next token that is never asked for
         if "return_dict" in self._accepted:
             accepted["return_dict"] = True
-        if self._reported:
+        if self._reported and takes(self.model, "output_hidden_states"):
             accepted["output_hidden_states"] = True
         self._reading = True
         try:
             output = self.model(**accepted)
-            hidden = reported_states(output) if self._reported else self._hidden()
+            hidden = self._report(output) if self._reported else self._hidden()
             return Signals(
                 logits=_logits(output, self.model),
                 hidden_states={layer: self._widened(hidden[layer]) for layer in sorted(self.hidden_layers)},
@@ -132,8 +132,6 @@ class SignalReader:
         places = reading(self.model).places
         self._reported = not self.hidden_layers <= places.keys()
         if self._reported:
-            if not takes(self.model, "output_hidden_states"):
-                raise no_states(self.model.config, "does not take `output_hidden_states`")
             return
         for layer in self.hidden_layers:
             module = self.model.get_submodule(places[layer].module)
@@ -145,6 +143,12 @@ class SignalReader:
 
     def _widened(self, signal: Tensor) -> Tensor:
         return signal.float() if self._half else signal
+
+    def _report(self, output: Any) -> Mapping[int, Tensor]:
+        states = reported_states(output)
+        if not states:
+            raise no_states(self.model.config, "reports none: its head does not hand on `output_hidden_states`")
+        return dict(enumerate(states))
 
     def _hidden(self) -> dict[int, Tensor]:
         return {layer: self._kept["h", layer] for layer in self.hidden_layers}

@@ -53,6 +53,8 @@ def distil(
     Of processes that train together (`torchrun`) the first writes; all of them return the Record. Raises
     `DistillerError`.
     """
+    if not isinstance(run, Run):
+        raise ConfigError(f"distil takes a Run, not a {type(run).__name__}", hint='load_run("run.yaml") reads one')
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     started = time.perf_counter()

@@ -12,7 +12,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from distiller import config
-from distiller.errors import OutputError, RunError, concealed
+from distiller.errors import ConfigError, OutputError, RunError, concealed
 from distiller.files import write_text
 from distiller.study.check import check_runs
 from distiller.study.config import STUDY_FILE, Study, load_study
@@ -76,6 +76,10 @@ def run_study(
     first, so that what cannot work is said at once. `execute` names the function that carries out a trial.
     Raises `DistillerError`; what was finished is kept.
     """
+    if not isinstance(study, Study):
+        raise ConfigError(
+            f"run_study takes a Study, not a {type(study).__name__}", hint='load_study("study.yaml") reads one'
+        )
     space = search_space_of(study)
     load_optuna()
     if (study.place / STUDY_FILE).is_file() and (other := load_study(study.place).name) != study.name:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.errors import ConfigError
@@ -49,7 +49,8 @@ def check_model(model: Any, role: str) -> None:
 
 def check_apart(student: nn.Module, teacher: nn.Module) -> None:
     """Raise `ConfigError` where training the student would change the teacher."""
-    theirs = {weight.data_ptr() for weight in teacher.parameters()}
+    # what is no plain tensor (quantised) is not trained, and may have no place
+    theirs = {weight.data_ptr() for weight in teacher.parameters() if type(weight.data) is Tensor}
     for name, weight in student.named_parameters():
         if weight.requires_grad and weight.data_ptr() in theirs and weight.numel() > 0:
             raise ConfigError(

@@ -5,7 +5,7 @@ causal model at the position that predicts it. -100 is no label.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,8 @@ def kind_of(model: PreTrainedModel, some_label: Callable[[], Any] = lambda: None
         raise ConfigError(
             f"a regression with {outputs} outputs is not offered", hint="distil one number at a time: num_labels=1"
         )
+    if not any(name.endswith("ForSequenceClassification") for name in names) and _is_list(some_label()):
+        return "tagging"  # a head of one's own
     return "regression" if outputs == 1 else "classification"
 
 
@@ -70,15 +72,20 @@ def is_causal(model: PreTrainedModel) -> bool:
     return bool(_class_names(plain) & CAUSAL) and not plain.config.is_encoder_decoder
 
 
-def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False) -> Batch:
-    """`batch` and its views with labels as the readout of `kind` expects them; the given batch stays as it is."""
+def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False, label_names: Sequence[str] = ()) -> Batch:
+    """`batch` and its views with labels as the readout of `kind` expects them; the given batch stays as it is.
+
+    A single name in `label_names` is what the script calls its labels.
+    """
     made = dict(batch)
+    if len(label_names) == 1 and label_names[0] in made:
+        made["labels"] = made.pop(label_names[0])
     if "input_ids" not in made:
         raise ConfigError(
             f"a batch has no `input_ids`, only: {', '.join(made)}", hint="students read the ids of tokens"
         )
     if "augmented" in made:
-        made["augmented"] = objective_batch(made["augmented"], kind, causal=causal)
+        made["augmented"] = objective_batch(made["augmented"], kind, causal=causal, label_names=label_names)
     labels = made.get("labels")
     if kind == "qa" and labels is None and made.get("start_positions") is not None:
         made["labels"] = _spans(made)
@@ -138,4 +145,9 @@ def _class_names(model: PreTrainedModel) -> set[str]:
 
 def _is_numbers(label: Any) -> bool:
     """Whether a label is a list of numbers with a fraction, as `transformers` wants several labels at once."""
-    return label is not None and torch.as_tensor(label).is_floating_point() and torch.as_tensor(label).dim() == 1
+    return _is_list(label) and torch.as_tensor(label).is_floating_point()
+
+
+def _is_list(label: Any) -> bool:
+    """Whether a label is a list of more than one number."""
+    return not isinstance(label, str | None) and torch.as_tensor(label).dim() == 1 and len(label) > 1

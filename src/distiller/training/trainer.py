@@ -6,7 +6,9 @@ the whole optimisation step, component losses in the log, and checkpoints whose 
 
 import json
 import math
+import os
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import torch
-from accelerate.utils import convert_to_fp32
+from accelerate.utils import convert_to_fp32, find_batch_size
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -128,11 +130,13 @@ class DistillationModel(nn.Module):
         teacher: Mapping[str, Signals] | None = None,
         totals: Mapping[str, Totals] | None = None,
         measure: bool = False,
+        outputs: bool = False,
         **inputs: Any,
     ) -> Any:
         """Loss and components of `views`; without views, what the student makes of `inputs`.
 
-        With `measure`, the share of every term in the student's gradient is noted in `objective.balance`.
+        With `outputs` the student's logits of the original view come third. With `measure`, the share of every term in
+        the student's gradient is noted in `objective.balance`.
         """
         if views is None or totals is None:
             return self.student(**inputs)
@@ -149,11 +153,9 @@ class DistillationModel(nn.Module):
             )
             for name, view in views.items()
         }
-        if not measure:
-            return self.objective(compared)
-        return self.objective(
-            compared, [parameter for parameter in self.student.parameters() if parameter.requires_grad]
-        )
+        measured = [weight for weight in self.student.parameters() if weight.requires_grad] if measure else ()
+        loss, components = self.objective(compared, measured)
+        return (loss, components, compared["original"].student.logits) if outputs else (loss, components)
 
     def _readable(self, view: Batch) -> Batch:
         return with_decoder_inputs(self.student, view) if self.kind == "generation" else view
@@ -232,7 +234,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._given_soft_labels = soft_labels
         self._given_class_weights = class_weights
         self._other_teachers = other_teachers
-        self._resumed: str | bool | None = None
+        self._resumed: Path | None = None
+        self._step_items: Tensor | None = None
+        self._step_totals: dict[str, Totals] = {}
+        self._readers: weakref.finalize | None = None
         # past `Seq2SeqTrainer`, whose own constructor takes no `optimizer_cls_and_kwargs`
         Trainer.__init__(
             self,
@@ -314,9 +319,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         if self.compute_loss_func is not None or self.label_smoother is not None:
             parts.gold = partial(self._own_label_loss, model)
         nn.Module.to(parts, self.args.device)
-        for old in (self._distillation and self._distillation.reader, self.teacher):
-            if old is not None:
-                old.close()
+        if self._readers is not None:
+            self._readers()
         self._distillation = DistillationModel(model, parts, kind)
         self._trained: nn.Module | None = None
         self._causal = is_causal(model)
@@ -326,6 +330,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.teacher = None
         if teacher is not None and parts.needs_teacher:
             self.teacher = self.freeze(teacher, parts, kind)
+        # both models may outlive this trainer
+        self._readers = weakref.finalize(self, _close, self._distillation.reader, self.teacher)
+        self._readers.atexit = False
         if self.compiled:
             torch._dynamo.config.cache_size_limit = max(GRAPHS, torch._dynamo.config.cache_size_limit)
             self._distillation.compile_parts()
@@ -370,6 +377,16 @@ class DistillationTrainer(Seq2SeqTrainer):
                 "objective.class_weights needs the numbers of rows by class, which a run counts",
                 hint="pass `class_weights`, one number for each class",
             )
+        if self._given_class_weights is not None:
+            own = self.compute_loss_func is not None or self.label_smoother is not None
+            if own or kind not in ("classification", "tagging"):
+                label_loss = "a label loss of one's own" if own else kind
+                raise ConfigError(f"class_weights do nothing for {label_loss}", hint="leave them out")
+            if len(self._given_class_weights) != model.config.num_labels:
+                raise ConfigError(
+                    f"there are {len(self._given_class_weights)} class_weights for {model.config.num_labels} classes",
+                    hint="give one for each, in the order of the model's outputs",
+                )
         if any(term.loss.startswith("mi_") for term in self.wish.terms) and self.args.train_batch_size < 3:
             raise ConfigError(
                 "mutual information compares at least three examples, and a batch has fewer",
@@ -397,7 +414,7 @@ class DistillationTrainer(Seq2SeqTrainer):
     def _some_label(self) -> Any:
         """The label of the first training example, where there is a first one."""
         example = self._some_example()
-        return example.get("labels", example.get("label"))
+        return next((example[name] for name in ("labels", "label", *self.label_names) if name in example), None)
 
     def _some_example(self) -> Mapping[str, Any]:
         """The first training example; nothing of a data set that cannot be looked into."""
@@ -415,7 +432,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             self._given_objective,
             "regression" if kind == "regression" else "classification",  # of all kinds, numbers alone are apart
             ["augmented"] if "augmented" in example else [],
-            labelled=collated or any(name in example for name in LABELS),
+            labelled=collated or any(name in example for name in (*LABELS, *self.label_names)),
             layers=self._given_teacher is not None and kind != "generation",
             tokens="teacher" not in example,
         )
@@ -438,19 +455,24 @@ class DistillationTrainer(Seq2SeqTrainer):
         batches: list[Batch] = []
         ended = self.control.should_training_stop or self.state.global_step >= self.state.max_steps
         if ended:  # resumed after its last step: `Trainer` would take another
-            return batches, {}
+            return batches, None
         started = time.perf_counter()
         for _ in range(num_batches):
             batch = next(epoch_iterator, None)
             if batch is None:
                 break
             self.augmentation.update(batch.pop(COUNTS, {}))
-            batches.append(objective_batch(batch, self.distillation.kind, causal=self._causal))
-            self.examples_read += len(batches[-1]["input_ids"])
+            batches.append(batch)
+            self.examples_read += find_batch_size(batch) or 0
             if "example_ids" in batch:
                 self._rows.setdefault(self.state.global_step + 1, []).extend(batch["example_ids"].tolist())
         self.seconds_waited += time.perf_counter() - started
-        return batches, self._totals(batches)
+        self._step_totals = self._totals([self._for_objective(batch) for batch in batches])
+        self._step_items = self._step_totals["original"].labels if batches else None
+        return batches, self._step_items
+
+    def _for_objective(self, batch: Batch) -> Batch:
+        return objective_batch(batch, self.distillation.kind, causal=self._causal, label_names=self.label_names)
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward pass of one micro-batch."""
@@ -462,14 +484,14 @@ class DistillationTrainer(Seq2SeqTrainer):
     ) -> Any:
         """Eq. (1) on one micro-batch of a training: its share of the optimisation step's loss.
 
-        With the student itself as `model`, as in an evaluation, it is `Trainer`'s loss.
+        With the student itself as `model`, as in an evaluation, it is `Trainer`'s loss. The outputs are the student's
+        logits, by the names that they have in `transformers`.
         """
         if model is not self._trained:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        totals = num_items_in_batch
-        if not isinstance(totals, dict):
-            inputs = objective_batch(inputs, self.distillation.kind, causal=self._causal)
-            totals = self._totals([inputs])
+        inputs = self._for_objective(inputs)
+        of_step = num_items_in_batch is not None and num_items_in_batch is self._step_items
+        totals = self._step_totals if of_step else self._totals([inputs])
         views = views_of(inputs)
         objective = self.distillation.objective
         if any(objective.weights["augmented"]) and "augmented" not in views:
@@ -486,12 +508,14 @@ class DistillationTrainer(Seq2SeqTrainer):
         # a measurement takes gradients within the step, which is not compiled
         stance = torch.compiler.set_stance("force_eager") if measure and self.compiled else nullcontext()
         with unread_masks(self.args.device), stance:
-            loss, components = model(views=views, teacher=teacher, totals=totals, measure=measure)
+            loss, components, *logits = model(
+                views=views, teacher=teacher, totals=totals, measure=measure, outputs=return_outputs
+            )
         share = loss.detach()
         if self.args.world_size > 1:
             loss = loss * self.args.world_size  # totals span all processes, and gradients are averaged over them
         self._note(components | {TOTAL: share})
-        return (loss, components) if return_outputs else loss
+        return (loss, _named(logits[0], self.distillation.kind)) if return_outputs else loss
 
     def _arrive(self, objective: DistillationObjective) -> bool:
         """Tell the objective where the training is; whether this micro-batch is one whose gradients are measured."""
@@ -669,10 +693,15 @@ class DistillationTrainer(Seq2SeqTrainer):
                 hint="model.requires_grad_(True); a model that was a teacher here stays frozen",
             )
         optimizer: torch.optim.Optimizer = super().create_optimizer()
+        self._add_parts(optimizer)
+        return optimizer
+
+    def _add_parts(self, optimizer: torch.optim.Optimizer) -> None:
+        """Give `optimizer` the parts of the objective that it does not hold yet."""
         objective = self.distillation.objective
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         decayed = set(self.get_decay_parameter_names(objective))
-        rate = self.head_learning_rate or self.args.learning_rate
+        rate = self.args.learning_rate if self.head_learning_rate is None else self.head_learning_rate
         for decay in (True, False):
             parameters = [
                 parameter
@@ -683,7 +712,6 @@ class DistillationTrainer(Seq2SeqTrainer):
                 optimizer.add_param_group(
                     {"params": parameters, "lr": rate, "weight_decay": self.args.weight_decay if decay else 0.0}
                 )
-        return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The schedule of `args`, or that of `rate`."""
@@ -709,19 +737,24 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def train(
         self,
-        resume_from_checkpoint: str | bool | None = None,
+        resume_from_checkpoint: str | os.PathLike[str] | bool | None = None,
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
-        """`Trainer.train`; a checkpoint, and the best one at the end, also gives the parts of the objective."""
-        folder = get_last_checkpoint(str(self.args.output_dir)) if resume_from_checkpoint is True else None
-        self._resumed = folder or (resume_from_checkpoint or None)
-        if isinstance(self._resumed, str):
-            check_sums(Path(self._resumed))
+        """`Trainer.train`; a checkpoint, and the best one at the end, also gives the parts of the objective.
+
+        Raises `ConfigError` for a checkpoint of another objective.
+        """
+        resumed = get_last_checkpoint(str(self.args.output_dir)) if resume_from_checkpoint is True else None
+        resumed = resumed or (resume_from_checkpoint or None)
+        self._resumed = None if resumed is None or resumed is True else Path(resumed)
+        if self._resumed is not None:
+            check_sums(self._resumed)
         filtered = self.args.logging_nan_inf_filter
         self.args.logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
         try:
-            outcome = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+            found = resume_from_checkpoint if self._resumed is None else str(self._resumed)
+            outcome = super().train(found, trial, ignore_keys_for_eval)
         finally:
             self.args.logging_nan_inf_filter = filtered
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
@@ -732,10 +765,12 @@ class DistillationTrainer(Seq2SeqTrainer):
         """For a training, the student together with the parts of the objective; else the student."""
         if not training:
             return super()._wrap_model(model, training=False, dataloader=dataloader)
+        if self.optimizer is not None:  # perhaps from a `create_optimizer` of a script that knows only the student
+            self._add_parts(self.optimizer)
         if self._trained is None:
             self._trained = self.accelerator.prepare_model(self.distillation)
-        if isinstance(self._resumed, str):
-            self._load_rest(Path(self._resumed))
+        if self._resumed is not None:
+            self._load_rest(self._resumed)
         return self._trained
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -834,10 +869,30 @@ class DistillationTrainer(Seq2SeqTrainer):
         return [callback for callback in self.callback_handler.callbacks if isinstance(callback, CheckpointState)]
 
     def _load_parts(self, folder: Path, *, counts: bool = False) -> None:
-        if (folder / PARTS).is_file():
-            load_model(self.distillation.objective, str(folder / PARTS), device=str(self.args.device))
+        objective = self.distillation.objective
+        if (folder / PARTS).is_file() or objective.state_dict():
+            try:
+                load_model(objective, str(folder / PARTS), device=str(self.args.device))
+            except (RuntimeError, FileNotFoundError):
+                raise ConfigError(
+                    f"the checkpoint {folder} has not the projections and critics of this objective",
+                    hint="resume with the objective that made it, or begin anew with its weights as the student",
+                ) from None
         if counts and (folder / COUNTED).is_file():
             self.augmentation.update(json.loads((folder / COUNTED).read_text(encoding="utf-8")))
+
+
+def _named(logits: Tensor, kind: Kind) -> ModelOutput:
+    """The student's outputs, as a model of `transformers` gives them."""
+    if kind == "qa":
+        return ModelOutput(start_logits=logits[..., 0], end_logits=logits[..., 1])
+    return ModelOutput(logits=logits)
+
+
+def _close(*readers: Any) -> None:
+    for reader in readers:
+        if reader is not None:
+            reader.close()
 
 
 def shortened(rows: Sequence[int], most: int = 8) -> str:
