@@ -26,6 +26,7 @@ from transformers import (
     AutoModelForTokenClassification,
     BartConfig,
     BertConfig,
+    BertForSequenceClassification,
     BertModel,
     BertPreTrainedModel,
     DataCollatorForLanguageModeling,
@@ -135,6 +136,17 @@ class OwnHead(BertPreTrainedModel):
         return cls(shape)
 
 
+class OtherName(BertForSequenceClassification):
+    """Its labels are called `target`."""
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, target: Any = None, **given: Any) -> Any:
+        return super().forward(input_ids, attention_mask=attention_mask, labels=target, **given)
+
+    @classmethod
+    def from_config(cls, shape: BertConfig) -> "OtherName":
+        return cls(shape)
+
+
 def texts(size: int = 16, seed: int = 0) -> list[str]:
     rng = np.random.default_rng(seed)
     return [" ".join(rng.choice(WORDS, size=rng.integers(3, 8))) for _ in range(size)]
@@ -175,19 +187,6 @@ def classifier(make: Make, folder: Path, **given: Any) -> Any:
         data_collator=DataCollatorWithPadding(tokenizer=TOKENIZER),
         **{**usual, **keep},
     )
-
-
-def named_otherwise(make: Make, folder: Path) -> Any:
-    class Named(type(model(AutoModelForSequenceClassification))):
-        def forward(self, input_ids: Any, attention_mask: Any = None, target: Any = None, **given: Any) -> Any:
-            return super().forward(input_ids, attention_mask=attention_mask, labels=target, **given)
-
-        @classmethod
-        def from_config(cls, shape: BertConfig) -> Any:
-            return cls(shape)
-
-    data = reviews().rename_column("label", "target")
-    return finished(classifier(make, folder, head=Named, data=data, label_names=["target"]))
 
 
 def finished(trainer: Any) -> Any:
@@ -489,7 +488,11 @@ SCRIPTS: dict[str, Script] = {
         classifier(make, folder, own=OwnLoss, gradient_accumulation_steps=2)
     ),
     "more loss": lambda make, folder: finished(classifier(make, folder, own=MoreLoss)),
-    "labels under another name": named_otherwise,
+    "labels under another name": lambda make, folder: finished(
+        classifier(
+            make, folder, head=OtherName, label_names=["target"], data=reviews().rename_column("label", "target")
+        )
+    ),
     "torch_compile": lambda make, folder: finished(
         classifier(make, folder, torch_compile=True, torch_compile_backend="eager", max_steps=1)
     ),
