@@ -696,7 +696,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._add_parts(optimizer)
         return optimizer
 
-    def _add_parts(self, optimizer: torch.optim.Optimizer) -> None:
+    def _add_parts(self, optimizer: Any) -> None:
         """Give `optimizer` the parts of the objective that it does not hold yet."""
         objective = self.distillation.objective
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -753,7 +753,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         filtered = self.args.logging_nan_inf_filter
         self.args.logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
         try:
-            found = resume_from_checkpoint if self._resumed is None else str(self._resumed)
+            found = resume_from_checkpoint is True if self._resumed is None else str(self._resumed)
             outcome = super().train(found, trial, ignore_keys_for_eval)
         finally:
             self.args.logging_nan_inf_filter = filtered
