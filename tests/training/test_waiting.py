@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import TrainerCallback, TrainingArguments
 
 from distiller import config
 from distiller.models.layers import reading
@@ -27,7 +30,7 @@ from distiller.training.mixing import draw, mixed
 from distiller.training.objective import DistillationObjective
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.trainer import DistillationModel, model_shape
-from training.tiny import CRITICS, batch, student, teacher, term
+from training.tiny import CRITICS, Examples, batch, student, teacher, term, trainer
 
 META = torch.device("meta")
 
@@ -37,12 +40,36 @@ def _no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no device `meta`
 
 
+class Constants(TorchFunctionMode):
+    """Notes tensors that are made of Python's numbers on the device: each is a copy that waits."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()
+        self.found = found
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        made = func in (torch.tensor, torch.as_tensor) and not isinstance(args[0], torch.Tensor)
+        if made and torch.device(kwargs.get("device") or "cpu").type == "meta":
+            self.found.append(f"{func.__name__}({args[0]})")
+        return func(*args, **kwargs)
+
+
 class BlockingCopies(TorchDispatchMode):
-    """Counts copies from the host to the device that wait until they are done."""
+    """Notes copies from the host to the device that wait until they are done."""
 
     def __init__(self) -> None:
         super().__init__()
         self.found: list[str] = []
+        self.constants = Constants(self.found)
+
+    def __enter__(self) -> "BlockingCopies":
+        self.constants.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *why: Any) -> None:
+        super().__exit__(*why)
+        self.constants.__exit__(*why)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -163,3 +190,69 @@ def test_a_device_that_has_the_outputs_is_not_asked_for_anything(tmp_path: Path)
         found = cache.read(examples["example_ids"], examples["attention_mask"])
     assert blocking.found == []
     assert found.hidden_states[4].shape == (*examples["attention_mask"].shape, 32)
+
+
+# --- whole steps of the trainer -----------------------------------------------------------------------------------------
+
+
+class Leave(TrainerCallback):
+    """Forgets what was found before the first step, and ends a training before it reads what came of it."""
+
+    class Left(Exception):
+        """It got that far."""
+
+    def __init__(self, found: list[str]) -> None:
+        self.found = found
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 0:
+            self.found.clear()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == 3:
+            raise self.Left
+
+
+@pytest.fixture
+def training_on_meta(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A `Trainer` trains there."""
+
+    def device(arguments: Any) -> torch.device:
+        assert arguments._setup_devices is not None
+        PartialState._shared_state["device"] = META
+        return META
+
+    monkeypatch.setattr(TrainingArguments, "device", property(device))
+    yield
+    PartialState._reset_state()
+
+
+def steps(folder: Path, objective: Any, **given: Any) -> list[str]:
+    """Three optimisation steps from the loader to the optimizer; copies that wait."""
+    small, large = given.pop("small", None) or student(), given.pop("large", None) or teacher()
+    for either in (small, large):
+        reading(either)
+    blocking = BlockingCopies()
+    made = trainer(
+        folder, objective, small=small, large=large, callbacks=[Leave(blocking.found)], max_steps=9, logging_steps=9,
+        optim="adamw_torch", accelerator_config={"non_blocking": True}, **given,
+    )  # fmt: skip
+    with blocking, pytest.raises(Leave.Left):
+        made.train()
+    assert made.student.device == META
+    return blocking.found
+
+
+OBJECTIVES: dict[str, Any] = {
+    "our own": None,
+    "terms": config.Objective(gamma1=0.5, intermediate=[term("mse"), term("pkd", "last")]),
+    "information": config.Objective(intermediate=[term("mi_alpha")]),
+    "two views": config.Objective(gamma1=1, beta2=1, gamma2=0.5, intermediate=[term("cos")]),
+}
+
+
+@pytest.mark.usefixtures("training_on_meta")
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_no_step_of_a_training_waits(name: str, tmp_path: Path) -> None:
+    data = Examples(32, augmented=name == "two views")
+    assert steps(tmp_path, OBJECTIVES[name], data=data, gradient_accumulation_steps=2) == []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.utils import get_total_norm
 
 EVERY = {True: 50, False: 100}
 """Steps between two measurements, where a weight follows from them and where they are only shown."""
@@ -17,6 +18,8 @@ EARLY = (0, 10, 20)
 """The student changes fastest at first."""
 MEMORY = 0.7
 """Share of the old logarithm in a new weight: a single batch is noisy."""
+LOUDER = 2.0**10
+"""What is measured is multiplied by this, which changes no share: in fp16 small gradients would be zeros."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +68,27 @@ class Balance(nn.Module):
         norms = torch.stack([_gradient_norm(part.value, parameters) for part in parts])
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(norms)  # all processes must agree on the weights
-        own = torch.tensor([part.weight for part in parts], device=norms.device)
-        terms = [part.term for part in parts]
-        if self.wanted:
+        heard: list[Tensor] = []
+        for norm, part in zip(norms, parts, strict=True):
             # the factor of a term by share is its warm-up or fading, which is not to be made up for
-            heard = torch.tensor([part.weight if part.term is None else 1.0 for part in parts], device=norms.device)
-            self._correct(norms * heard, terms)
-        factors = [1.0 if term is None else self.weights[term] for term in terms]
-        weighted = norms * own * torch.stack([torch.as_tensor(f, device=norms.device) for f in factors])
+            heard.append(norm * part.weight if part.term is None else norm)
+        if self.wanted:
+            self._correct(heard, [part.term for part in parts])
+        # numbers of Python meet the tensors one by one: a tensor made of them would be a copy that waits
+        weighted = torch.stack([norm * self.weight_of(part) for norm, part in zip(norms, parts, strict=True)])
         shares = weighted / weighted.sum().clamp_min(1e-30)
         self.latest = {part.name: share for part, share in zip(parts, shares, strict=True)}
 
-    def _correct(self, norms: Tensor, terms: Sequence[int | None]) -> None:
-        zero = norms.new_zeros(())
+    def _correct(self, norms: Sequence[Tensor], terms: Sequence[int | None]) -> None:
+        zero = torch.zeros_like(norms[0])
         others = sum((norm for norm, term in zip(norms, terms, strict=True) if term is None), zero)
         rest = 1 - sum(self.wanted)
         for place, share in enumerate(self.wanted):
             own = sum((norm for norm, term in zip(norms, terms, strict=True) if term == place), zero)
             fitting = (share / rest * others / own.clamp_min(1e-30)).clamp(1e-6, 1e6)
             mixed = torch.exp(MEMORY * self.weights[place].log() + (1 - MEMORY) * fitting.log())
-            there = (own > 0) & (others > 0)  # a term that is not heard yet, or nothing to compare with
+            # not where a term is not heard yet, there is nothing to compare with, or a half-precision number overflowed
+            there = (own > 0) & (others > 0) & torch.isfinite(own + others)
             self.weights[place] = torch.where(
                 there, torch.where(self.known[place] > 0, mixed, fitting), self.weights[place]
             )
@@ -95,6 +99,6 @@ def _gradient_norm(value: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
     """The norm of the gradient of `value`; 0 where it reaches none of the `parameters`."""
     if not value.requires_grad:
         return torch.zeros((), device=value.device)
-    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
-    return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), device=value.device)
+    gradients = torch.autograd.grad(LOUDER * value, parameters, retain_graph=True, allow_unused=True)
+    found = [gradient.float() for gradient in gradients if gradient is not None]
+    return get_total_norm(found) if found else torch.zeros((), device=value.device)

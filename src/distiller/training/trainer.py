@@ -269,7 +269,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.examples_read = 0
         """By this process, in this life of it."""
         self._noted: list[tuple[int, dict[str, Tensor]]] = []
-        self._rows: dict[int, list[int]] = {}
+        self._rows: dict[int, list[Tensor]] = {}
+        """Which examples met in a step, on the device."""
         self._sums: dict[str, float] = {}
         self._component_steps = 0
         self._arrived = -1
@@ -465,7 +466,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             batches.append(batch)
             self.examples_read += find_batch_size(batch) or 0
             if "example_ids" in batch:
-                self._rows.setdefault(self.state.global_step + 1, []).extend(batch["example_ids"].tolist())
+                self._rows.setdefault(self.state.global_step + 1, []).append(batch["example_ids"])
         self.seconds_waited += time.perf_counter() - started
         self._step_totals = self._totals([self._for_objective(batch) for batch in batches])
         self._step_items = self._step_totals["original"].labels if batches else None
@@ -620,7 +621,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             what, step = "the gradient", step - 1
         else:
             what = f"loss/{broken[0]}" if broken else "loss"
-        rows = self._rows.get(step, [])
+        rows = [row for ids in self._rows.get(step, []) for row in ids.tolist()]
         among = f", training rows {shortened(rows)}" if rows else ""
         raise RunError(
             f"{what} is not a number at step {step}{among}",
