@@ -1,7 +1,9 @@
 """What this machine computes with: device, number format and attention kernel, in one place for every kind of task."""
 
+import gc
 import platform
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -98,6 +100,25 @@ def choose_attention(wish: str, device: str, precision: Precision) -> Attention:
     if wish == "auto":
         return "eager" if device == "cpu" and precision == "bf16" else "sdpa"
     return wish  # type: ignore[return-value]
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of the host and of `device` follow from `seed`; what comes after is as if nothing had happened."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
+        yield
+
+
+def release(device: str) -> None:
+    """Give back what an ended training held of an accelerator: models and optimizers die in cycles, which Python
+    collects by their number and not by their size, and torch keeps their memory from other processes."""
+    if device == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def finish(device: str) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from distiller import config
 from distiller.cache.folders import FolderCache
-from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings
+from distiller.cache.teacher_outputs import READING, SHARERS, TeacherCache, WithReadings, place_for
 from distiller.errors import DataError
 from distiller.models.signals import SignalReader
 from distiller.training.batching import LengthBucketSampler, rows_read
@@ -268,3 +268,14 @@ def test_matrices_that_are_kept_in_bf16_say_what_autocast_says() -> None:
     found = half(examples)
     torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=0)
     torch.testing.assert_close(found.hidden_states, expected.hidden_states, rtol=0, atol=0)
+
+
+def test_outputs_lie_on_a_device_where_they_leave_room_for_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what torch holds for this process is room; workers that share a device have a part of it each."""
+    device = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (50, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 20)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 10)
+    assert [place_for(size, device) for size in (18, 19)] == ["device", "ahead"]
+    monkeypatch.setenv(SHARERS, "5")
+    assert [place_for(size, device) for size in (6, 7)] == ["device", "ahead"]

@@ -32,6 +32,8 @@ READING = "teacher_outputs"
 """Key under which a batch carries its `Reading`."""
 DEVICE_SHARE = 0.3
 """Of the device's free memory, what teacher outputs may take; the rest is the training's."""
+SHARERS = "DISTILLER_DEVICE_SHARERS"
+"""The environment variable in which a study says how many of its workers have one device."""
 COPIED = 1 << 26
 """Bytes that are copied to the device at a time."""
 
@@ -231,9 +233,16 @@ def place_for(size: int, device: torch.device) -> Place:
     """Where outputs of `size` bytes are best read from for batches on `device`."""
     if device.type == "cpu":
         return "file"
-    if device.type == "cuda" and size <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+    if device.type == "cuda" and size <= DEVICE_SHARE * _room_on(device):
         return "device"
     return "ahead"
+
+
+def _room_on(device: torch.device) -> float:
+    """Bytes of a GPU that this process can have; of one that a study's workers share not more than a part each."""
+    free, total = torch.cuda.mem_get_info(device)
+    own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch has it, and nobody uses it
+    return min(free + own, total / max(1, int(os.environ.get(SHARERS) or 1)))
 
 
 def build_teacher_cache(
@@ -320,7 +329,7 @@ class _File:
 
 def _use(device: torch.device) -> None:
     """Let this thread allocate for `device`, which need not be the first of its kind."""
-    if device.type == "cuda":
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
 
 

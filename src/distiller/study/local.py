@@ -1,5 +1,6 @@
 """Workers as processes of this machine, each with its own number of threads."""
 
+import math
 import os
 import signal
 import subprocess
@@ -50,6 +51,8 @@ class LocalPool:
         variables = environment(threads, self.study.cache_gb)
         if engine.devices:
             variables["CUDA_VISIBLE_DEVICES"] = engine.devices[self.started % len(engine.devices)]
+            variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as `nvidia-smi` counts them, which is asked for free memory
+        variables["DISTILLER_DEVICE_SHARERS"] = str(math.ceil(self.size / max(1, len(engine.devices))))
         self.started += 1
         log = self.study.place / LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)

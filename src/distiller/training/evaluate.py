@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from distiller.device import Precision, accelerator, autocast
+from distiller.models.masks import unread_masks
 from distiller.models.signals import SignalReader
 
 
@@ -29,7 +30,7 @@ def predict_logits(
     order = torch.as_tensor(split.lengths).argsort(descending=True)
     found: list[Tensor] = []
     reader = SignalReader(model)
-    with torch.inference_mode(), autocast(device.type, precision):
+    with torch.inference_mode(), autocast(device.type, precision), unread_masks(device):
         for chosen in order.split(batch_size):
             batch = collate([split[int(i)] for i in chosen])
             inputs = {key: value.to(device) for key, value in batch.items() if isinstance(value, Tensor)}

@@ -17,9 +17,10 @@ from transformers.trainer_callback import PrinterCallback
 from distiller import config, processes
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
-from distiller.device import compute
+from distiller.device import compute, release
 from distiller.errors import RunError
 from distiller.interruption import StopRequest
+from distiller.models.masks import unread_masks
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch, SortedByLength, views_of
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
@@ -169,7 +170,7 @@ class ScoredTrainer(DistillationTrainer):
     ) -> tuple[None, Tensor, Tensor | None]:
         """The student's logits in one tensor, and the labels."""
         prepared: Batch = self._prepare_inputs(views_of(inputs)["original"])
-        with torch.inference_mode(), self.accelerator.autocast():
+        with torch.inference_mode(), self.accelerator.autocast(), unread_masks(self.args.device):
             signals = self.distillation.reader(prepared)
         return None, signals.logits.float(), prepared.get("labels")
 
@@ -269,6 +270,9 @@ def fit(
         done = _outcome(trainer, watch, job.metric, examples, select_best=select_best)
         trainer.distillation.reader.close()
         processes.from_first(partial(_kept, keep, done, folder))
+    device = trainer.args.device.type
+    del trainer
+    release(device)
     return done
 
 

@@ -311,7 +311,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         say_problem(model, kind)
         self.wish = self._filled_in(kind)
         with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
-            torch.manual_seed(self.args.seed)
+            torch.default_generator.manual_seed(self.args.seed)
             parts = self.make_objective(model, kind)
         self._check(model, parts, kind)
         self.soft_labels = self._given_soft_labels and parts.needs_teacher
@@ -632,11 +632,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         """Add the mean of every component since the last log line. Raises `RunError` for a loss that is not finite."""
         self._settle()
         if "loss" in logs and self._component_steps:
-            device = self.args.device
-            means: dict[str, float] = {}
-            for name, value in self._sums.items():  # each process has seen its share of what the totals count
-                summed: Any = self.accelerator.reduce(torch.tensor(value, device=device, dtype=torch.float32), "sum")
-                means[name] = summed.item() / self._component_steps
+            values: Any = torch.tensor([*self._sums.values()], dtype=torch.float32)
+            if self.args.world_size > 1:  # each process has seen its share of what the totals count
+                values = self.accelerator.reduce(values.to(self.args.device), "sum")
+            steps = self._component_steps
+            means = {name: value / steps for name, value in zip(self._sums, values.tolist(), strict=True)}
             # `Trainer` has forgotten the steps before a checkpoint between two log lines; these sums have not
             logs = logs | {"loss": means.pop(TOTAL, logs["loss"])}
             logs |= {f"loss/{name}": value for name, value in means.items()}

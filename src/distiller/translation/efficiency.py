@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from distiller.config.translation import Decoding
@@ -79,6 +80,7 @@ def _measure(
     """The fields of a row that the clock and the scores fill."""
     if decoding.engine == "transformers":
         few = pairs.take(range(min(len(pairs), SINGLE)))
+        nn.Module.to(model, "cpu")  # as its weights would be used: a training may have left it on a GPU
         found = _timed(generating(model, tokenizer, decoding), tokenizer, few, stored_megabytes(model))
         if len(few) < len(pairs):
             del found[METRIC], found[RISING]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, PreTrainedModel
 
 from distiller.config.translation import Decoding
-from distiller.device import accelerator
+from distiller.device import accelerator, seeded
 from distiller.errors import MissingPackageError, ModelError
 from distiller.files import write_json
 from distiller.models.encoder_decoder import longest_text
@@ -58,6 +58,7 @@ def engine(
         except ModelError:
             if decoding.engine == "ctranslate2" or decoding.compute == "int8":
                 raise
+            nn.Module.to(model, torch.device(accelerator()))
             yield generating(model, tokenizer, decoding, n_best=n_best)
             return
         with converted(Path(folder) / "model", bounds_of(model, tokenizer, decoding), decoding, n_best=n_best) as run:
@@ -231,8 +232,7 @@ def generating(
         found: dict[int, list[Hypothesis]] = {}
         model.eval()
         try:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(seed)
+            with seeded(seed, device):
                 for rows in _by_tokens([len(sentence) for sentence in sentences], decoding.batch_tokens):
                     ids = nn.utils.rnn.pad_sequence(
                         [torch.tensor(sentences[row]) for row in rows], batch_first=True, padding_value=tokenizer.pad

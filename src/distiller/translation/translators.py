@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from distiller.config import Config
 from distiller.config.translation import Decoding, Teacher
-from distiller.device import accelerator
+from distiller.device import accelerator, seeded
 from distiller.errors import DataError, ModelError, RunError
 from distiller.models.load import check_weights, explained, load_config, load_tokenizer, resolve, weights_fingerprint
 from distiller.tasks.text_files import ending
@@ -171,8 +171,7 @@ class LanguageModel:
     def __call__(self, prompts: Sequence[str], seed: int) -> list[list[Scored]]:
         """Answers to each prompt, best first."""
         found: list[list[Scored]] = []
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed, self.model.device):
             for start in range(0, len(prompts), PROMPTS_AT_ONCE):
                 found += self._answers(prompts[start : start + PROMPTS_AT_ONCE])
         return found
