@@ -192,7 +192,7 @@ def test_a_device_that_has_the_outputs_is_not_asked_for_anything(tmp_path: Path)
     assert found.hidden_states[4].shape == (*examples["attention_mask"].shape, 32)
 
 
-# --- whole steps of the trainer -----------------------------------------------------------------------------------------
+# --- whole steps of the trainer ---------------------------------------------------------------------------------------
 
 
 class Leave(TrainerCallback):
