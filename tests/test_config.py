@@ -211,6 +211,12 @@ def test_a_key_given_twice_is_refused(text: str) -> None:
         load_yaml(text)
 
 
+@pytest.mark.parametrize("key", [1, 1.5, None, True])
+def test_a_key_that_is_no_text_is_refused_in_a_line(key: Any) -> None:
+    with pytest.raises(ConfigError, match="keys should be strings"):
+        parse_run({**SMALL, key: 1})
+
+
 def test_merged_keys_may_be_given_again() -> None:
     text = "base: &base {a: 1, b: 2}\none: &one {<<: *base, a: 3}\ntwo: {<<: *one, b: 4}\n"
     assert load_yaml(text)["two"] == {"a": 3, "b": 4}

@@ -601,7 +601,7 @@ def _config_error(error: ValidationError, root: type[Config], where: str) -> Con
     reason = reason[:1].lower() + reason[1:]
     if not path:
         return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
-    name = next(str(part) for part in reversed(path) if isinstance(part, str))
+    name = next((str(part) for part in reversed(path) if isinstance(part, str)), location)  # a key may be a number
     if first["type"] == "model_type":
         part = _config_class(owner.model_fields[name].annotation) if name in owner.model_fields else None
         return ConfigError(
