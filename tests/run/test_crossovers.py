@@ -12,6 +12,7 @@ from distiller.forecast import forecast
 from distiller.recipes import recipe_text
 from distiller.record import load_record
 from distiller.run.plan import make_plan
+from distiller.tasks.crossover import MOST
 from distiller.tasks.data import CROSSED
 from run.tiny import BAD, FAST, GOOD, Workshop, reviews, write
 
@@ -45,7 +46,7 @@ def test_a_run_that_says_nothing_gets_crossed_texts_and_says_so(shop: Workshop, 
 @pytest.mark.parametrize(
     ("fields", "times"),
     [
-        ({}, 4),
+        ({}, MOST),
         ({"crossovers": 7}, 7),
         ({"training": FAST}, 0),
         ({"training": {**OPEN, "max_steps": 5}}, 0),

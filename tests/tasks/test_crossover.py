@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distiller.tasks.crossover import CUT, MOST, TOKENS, usual_crossovers, with_crossed
+from distiller.tasks.crossover import CUT, ENOUGH, MOST, TOKENS, USUAL, usual_crossovers, with_crossed
 from distiller.tasks.data import CROSSED, QuestionSplit, Split, TaggedSplit, TaskData
 
 TEXTS = tuple(" ".join(f"{letter}{place}" for place in range(10)) for letter in "abcdefghij")
@@ -100,7 +100,9 @@ def test_questions_are_not_crossed() -> None:
 def test_more_text_gets_fewer() -> None:
     line = " ".join(["word"] * 100)
     times = [usual_crossovers(task((line,) * rows)) for rows in (10, 1200, 1500, 2000, 3000, 6001)]
-    assert times == [MOST, MOST, 3, 2, 1, 0]
+    assert times == [MOST, USUAL, 3, 2, 1, 0]
+    short = [usual_crossovers(task(("a word",) * rows)) for rows in (600, 1500, ENOUGH // USUAL, 2 * ENOUGH)]
+    assert short == [MOST, 8, USUAL, USUAL]
     assert usual_crossovers(task((line,) * 1000), tokens=TOKENS * 350_000) == 2  # 100,000 words, room for 350,000
 
 

@@ -488,9 +488,9 @@ class Run(Config):
     """Epochs that share what was augmented; 1 makes every example anew in every epoch."""
     crossovers: Annotated[int, Field(ge=0, le=100)] | None = None
     """Texts for each training text that begin like it and end like another; the student learns what the teacher says of
-    them. `null`: 4, fewer where the texts have more than 120,000 words and none from 300,000 on, or where the teacher's
-    outputs would not fit into `cache_gb`; none for question answering, without a teacher, with `augmentation`, in a
-    recipe, or where `training` says `epochs` or `max_steps`."""
+    them. `null`: 4, up to 16 where there are fewer than 3,000 texts, fewer where the texts have more than 120,000 words
+    and none from 300,000 on, or where the teacher's outputs would not fit into `cache_gb`; none for question answering,
+    without a teacher, with `augmentation`, in a recipe, or where `training` says `epochs` or `max_steps`."""
     objective: Objective = Objective()
     stages: list[Stage] = []
     """Train in consecutive stages, each with an objective of its own, instead of once with `objective`."""

@@ -14,6 +14,8 @@ Apart = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Difference]
 """How much better the outcomes of one side are, by training seed."""
 
 
+VAGUE = 2.0
+"""Points of standard error from which on a lead that is not clear may be a large one all the same."""
 MORE = "more text without labels (`task.unlabelled`)"
 
 
@@ -95,6 +97,11 @@ def gain_words(
 
 
 def _advice(lead: Difference, scale: float, more: str, change: str) -> str:
+    if not lead.clear and lead.value > lead.error and scale * lead.error >= VAGUE:
+        return (
+            f"Nor can it be told how far the teacher leads ({scale * lead.value:+.1f} ± {scale * lead.error:.1f} "
+            "points): more development examples would show both (`task.dev`)."
+        )
     if lead.value <= 0 or not lead.clear:
         behind = "behind" if lead.value < 0 and lead.clear else "no better than"
         return (

@@ -21,10 +21,12 @@ from distiller.tasks.data import without_labels as hidden
 
 CUT = (0.3, 0.7)
 """Where a text is cut: least and greatest share of its words."""
-MOST = 4
-"""Crossed texts for each one, where a run does not say …"""
+USUAL, MOST = 4, 16
+"""Crossed texts for each one, where a run does not say, and the most where there are few: …"""
+ENOUGH = 12_000
+"""… until there are so many; a few hundred texts gain from more than four (docs/results.md)."""
 WORDS = 600_000
-"""… and the words to which a training set may come with them: what has more is left as it is."""
+"""Words to which a training set may come with them: what has more is left as it is."""
 TOKENS = 1.5
 """Tokens of a word, special ones included, rather too many than too few."""
 
@@ -40,12 +42,13 @@ def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
     """
     if data.kind == "qa":
         return 0
-    most, words = min(WORDS, tokens / TOKENS), 0
+    rows, most, words = sum(map(len, data.transfer)), min(WORDS, tokens / TOKENS), 0
     for text in chain.from_iterable(column for split in data.transfer for column in _columns(split)):
         words += len(text)
         if 2 * words > most:  # of millions of texts no more are read than it takes to know
             return 0
-    return min(MOST, int(most / max(1, words)) - 1)
+    wished = min(MOST, max(USUAL, ENOUGH // max(1, rows)))
+    return min(wished, int(most / max(1, words)) - 1)
 
 
 def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
