@@ -10,17 +10,25 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from distiller.errors import ConfigError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, lt=2**31)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+def _number(value: Any) -> Any:
+    """`value`, unless it is a truth value, which Python counts as 0 or 1."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
+Count = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_number)]
+Seed = Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(_number)]
 """What every random generator that is seeded takes."""
 
 

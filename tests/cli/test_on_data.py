@@ -1,5 +1,6 @@
 """A file of data is enough for a run: what was not chosen is chosen, and said."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,17 @@ def test_a_file_of_data_that_is_not_there(distiller: Command, shop: Workshop, tm
     answer = distiller("check", tmp_path / "none.csv", f"teacher.model={shop.tuned}")
     assert answer.code == 2
     assert "there is no file" in answer.err
+
+
+def test_a_run_may_be_json_and_a_table_of_json_is_none(distiller: Command, shop: Workshop, tmp_path: Path) -> None:
+    rows = [{"task": "write it", "label": "yes"}, {"task": "read it", "label": "no"}] * 10
+    table, file = tmp_path / "rows.json", tmp_path / "run.json"
+    table.write_text(json.dumps({"data": rows}), encoding="utf-8")
+    task = {"train": str(table), "text": "task", "label": "label"}
+    wish = {"task": task, "teacher": {"model": str(shop.tuned)}, "output": str(tmp_path / "out")}
+    file.write_text(json.dumps(wish), encoding="utf-8")
+    assert load(str(file), []).task.text == "task"
+    assert load(str(table), [f"teacher.model={shop.tuned}", "student.layers=1"]).task.train == str(table)
+    file.write_text('{"task": {', encoding="utf-8")
+    broken = distiller("check", file, f"teacher.model={shop.tuned}")
+    assert (broken.code, "Traceback" in broken.err) == (2, False)

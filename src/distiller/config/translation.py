@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from distiller import config
-from distiller.config import Choice, Component, Config
+from distiller.config import Choice, Component, Config, Folder
 from distiller.registry import Count, NonNegative, Positive, Probability, Seed
 
 LONGEST = 510
@@ -419,9 +419,9 @@ class TranslationRun(config.Run):
     """Also train the same student on gold pairs alone, to know what distillation adds. Kept and reused."""
     efficiency: bool = True
     """Measure size and speed of teacher and student in fp32 and int8."""
-    output: str = "outputs/translation"
+    output: Folder = "outputs/translation"
     """Folder of the result: the student, the resolved run and the Record."""
-    cache: str | None = None
+    cache: Folder | None = None
     """Folder of what runs share: vocabulary, teacher, baselines, pseudo-labels. `null`: `$DISTILLER_CACHE` or
     `~/.cache/distiller`."""
 
