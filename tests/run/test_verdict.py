@@ -45,6 +45,16 @@ def test_a_teacher_that_is_no_better_than_its_student_is_said() -> None:
     assert any("a stronger teacher, a smaller student" in line for line in lines)
 
 
+def test_a_student_at_the_majority_class_is_said() -> None:
+    gold = np.where(np.random.default_rng(1).random(N) < 0.6, 0, 1)
+    near = guesses(gold, 0.6, 4)  # its share is right as often as the majority class is, in other places
+    found = Outcomes(guesses(gold, 0.9, 1), [guesses(gold, 0.75, 2)], [near], gold)
+    line, *_ = words(task(), found, compare(task(), found))
+    assert line.startswith("The distilled student is no better than who says always `class 0`")
+    taught = found._replace(student=[guesses(gold, 0.8, 3)])
+    assert not any("no better than who says" in line for line in words(task(), taught, compare(task(), taught)))
+
+
 def test_few_development_examples_are_no_proof_that_the_teacher_is_no_better() -> None:
     gold, places = GOLD[:60], np.arange(60)
     student = np.where(places < 12, (gold + 1) % 3, gold)

@@ -62,6 +62,12 @@ def words(
             f"{always} has {scale * fixed:.1f}. Its students cannot learn it from it: train it longer or at another "
             "rate (`teacher.training`), or take another model."
         )
+    elif all(_no_better(data, outcome, fixed, found.gold) for outcome in found.student):
+        reached = np.mean([score_of(data, outcome, found.gold) for outcome in found.student])
+        said.append(
+            f"The distilled student is no better than who says {always}: {scale * reached:.1f} against "
+            f"{scale * fixed:.1f} on {len(found.student[0]):,} development examples."
+        )
     more = "more text of the task's own kind" if unlabelled else MORE
     return [*said, *_one_class(data, found), *gain_words(found, comparison, scale=scale, more=more)]
 
