@@ -78,12 +78,14 @@ def test_a_better_order_of_classes_is_found_by_trying_all() -> None:
     outputs[:30] = rng.integers(0, 3, 30)
     found = better_order(outputs, labels)
     assert found is not None
-    order, best, present = found
-    assert order == [1, 2, 0]
-    assert best == pytest.approx(np.mean(np.array(order)[outputs] == labels))
-    assert present == pytest.approx(np.mean(outputs == labels))
+    assert found.meant == [1, 2, 0]
+    assert found.best == pytest.approx(np.mean(np.array(found.meant)[outputs] == labels))
+    assert found.present == pytest.approx(np.mean(outputs == labels))
     assert better_order(labels, labels) is None
     assert better_order(rng.integers(0, 3, 300), labels) is None
+    assert (
+        better_order(np.ones(100, dtype=int), np.arange(100) % 10 // 8) is None
+    )  # one class, and not the frequent one
 
 
 def test_a_teacher_with_nameless_classes_in_another_order_is_spoken_of(shop: Workshop, tmp_path: Path) -> None:
@@ -96,4 +98,6 @@ def test_a_teacher_with_nameless_classes_in_another_order_is_spoken_of(shop: Wor
     with pytest.warns(
         Notice, match=r"in another order in 100.*`LABEL_0`, `LABEL_1`; task.labels=\[good, bad\] is that"
     ):
-        distiller.distil(parse_run(run))
+        record = distiller.distil(parse_run(run))
+    assert "in another order it is right in 100" in record.verdict[0]
+    assert "train it longer" not in record.verdict[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -55,20 +55,29 @@ def warn_of_order(
     found = better_order(predict_logits(teacher, part, collate).numpy().argmax(-1), dev.labels[list(part.rows)])
     if found is None:
         return
-    order, best, present = found
-    names = (
-        f"task.labels=[{', '.join(labels[one] for one in order)}] is that order"
-        if says_nothing(theirs)
-        else ("see id2label in its config.json")
-    )
+    names = "see id2label in its config.json"
+    if says_nothing(theirs):
+        names = f"task.labels=[{', '.join(labels[one] for one in found.meant)}] is that order"
     warn(
-        f"teacher `{name}` is right in {100 * present:.1f} % of the development rows, and with its classes in another "
-        f"order in {100 * best:.1f} %: they are called {', '.join(f'`{one}`' for one in theirs[:8])}; {names}"
+        f"teacher `{name}` is right in {100 * found.present:.1f} % of the development rows, and with its classes in "
+        f"another order in {100 * found.best:.1f} %: they are called {', '.join(f'`{one}`' for one in theirs[:8])}; "
+        f"{names}"
     )
 
 
-def better_order(predictions: np.ndarray, labels: np.ndarray) -> tuple[list[int], float, float] | None:
-    """(class that each output means, accuracy in this order, accuracy as it is), where another order is far better.
+class Order(NamedTuple):
+    """Another order of the classes, and how right a model is in it."""
+
+    meant: list[int]
+    """The class that each output means."""
+    best: float
+    """Accuracy in this order."""
+    present: float
+    """Accuracy as it is."""
+
+
+def better_order(predictions: np.ndarray, labels: np.ndarray) -> Order | None:
+    """The best order of the classes, where it is far better than the present one.
 
     `predictions` and `labels` are class ids `[n]`. The best of all orders is found by the Hungarian method on the
     table of confusions. `None` where the present order is about right, or no order is.
@@ -82,6 +91,7 @@ def better_order(predictions: np.ndarray, labels: np.ndarray) -> tuple[list[int]
     np.add.at(table, (predictions, labels), 1)
     outputs, meant = linear_sum_assignment(table, maximize=True)
     best, present = table[outputs, meant].sum() / len(labels), np.trace(table) / len(labels)
-    if best < max(BETTER, 2 * present):
+    constant = table.sum(0).max() / len(labels)  # who says but one class knows no order
+    if best < max(BETTER, 2 * present) or best <= constant:
         return None
-    return [int(one) for one in meant], float(best), float(present)
+    return Order([int(one) for one in meant], float(best), float(present))

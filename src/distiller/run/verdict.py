@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distiller.record import Comparison
+from distiller.run.label_order import better_order
 from distiller.tasks.data import TaskData
 from distiller.tasks.encode import IGNORED
 from distiller.tasks.outcomes import Difference, constant, difference, score_of
@@ -57,10 +58,10 @@ def words(
     fixed, name = constant(data, found.gold)
     always = f"always `{name}`" if name is not None else "the same number for every text"
     if found.teacher is not None and _no_better(data, found.teacher, fixed, found.gold):
+        score = scale * score_of(data, found.teacher, found.gold)
         said.append(
-            f"The teacher has learnt nothing: {scale * score_of(data, found.teacher, found.gold):.1f}, and who says "
-            f"{always} has {scale * fixed:.1f}. Its students cannot learn it from it: train it longer or at another "
-            "rate (`teacher.training`), or take another model."
+            f"The teacher has learnt nothing: {score:.1f}, and who says {always} has {scale * fixed:.1f}. Its students "
+            f"cannot learn it from it: {_another_teacher(data, found.teacher, found.gold)}."
         )
     elif all(_no_better(data, outcome, fixed, found.gold) for outcome in found.student):
         reached = np.mean([score_of(data, outcome, found.gold) for outcome in found.student])
@@ -118,6 +119,17 @@ def _advice(lead: Difference, scale: float, more: str, change: str) -> str:
         f"The teacher leads by {scale * lead.value:.1f} ± {scale * lead.error:.1f} points, and little of that arrives: "
         f"try {more}, {change}, a longer training (`training.min_steps`), or several seeds."
     )
+
+
+def _another_teacher(data: TaskData, outcome: np.ndarray, gold: Any) -> str:
+    """What to do about a teacher that has learnt nothing."""
+    order = better_order(outcome, np.asarray(gold)) if data.kind == "classification" else None
+    if order is not None:
+        return (
+            f"with its classes in another order it is right in {100 * order.best:.1f} % (`task.labels`, or id2label in "
+            "its config.json)"
+        )
+    return "train it longer or at another rate (`teacher.training`), or take another model"
 
 
 def _no_better(data: TaskData, outcome: np.ndarray, fixed: float, gold: Any) -> bool:
