@@ -35,7 +35,8 @@ from distiller.training.checkpoints import (
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.trackers import tracker_callbacks
-from distiller.training.trainer import DistillationTrainer, shortened
+from distiller.training.running_losses import shortened
+from distiller.training.trainer import DistillationTrainer
 
 HEAD_RATE = 1e-3
 """Learning rate of projections and critics where none is given: they start at random and must lead."""

@@ -5,7 +5,6 @@ the whole optimisation step, component losses in the log, and checkpoints whose 
 """
 
 import json
-import math
 import os
 import time
 import weakref
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 from accelerate.utils import convert_to_fp32, find_batch_size
@@ -40,7 +39,7 @@ from distiller.cache.checksums import DamagedFileError
 from distiller.cache.folders import forget
 from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings
 from distiller.device import Precision
-from distiller.errors import ConfigError, RunError, warn
+from distiller.errors import ConfigError, warn
 from distiller.files import check_sums, write_json, write_sums
 from distiller.models.layers import summary_token
 from distiller.models.masks import unread_masks
@@ -62,6 +61,7 @@ from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import DistillationObjective, ModelShape
 from distiller.training.pairing import check_apart, check_heads, check_model, check_vocabularies, class_order
 from distiller.training.readout import Kind
+from distiller.training.running_losses import TOTAL, RunningLosses
 from distiller.training.script_batch import (
     accepted,
     is_causal,
@@ -77,10 +77,6 @@ from distiller.training.soft_labels import signals_of, with_soft_labels
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.view import Totals, View
 
-TOTAL = "total"
-"""The sum of all terms among their names; no term is called so."""
-MOST_NOTED = 512
-"""Micro-batches whose losses wait on the device."""
 RUNNING = "running_{rank}.json"
 """The sums of a process since its last log line, of a checkpoint between two of them."""
 PARTS = "objective.safetensors"
@@ -268,11 +264,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.seconds_waited = 0.0
         self.examples_read = 0
         """By this process, in this life of it."""
-        self._noted: list[tuple[int, dict[str, Tensor]]] = []
-        self._rows: dict[int, list[Tensor]] = {}
-        """Which examples met in a step, on the device."""
-        self._sums: dict[str, float] = {}
-        self._component_steps = 0
+        self.running = RunningLosses()
         self._arrived = -1
         self._refuse_what_would_be_ignored()
         self._assemble(self.model)
@@ -465,8 +457,6 @@ class DistillationTrainer(Seq2SeqTrainer):
             self.augmentation.update(batch.pop(COUNTS, {}))
             batches.append(batch)
             self.examples_read += find_batch_size(batch) or 0
-            if "example_ids" in batch:
-                self._rows.setdefault(self.state.global_step + 1, []).append(batch["example_ids"])
         self.seconds_waited += time.perf_counter() - started
         self._step_totals = self._totals([self._for_objective(batch) for batch in batches])
         self._step_items = self._step_totals["original"].labels if batches else None
@@ -515,7 +505,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         share = loss.detach()
         if self.args.world_size > 1:
             loss = loss * self.args.world_size  # totals span all processes, and gradients are averaged over them
-        self._note(components | {TOTAL: share})
+        step, ends = self.state.global_step + 1, self.accelerator.sync_gradients
+        self.running.note(step, components | {TOTAL: share}, inputs.get("example_ids"), ends=ends)
         return (loss, _named(logits[0], self.distillation.kind)) if return_outputs else loss
 
     def _arrive(self, objective: DistillationObjective) -> bool:
@@ -582,65 +573,27 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _totals(self, batches: list[Batch]) -> dict[str, Totals]:
         def whole(number: Tensor) -> Tensor:
-            number = number.to(self.args.device)
-            summed: Any = self.accelerator.reduce(number, "sum") if self.args.world_size > 1 else number
-            return summed.clamp(min=1)
+            return self._over_processes(number.to(self.args.device)).clamp(min=1)
 
         return {name: Totals(*map(whole, numbers)) for name, numbers in count(batches).items()}
 
+    def _over_processes(self, number: Tensor) -> Tensor:
+        """The sum of what each process has."""
+        if self.args.world_size == 1:
+            return number
+        summed: Any = self.accelerator.reduce(number.to(self.args.device), "sum")
+        return summed
+
     # --- logging ----------------------------------------------------------------------------------------------
-
-    def _note(self, components: dict[str, Tensor]) -> None:
-        """Keep one micro-batch's losses on the device; they are copied to the host together, now and then."""
-        self._noted.append((self.state.global_step + 1, components))
-        if self.accelerator.sync_gradients:
-            self._component_steps += 1
-        if len(self._noted) >= MOST_NOTED:
-            self._settle()
-
-    def _settle(self) -> None:
-        """Add what was noted to the sums. Raises `RunError` that names the first step and term without a number."""
-        noted, self._noted = self._noted, []
-        if not noted:
-            return
-        listed = torch.stack([value for _, components in noted for value in components.values()]).tolist()
-        position = 0
-        for step, components in noted:
-            values = dict(zip(components, listed[position:], strict=False))
-            position += len(components)
-            if not all(map(math.isfinite, values.values())):
-                self._refuse(step, values)
-            for name, value in values.items():
-                self._sums[name] = self._sums.get(name, 0.0) + value
-        self._rows = {step: rows for step, rows in self._rows.items() if step >= noted[-1][0]}
-
-    def _refuse(self, step: int, values: Mapping[str, float]) -> NoReturn:
-        terms = [name for name in values if name != TOTAL]
-        broken = [name for name in terms if not math.isfinite(values[name])]
-        if len(broken) == len(terms) > 1 and step > 1:  # then the weights are no numbers either
-            what, step = "the gradient", step - 1
-        else:
-            what = f"loss/{broken[0]}" if broken else "loss"
-        rows = [row for ids in self._rows.get(step, []) for row in ids.tolist()]
-        among = f", training rows {shortened(rows)}" if rows else ""
-        raise RunError(
-            f"{what} is not a number at step {step}{among}",
-            hint="lower training.learning_rate, set training.max_grad_norm=1, or training.precision=fp32",
-        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean of every component since the last log line. Raises `RunError` for a loss that is not finite."""
-        self._settle()
-        if "loss" in logs and self._component_steps:
-            values: Any = torch.tensor([*self._sums.values()], dtype=torch.float32)
-            if self.args.world_size > 1:  # each process has seen its share of what the totals count
-                values = self.accelerator.reduce(values.to(self.args.device), "sum")
-            steps = self._component_steps
-            means = {name: value / steps for name, value in zip(self._sums, values.tolist(), strict=True)}
+        self.running.settle()
+        if "loss" in logs and self.running.steps:
+            means = self.running.take(self._over_processes)
             # `Trainer` has forgotten the steps before a checkpoint between two log lines; these sums have not
             logs = logs | {"loss": means.pop(TOTAL, logs["loss"])}
             logs |= {f"loss/{name}": value for name, value in means.items()}
-            self._sums, self._component_steps = {}, 0
             logs |= {f"share/{name}": float(share) for name, share in self._shares().items()}
             self._set_shares({})
         super().log(logs, start_time)
@@ -833,10 +786,9 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)  # which every process calls
-        self._settle()
         shares = {name: float(share) for name, share in self._shares().items()}
         file = Path(output_dir) / RUNNING.format(rank=self.args.process_index)
-        write_json(file, {"sums": self._sums, "steps": self._component_steps, "shares": shares})
+        write_json(file, self.running.state() | {"shares": shares})
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -854,7 +806,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         running = folder / RUNNING.format(rank=self.args.process_index)
         if running.is_file():
             found = json.loads(running.read_text(encoding="utf-8"))
-            self._sums, self._component_steps = found["sums"], found["steps"]
+            self.running.load(found)
             self._set_shares({name: torch.tensor(share) for name, share in found["shares"].items()})
         for callback in self._kept():
             callback.read(folder)
@@ -894,12 +846,6 @@ def _close(*readers: Any) -> None:
     for reader in readers:
         if reader is not None:
             reader.close()
-
-
-def shortened(rows: Sequence[int], most: int = 8) -> str:
-    """Row numbers, counted from 1, in words."""
-    first = ", ".join(str(row + 1) for row in rows[:most])
-    return first if len(rows) <= most else f"{first} and {len(rows) - most} more"
 
 
 def _recomputes_without_graph(args: TrainingArguments) -> bool:
