@@ -44,7 +44,10 @@ def test_means_are_over_steps_wherever_they_are_settled(steps: list[list[dict[st
     ("broken", "said"),
     [
         ({"mse": math.nan, "kl": 1.0, TOTAL: math.nan}, "loss/mse is not a number at step 2, training rows 21, 22"),
-        ({"mse": math.inf, "kl": math.nan, TOTAL: math.nan}, "the gradient is not a number at step 1, training rows 11"),
+        (
+            {"mse": math.inf, "kl": math.nan, TOTAL: math.nan},
+            "the gradient is not a number at step 1, training rows 11",
+        ),
         ({"mse": 1.0, "kl": 1.0, TOTAL: math.inf}, "loss is not a number at step 2, training rows 21, 22"),
     ],
 )

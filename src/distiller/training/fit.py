@@ -33,9 +33,9 @@ from distiller.training.checkpoints import (
     newest_checkpoint,
 )
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
+from distiller.training.running_losses import shortened
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.trackers import tracker_callbacks
-from distiller.training.running_losses import shortened
 from distiller.training.trainer import DistillationTrainer
 
 HEAD_RATE = 1e-3
