@@ -336,6 +336,25 @@ def test_evaluating_what_cannot_be_evaluated(distiller: Command, shop: Workshop,
     assert "has no labels" in complaint(unlabelled)
 
 
+@pytest.mark.parametrize(
+    ("line", "words", "hint"),
+    [
+        (["run", "rte", "--training.epochs=3"], "no such option: --training.epochs", "dashes: training.epochs=…"),
+        (["check", "rte", "--output", "x"], "no such option: --output", "no dashes: output=…"),
+        (["check", "rte", "--tme"], "no such option: --tme", "distiller check -h`"),
+        (["recipes", "--a.b"], "no such option: --a.b", "distiller recipes -h`"),
+        (["study", "rnu"], "no such command 'rnu'", "distiller study -h`"),
+        (["check"], "missing argument 'RUN'", "distiller check -h`"),
+        (["--tme"], "no such option: --tme", "distiller -h`"),
+        (["advise", "x", "--top", "a"], "invalid value for '--top'", "distiller advise -h`"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read(line: list[str], words: str, hint: str, distiller: Command) -> None:
+    said = complaint(distiller(*line))
+    assert said.startswith(f"error: {words}")
+    assert hint in said
+
+
 def test_predicting_what_cannot_be_predicted(distiller: Command, shop: Workshop, tmp_path: Path) -> None:
     assert "has no head" in complaint(distiller("predict", shop.base, shop.dev))
     assert "has no column `txt`" in complaint(distiller("predict", shop.tuned, shop.dev, "--text", "txt"))

@@ -63,9 +63,42 @@ class Commands(Group):
             complain(f"a file ended too early: {error or 'nothing is left to read'}", "copy or make it again")
             sys.exit(1)
         except Exception as error:
-            if hasattr(error, "format_message"):  # what the command line cannot mean, which repeats what was typed
-                error.message = concealed(str(getattr(error, "message", "")))  # type: ignore[attr-defined]
+            _refuse_usage(error)
             raise
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """What the words before the command mean."""
+        try:
+            return super().make_context(*args, **options)
+        except Exception as error:
+            _refuse_usage(error)
+            raise
+
+
+def _refuse_usage(error: Any) -> None:
+    """One line and a hint about a command line that typer cannot read; other errors are left to others."""
+    if (
+        not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError"
+    ):  # typer's, or older: click's
+        return
+    line = " ".join(error.format_message().split()).rstrip(".")
+    if is_first():
+        complain(concealed(line[:1].lower() + line[1:]), concealed(_usage_hint(error)))
+    sys.exit(error.exit_code)
+
+
+def _usage_hint(error: Any) -> str:
+    """`training.epochs=…` for `--training.epochs`, where a command takes fields; else where its help is."""
+    context = error.ctx
+    field = getattr(error, "option_name", "").lstrip("-")
+    if context is None:
+        return "`distiller -h` lists the commands"
+    if any("KEY=VALUE" in (one.metavar or "") for one in context.command.params):
+        from distiller.config import Run
+
+        if "." in field or field in Run.model_fields:
+            return f"fields have no dashes: {field}=…"
+    return f"`{context.command_path} -h` says how it is used"
 
 
 def how_to_go_on(group: Any, arguments: list[str]) -> str:
