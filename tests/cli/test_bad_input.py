@@ -293,7 +293,9 @@ def test_run_files_that_are_none(distiller: Command, tmp_path: Path) -> None:
     assert "is a folder" in complaint(distiller("run", tmp_path))
     bad = tmp_path / "bad.yaml"
     for content, words in (
-        (b"task: [", "is not valid YAML"),
+        (b"task: [", "is not valid YAML: line 1, column 8"),
+        (b"task:\n\tname: rte\n", "write blanks for the tab"),
+        (b"task: {}\ntask: {}\n", "leave one of them out"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"- 1\n", "should hold `key: value` lines"),
         (b"", "should hold `key: value` lines"),
@@ -301,6 +303,9 @@ def test_run_files_that_are_none(distiller: Command, tmp_path: Path) -> None:
     ):
         bad.write_bytes(content)
         assert words in complaint(distiller("check", bad))
+    toml = tmp_path / "run.toml"
+    toml.write_text('[task]\nname = "rte"\n', encoding="utf-8")
+    assert "a run is written in YAML" in complaint(distiller("check", toml))
 
 
 def test_a_misspelt_family(distiller: Command) -> None:

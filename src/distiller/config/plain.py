@@ -31,13 +31,24 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"`{path}` cannot be read: {error.strerror}", hint="name a .yaml file") from None
     except ValueError as error:  # of the YAML, or a name that no file can have
-        first = str(error).replace("\n", " ")
+        reason = str(error)
         raise ConfigError(
-            f"`{printable(path)}` is not valid YAML: {first}", hint="quote texts that hold `: ` or `#`"
+            f"`{printable(path)}` is not valid YAML: {reason}", hint=_yaml_hint(str(path), reason)
         ) from None
     if not isinstance(data, dict):
         raise ConfigError(f"`{path}` should hold `key: value` lines", hint="see `distiller init --help`")
     return data
+
+
+def _yaml_hint(path: str, reason: str) -> str:
+    """What to do about a file that is no YAML for a `reason`."""
+    if path.lower().endswith(".toml"):
+        return "a run is written in YAML, `name: value`, or in JSON; `distiller init RECIPE` writes one to start from"
+    if "'\\t'" in reason:
+        return "write blanks for the tab: YAML is indented by them alone"
+    if "twice" in reason:
+        return "leave one of them out"
+    return "quote texts that hold `: ` or `#`"
 
 
 def load_yaml(text: str) -> Any:
@@ -46,6 +57,10 @@ def load_yaml(text: str) -> Any:
         raise ValueError("it is nested too deeply")
     try:
         return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ValueError(f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else said) from None
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
