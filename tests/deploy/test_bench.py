@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cli.conftest import Command
+from distiller.cli.bench import print_bench
 from distiller.deploy.measure import peak_megabytes, read_arrays, write_arrays
 from distiller.deploy.table import Bench, Measured, Throughput, load_bench
 from distiller.errors import OutputError
@@ -67,17 +68,31 @@ def test_translations_are_measured_apart(output: Path, distiller: Command, tmp_p
         assert said in answer.err, answer.err
 
 
-def test_ratios_are_to_the_teacher() -> None:
-    def one(role: str, milliseconds: float) -> Measured:
-        rates = [Throughput(batch=b, length=n, texts_per_second=b * 100 / n) for b in (1, 8) for n in (10, 20)]
-        return Measured(
-            name=role, role=role, engine="x", folder="f", megabytes=1, score=0.5, milliseconds_p50=milliseconds,
-            milliseconds_p95=2, timed=3, throughput=rates, seconds_to_load=1, peak_megabytes=9,
-        )  # fmt: skip
+def measured(role: str, milliseconds: float, engine: str = "x") -> Measured:
+    rates = [Throughput(batch=b, length=n, texts_per_second=b * 100 / n) for b in (1, 8) for n in (10, 20)]
+    return Measured(
+        name=f"out: {role}", role=role, engine=engine, folder="f", megabytes=1, score=0.5,
+        milliseconds_p50=milliseconds, milliseconds_p95=2, timed=3, throughput=rates, seconds_to_load=1,
+        peak_megabytes=9,
+    )  # fmt: skip
 
-    bench = Bench(
-        created="now", machine={}, task="t", metric="m", rows=1, models=[one("student", 1), one("teacher", 4)]
-    )
+
+def test_every_line_says_which_model_in_which_engine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    models = [measured(role, 1, engine) for role in ("teacher", "student") for engine in ("slow int8", "fast int8")]
+    machine = {"threads": 1, "processor": "a processor"}
+    print_bench(Bench(created="now", machine=machine, task="t", metric="m", rows=1, models=models))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for role, engine in (("teacher", "slow"), ("teacher", "fast"), ("student", "slow"), ("student", "fast")):
+        assert sum(line.startswith(f"{role}, {engine} int8") for line in lines) == 3  # parts of the tables
+
+
+def test_ratios_are_to_the_teacher() -> None:
+    models = [measured("student", 1), measured("teacher", 4)]
+    bench = Bench(created="now", machine={}, task="t", metric="m", rows=1, models=models)
     assert bench.reference.role == "teacher"
     assert bench.models[0].fastest == 40
 

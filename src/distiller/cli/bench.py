@@ -74,15 +74,14 @@ def print_bench(found: "Bench") -> None:
     """A line for each model, with its ratio to the reference; of several sizes and lengths also their throughput."""
     from distiller.cli.console import print_table, print_words
 
-    reference = found.reference
+    reference, names = found.reference, _names(found)
     translates = found.metric == "bleu"  # in points already
     further = [name for name in reference.scores if all(name in one.scores for one in found.models)]
     rows = []
-    for one in found.models:
+    for name, one in zip(names, found.models, strict=True):
         rows.append(
             [
-                one.name,
-                one.engine,
+                name,
                 f"{one.score:.1f}" if translates else f"{one.score:.4f}",
                 *(f"{one.scores[name]:.1f}" for name in further),
                 f"{one.megabytes:.1f}",
@@ -96,21 +95,34 @@ def print_bench(found: "Bench") -> None:
             ]
         )
     columns = [
-        "model", "engine", found.metric or "score", *further, "MB", "smaller", "p50 ms", "p95 ms", "faster", "texts/s",
+        "model", found.metric or "score", *further, "MB", "smaller", "p50 ms", "p95 ms", "faster", "texts/s",
         "more", "peak MB",
     ]  # fmt: skip
     machine = found.machine
     print_table(
         columns,
         rows,
-        title=f"{found.task}: {found.rows} development rows; {machine['threads']} threads of {machine['processor']}",
+        title=f"{found.task}: {found.rows} development rows; threads: {machine['threads']} of {machine['processor']}",
     )
     shapes = [(rate.batch, rate.length) for rate in reference.throughput]
     if len(shapes) > 1:  # translations are timed all together: that is in the table above
         print_table(
             ["texts/s", *(f"{batch} × {length}" for batch, length in shapes)],
-            [[one.name, *(f"{rate.texts_per_second:.0f}" for rate in one.throughput)] for one in found.models],
+            [
+                [name, *(f"{rate.texts_per_second:.0f}" for rate in one.throughput)]
+                for name, one in zip(names, found.models, strict=True)
+            ],
             title="batch size × tokens a text",
         )
     what = "whole translations, tokens to tokens" if translates else "forward passes over tokens"
-    print_words(f"smaller, faster, more: compared with {reference.name}. Times are of {what}.")
+    print_words(f"smaller, faster, more: compared with {names[found.models.index(reference)]}. Times are of {what}.")
+
+
+def _names(found: "Bench") -> list[str]:
+    """What each model is called: its run where there are several, its name, and its engine."""
+    several = len({one.name.partition(": ")[0] for one in found.models}) > 1
+    names = []
+    for one in found.models:
+        name = one.name if several else one.name.partition(": ")[2] or one.name
+        names.append(f"{name}, {one.engine}")
+    return names
