@@ -129,11 +129,15 @@ def test_what_was_rejected_is_left_out_and_the_first_of_several_annotators_is_re
     rows = [{"text": f"t{n}", "label": "ab"[n % 2], "answer": "reject" if n == 3 else "accept"} for n in range(20)]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with pytest.warns(UserWarning, match="1 row.s. whose `answer` is not `accept`"):
+    with pytest.warns(UserWarning, match="1 row.s. whose `answer` is `reject`"):
         data = load_task(Task(train=str(path), dev=str(path)))
     assert len(data.splits["train"]) == 19
     assert load_task(Task(train=str(path), dev=str(path), label="answer")).labels == ("accept", "reject")
-    given = [{"result": [studio({"choices": [name]}, "mood")]} for name in ("good", "bad")]
+    rows[4].pop("answer")  # nobody rejected it
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.warns(UserWarning, match="1 row.s. whose `answer` is `reject`"):
+        assert len(load_task(Task(train=str(path), dev=str(path))).splits["train"]) == 19
+    given = [{"result": [studio({"choices": [name]}, "mood"), "?"]} for name in ("good", "bad")]
     tasks = [{"data": {"text": "x"}, "annotations": [{"was_cancelled": True, "result": []}, *given]}, {"text": "y"}]
     both = tmp_path / "both.json"
     both.write_text(json.dumps(tasks), encoding="utf-8")
@@ -151,6 +155,10 @@ def test_lines_of_fasttext(tmp_path: Path) -> None:
     }
     path.write_text("__label__a __label__b both\n__label__a one\n", encoding="utf-8")
     assert read_table(path).columns["label"] == [["a", "b"], ["a"]]
+    path.write_text("not known\n__label__a one\n", encoding="utf-8")
+    assert read_table(path).columns == {"text": ["not known", "one"], "label": [None, "a"]}
+    path.write_text("label\ttext\n__label__a\tone\n", encoding="utf-8")
+    assert read_table(path).columns == {"label": ("__label__a",), "text": ("one",)}
 
 
 def test_tables_of_pandas_by_row_and_by_column(tmp_path: Path) -> None:
@@ -163,9 +171,34 @@ def test_tables_of_pandas_by_row_and_by_column(tmp_path: Path) -> None:
         assert read_table(path).columns == {"text": ["a", "b"], "label": ["x", "y"]}
 
 
+def test_rows_of_cells_have_one_for_each_column(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    for row in (["b"], ["b", "y", "z"], "by", 3):
+        path.write_text(json.dumps({"columns": ["text", "label"], "data": [["a", "x"], row]}), encoding="utf-8")
+        with pytest.raises(DataError, match="row 2: not a JSON object"):
+            read_table(path)
+        assert read_table(path, bad=BadRows(leave_out=True)).columns == {"text": ["a"], "label": ["x"]}
+
+
+@pytest.mark.parametrize("cells", [["good", "bad"], [0, 7], [0.0, 1.0]])
+def test_what_a_parquet_file_says_of_columns_that_changed_is_not_believed(tmp_path: Path, cells: list[Any]) -> None:
+    label = {"names": ["worse", "better"], "_type": "ClassLabel"}
+    features = {"words": [{"dtype": "string", "_type": "Value"}], "label": label, "gone": label}
+    table = pyarrow.table({"text": ["a", "b"], "label": cells})
+    path = tmp_path / "train.parquet"
+    parquet.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path
+    )
+    with pytest.warns(UserWarning, match="`label` is read as it is"):
+        found = read_table(path)
+    assert found.columns == {"text": ["a", "b"], "label": cells}
+    assert "label" not in found.declared
+
+
 def test_a_parquet_file_says_its_classes(tmp_path: Path) -> None:
     features = {
         "text": {"dtype": "string", "_type": "Value"},
+        "words": [{"dtype": "string", "_type": "Value"}],
         "label": {"names": ["worse", "better"], "_type": "ClassLabel"},
     }
     table = pyarrow.table({"text": [f"t{n}" for n in range(8)], "label": [1, 0, 1, 0, 1, 0, 1, -1]})

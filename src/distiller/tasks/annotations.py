@@ -44,25 +44,24 @@ def _answers(results: Any) -> dict[str, Any]:
     """What an annotator said to each question: a name, several, or spans."""
     found: dict[str, Any] = {}
     for result in results if isinstance(results, list) else ():
-        question, value = result.get("from_name"), result.get("value")
-        if not isinstance(value, dict):
-            continue
-        if "start" in value:
-            found.setdefault(question, []).append(value)
-            continue
-        answer = next((value[kind] for kind in ANSWERS if kind in value), None)
-        found[question] = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+        match result:
+            case {"from_name": str(question), "value": {"start": _} as span}:
+                found.setdefault(question, []).append(span)
+            case {"from_name": str(question), "value": dict(value)}:
+                answer = next((value[kind] for kind in ANSWERS if kind in value), None)
+                found[question] = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
     return found
 
 
 def only_accepted(table: Table, label: str) -> Table:
     """`table` without the rows whose annotation was rejected or passed over in Prodigy, which is said."""
     verdicts = table.columns.get("answer", ())
-    if label == "answer" or not verdicts or not {str(one) for one in verdicts} <= VERDICTS:
+    if label == "answer" or not {str(one) for one in verdicts if one is not None} <= VERDICTS:
         return table
-    kept = [row for row, verdict in enumerate(verdicts) if verdict == "accept"]
-    if len(kept) < len(table):
-        warn(f"`{table.where}`: {len(table) - len(kept):,} row(s) whose `answer` is not `accept` are left out")
+    kept = [row for row, verdict in enumerate(verdicts) if verdict in ("accept", None)]
+    if len(kept) == len(verdicts):
+        return table
+    warn(f"`{table.where}`: {len(table) - len(kept):,} row(s) whose `answer` is `reject` or `ignore` are left out")
     return table.take(kept)
 
 
@@ -123,11 +122,14 @@ def _checked(table: Table, row: int, label: str, text: str, cell: Sequence[Any])
     for one in sorted(cell, key=lambda one: _span(one) or (0, 0, "")):
         start, end, name = _span(one) or (0, 0, "")
         there = text[max(start, 0) : end]
-        said = one.get("text", there) if isinstance(one, dict) else there
-        what = "overlaps another" if 0 <= start < behind else "" if there == said else f"is {shown(there)} here"
+        what = None
         if start < 0 or end > len(text) or not there.strip():
             what = "is no part of the text"
-        if what:
+        elif start < behind:
+            what = "overlaps another"
+        elif isinstance(one, dict) and one.get("text", there) != there:
+            what = f"is {shown(there)} here"
+        if what is not None:
             raise DataError(
                 f"{table.place(row)}: the span {shown(one)} in `{label}` {what}",
                 hint="a word has one tag; spans are counted in characters (not bytes or halves of emoji), from 0",

@@ -16,7 +16,7 @@ from distiller.tasks.conll import OTHER_ENDINGS, is_conll, read_conll
 from distiller.tasks.custom import refuse_layout
 from distiller.tasks.in_memory import is_pairs, table_of
 from distiller.tasks.questions import is_squad, read_squad, with_ids
-from distiller.tasks.readers import FASTTEXT, Layout, read_table
+from distiller.tasks.readers import Layout, is_fasttext, read_table
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
 from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text
@@ -241,10 +241,10 @@ def _is_table(path: Path, form: Form, task: Task) -> bool:
     """Whether a .txt file has cells: its first line names the column of the text, or nobody needs it to."""
     if form.said & {"columns", "separator"}:
         return True
-    first = first_line(read_text(path, task.encoding))
-    if first.startswith(FASTTEXT):
+    text = read_text(path, task.encoding)
+    if is_fasttext(text):
         return True
-    cells = [cell.strip() for cell in first.split(task.separator or "\t")]
+    cells = [cell.strip() for cell in first_line(text).split(task.separator or "\t")]
     return len(cells) > 1 and (task.text in cells or task.columns is not None)
 
 

@@ -127,12 +127,20 @@ def _read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
     Before it may stand labels as fastText knows them: `__label__good a lovely film`.
     """
     text = read_text(path, layout.encoding)
-    if first_line(text).startswith(FASTTEXT) and layout.columns is None:
+    labelled = is_fasttext(text) and layout.columns is None
+    if labelled and first_line(text).startswith(FASTTEXT):
         return _of_fasttext(path, text, layout)
     if layout.separator is not None or "\t" in first_line(text) or _names_text(text, layout):
         return _read_delimited(path, layout, bad)
+    if labelled:
+        return _of_fasttext(path, text, layout)
     rows: list[Record] = [(line, [row]) for line, row in numbered_lines(text)]
     return _table(path, layout.columns or [layout.text], rows, bad)
+
+
+def is_fasttext(text: str) -> bool:
+    """Whether some line begins with a label as fastText knows it; that of the first line may not be known."""
+    return text.startswith(FASTTEXT) or f"\n{FASTTEXT}" in text
 
 
 def _of_fasttext(path: Path, text: str, layout: Layout) -> Table:
@@ -146,11 +154,10 @@ def _of_fasttext(path: Path, text: str, layout: Layout) -> Table:
         lines.append(line)
         texts.append(row.split(maxsplit=count)[count] if count < len(words) else "")
         labels.append([word.removeprefix(FASTTEXT) for word in words[:count]])
-    if all(len(names) < 2 for names in labels):
-        return Table(
-            str(path), {layout.text: texts, layout.label: [next(iter(names), None) for names in labels]}, lines
-        )
-    return Table(str(path), {layout.text: texts, layout.label: [names or None for names in labels]}, lines)
+    cells: list[Any] = [names or None for names in labels]
+    if max(map(len, labels)) == 1:
+        cells = [names[0] if names else None for names in labels]
+    return Table(str(path), {layout.text: texts, layout.label: cells}, lines)
 
 
 def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, bad: BadRows) -> Table:
@@ -364,7 +371,7 @@ def _objects(path: Path, value: Any, text: str) -> list[Any]:
         return value
     if isinstance(value, dict):
         if value.keys() >= {"columns", "data"} and all(isinstance(value[name], list) for name in ("columns", "data")):
-            return [dict(zip(value["columns"], cells, strict=False)) for cells in value["data"]]
+            return _split(value["columns"], value["data"])
         if text not in value and value and all(isinstance(row, dict) and text in row for row in value.values()):
             return list(value.values())
         lists = [
@@ -375,6 +382,15 @@ def _objects(path: Path, value: Any, text: str) -> list[Any]:
         if not lists and value and (columns := _columns(value)) is not None:
             return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
     raise DataError(f"`{path}`: not a list of objects", hint='[{"text": "…", "label": "…"}, …]')
+
+
+def _split(names: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+    """Rows of cells as objects; one that has not a cell for each of the `names` stays what it is."""
+    found: list[Any] = []
+    for row in rows:
+        fits = isinstance(row, list) and len(row) == len(names)
+        found.append(dict(zip(map(str, names), row, strict=True)) if fits else row)
+    return found
 
 
 def _columns(value: Mapping[str, Any]) -> list[list[Any]] | None:
@@ -423,18 +439,30 @@ def _read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"`{path}` cannot be read as Parquet: {reason}", hint="is it written so?") from None
     declared = _declared(table.schema.metadata or {})
-    named = {name: [class_of(cell, declared[name]) for cell in columns[name]] for name in declared}
-    return Table(str(path), {**columns, **named}, declared=declared)
+    for name in declared.keys() & columns.keys():
+        try:
+            columns[name] = [class_of(cell, declared[name]) for cell in columns[name]]
+        except (IndexError, TypeError):  # what changes a column may leave the words about it
+            classes = shown(list(declared[name]))
+            warn(f"`{path}`: `{name}` is read as it is, not as ids of the classes that the file names: {classes}")
+            del declared[name]
+    return Table(str(path), columns, declared=declared)
 
 
 def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
     """The class names of columns of ids, which `datasets` writes into every Parquet file, those of the hub too."""
     try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        found = {name: feature.get("feature", feature).get("names") for name, feature in features.items()}
-    except (KeyError, ValueError, TypeError, AttributeError):
+        features = dict(json.loads(metadata[b"huggingface"])["info"]["features"])
+    except (KeyError, ValueError, TypeError):
         return {}
-    return {name: tuple(names) for name, names in found.items() if isinstance(names, list)}
+    declared: dict[str, tuple[str, ...]] = {}
+    for column, feature in features.items():
+        inner = feature[0] if isinstance(feature, list) and feature else feature  # as older versions write lists
+        inner = inner.get("feature", inner) if isinstance(inner, dict) else inner
+        match inner:
+            case {"names": [*names]}:
+                declared[column] = tuple(map(str, names))
+    return declared
 
 
 def _with_texts(table: Any) -> Any:
