@@ -1,7 +1,7 @@
 """Whether a teacher and a student of an ordinary script belong together: their heads, their classes, their tokens."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,17 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
             )
 
 
-def check_heads(student: PreTrainedModel, teacher: PreTrainedModel, some_label: Callable[[], Any]) -> None:
-    """Raise `ConfigError` where the outputs of the two mean different things."""
-    ours, theirs = kind_of(student, some_label), kind_of(teacher, some_label)
-    if {ours, theirs} == {"classification", "multilabel"} and not teacher.config.problem_type:
+def check_heads(student: PreTrainedModel, kind: Kind, teacher: PreTrainedModel, label: Any) -> None:
+    """Raise `ConfigError` where the outputs of the two mean different things; `kind` is what the student's are for.
+
+    `label` is that of an example, where it is known.
+    """
+    teachers = kind_of(teacher, label)
+    if {kind, teachers} == {"classification", "multilabel"} and not teacher.config.problem_type:
         return  # it does not say which
-    if ours != theirs or is_causal(student) != is_causal(teacher):
-        ours, theirs = ("causal" if is_causal(model) else kind for model, kind in ((student, ours), (teacher, theirs)))
+    ours = "causal" if is_causal(student) else kind
+    theirs = "causal" if is_causal(teacher) else teachers
+    if ours != theirs:
         raise ConfigError(
             f"the student's outputs are those of a {ours} model, the teacher's of a {theirs} model",
             hint="load both with the head of one task; beta1=0 compares no outputs",

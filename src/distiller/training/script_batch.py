@@ -5,23 +5,27 @@ causal model at the position that predicts it. -100 is no label.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 from transformers import PreTrainedModel
 from transformers.models.auto import modeling_auto
 
 from distiller.errors import ConfigError
 from distiller.models.load import PROBLEMS
 from distiller.objectives.prediction import IGNORED
+from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch
 from distiller.training.readout import Kind
 
 CAUSAL = frozenset(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 SEQUENCE_TO_SEQUENCE = frozenset(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values())
 MASKED = frozenset(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
+LABELS = ("labels", "label", "label_ids", "start_positions")
+"""Columns of which one is there where an example has a gold label."""
 
 
 def plain_model(model: Any) -> PreTrainedModel:
@@ -29,8 +33,26 @@ def plain_model(model: Any) -> PreTrainedModel:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def kind_of(model: PreTrainedModel, some_label: Callable[[], Any] = lambda: None) -> Kind:
-    """The kind of task that the head of `model` is for; `some_label` gives that of an example.
+def some_example(data: Any) -> Mapping[str, Any]:
+    """The first training example; nothing of a data set that cannot be looked into."""
+    if isinstance(data, (AugmentedSplit, IterableDataset)) or not hasattr(data, "__getitem__"):
+        return {}
+    example = data[0] if hasattr(data, "__len__") and len(data) else {}
+    return example if isinstance(example, Mapping) else {}
+
+
+def some_label(example: Mapping[str, Any], label_names: Sequence[str]) -> Any:
+    """The label of an example, where it is one number or list."""
+    return next((example[name] for name in ("labels", "label", *label_names) if name in example), None)
+
+
+def has_label(example: Mapping[str, Any], label_names: Sequence[str]) -> bool:
+    """Whether an example has a gold label, of whatever kind."""
+    return any(name in example for name in (*LABELS, *label_names))
+
+
+def kind_of(model: PreTrainedModel, label: Any = None) -> Kind:
+    """The kind of task that the head of `model` is for; `label` is that of an example, where it is known.
 
     As in `transformers`, a number for each class means several labels at once where the configuration does not say.
     Raises `ConfigError` for outputs that no loss compares.
@@ -45,13 +67,13 @@ def kind_of(model: PreTrainedModel, some_label: Callable[[], Any] = lambda: None
         return "qa"
     outputs: int = plain.config.num_labels or 0
     wish = getattr(plain.config, "problem_type", None)
-    if wish == "multi_label_classification" or (wish is None and outputs > 1 and _is_numbers(some_label())):
+    if wish == "multi_label_classification" or (wish is None and outputs > 1 and _is_numbers(label)):
         return "multilabel"
     if wish == "regression" and outputs > 1:
         raise ConfigError(
             f"a regression with {outputs} outputs is not offered", hint="distil one number at a time: num_labels=1"
         )
-    if not any(name.endswith("ForSequenceClassification") for name in names) and _is_list(some_label()):
+    if not any(name.endswith("ForSequenceClassification") for name in names) and _is_list(label):
         return "tagging"  # a head of one's own
     return "regression" if outputs == 1 else "classification"
 

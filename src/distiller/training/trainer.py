@@ -21,7 +21,6 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import IterableDataset
 from transformers import (
     PretrainedConfig,
     PreTrainedModel,
@@ -38,7 +37,7 @@ from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.checksums import DamagedFileError
 from distiller.cache.folders import forget
 from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings
-from distiller.device import Precision
+from distiller.device import Precision, seeded
 from distiller.errors import ConfigError, warn
 from distiller.files import check_sums, write_json, write_sums
 from distiller.models.layers import summary_token
@@ -64,14 +63,18 @@ from distiller.training.readout import Kind
 from distiller.training.running_losses import TOTAL, RunningLosses
 from distiller.training.script_batch import (
     accepted,
+    has_label,
     is_causal,
     kind_of,
     labels_as_given,
     objective_batch,
     plain_model,
     say_problem,
+    some_example,
+    some_label,
     with_decoder_inputs,
 )
+from distiller.training.script_checks import check_label_loss, check_terms, recomputes_without_graph
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.soft_labels import signals_of, with_soft_labels
 from distiller.training.teacher import FrozenTeacher
@@ -83,8 +86,6 @@ PARTS = "objective.safetensors"
 """Projections, critics and mapping state of a checkpoint, beside the student's own files."""
 GRAPHS = 64
 """Compiled graphs that are kept: as many lengths of batches, and the last, smaller one."""
-LABELS = ("labels", "label", "label_ids", "start_positions")
-"""Columns of which one is there where an example has a gold label."""
 COUNTED = "augmentation.json"
 """What the augmentation policy had counted by then."""
 
@@ -299,13 +300,14 @@ class DistillationTrainer(Seq2SeqTrainer):
         if teacher is not None:
             check_model(teacher, "teacher")
             check_apart(model, teacher)
-        kind = kind_of(model, self._some_label)
+        example = some_example(self.train_dataset)
+        label = some_label(example, self.label_names)
+        kind = kind_of(model, label)
         say_problem(model, kind)
-        self.wish = self._filled_in(kind)
-        with torch.random.fork_rng(devices=[]):  # parts depend on the seed alone, and the training does not on them
-            torch.default_generator.manual_seed(self.args.seed)
+        self.wish = self._filled_in(kind, example)
+        with seeded(self.args.seed, torch.device("cpu")):  # parts depend on it alone, and the training not on them
             parts = self.make_objective(model, kind)
-        self._check(model, parts, kind)
+        self._check(model, parts, kind, label)
         self.soft_labels = self._given_soft_labels and parts.needs_teacher
         if self._given_class_weights is not None:
             parts.class_weights = torch.tensor(self._given_class_weights, dtype=torch.float32)
@@ -359,73 +361,34 @@ class DistillationTrainer(Seq2SeqTrainer):
         """The number format of the autocast."""
         return "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
 
-    def _check(self, model: Any, parts: DistillationObjective, kind: Kind) -> None:
+    def _check(self, model: Any, parts: DistillationObjective, kind: Kind, label: Any) -> None:
         """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
         if parts.needs_teacher and self._given_teacher is None and not self._given_soft_labels:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
         if parts.reads_outputs and self._given_teacher is not None:
-            check_heads(model, self._given_teacher, self._some_label)
+            check_heads(model, kind, self._given_teacher, label)
         if self.wish.class_weights is not None and self._given_class_weights is None:
             raise ConfigError(
                 "objective.class_weights needs the numbers of rows by class, which a run counts",
                 hint="pass `class_weights`, one number for each class",
             )
-        if self._given_class_weights is not None:
-            own = self.compute_loss_func is not None or self.label_smoother is not None
-            if own or kind not in ("classification", "tagging"):
-                label_loss = "a label loss of one's own" if own else kind
-                raise ConfigError(f"class_weights do nothing for {label_loss}", hint="leave them out")
-            if len(self._given_class_weights) != model.config.num_labels:
-                raise ConfigError(
-                    f"there are {len(self._given_class_weights)} class_weights for {model.config.num_labels} classes",
-                    hint="give one for each, in the order of the model's outputs",
-                )
-        if any(term.loss.startswith("mi_") for term in self.wish.terms) and self.args.train_batch_size < 3:
-            raise ConfigError(
-                "mutual information compares at least three examples, and a batch has fewer",
-                hint="raise training.batch_size; training.accumulate does not help",
-            )
-        if self.label_smoother is not None and kind in ("regression", "qa"):
-            raise ConfigError(
-                f"label_smoothing_factor does nothing for {'question answering' if kind == 'qa' else kind}",
-                hint="set it to 0",
-            )
-        if self.compute_loss_func is not None and kind == "qa":
-            raise ConfigError(
-                "compute_loss_func is given no start and end positions", hint="leave it out: the label loss has them"
-            )
-        if parts.terms and kind == "generation" and model.config.is_encoder_decoder:
-            raise ConfigError(
-                "hidden states of an encoder-decoder of tokens are not compared here, its outputs are",
-                hint="leave out `intermediate`; a run whose task is a translation compares the layers of either side",
-            )
-        if parts.terms and _recomputes_without_graph(self.args):
-            raise ConfigError(
-                "use_reentrant=True gives no gradient to hidden states", hint="leave it out of the checkpointing kwargs"
-            )
+        check_label_loss(
+            model,
+            kind,
+            class_weights=self._given_class_weights,
+            own=self.compute_loss_func is not None,
+            smoothed=self.label_smoother is not None,
+        )
+        check_terms(self.wish, parts, model, kind, self.args)
 
-    def _some_label(self) -> Any:
-        """The label of the first training example, where there is a first one."""
-        example = self._some_example()
-        return next((example[name] for name in ("labels", "label", *self.label_names) if name in example), None)
-
-    def _some_example(self) -> Mapping[str, Any]:
-        """The first training example; nothing of a data set that cannot be looked into."""
-        data: Any = self.train_dataset
-        if isinstance(data, (AugmentedSplit, IterableDataset)) or not hasattr(data, "__getitem__"):
-            return {}
-        example = data[0] if hasattr(data, "__len__") and len(data) else {}
-        return example if isinstance(example, Mapping) else {}
-
-    def _filled_in(self, kind: Kind) -> config.Objective:
-        """The objective, with what it leaves open filled in as in a run, by what can be seen of the examples."""
-        example = self._some_example()
+    def _filled_in(self, kind: Kind, example: Mapping[str, Any]) -> config.Objective:
+        """The objective, with what it leaves open filled in as in a run, by what can be seen of an example."""
         collated = kind == "generation" or not example  # labels are made with the batch, or nobody can tell
         return filled_in(
             self._given_objective,
             "regression" if kind == "regression" else "classification",  # of all kinds, numbers alone are apart
             ["augmented"] if "augmented" in example else [],
-            labelled=collated or any(name in example for name in (*LABELS, *self.label_names)),
+            labelled=collated or has_label(example, self.label_names),
             layers=self._given_teacher is not None and kind != "generation",
             tokens="teacher" not in example,
         )
@@ -514,7 +477,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         step = self.state.global_step
         first, self._arrived = step != self._arrived, step
         objective.step, objective.progress = step, step / max(1, self.state.max_steps)
-        return first and objective.measures(step) and not _recomputes_without_graph(self.args)
+        return first and objective.measures(step) and not recomputes_without_graph(self.args)
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Signals:
         """What the teacher says of a view `[b, l]`; it is read from the cache of this view when there is one.
@@ -846,15 +809,6 @@ def _close(*readers: Any) -> None:
     for reader in readers:
         if reader is not None:
             reader.close()
-
-
-def _recomputes_without_graph(args: TrainingArguments) -> bool:
-    """Whether layers are checkpointed in the way that keeps no graph of what is inside; the option has two names."""
-    for name in ("activation_checkpointing", "gradient_checkpointing"):
-        options = getattr(args, f"{name}_kwargs", None) or {}
-        if getattr(args, name, False) and options.get("use_reentrant", False):
-            return True
-    return False
 
 
 def model_shape(shape: PretrainedConfig | PreTrainedModel) -> ModelShape:

@@ -72,7 +72,7 @@ class TranslationTrainer(DistillationTrainer):
         reader = partial(Seq2SeqReader, hidden=bool(parts.terms), rows=self.rows)
         return FrozenTeacher(teacher, set(), set(), device=self.args.device, precision=self.precision, reader=reader)
 
-    def _check(self, model: Any, parts: DistillationObjective, kind: Kind) -> None:
+    def _check(self, model: Any, parts: DistillationObjective, kind: Kind, label: Any) -> None:
         """Nothing: what cannot be is refused where the objective is made."""
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
