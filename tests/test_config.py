@@ -1,16 +1,18 @@
 """Runs as data: what may be written, how overrides change it, and that YAML keeps it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from distiller.config import (
     Component,
+    Config,
     Objective,
     Run,
     Training,
@@ -21,6 +23,7 @@ from distiller.config import (
     parse_run,
     to_yaml,
 )
+from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError
 from distiller.study.config import Study
 
@@ -215,6 +218,38 @@ def test_what_no_run_can_have_is_refused_before_anything_starts(override: str) -
 def test_a_key_given_twice_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is given twice"):
         load_yaml(text)
+
+
+def parts(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is put together of."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from parts(inner)
+
+
+def configs(root: type[Config]) -> set[type[Config]]:
+    """`root`, and the classes of its parts."""
+    found = {root}
+    for field in root.model_fields.values():
+        for part in parts(field.annotation):
+            if isinstance(part, type) and issubclass(part, Config) and part is not root:
+                found |= configs(part)
+    return found
+
+
+KINDS = sorted(configs(Run) | configs(TranslationRun) | configs(Study), key=str)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_no_number_may_be_a_truth_value(kind: type[Config]) -> None:
+    for field in kind.model_fields.values():
+        types = set(parts(field.annotation))
+        if not types & {int, float} or types & {bool, Any}:
+            continue
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])
+        for value in (True, [True], {"x": True}, [True, True]):
+            with pytest.raises(ValidationError):
+                adapter.validate_python(value)
 
 
 @pytest.mark.parametrize("key", [1, 1.5, None, True])

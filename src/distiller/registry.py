@@ -24,11 +24,13 @@ def _number(value: Any) -> Any:
     return value
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
-Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
-Count = Annotated[int, Field(ge=1, lt=2**31), BeforeValidator(_number)]
-Seed = Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
+Whole = Annotated[int, BeforeValidator(_number)]
+Positive = Annotated[Real, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[Real, Field(ge=0, le=1)]
+Count = Annotated[Whole, Field(ge=1, lt=2**31)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
 """What every random generator that is seeded takes."""
 
 

@@ -167,7 +167,7 @@ class Study(Config):
     the task: `{bert-base: {model: "my-org/bert-base-{task}"}}` has a teacher of its own for each."""
     students: Annotated[dict[str, dict[str, Any]], BeforeValidator(_students)] = {}
     """Students by label, each in place of the base run's. Empty: the base run's."""
-    seeds: Annotated[list[int], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """Every point is tried once with each."""
     trials: Count | Literal["all"] = "all"
     """Points tried for each task, teacher, student and seed."""
