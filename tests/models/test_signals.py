@@ -67,6 +67,35 @@ def test_gradients_flow_through_every_student_signal() -> None:
     assert layers[3].output.dense.weight.grad is None
 
 
+class Wrapping(torch.nn.Module):
+    """A head of one's own that hands on whatever it is given."""
+
+    def __init__(self, model: torch.nn.Module, form: str) -> None:
+        super().__init__()
+        self.model, self.form, self.config = model, form, model.config
+
+    def forward(self, input_ids, labels=None, **given):
+        logits = self.model(input_ids, **given).logits
+        return {"dictionary": {"logits": logits}, "tuple": (logits,), "tensor": logits}[self.form]
+
+
+@pytest.mark.parametrize("form", ["dictionary", "tuple"])
+def test_a_head_of_ones_own_is_given_what_tokenizers_make(form: str) -> None:
+    model = tiny_model("bert").eval()
+    inputs = tiny_inputs()
+    inputs["token_type_ids"] = inputs["attention_mask"].cumsum(-1) % 2
+    assert not inputs["attention_mask"].all()
+    read = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+    expected = model(**read).logits
+    found = SignalReader(Wrapping(model, form))(inputs).logits  # with columns that no model reads
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_outputs_without_a_name_are_refused() -> None:
+    with pytest.raises(ModelError, match="`Wrapping` gives no `logits`"):
+        SignalReader(Wrapping(tiny_model("bert"), "tensor"))(tiny_inputs())
+
+
 def test_a_teacher_gets_no_gradient_and_no_dropout() -> None:
     teacher = frozen_teacher(tiny_model("bert").train())
     reader = SignalReader(teacher, {2})

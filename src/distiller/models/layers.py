@@ -20,6 +20,8 @@ from transformers.utils import logging
 from distiller.errors import ModelError
 from distiller.models.layouts import LAYOUTS, Summary, incomparable, layout
 
+OF_TOKENIZERS = ("input_ids", "attention_mask", "token_type_ids")
+"""What tokenizers make for models."""
 PROJECTIONS = (("query", "key"), ("q_lin", "k_lin"), ("q", "k"), ("q_proj", "k_proj"))
 """Names of a layer's query and key maps: BERT, RoBERTa, ELECTRA; DistilBERT; MPNet; BART-like encoders."""
 
@@ -69,7 +71,7 @@ def reading(model: PreTrainedModel) -> LayerAccess:
 
 def reported_states(output: Any) -> Sequence[Tensor]:
     """The hidden states that a model reports; of an encoder-decoder those of its encoder."""
-    if isinstance(output, tuple):
+    if not isinstance(output, Mapping):
         return ()
     found = output.get("encoder_hidden_states")
     return found if found is not None else output.get("hidden_states") or ()
@@ -229,6 +231,17 @@ def takes(model: nn.Module, name: str) -> bool:
     """Whether a model's forward pass has an argument of this name, or takes any."""
     known = inspect.signature(model.forward).parameters
     return name in known or any(one.kind is one.VAR_KEYWORD for one in known.values())
+
+
+def inputs_of(model: nn.Module) -> frozenset[str]:
+    """The names of what a model's forward pass reads.
+
+    A class of one's own may take some by any name (`**kwargs`); those of `transformers` say all that they read.
+    """
+    named = frozenset(inspect.signature(model.forward).parameters)
+    if type(model).__module__.startswith("transformers."):
+        return named
+    return named | {name for name in OF_TOKENIZERS if takes(model, name)}
 
 
 def first_tensor(output: Any) -> Any:

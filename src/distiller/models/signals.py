@@ -1,6 +1,5 @@
 """What a model returns to the objectives: logits, hidden states and attention scores of the layers asked for."""
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from distiller.models.layers import (
     attention_projections,
     first_input,
     first_tensor,
+    inputs_of,
     no_scores,
     no_states,
     reading,
@@ -79,7 +79,7 @@ class SignalReader:
         self.model = model
         self.hidden_layers = frozenset(hidden_layers)
         self.attention_layers = frozenset(attention_layers)
-        self._accepted = frozenset(inspect.signature(model.forward).parameters) - {"labels"}
+        self._accepted = inputs_of(model) - {"labels"}
         self._half = next((weight.dtype for weight in model.parameters()), torch.float32) in HALF
         self._kept: dict[tuple[str, int], Tensor] = {}
         self._reading = False
@@ -176,14 +176,15 @@ def _logits(output: Any, model: nn.Module) -> Tensor:
     """
     if isinstance(output, tuple):
         return output[0]
-    if "start_logits" in output:
-        return torch.stack([output["start_logits"], output["end_logits"]], dim=-1)
-    if "logits" not in output:
+    found = output if isinstance(output, Mapping) else {}
+    if "start_logits" in found:
+        return torch.stack([found["start_logits"], found["end_logits"]], dim=-1)
+    if "logits" not in found:
         raise ModelError(
             f"`{type(model).__name__}` gives no `logits`",
             hint="load it with the head of its task, e.g. AutoModelForSequenceClassification.from_pretrained(…)",
         )
-    return output["logits"]
+    return found["logits"]
 
 
 def frozen_teacher(model: Model) -> Model:

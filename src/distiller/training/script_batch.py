@@ -4,7 +4,6 @@ Labels then stand beside the outputs that they are for: start and end of an answ
 causal model at the position that predicts it. -100 is no label.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.models.auto import modeling_auto
 
 from distiller.errors import ConfigError
+from distiller.models.layers import inputs_of
 from distiller.models.load import PROBLEMS
 from distiller.objectives.prediction import IGNORED
 from distiller.training.augmented import AugmentedSplit
@@ -133,7 +133,7 @@ def with_decoder_inputs(model: nn.Module, batch: Batch) -> Batch:
 
 def accepted(model: PreTrainedModel) -> frozenset[str]:
     """The names of what the model takes."""
-    return frozenset(inspect.signature(plain_model(model).forward).parameters)
+    return inputs_of(plain_model(model))
 
 
 def labels_as_given(labels: Tensor, *, causal: bool) -> Tensor:

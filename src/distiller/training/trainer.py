@@ -662,16 +662,18 @@ class DistillationTrainer(Seq2SeqTrainer):
 
         Raises `ConfigError` for a checkpoint of another objective.
         """
-        resumed = get_last_checkpoint(str(self.args.output_dir)) if resume_from_checkpoint is True else None
-        resumed = resumed or (resume_from_checkpoint or None)
-        self._resumed = None if resumed is None or resumed is True else Path(resumed)
+        found = resume_from_checkpoint
+        if found is True:
+            found = get_last_checkpoint(str(self.args.output_dir))
+        self._resumed = Path(found) if found else None
         if self._resumed is not None:
             check_sums(self._resumed)
         filtered = self.args.logging_nan_inf_filter
         self.args.logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
         try:
-            found = resume_from_checkpoint is True if self._resumed is None else str(self._resumed)
-            outcome = super().train(found, trial, ignore_keys_for_eval)
+            # `True` where there is none is `Trainer`'s to refuse
+            given = bool(resume_from_checkpoint) if self._resumed is None else str(self._resumed)
+            outcome = super().train(given, trial, ignore_keys_for_eval)
         finally:
             self.args.logging_nan_inf_filter = filtered
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
