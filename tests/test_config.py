@@ -252,6 +252,21 @@ def test_no_number_may_be_a_truth_value(kind: type[Config]) -> None:
                 adapter.validate_python(value)
 
 
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        ("true", "0.weight`: should be a number, got True"),
+        ("-1", "0.weight`: input should be greater than or equal to 0, got -1"),
+        ("{shar: 0.3}", "0.weight.share` is missing"),
+        ("{share: true}", "0.weight.share`: should be a number, got True"),
+    ],
+)
+def test_a_number_or_a_part_is_refused_as_what_it_looks_like(weight: str, words: str) -> None:
+    with pytest.raises(ConfigError, match="weight") as error:
+        parse_run(SMALL, [f"objective.intermediate=[{{loss: mse, weight: {weight}}}]"])
+    assert words in error.value.message
+
+
 @pytest.mark.parametrize("key", [1, 1.5, None, True])
 def test_a_key_that_is_no_text_is_refused_in_a_line(key: Any) -> None:
     with pytest.raises(ConfigError, match="keys should be strings"):

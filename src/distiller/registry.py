@@ -24,13 +24,13 @@ def _number(value: Any) -> Any:
     return value
 
 
-Real = Annotated[float, BeforeValidator(_number)]
-Whole = Annotated[int, BeforeValidator(_number)]
-Positive = Annotated[Real, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
-Probability = Annotated[Real, Field(ge=0, le=1)]
-Count = Annotated[Whole, Field(ge=1, lt=2**31)]
-Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
+Number = BeforeValidator(_number)
+"""Stands after the bounds of a number, so that pydantic still knows it as one with bounds."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), Number]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), Number]
+Probability = Annotated[float, Field(ge=0, le=1), Number]
+Count = Annotated[int, Field(ge=1, lt=2**31), Number]
+Seed = Annotated[int, Field(ge=0, lt=2**32), Number]
 """What every random generator that is seeded takes."""
 
 

@@ -14,7 +14,7 @@ from distiller.autodistiller.fit_data import FitData, impossible, prepare
 from distiller.autodistiller.target import offsets
 from distiller.autodistiller.vectors import Vectors
 from distiller.errors import MissingPackageError
-from distiller.registry import Count, Entry, Family, NonNegative, Positive, Real
+from distiller.registry import Count, Entry, Family, NonNegative, Number, Positive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def forest(
     *,
     trees: Count = 300,
     leaf: Count = 3,
-    features: Annotated[Real, Field(gt=0, le=1)] = 0.5,
+    features: Annotated[float, Field(gt=0, le=1), Number] = 0.5,
     seed: int = 0,
 ) -> Predict:
     """The mean of a random forest and of extremely random trees (scikit-learn) on the features of Table 7."""

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from distiller.config.plain import apply_override, load_yaml, read_yaml, refuse_impossible, to_yaml
 from distiller.errors import ConfigError, did_you_mean, warn
-from distiller.registry import Count, NonNegative, Positive, Probability, Real, Seed, Whole
+from distiller.registry import Count, NonNegative, Number, Positive, Probability, Seed
 
 __all__ = [
     "Component",
@@ -175,7 +175,7 @@ class Task(Config):
     """Use only so many texts without labels, chosen by `split_seed`."""
     dev_limit: Count | None = None
     """Use only so many development rows, chosen by `split_seed`."""
-    dev_fraction: Annotated[Real, Field(gt=0, lt=1)] = 0.1
+    dev_fraction: Annotated[float, Field(gt=0, lt=1), Number] = 0.1
     """Share of the training rows held out when there is no development file."""
     split_seed: Seed = 13
     """Fixes which rows are held out or kept."""
@@ -320,10 +320,10 @@ class Student(Config):
     init: Literal["pretrained", "teacher", "random"] | None = None
     """Where the weights come from. `null`: `pretrained` with `model`, `random` with `architecture` or `config`,
     else `teacher`."""
-    pick: Literal["first", "last", "every"] | list[Whole] = "every"
+    pick: Literal["first", "last", "every"] | list[Annotated[int, Number]] = "every"
     """Which layers of the source are kept, as a rule or as 0-based layer numbers. `every` keeps the last of each
     block: 2, 4, 6 of 6 for three layers (1-based), the layers that the `skip` mapping compares with."""
-    vocabulary: Annotated[Whole, Field(gt=0, le=10_000_000)] | Literal["task"] | None = None
+    vocabulary: Annotated[int, Field(gt=0, le=10_000_000), Number] | Literal["task"] | None = None
     """Pieces of the tokenizer's vocabulary that are kept, with their embeddings: `task` keeps those that occur in the
     training texts, a number those that occur most and then the first of the vocabulary. Special tokens, characters and
     bytes always stay, so rarer pieces are put together from smaller ones. `null`: all."""
@@ -362,7 +362,7 @@ class Critic(Config):
 class Share(Config):
     """A weight that follows from what a term does: its share of the gradient that reaches the student."""
 
-    share: Annotated[Real, Field(gt=0, lt=1)]
+    share: Annotated[float, Field(gt=0, lt=1), Number]
     """Of the sum of all terms' gradient norms; measured at the beginning and every 50 optimisation steps."""
 
 
@@ -380,7 +380,7 @@ class Term(Config):
     """Share of the training in which the weight rises from 0."""
     fade: Probability = 0.0
     """Share of the training, at its end, in which the weight falls to 0."""
-    head_start: Annotated[Whole, Field(ge=0)] = 0
+    head_start: Annotated[int, Field(ge=0), Number] = 0
     """Optimisation steps in which the projection or critic learns before the student hears of this term."""
     options: dict[str, Any] = {}
     """The loss's own options."""
@@ -443,7 +443,7 @@ class Training(Optimisation):
     """`auto`: the kernel that is faster on this device."""
     threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of this process. `null`: what torch chooses."""
-    workers: Annotated[Whole, Field(ge=0, le=128)] | None = None
+    workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
     """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
     compile: bool = False
     """Run teacher, student and objective through `torch.compile`; batches are padded to multiples of 32 tokens, so that
@@ -494,7 +494,7 @@ class Run(Config):
     """The augmentation policy: operators in the order in which they are applied."""
     augmentation_refresh: Count = 1
     """Epochs that share what was augmented; 1 makes every example anew in every epoch."""
-    crossovers: Annotated[Whole, Field(ge=0, le=100)] | None = None
+    crossovers: Annotated[int, Field(ge=0, le=100), Number] | None = None
     """Texts for each training text that begin like it and end like another; the student learns what the teacher says of
     them. `null`: 4, up to 16 where there are fewer than 3,000 texts, fewer where the texts have more than 120,000 words
     and none from 300,000 on, or where the teacher's outputs would not fit into `cache_gb`; none for question answering,

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from distiller import config
 from distiller.config import Choice, Component, Config, Folder
-from distiller.registry import Count, NonNegative, Positive, Probability, Real, Seed, Whole
+from distiller.registry import Count, NonNegative, Number, Positive, Probability, Seed
 
 LONGEST = 510
 """Tokens of the longest sentence that any model here takes."""
@@ -43,7 +43,7 @@ class Parallel(Config):
     """A text file with one sentence a line, or a .tsv file; `package:NAME/FILE` is a file that a package carries."""
     target: str | None = None
     """The translations, line by line. `null`: `source` is a .tsv file with both."""
-    columns: tuple[Annotated[Whole, Field(ge=0)], Annotated[Whole, Field(ge=0)]] = (0, 1)
+    columns: tuple[Annotated[int, Field(ge=0), Number], Annotated[int, Field(ge=0), Number]] = (0, 1)
     """Columns of source and target in a .tsv file, counted from 0."""
     limit: Count | None = None
     """Use only so many pairs, chosen by `task.split_seed`."""
@@ -69,11 +69,11 @@ class Translation(Config):
     monolingual_target: list[str] = []
     """Files of target sentences without sources: `sequence.backward` translates them back, and the student learns to
     say them (Sennrich et al. 2016, arXiv:1511.06709)."""
-    fraction: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    fraction: Annotated[float, Field(gt=0, le=1), Number] = 1.0
     """Share of the training pairs that the student may see, chosen by `split_seed`: the low-data regime."""
     split_seed: Seed = 13
     """Fixes which pairs are held out or kept."""
-    max_length: Annotated[Whole, Field(ge=1, le=LONGEST)] = 128
+    max_length: Annotated[int, Field(ge=1, le=LONGEST), Number] = 128
     """Longest sentence in tokens, either side."""
     skip_bad: bool = False
     """Leave out empty and over-long sentences (counted in the Record) instead of refusing the data."""
@@ -97,7 +97,7 @@ class Vocabulary(Config):
     kind: Literal["bpe", "unigram"] = "bpe"
     normalisation: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
     """SentencePiece's rule for input text; `_cf` folds case, `identity` changes nothing."""
-    coverage: Annotated[Real, Field(gt=0, le=1)] = 1.0
+    coverage: Annotated[float, Field(gt=0, le=1), Number] = 1.0
     """Share of the characters of the text that the pieces must cover."""
 
 
@@ -161,9 +161,9 @@ class Optimisation(Config):
     weight_decay: NonNegative = 0.0
     max_grad_norm: NonNegative = 0.0
     """Clips the gradient norm; 0 does not clip."""
-    label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1), Number] = 0.0
     """Off for teacher and student when distilling, as on the slides."""
-    source_dropout: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    source_dropout: Annotated[float, Field(ge=0, lt=1), Number] = 0.0
     """Share of the source tokens that each batch leaves out: the noise of a noisy student."""
     evaluations: Count | None = None
     """Development scores in one training; the weights of the best BLEU are kept. `null`: 10; or until the model has
@@ -330,9 +330,9 @@ class Decoding(Config):
     """1 is greedy."""
     length_penalty: NonNegative = 0.6
     """Exponent of the length by which scores are divided."""
-    max_length: Annotated[Whole, Field(ge=1, le=LONGEST)] = 160
+    max_length: Annotated[int, Field(ge=1, le=LONGEST), Number] = 160
     """Longest translation in tokens."""
-    sampling_top_k: Annotated[Whole, Field(ge=0)] | None = None
+    sampling_top_k: Annotated[int, Field(ge=0), Number] | None = None
     """Draw each token from the k most probable ones instead of searching; 0 draws from all. `null`: search."""
     sampling_temperature: Positive = 1.0
     engine: Literal["auto", "ctranslate2", "transformers"] = "auto"
@@ -354,16 +354,16 @@ class Decoding(Config):
 class Filter(Config):
     """Which pseudo-labels are left out; what is left out is counted in the Record."""
 
-    worst: Annotated[Real, Field(ge=0, lt=1)] = 0.0
+    worst: Annotated[float, Field(ge=0, lt=1), Number] = 0.0
     """Share of the sentences, those whose best translation the teacher itself scores lowest."""
-    length_ratio: Annotated[Real, Field(gt=1)] | None = None
+    length_ratio: Annotated[float, Field(gt=1), Number] | None = None
     """A translation has at most so many times the characters of its sentence, and at least as small a part. `null`:
     any length."""
     copies: bool = False
     """Leave out translations that are their sentence itself."""
     duplicates: bool = True
     """Leave out a pair that was there before."""
-    round_trip: Annotated[Real, Field(ge=0, le=100)] = 0.0
+    round_trip: Annotated[float, Field(ge=0, le=100), Number] = 0.0
     """Leave out a sentence whose best translation, translated back by `sequence.backward`, has a lower chrF to it."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from distiller.errors import ConfigError
-from distiller.registry import Entry, Family, Positive, Real
+from distiller.registry import Entry, Family, Number, Positive
 
 
 class LayerPair(NamedTuple):
@@ -61,7 +61,7 @@ def emd(
     temperature: Positive = 1.0,
     mass: Literal["paper", "n_layers"] = "paper",
     solver: Literal["exact", "sinkhorn"] = "exact",
-    epsilon: Annotated[Real, Field(ge=1e-4)] = 0.05,
+    epsilon: Annotated[float, Field(ge=1e-4), Number] = 0.05,
 ) -> list[LayerPair]:
     """Many to many, by earth mover's distance: all N·M pairs, weighted at every step by the cheapest transport.
 
