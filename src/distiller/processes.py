@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(days=7)
 """How long processes wait for the first, which may ask a teacher about a large data set meanwhile."""
+SHARERS = "DISTILLER_DEVICE_SHARERS"
+"""The environment variable in which a study says how many of its workers have one device."""
 
 
 def rank() -> int:

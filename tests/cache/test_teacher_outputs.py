@@ -10,9 +10,10 @@ import torch
 
 from distiller import config
 from distiller.cache.folders import FolderCache
-from distiller.cache.teacher_outputs import READING, SHARERS, TeacherCache, WithReadings, place_for
+from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings, place_for
 from distiller.errors import DataError
 from distiller.models.signals import SignalReader
+from distiller.processes import SHARERS
 from distiller.training.batching import LengthBucketSampler, rows_read
 from distiller.training.fit import fit
 from distiller.training.shared_work import teacher_outputs

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from distiller.errors import RunError
-from distiller.study import memory
+from distiller.processes import SHARERS
+from distiller.study import local, memory
+from distiller.study.local import LocalPool
 from distiller.study.memory import Turns, out_of_memory, with_room, workers_that_fit
 from distiller.study.worker import turns_of, work
 from study.conftest import EVERY_POINT_ONCE, Small, logged, started
@@ -123,3 +125,17 @@ def test_the_drivers_tool_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_there_is_no_such_tool_nothing_is_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert memory.free_on_device("0") == 0.0
+
+
+@pytest.mark.parametrize(("devices", "sharers"), [(["0", "1"], "2"), ([], "3")])
+def test_workers_are_told_how_many_have_their_device(
+    devices: list[str], sharers: str, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr(local.subprocess, "Popen", lambda *_, env, **__: told.append(env))
+    pool = LocalPool(small(engine={"workers": 3, "devices": devices}), "study.fakes:measured")
+    for name in "abc":
+        pool.start(name)
+    assert [one[SHARERS] for one in told] == [sharers] * 3
+    if devices:
+        assert [one["CUDA_VISIBLE_DEVICES"] for one in told] == ["0", "1", "0"]

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distiller import processes
 from distiller.cache.checksums import BlockChecks, CheckedWriter, DamagedFileError, damaged_file, write_checksums
 from distiller.errors import DataError
 from distiller.models.signals import Signals
@@ -32,8 +33,6 @@ READING = "teacher_outputs"
 """Key under which a batch carries its `Reading`."""
 DEVICE_SHARE = 0.3
 """Of the device's free memory, what teacher outputs may take; the rest is the training's."""
-SHARERS = "DISTILLER_DEVICE_SHARERS"
-"""The environment variable in which a study says how many of its workers have one device."""
 COPIED = 1 << 26
 """Bytes that are copied to the device at a time."""
 
@@ -242,7 +241,7 @@ def _room_on(device: torch.device) -> float:
     """Bytes of a GPU that this process can have; of one that a study's workers share not more than a part each."""
     free, total = torch.cuda.mem_get_info(device)
     own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch has it, and nobody uses it
-    return min(free + own, total / max(1, int(os.environ.get(SHARERS) or 1)))
+    return min(free + own, total / max(1, int(os.environ.get(processes.SHARERS) or 1)))
 
 
 def build_teacher_cache(

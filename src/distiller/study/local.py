@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distiller.processes import SHARERS
 from distiller.study.config import Study
 from distiller.study.memory import workers_that_fit
 from distiller.study.worker import NO_ROOM
@@ -52,7 +53,7 @@ class LocalPool:
         if engine.devices:
             variables["CUDA_VISIBLE_DEVICES"] = engine.devices[self.started % len(engine.devices)]
             variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as `nvidia-smi` counts them, which is asked for free memory
-        variables["DISTILLER_DEVICE_SHARERS"] = str(math.ceil(self.size / max(1, len(engine.devices))))
+        variables[SHARERS] = str(math.ceil(self.size / max(1, len(engine.devices))))
         self.started += 1
         log = self.study.place / LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
