@@ -1,7 +1,8 @@
 """A distillation pipeline as data: `Run` and its parts, and how they are made of what was written.
 
 What a translation says instead of these parts stands in `distiller.config.translation`; YAML and `a.b=value` overrides,
-which know nothing of these parts, in `distiller.config.plain`.
+which know nothing of these parts, in `distiller.config.plain`; what is said of a wrong field in
+`distiller.config.field_errors`.
 
 The classes here say what may be written; whether the names and options exist is checked against the families by
 `distiller.run.plan.make_plan`, which needs torch. Reading a run does not.
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from distiller.config.field_errors import config_error
 from distiller.config.plain import apply_override, load_yaml, read_yaml, refuse_impossible, to_yaml
 from distiller.errors import ConfigError, did_you_mean, warn
 from distiller.registry import Count, NonNegative, Number, Positive, Probability, Seed
@@ -52,7 +54,7 @@ class Config(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise _config_error(error, type(self), type(self).__name__) from None
+            raise config_error(error, type(self), type(self).__name__) from None
 
     # as in pydantic's own RootModel: parts of a larger whole are validated without it, and the whole names their place
     __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
@@ -583,73 +585,9 @@ def parse(kind: type[C], data: Mapping[str, Any], *, where: str) -> C:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise _config_error(error, kind, where) from None
+        raise config_error(error, kind, where) from None
 
 
 def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
     """Read a run from a YAML file. Raises `ConfigError` for a missing file, bad YAML or an unknown field."""
     return parse_run(read_yaml(path), overrides, where=str(path))
-
-
-def _config_error(error: ValidationError, root: type[Config], where: str) -> ConfigError:
-    found = error.errors()
-    first = found[0]
-    if "constrained-" in str(first["loc"][-1:]):  # a number, where parts may stand too
-        place = first["loc"][:-1]
-        inner = [one for one in found if one["loc"][: len(place)] == place and len(one["loc"]) > len(place) + 1]
-        first = {**inner[0], "loc": (*place, *inner[0]["loc"][len(place) + 1 :])} if inner else {**first, "loc": place}
-    owner, path = _owner(root, first["loc"])
-    location = ".".join(map(str, path))
-    if first["type"] == "extra_forbidden":
-        hint = did_you_mean(str(path[-1]), list(owner.model_fields))
-        return ConfigError(f"{where}: no field is called `{location}`", hint=hint)
-    if first["type"] == "missing":
-        return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
-    reason = first["msg"].removeprefix("Value error, ")
-    reason = reason[:1].lower() + reason[1:]
-    if not path:
-        return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
-    name = next((str(part) for part in reversed(path) if isinstance(part, str)), location)  # a key may be a number
-    if first["type"] == "model_type":
-        part = _config_class(owner.model_fields[name].annotation) if name in owner.model_fields else None
-        return ConfigError(
-            f"{where}: `{location}` has fields, got {first['input']!r:.60}", hint=_as_fields(part, first)
-        )
-    meaning = " ".join((owner.model_fields[name].description or "").split()) if name in owner.model_fields else ""
-    return ConfigError(
-        f"{where}: `{location}`: {reason}, got {first['input']!r:.60}",
-        hint=f"`{name}`: {meaning}" if meaning else "`distiller check RUN` prints a run in full",
-    )
-
-
-def _as_fields(part: type[Config] | None, error: Mapping[str, Any]) -> str:
-    """How to write what was given without its field: `{loss: mse}` for `mse`, where a part needs but one."""
-    fields = part.model_fields if part is not None else {}
-    needed = [name for name, field in fields.items() if field.is_required()]
-    if len(needed) == 1 and isinstance(error["input"], str):
-        return f"`{{{needed[0]}: {error['input']:.60}}}`"
-    return "they are " + ", ".join(fields) if fields else "`distiller check RUN` prints a run in full"
-
-
-def _owner(root: type[Config], location: Sequence[str | int]) -> tuple[type[Config], list[str | int]]:
-    """The class that has the last field of `location`, and `location` without pydantic's names of variants."""
-    owner, path = root, []
-    below: type[Config] | None = root
-    for part in location:
-        if isinstance(part, int):
-            path.append(part)
-        elif below is not None:
-            owner = below
-            path.append(part)
-            field = owner.model_fields.get(part)
-            below = _config_class(field.annotation) if field else None
-    return owner, path
-
-
-def _config_class(annotation: Any) -> type[Config] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if found := _config_class(inner):
-            return found
-    return None

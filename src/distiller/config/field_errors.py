@@ -1,0 +1,73 @@
+"""What is said of a field that cannot be what was written: pydantic's errors as one line with a hint."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from distiller.errors import ConfigError, did_you_mean
+
+
+def config_error(error: ValidationError, root: type[BaseModel], where: str) -> ConfigError:
+    """The first of pydantic's errors about a `root`, as one that begins with `where` and names the field."""
+    found = error.errors()
+    first = found[0]
+    if "constrained-" in str(first["loc"][-1:]):  # a number, where parts may stand too
+        place = first["loc"][:-1]
+        inner = [one for one in found if one["loc"][: len(place)] == place and len(one["loc"]) > len(place) + 1]
+        first = {**inner[0], "loc": (*place, *inner[0]["loc"][len(place) + 1 :])} if inner else {**first, "loc": place}
+    owner, path = _owner(root, first["loc"])
+    location = ".".join(map(str, path))
+    if first["type"] == "extra_forbidden":
+        hint = did_you_mean(str(path[-1]), list(owner.model_fields))
+        return ConfigError(f"{where}: no field is called `{location}`", hint=hint)
+    if first["type"] == "missing":
+        return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
+    reason = first["msg"].removeprefix("Value error, ")
+    reason = reason[:1].lower() + reason[1:]
+    if not path:
+        return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
+    name = next((str(part) for part in reversed(path) if isinstance(part, str)), location)  # a key may be a number
+    if first["type"] == "model_type":
+        part = _class_of(owner.model_fields[name].annotation) if name in owner.model_fields else None
+        return ConfigError(
+            f"{where}: `{location}` has fields, got {first['input']!r:.60}", hint=_as_fields(part, first)
+        )
+    meaning = " ".join((owner.model_fields[name].description or "").split()) if name in owner.model_fields else ""
+    return ConfigError(
+        f"{where}: `{location}`: {reason}, got {first['input']!r:.60}",
+        hint=f"`{name}`: {meaning}" if meaning else "`distiller check RUN` prints a run in full",
+    )
+
+
+def _as_fields(part: type[BaseModel] | None, error: Mapping[str, Any]) -> str:
+    """How to write what was given without its field: `{loss: mse}` for `mse`, where a part needs but one."""
+    fields = part.model_fields if part is not None else {}
+    needed = [name for name, field in fields.items() if field.is_required()]
+    if len(needed) == 1 and isinstance(error["input"], str):
+        return f"`{{{needed[0]}: {error['input']:.60}}}`"
+    return "they are " + ", ".join(fields) if fields else "`distiller check RUN` prints a run in full"
+
+
+def _owner(root: type[BaseModel], location: Sequence[str | int]) -> tuple[type[BaseModel], list[str | int]]:
+    """The class that has the last field of `location`, and `location` without pydantic's names of variants."""
+    owner, path = root, []
+    below: type[BaseModel] | None = root
+    for part in location:
+        if isinstance(part, int):
+            path.append(part)
+        elif below is not None:
+            owner = below
+            path.append(part)
+            field = owner.model_fields.get(part)
+            below = _class_of(field.annotation) if field else None
+    return owner, path
+
+
+def _class_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _class_of(inner):
+            return found
+    return None
