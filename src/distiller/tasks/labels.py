@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
 """A whole number, also as a program writes one that once stood beside a missing value: 1.0. Not a code like 007."""
 
-
 TRUTHS = ("true", "false")
+"""Names that programs spell in any case: one class each."""
 
 
 def same_names(ours: Sequence[str], theirs: Sequence[str]) -> list[int] | None:

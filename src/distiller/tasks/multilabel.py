@@ -30,16 +30,22 @@ def holds_names(table: Table, column: str) -> bool:
 
 def one_name_each(table: Table, column: str) -> bool:
     """Whether a column has lists of class names, and in each of them one: classes that exclude each other."""
-    cells = [cell for cell in map(parsed_cell, table.columns.get(column, ())) if not is_empty(cell)]
-    return bool(cells) and all(isinstance(cell, list) and len(cell) == 1 for cell in cells)
+    return without_lists(table, column) is not table
 
 
 def without_lists(table: Table, column: str) -> Table:
     """`table` with the names themselves, where its column has a list of one name in each row."""
-    if not one_name_each(table, column):
+    names: list[Any] = []
+    for cell in map(parsed_cell, table.columns.get(column, ())):
+        if is_empty(cell):
+            names.append(None)
+        elif isinstance(cell, list) and len(cell) == 1:
+            names.append(cell[0])
+        else:
+            return table
+    if all(name is None for name in names):
         return table
-    cells = [None if is_empty(cell) else parsed_cell(cell)[0] for cell in table.columns[column]]
-    return replace(table, columns={**table.columns, column: cells})
+    return replace(table, columns={**table.columns, column: names})
 
 
 def divides_names(cells: Sequence[Any]) -> str | None:
