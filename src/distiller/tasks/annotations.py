@@ -48,9 +48,14 @@ def _answers(results: Any) -> dict[str, Any]:
             case {"from_name": str(question), "value": {"start": _} as span}:
                 found.setdefault(question, []).append(span)
             case {"from_name": str(question), "value": dict(value)}:
-                answer = next((value[kind] for kind in ANSWERS if kind in value), None)
-                found[question] = answer[0] if isinstance(answer, list) and len(answer) == 1 else answer
+                found[question] = _first(value, ANSWERS)
     return found
+
+
+def _first(value: dict[str, Any], keys: Sequence[str]) -> Any:
+    """What `value` has under the first of `keys` that it has; of a list of one thing that thing."""
+    found = next((value[key] for key in keys if key in value), None)
+    return found[0] if isinstance(found, list) and len(found) == 1 else found
 
 
 def only_accepted(table: Table, label: str) -> Table:
@@ -106,9 +111,7 @@ def _span(value: Any) -> Span | None:
     """A span in one of its forms: `[0, 4, "PER"]` (doccano, spaCy), or an object of Prodigy, doccano, Label Studio."""
     parts: Any = value
     if isinstance(value, dict):
-        parts = [next((value[key] for key in keys if key in value), None) for keys in (STARTS, ENDS, NAMES)]
-        name = parts[2]
-        parts[2] = name[0] if isinstance(name, list) and len(name) == 1 else name
+        parts = [_first(value, keys) for keys in (STARTS, ENDS, NAMES)]
     match parts:
         case [int(start), int(end), str(name)]:
             return start, end, name
