@@ -103,9 +103,9 @@ def choose_attention(wish: str, device: str, precision: Precision) -> Attention:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers of the host and of `device` follow from `seed`; what comes after is as if nothing had happened."""
-    cuda = device.type == "cuda"
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Random numbers of the host, and of `device`, follow from `seed`; what comes after is as if nothing had been."""
+    cuda = device is not None and device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if cuda else []):
         torch.default_generator.manual_seed(seed)
         if cuda:

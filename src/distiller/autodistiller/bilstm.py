@@ -1,11 +1,11 @@
 """The baseline score of Table 7 of arXiv:2109.11105: a small BiLSTM trained on the task from nothing."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distiller.autodistiller.embeddings import count_words, words_of
+from distiller.cache.folders import default_folder
 from distiller.errors import DataError
 from distiller.files import write_json
 
@@ -32,7 +32,7 @@ def bilstm_score(data: "TaskData", *, epochs: int = 5, seed: int = 0, cache: Pat
     """
     if data.kind not in ("classification", "regression"):
         raise DataError(f"the BiLSTM baseline is for texts with a label, and `{data.name}` is {data.kind}")
-    folder = cache or Path(os.environ.get("DISTILLER_CACHE") or Path.home() / ".cache" / "distiller")
+    folder = cache or default_folder()
     file = folder / "bilstm" / f"{data.fingerprint[:24]}-{data.metric}-{epochs}-{seed}-{VERSION}.json"
     if file.is_file():
         return float(json.loads(file.read_text("utf-8"))["score"])
@@ -46,6 +46,7 @@ def _train(data: "TaskData", epochs: int, seed: int) -> float:
     import torch
     from torch.nn import functional
 
+    from distiller.device import seeded
     from distiller.tasks.data import sample
     from distiller.tasks.metrics import scores
 
@@ -58,8 +59,7 @@ def _train(data: "TaskData", epochs: int, seed: int) -> float:
     ids = {word: number + 2 for number, word in enumerate(known)}  # 0 pads, 1 is any other word
     labels = torch.tensor(train.labels)
     regression = data.kind == "regression"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = _model(len(ids) + 2, 1 if regression else len(data.labels), pairs=train.pairs is not None)
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
         best = float("-inf")

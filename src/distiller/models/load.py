@@ -25,6 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from distiller.device import seeded
 from distiller.errors import MissingPackageError, ModelError, did_you_mean
 from distiller.files import check_sums
 from distiller.models.cutting import on_meta
@@ -165,8 +166,7 @@ def load_model(
     if isinstance(place, Path):
         check_sums(place)
         check_weights(place, name)
-    with explained(name), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with explained(name), seeded(seed):
         model, report = HEADS[kind].from_pretrained(
             place,
             config=with_labels(config, kind=kind, labels=labels),

@@ -7,6 +7,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.config import Student
+from distiller.device import seeded
 from distiller.errors import ConfigError, ModelError, did_you_mean
 from distiller.models.architectures import ARCHITECTURES as ARCHITECTURES
 from distiller.models.architectures import architecture
@@ -90,8 +91,7 @@ def build_student(
     with_labels(config, kind=kind, labels=labels)
 
     def fresh(shape: PretrainedConfig) -> PreTrainedModel:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             try:
                 return HEADS[kind].from_config(
                     shape, dtype=torch.float32, attn_implementation=supported_attention(shape, kind, attention)

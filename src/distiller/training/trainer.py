@@ -305,7 +305,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         kind = kind_of(model, label)
         say_problem(model, kind)
         self.wish = self._filled_in(kind, example)
-        with seeded(self.args.seed, torch.device("cpu")):  # parts depend on it alone, and the training not on them
+        with seeded(self.args.seed):  # parts depend on it alone, and the training not on them
             parts = self.make_objective(model, kind)
         self._check(model, parts, kind, label)
         self.soft_labels = self._given_soft_labels and parts.needs_teacher

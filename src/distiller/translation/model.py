@@ -26,6 +26,7 @@ from transformers import (
 from transformers.models.mbart.modeling_mbart import MBartScaledWordEmbedding
 
 from distiller.config.translation import Shape
+from distiller.device import seeded
 
 POSITIONS = 512
 """Positions that a model built here knows."""
@@ -157,8 +158,7 @@ def translation_config(shape: Shape, tokens: TokenIds) -> PretrainedConfig:
 
 def build_model(shape: Shape, *, tokens: TokenIds, seed: int) -> PreTrainedModel:
     """A model with weights drawn from `seed`; the global random state stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         return without_seed(shape, tokens)
 
 
