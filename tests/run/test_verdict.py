@@ -55,6 +55,20 @@ def test_a_student_at_the_majority_class_is_said() -> None:
     assert not any("no better than who says" in line for line in words(task(), taught, compare(task(), taught)))
 
 
+def test_little_is_said_of_little_alone() -> None:
+    gold, places = GOLD, np.arange(N)
+
+    def wrong(first: int, last: int) -> np.ndarray:
+        return np.where((places >= first) & (places < last), (gold + 1) % 3, gold)
+
+    for student, said_so in ((wrong(100, 190), True), (wrong(100, 174), False)):  # the lead is of 100 examples
+        found = Outcomes(wrong(0, 0), [wrong(0, 100)], [student], gold)
+        lines = words(task(), found, compare(task(), found))
+        assert "cannot be told apart" in lines[0]
+        assert ("little of that arrives" in lines[1]) == said_so
+        assert "task.unlabelled" in lines[1]
+
+
 def test_few_development_examples_are_no_proof_that_the_teacher_is_no_better() -> None:
     gold, places = GOLD[:60], np.arange(60)
     student = np.where(places < 12, (gold + 1) % 3, gold)

@@ -15,6 +15,8 @@ Apart = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Difference]
 """How much better the outcomes of one side are, by training seed."""
 
 
+LITTLE = 0.25
+"""Share of the teacher's lead below which little of it arrives."""
 VAGUE = 2.0
 """Points of standard error from which on a lead that is not clear may be a large one all the same."""
 MORE = "more text without labels (`task.unlabelled`)"
@@ -99,11 +101,11 @@ def gain_words(
         said[-1] += f" It makes up for {100 * comparison.gap_closed:.0f} % of the teacher's lead."
     if found.teacher is not None and comparison.teacher_lead is not None and not (gain.clear and gain.value > 0):
         lead = Difference(comparison.teacher_lead, comparison.teacher_lead_error or 0.0)
-        said.append(_advice(lead, scale, more, change))
+        said.append(_advice(gain, lead, scale, more, change))
     return said
 
 
-def _advice(lead: Difference, scale: float, more: str, change: str) -> str:
+def _advice(gain: Difference, lead: Difference, scale: float, more: str, change: str) -> str:
     if not lead.clear and lead.value > lead.error and scale * lead.error >= VAGUE:
         return (
             f"Nor can it be told how far the teacher leads ({scale * lead.value:+.1f} ± {scale * lead.error:.1f} "
@@ -115,9 +117,10 @@ def _advice(lead: Difference, scale: float, more: str, change: str) -> str:
             f"The teacher is {behind} the student it teaches ({scale * lead.value:+.1f} ± {scale * lead.error:.1f} "
             f"points), so it has little to hand over: a stronger teacher, a smaller student or {more} is needed."
         )
+    arrives = "little of that arrives: try" if gain.value < LITTLE * lead.value else "for more of that, try"
     return (
-        f"The teacher leads by {scale * lead.value:.1f} ± {scale * lead.error:.1f} points, and little of that arrives: "
-        f"try {more}, {change}, a longer training (`training.min_steps`), or several seeds."
+        f"The teacher leads by {scale * lead.value:.1f} ± {scale * lead.error:.1f} points; {arrives} {more}, {change}, "
+        "a longer training (`training.min_steps`), or several seeds."
     )
 
 
