@@ -1,6 +1,7 @@
 """The names that a user imports: what they are, and that a script with them passes a strict type checker."""
 
 import ast
+import inspect
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import distiller
@@ -111,7 +113,7 @@ def test_a_type_checker_sees_the_same_names(package: str) -> None:
 
 
 def test_every_loss_has_a_name() -> None:
-    named = {getattr(losses, name) for name in losses.__all__}
+    named = {inspect.unwrap(getattr(losses, name)) for name in losses.__all__}
     in_tables = {entry.function for family in (PREDICTION, LABEL, INTERMEDIATE) for entry in family.entries.values()}
     assert named == in_tables
 
@@ -144,3 +146,21 @@ def test_the_command_says_its_version_and_gives_lists_as_json() -> None:
     assert said("--version") == f"distiller {distiller.__version__}\n"
     assert "--install-completion" in said("--help")
     assert set(json.loads(said("recipes", "--json"))) >= set(texts())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("kl", {"temperature": 0}),
+        ("ce", {"temperature": -1.0}),
+        ("mse", {"divide_by": 0.0}),
+        ("hidden_mse", {"reduce": "sum"}),
+        ("pkd", {"tokens": "first"}),
+        ("mi_alpha", {"alpha": 2}),
+    ],
+)
+def test_a_loss_refuses_options_out_of_their_range(name: str, options: dict[str, object]) -> None:
+    scores = torch.ones(2, 3, 3) if name in ("hidden_mse", "pkd") else torch.ones(3, 3)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        getattr(losses, name)(scores, scores, torch.ones(2, 3), **options)
+    assert getattr(losses, name) is getattr(losses, name)

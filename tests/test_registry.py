@@ -50,7 +50,7 @@ def test_rows_are_found_by_name() -> None:
     ("row", "given", "message", "hint"),
     [
         ("scaled", {"bye": 1}, "no option of test loss `scaled` is called `bye`", "did you mean `by`?"),
-        ("plain", {"by": 1}, "no option of test loss `plain` is called `by`", "`plain` has no options"),
+        ("plain", {"by": 1}, "no option of test loss `plain` is called `by`", "test loss `plain` has no options"),
         ("scaled", {"by": 0}, "option `by` of test loss `scaled`: input should be greater than 0, got 0", "2.0"),
         ("scaled", {"mode": "upp"}, "option `mode` of test loss `scaled`: input should be 'up' or 'down'", "'up'"),
         ("cut", {}, "test loss `cut` needs the option `at`", "at"),

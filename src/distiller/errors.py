@@ -31,6 +31,10 @@ class ConfigError(DistillerError):
     """A run, recipe or override that does not say something possible."""
 
 
+class OptionError(ConfigError, ValueError):
+    """An option that a component does not have, or a value that it does not take."""
+
+
 class DataError(DistillerError):
     """A file, column, row or label that cannot be used."""
 

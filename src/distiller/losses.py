@@ -4,9 +4,10 @@ Each is a pure function: tensors first, options as keywords, one number per exam
 `binary_cross_entropy`); padding never counts.
 `kl`, `ce` and `mse` compare outputs. Those on hidden states are called after the layers that they read where a loss on
 outputs has the same name: `hidden_mse`, `hidden_ce`. `mi_alpha` scores what a critic gives (`distiller.objectives`).
+An option out of its range raises `OptionError`, which is a `ValueError`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distiller.exports import lazily
 
@@ -41,7 +42,7 @@ __all__ = [
     "squared_error",
 ]
 
-__getattr__, __dir__ = lazily(
+_get, __dir__ = lazily(
     __name__,
     {
         "intermediate": ["attention_mse", "ce as hidden_ce", "cos", "l2", "mse as hidden_mse", "pkd"],
@@ -50,3 +51,9 @@ __getattr__, __dir__ = lazily(
     },
     base="distiller.objectives",
 )
+
+
+def __getattr__(name: str) -> Any:
+    from distiller.registry import with_checked_options
+
+    return with_checked_options(_get(name))

@@ -7,12 +7,12 @@ check, the CLI lists, the docs, the search space and the family tests, so each f
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+from functools import cache, cached_property, wraps
+from typing import Annotated, Any, Generic, TypeVar, cast, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from distiller.errors import ConfigError, did_you_mean
+from distiller.errors import ConfigError, OptionError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,28 +83,43 @@ class Family(Generic[F]):
 
     def options(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """All options of the row `name`: those `given`, checked, and the defaults of the rest."""
-        schema = self[name].schema
-        for option in given:
-            if option not in schema.model_fields:
-                known = list(schema.model_fields)
-                raise ConfigError(
-                    f"no option of {self.kind} `{name}` is called `{option}`",
-                    hint=did_you_mean(option, known) if known else f"`{name}` has no options",
-                )
-        try:
-            checked = schema(**given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            option = str(first["loc"][0]) if first["loc"] else ""
-            if first["type"] == "missing":
-                raise ConfigError(
-                    f"{self.kind} `{name}` needs the option `{option}`", hint=f"options: {{{option}: …}}"
-                ) from None
-            default = schema.model_fields[option].default
-            raise ConfigError(
-                f"option `{option}` of {self.kind} `{name}`: {first['msg'].lower()}, got {first['input']!r:.60}",
-                hint=f"the default is {'null' if default is None else repr(default)}"
-                if not schema.model_fields[option].is_required()
-                else "it has no default",
-            ) from None
-        return {option: getattr(checked, option) for option in schema.model_fields}
+        return checked_options(f"{self.kind} `{name}`", self[name].schema, given)
+
+
+def checked_options(whose: str, schema: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a component: those `given`, and the defaults of the rest. Raises `OptionError`."""
+    for option in given:
+        if option not in schema.model_fields:
+            known = list(schema.model_fields)
+            raise OptionError(
+                f"no option of {whose} is called `{option}`",
+                hint=did_you_mean(option, known) if known else f"{whose} has no options",
+            )
+    try:
+        checked = schema(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "missing":
+            raise OptionError(f"{whose} needs the option `{option}`", hint=f"options: {{{option}: …}}") from None
+        default = schema.model_fields[option].default
+        raise OptionError(
+            f"option `{option}` of {whose}: {first['msg'].lower()}, got {first['input']!r:.60}",
+            hint=f"the default is {'null' if default is None else repr(default)}"
+            if not schema.model_fields[option].is_required()
+            else "it has no default",
+        ) from None
+    return {option: getattr(checked, option) for option in schema.model_fields}
+
+
+@cache
+def with_checked_options(function: F) -> F:
+    """`function` for who calls it by itself: options are checked as those of a run are. Raises `OptionError`."""
+    schema = Entry(function, source="").schema
+
+    @wraps(function)
+    def checking(*tensors: Any, **options: Any) -> Any:
+        known = {name: value for name, value in options.items() if name in schema.model_fields}
+        return function(*tensors, **options | checked_options(f"`{function.__name__}`", schema, known))
+
+    return cast("F", checking)

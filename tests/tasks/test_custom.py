@@ -113,7 +113,7 @@ def test_numbers_with_a_fraction_are_a_regression_and_pairs_are_kept(tmp_path: P
 
 @pytest.mark.parametrize("bad", ["nan", "inf", "high", "1,5"])
 def test_a_regression_label_is_a_finite_number(tmp_path: Path, bad: str) -> None:
-    path = table(tmp_path / "scores.csv", "text,label", ("a", "1.5"), ("b", bad))
+    path = table(tmp_path / "scores.csv", "text,label", ("a", "1.5"), ("b", bad), ("c", "2.5"))
     error = refused(Task(train=path, kind="regression"))
     assert error.message == f"`{path}`, line 3: `label` should be a finite number, got {bad!r}"
 

@@ -115,7 +115,7 @@ def test_odd_classes_and_rows_are_spoken_of(tmp_path: Path) -> None:
     assert "differ in case only: `Bad`, `bad`" in spoken(tmp_path, ["Bad", *LABELS[1:]])
     assert "`N/A`, often a missing value, is a class of 2 rows" in spoken(tmp_path, [*LABELS[:22], "N/A", "N/A"])
     assert "`label`, the name of the column, is a class" in spoken(tmp_path, ["label", *LABELS[1:]])
-    assert "24 classes in 24 rows" in spoken(tmp_path, [f"{row} %" for row in range(24)])
+    assert "24 classes in 24 rows" in spoken(tmp_path, [f"{row} stars" for row in range(24)])
     assert "look like tags of words" in spoken(tmp_path, ["B-PER", "O"] * 12, texts=[f"w{row}" for row in range(24)])
     assert "24 of 24 rows of dev also stand in train" in spoken(tmp_path, LABELS, dev=rows(TEXTS, LABELS))
     assert "0 `bad`, 1 `good`" in spoken(tmp_path, LABELS, dev=rows([f"{text}!" for text in TEXTS], [0, 1] * 12))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from distiller.errors import DataError
-from distiller.tasks.readers import read_plain_tsv, read_table
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.readers import Layout, read_plain_tsv, read_table
 
 CELL = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12),
@@ -174,3 +175,27 @@ def test_blank_texts_are_warned_of_and_numbers_are_not_texts(tmp_path: Path) -> 
         assert read_table(path).texts("text") == (" ",)
     with pytest.raises(DataError, match="line 1: `label` is not text but 5"):
         read_table(path).texts("label")
+
+
+def test_rows_of_cells_in_json_have_names_in_their_first_row_or_in_the_layout(tmp_path: Path) -> None:
+    cells = [["a film", "good"], ["a bore", "bad"]]
+    named = Layout(columns=["text", "label"], optional="label")
+    for name, value, layout in (
+        ("values.json", cells, named),
+        ("header.json", [["text", "label"], *cells], Layout()),
+        ("header.json", [["text", "label"], *cells], named),
+    ):
+        (tmp_path / name).write_text(json.dumps(value), encoding="utf-8")
+        table = read_table(tmp_path / name, layout)
+        assert table.columns == {"text": ["a film", "a bore"], "label": ["good", "bad"]}
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(row) + "\n" for row in cells), encoding="utf-8")
+    assert read_table(tmp_path / "lines.jsonl", named).columns == table.columns
+    (tmp_path / "texts.json").write_text(json.dumps([row[:1] for row in cells]), encoding="utf-8")
+    assert read_table(tmp_path / "texts.json", named).columns == {"text": ["a film", "a bore"]}
+    bad = BadRows(leave_out=True)
+    (tmp_path / "ragged.json").write_text(json.dumps([*cells, ["a", "b", "c"]]), encoding="utf-8")
+    assert len(read_table(tmp_path / "ragged.json", named, bad)) == 2
+    assert "row 3" in bad.errors[0].message
+    with pytest.raises(DataError) as error:
+        read_table(tmp_path / "values.json")
+    assert "task.columns" in str(error.value.hint)

@@ -34,7 +34,7 @@ from distiller.tasks.questions import (
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
 from distiller.tasks.soft_labels import read_all, repeats, soft_classes, with_hard_labels
-from distiller.tasks.table import Table, is_empty, with_decimal_points
+from distiller.tasks.table import Table, is_empty
 from distiller.tasks.tagging import (
     metrics_of,
     sentences,
@@ -45,6 +45,7 @@ from distiller.tasks.tagging import (
 from distiller.tasks.text_files import DELIMITED, ending, stem
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.written_lists import with_lists, with_words
+from distiller.tasks.written_numbers import Reading, reading_of
 
 SPLITS = ("train", "dev", "test")
 
@@ -73,12 +74,16 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     bad = {name: BadRows(task.skip_bad) for name in (*SPLITS, UNLABELLED)}
     tables = _tables(task, bad)
     declared = tables["train"].declared
-    kind, notes = _kind(task, tables, declared)
+    reading = _reading(task, tables, declared)
+    kind, notes = _kind(task, tables, declared, reading)
+    if kind in ("classification", "regression"):
+        tables = {name: without_lists(table, task.label) for name, table in tables.items()}
+    if kind == "regression" and reading is not None:
+        tables = {name: reading.of(table, task.label) for name, table in tables.items()}
+        notes = [*notes, reading.note(task.label)]
     if kind == "qa":
         return _questions(task, tables, bad, notes)
     soft: dict[str, np.ndarray] = {}
-    if kind == "classification":
-        tables = {name: without_lists(table, task.label) for name, table in tables.items()}
     if kind == "multilabel":
         if not task.labels and not any(task.label in table.columns for table in tables.values()):
             raise DataError(
@@ -129,7 +134,19 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     return _task_data(task, kind, labels, METRICS_OF[kind], tables, splits, bad, notes)
 
 
-def _kind(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]]) -> tuple[Kind, list[str]]:
+def _reading(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]]) -> Reading | None:
+    """How people wrote numbers into the label column, should it be one of numbers."""
+    if task.kind not in (None, "regression") or task.labels or task.label in declared:
+        return None
+    return reading_of([without_lists(table, task.label) for table in tables.values()], task.label)
+
+
+def _kind(
+    task: Task,
+    tables: Mapping[str, Table],
+    declared: Mapping[str, tuple[str, ...]],
+    reading: Reading | None,
+) -> tuple[Kind, list[str]]:
     """The kind of task, and where it is a guess, what it was guessed from."""
     if task.kind is not None:
         return task.kind, []
@@ -138,7 +155,7 @@ def _kind(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[
         return "multilabel" if several else "classification", []
     if task.label not in tables["train"].columns and task.labels and tables["train"].columns.keys() >= set(task.labels):
         return "multilabel", ["task.kind is taken to be multilabel, from a column for each of task.labels"]
-    guess = infer_kind(task, _labelled_table(task, tables), declared)
+    guess = infer_kind(task, _labelled_table(task, tables), declared, reading)
     return guess.kind, [f"task.kind is taken to be {guess.kind}, from {guess.why}"]
 
 
@@ -301,6 +318,8 @@ def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> Non
             known |= {"columns"}
         elif ending(file) in DELIMITED:
             known |= {"columns", "separator"}
+        elif ending(file) != ".parquet":  # rows of cells in JSON
+            known |= {"columns"}
     for field in ("encoding", "separator", "columns"):
         if getattr(task, field) is not None and field not in known:
             what = f"`{file}`" if file else f"the data set `{task.data}`"
@@ -375,9 +394,12 @@ def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Tab
         return read_squad(path, bad, task.encoding)
     table = read_table(path, Layout.of(task, labelled=labelled), bad)
     if task.columns is not None:
+        missing = set(filter(None, task.columns)) - table.columns.keys()
+        if missing - (set() if labelled else {task.label}):
+            raise ConfigError(
+                f"task.columns has no meaning for `{path}`, whose rows name their own", hint="leave it out"
+            )
         refuse_header(task, table)
-    if ending(path) in DELIMITED and task.kind in (None, "regression"):
-        table = with_decimal_points(table, task.label)
     table = with_tags(only_accepted(table, task.label), text=task.text, label=task.label, bad=bad)
     table = with_lists(table, text=task.text, label=task.label)
     if task.kind not in (None, "tagging"):

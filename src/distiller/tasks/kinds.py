@@ -8,11 +8,12 @@ from distiller.config import Task
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
-from distiller.tasks.multilabel import divides_names, holds_names, one_name_each
+from distiller.tasks.multilabel import divides_names, holds_names, one_name_each, without_lists
 from distiller.tasks.questions import COLUMNS
 from distiller.tasks.soft_labels import read_soft
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists
+from distiller.tasks.written_numbers import Reading
 
 
 class Guess(NamedTuple):
@@ -22,11 +23,12 @@ class Guess(NamedTuple):
     why: str
 
 
-def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) -> Guess:
-    """The kind of task of the training rows; `declared` are the class names that a data set states, by column.
+def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]], reading: Reading | None) -> Guess:
+    """The kind of task of the training rows; `declared` are the class names that a data set states, by column, and
+    `reading` says how people wrote numbers into the label column.
 
-    Numbers of which some have a fraction are a regression, whatever stands between them: a cell that is none is then
-    an error with a line, and not one more class. Numbers that are all whole (1.0, 0.0) are classes.
+    Numbers of which some have a fraction, or that have a unit, are a regression, whatever stands between them: a cell
+    that is none is then an error with a line, not one more class. Numbers that are all whole (1.0, 0.0) are classes.
     """
     if set(COLUMNS[1:3]) <= set(train.columns) and task.label not in train.columns:
         return Guess("qa", "questions and contexts")
@@ -36,6 +38,14 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
         return Guess("tagging", f"lists in `{task.label}`")
     if read_soft(task, train, bad=BadRows(leave_out=True)):  # bad rows are said when they are read
         return Guess("classification", "probabilities of classes")
+    if not task.labels and task.label not in declared:
+        single = without_lists(train, task.label)
+        cells = (single if reading is None else reading.of(single, task.label)).columns.get(task.label, ())
+        numbers, words = _numbers(cells)
+        if len(numbers) > words and not all(number.is_integer() for number in numbers):
+            return Guess("regression", f"numbers with fractions in `{task.label}`")
+        if len(numbers) > words and reading is not None and reading.unit:
+            return Guess("regression", f"numbers with `{reading.unit}` in `{task.label}`")
     if one_name_each(train, task.label):
         return Guess("classification", f"lists of one name each in `{task.label}`; several need task.kind=multilabel")
     if holds_names(train, task.label):
@@ -48,9 +58,7 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]]) 
         return Guess("classification", "task.labels")
     if task.label in declared:
         return Guess("classification", "the classes that the data set declares")
-    numbers, words = _numbers(train.column(task.label))
-    if len(numbers) > words and not all(number.is_integer() for number in numbers):
-        return Guess("regression", f"numbers with fractions in `{task.label}`")
+    train.column(task.label)  # an absent column is said
     return Guess("classification", f"words or whole numbers in `{task.label}`")
 
 

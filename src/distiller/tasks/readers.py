@@ -16,7 +16,7 @@ from distiller.config import Task
 from distiller.errors import DataError, MissingPackageError, did_you_mean, warn
 from distiller.tasks.annotations import with_answers
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.table import Table, class_of, shown
+from distiller.tasks.table import NAMED, Table, class_of, shown
 from distiller.tasks.text_files import check_there, ending, first_line, numbered_lines, read_bytes, read_text
 
 SEPARATORS = (",", "\t", ";", "|")
@@ -330,7 +330,7 @@ def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
     whole = not _is_json(first_line(text)) or "\n" not in text.strip()
     if (text.lstrip().startswith("[") and whole) or (ending(path) == ".json" and not _has_object_lines(text)):
         rows = _objects(path, read_json(path, text), layout.text)
-        return _of_objects(path, _only_objects(path, rows, layout.text, bad), None)
+        return _of_objects(path, _only_objects(path, rows, layout, bad), None)
     parsed: list[tuple[int, dict[str, Any]]] = []
     lines: list[int] = []
     for place, (line, row) in enumerate(numbered_lines(text)):
@@ -339,9 +339,9 @@ def _read_json(path: Path, layout: Layout, bad: BadRows) -> Table:
         except (ValueError, RecursionError) as error:
             bad.meet(DataError(f"`{path}`, line {line}: not JSON: {error}", hint="one JSON object a line"))
             continue
+        value = _named(value, layout)
         if not isinstance(value, dict):
-            problem = f"`{path}`, line {line}: not a JSON object but {shown(value)}"
-            bad.meet(DataError(problem, hint='{"text": "…"} a line'))
+            bad.meet(_no_object(f"`{path}`, line {line}", value, layout, '{"text": "…"} a line'))
             continue
         parsed.append((place, value))
         lines.append(line)
@@ -362,13 +362,15 @@ def _is_json(line: str, wanted: type = object) -> bool:
 
 
 def _objects(path: Path, value: Any, text: str) -> list[Any]:
-    """The rows in a JSON value: a list, or an object in which one name has a list of objects, or every name a column.
+    """The rows in a JSON value: a list, whose first row may name columns, or an object.
 
-    Columns are lists of equal length, or objects from row to cell, as pandas writes them; pandas also writes rows of
-    cells beside the `columns`, and objects from row to object, which are told by the column of the `text`.
+    In an object one name has a list of objects, or every name a column: a list as long as the others, or an object from
+    row to cell, as pandas writes them. Pandas also writes rows of cells beside the `columns`, and objects from row to
+    object, which are told by the column of the `text`.
     """
     if isinstance(value, list):
-        return value
+        header = value[0] if value else None
+        return _split(header, value[1:]) if isinstance(header, list) and text in header else value
     if isinstance(value, dict):
         if value.keys() >= {"columns", "data"} and all(isinstance(value[name], list) for name in ("columns", "data")):
             return _split(value["columns"], value["data"])
@@ -403,17 +405,35 @@ def _columns(value: Mapping[str, Any]) -> list[list[Any]] | None:
     return None
 
 
-def _only_objects(path: Path, rows: Sequence[Any], text: str, bad: BadRows) -> list[tuple[int, dict[str, Any]]]:
-    """The objects among `rows`, each with its position; spaCy writes pairs of a `text` and an object about it."""
+def _named(row: Any, layout: Layout) -> Any:
+    """A list of cells as an object, where `layout` names as many columns; another value as it is."""
+    if not isinstance(row, list) or layout.columns is None:
+        return row
+    for columns in (layout.columns, [name for name in layout.columns if name != layout.optional]):
+        if len(columns) == len(row):
+            return dict(zip(columns, row, strict=True))
+    return row
+
+
+def _no_object(place: str, row: Any, layout: Layout, usual: str) -> DataError:
+    if isinstance(row, list):
+        usual = f"{usual}; {NAMED}"
+        if layout.columns is not None:
+            usual = f"a cell for each of {len(layout.columns)} names in task.columns"
+    return DataError(f"{place}: not a JSON object but {shown(row)}", hint=usual)
+
+
+def _only_objects(path: Path, rows: Sequence[Any], layout: Layout, bad: BadRows) -> list[tuple[int, dict[str, Any]]]:
+    """The objects among `rows`, each with its position; spaCy writes pairs of a text and an object about it."""
     found: list[tuple[int, dict[str, Any]]] = []
     for row, item in enumerate(rows):
         if isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], dict):
-            item = {text: item[0], **item[1]}
+            item = {layout.text: item[0], **item[1]}
+        item = _named(item, layout)
         if isinstance(item, dict):
             found.append((row, item))
         else:
-            problem = f"`{path}`, row {row + 1}: not a JSON object but {shown(item)}"
-            bad.meet(DataError(problem, hint='[{"text": "…", "label": "…"}, …]'))
+            bad.meet(_no_object(f"`{path}`, row {row + 1}", item, layout, '[{"text": "…", "label": "…"}, …]'))
     return found
 
 

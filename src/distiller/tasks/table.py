@@ -1,7 +1,6 @@
 """A table of rows from a file or a data set, which knows where each of its cells came from."""
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -190,27 +189,3 @@ def class_of(value: Any, classes: Sequence[str]) -> Any:
     if isinstance(value, list):
         return [class_of(one, classes) for one in value]
     return None if value is None or value < 0 else classes[value]
-
-
-_DECIMAL = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?")
-"""A number as it is written where the comma stands before the fraction, and a point may divide thousands."""
-_UNCLEAR = re.compile(r"[-+]?\d{1,3},\d{3}")
-
-
-def with_decimal_points(table: Table, column: str) -> Table:
-    """`table` with points for commas in a column of numbers: `3,5` is 3.5 where every cell is such a number.
-
-    Raises `DataError` where every comma may as well divide thousands.
-    """
-    cells = table.columns.get(column, ())
-    filled = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
-    if not any("," in cell for cell in filled) or not all(map(_DECIMAL.fullmatch, filled)):
-        return table
-    if all(map(_UNCLEAR.fullmatch, (cell for cell in filled if "," in cell))):
-        row = next(row for row, cell in enumerate(cells) if isinstance(cell, str) and "," in cell)
-        raise DataError(
-            f"{table.place(row)}: `{column}` is {cells[row]!r}, where the comma may divide thousands or a fraction",
-            hint="write the numbers without it, as 1234 or 1.234",
-        )
-    numbers = [cell.replace(".", "").replace(",", ".") if isinstance(cell, str) else cell for cell in cells]
-    return replace(table, columns={**table.columns, column: numbers})
