@@ -3,6 +3,8 @@
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
@@ -57,6 +59,21 @@ class DamagedError(OutputError):
 
 class MissingPackageError(DistillerError):
     """An optional package that this step needs."""
+
+
+@contextmanager
+def importing(who: str, *, extra: str, otherwise: str = "") -> Iterator[None]:
+    """Imports of optional packages: of one that is absent it is said `who` needs it, and which extra has it.
+
+    `who` is the beginning of that sentence, with its verb; `otherwise` is what else may be done.
+    """
+    try:
+        yield
+    except ImportError as error:
+        package = (error.name or str(error)).partition(".")[0]
+        raise MissingPackageError(
+            f"{who} the package `{package}`", hint=f'pip install "distiller-nlp[{extra}]"{otherwise}'
+        ) from None
 
 
 class RunError(DistillerError):

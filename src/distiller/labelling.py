@@ -22,7 +22,7 @@ from torch import Tensor
 
 from distiller.config import Config, Run
 from distiller.device import compute
-from distiller.errors import ConfigError, DataError, MissingPackageError, ModelError, OutputError, warn
+from distiller.errors import ConfigError, DataError, ModelError, OutputError, importing, warn
 from distiller.files import LEFT_OUT, SUMMARY, claim_job, write_json, write_text
 from distiller.inference import kind_of, model_and_run
 from distiller.models.load import (
@@ -298,12 +298,8 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]], form: Format) -> None:
     if form == "jsonl":
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         return
-    try:
+    with importing("writing Parquet needs", extra="data", otherwise=", or --format jsonl"):
         from pyarrow import Table, parquet
-    except ImportError:
-        raise MissingPackageError(
-            "writing Parquet needs the package `pyarrow`", hint='pip install "distiller-nlp[data]", or --format jsonl'
-        ) from None
     temporary = path.with_name(path.name + ".part")
     parquet.write_table(Table.from_pylist([dict(row) for row in rows]), temporary)
     temporary.replace(path)

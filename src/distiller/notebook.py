@@ -4,7 +4,7 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distiller.errors import MissingPackageError
+from distiller.errors import importing
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, notes: Sequence[str] = ()) -> str:
@@ -79,10 +79,6 @@ def strips(panels: Mapping[str, Sequence[tuple[str, str, float]]], *, y: str) ->
 
 def _figures() -> Any:
     """Matplotlib's figure, which needs no display."""
-    try:
+    with importing("a plot needs", extra="picture"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingPackageError(
-            "a plot needs the package `matplotlib`", hint='pip install "distiller-nlp[picture]"'
-        ) from None
     return Figure

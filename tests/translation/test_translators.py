@@ -13,7 +13,7 @@ import typer
 from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
-from distiller.cli.pseudo_label import register
+from distiller.cli.pseudo_label import pseudo_label as command
 from distiller.config.translation import Decoding, Filter, Teacher, TranslationRun
 from distiller.errors import ConfigError, DataError, DistillerError, RunError
 from distiller.run import check, distil
@@ -285,7 +285,7 @@ def test_a_teacher_of_the_other_direction_is_noticed(tmp_path: Path) -> None:
 def test_the_command_asks_a_server(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_pairs(tmp_path, "text", sentences(4))["source"]
     app = typer.Typer()
-    register(app)
+    app.command("pseudo-label")(command)
     app.command("other")(lambda: None)  # with one command alone, typer leaves its name out
     prompt = ["--prompt", "To English: {source}", "--server", server, "--beam", "1"]
     app(["pseudo-label", "some-model", source, "-o", str(tmp_path / "job"), "-q", *prompt], standalone_mode=False)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from distiller.analysis.factor_space import factor_space_of
-from distiller.errors import MissingPackageError
+from distiller.errors import importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +26,8 @@ def ped_anova(frame: "pd.DataFrame", factors: Sequence[str], *, target: str = "s
     scores = frame[target].to_numpy(dtype=float)
     if len(scores) < FEWEST or not space.names or scores.min() == scores.max():
         return {}
-    try:
+    with importing("PED-ANOVA needs", extra="study"):
         import optuna
-    except ImportError:
-        raise MissingPackageError(
-            "PED-ANOVA needs the package `optuna`", hint='pip install "distiller-nlp[study]"'
-        ) from None
     domains = {
         factor.name: optuna.distributions.FloatDistribution(*factor.bounds)
         if factor.bounds

@@ -126,11 +126,27 @@ app = make_app(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    run, recipes, check, evaluate, predict, export, bench, report, show, components, study, importance,
-    advise, mlm, label, pseudo_label, ui,
-):  # fmt: skip
-    module.register(app)
+for command in (
+    run.run,
+    recipes.recipes,
+    recipes.init,
+    check.check,
+    evaluate.evaluate,
+    predict.predict,
+    export.export,
+    bench.bench,
+    report.report,
+    show.show,
+    components.components,
+    importance.importance,
+    advise.advise,
+    mlm.mlm,
+    label.label,
+    pseudo_label.pseudo_label,
+    ui.ui,
+):
+    app.command(command.__name__.replace("_", "-"))(command)
+app.add_typer(study.app, name="study")
 
 
 RENAMED = {"run": "run", "check": "check", "table": "show"}

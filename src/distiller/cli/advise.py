@@ -16,11 +16,6 @@ OWN = "DISTILLER_EXPERIENCE"
 DATA = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("advise")(advise)
-
-
 def advise(
     sources: Annotated[
         list[str],

@@ -9,11 +9,6 @@ if TYPE_CHECKING:
     from distiller.deploy.table import Bench
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("bench")(bench)
-
-
 def bench(
     models: Annotated[list[str], typer.Argument(metavar="OUT", help="Outputs of runs, exports, or model folders.")],
     run: Annotated[Path | None, typer.Option(help="The run file whose task a plain model folder has.")] = None,

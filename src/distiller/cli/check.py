@@ -7,11 +7,6 @@ import typer
 from distiller.cli.run import OVERRIDES_HELP
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("check")(check)
-
-
 def check(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,

@@ -5,11 +5,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("components")(components)
-
-
 def components(
     kind: Annotated[str | None, typer.Argument(help="Only one family, e.g. `mapping`.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,

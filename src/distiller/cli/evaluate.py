@@ -8,11 +8,6 @@ import typer
 from distiller.cli.run import OVERRIDES_HELP
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("evaluate")(evaluate)
-
-
 def evaluate(
     model: Annotated[str, typer.Argument(help="The output folder of a run, or a model with --run.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,

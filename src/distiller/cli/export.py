@@ -11,11 +11,6 @@ if TYPE_CHECKING:
     from distiller.deploy.export import Export
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("export")(export)
-
-
 def export(
     model: Annotated[str, typer.Argument(metavar="OUT", help="The output folder of a run, or a model with --run.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,

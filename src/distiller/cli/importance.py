@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from distiller.study.trials import Trials
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("importance")(importance)
-
-
 def importance(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A study (folder, storage file or URL), or a table of trials.")

@@ -9,11 +9,6 @@ from distiller.cli.predict import FIELD
 from distiller.errors import ConfigError
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("label")(label)
-
-
 def label(
     model: Annotated[str, typer.Argument(help="A fine-tuned model, or a run's output folder.")],
     files: Annotated[
@@ -70,7 +65,7 @@ def label(
         text_pair=text_pair,
         max_length=max_length,
         shard_size=shard_size,
-        part=_part(shard),
+        part=part_of(shard, "--shard"),
         form="parquet" if form == "parquet" else "jsonl",
         resume=resume,
         skip_bad=skip_bad,
@@ -92,8 +87,9 @@ def _numbers(text: str) -> list[float]:
         raise ConfigError(f"--weights is numbers with commas, got `{text}`", hint="e.g. --weights 2,1") from None
 
 
-def _part(text: str) -> tuple[int, int]:
+def part_of(text: str, option: str) -> tuple[int, int]:
+    """The I and N of `I/N`, the value of an `option`. Raises `ConfigError`."""
     first, _, count = text.partition("/")
     if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
-        raise ConfigError(f"--shard is I/N with I from 0 to N - 1, got `{text}`", hint="e.g. --shard 0/4")
+        raise ConfigError(f"{option} is I/N with I from 0 to N - 1, got `{text}`", hint=f"e.g. {option} 0/4")
     return int(first), int(count)

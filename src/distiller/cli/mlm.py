@@ -9,11 +9,6 @@ from distiller.cli.run import OVERRIDES_HELP
 from distiller.errors import ConfigError
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("mlm")(mlm)
-
-
 def mlm(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, or the name of a recipe.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,

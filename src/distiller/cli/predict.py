@@ -24,11 +24,6 @@ FIELD = re.compile(r"task\.\w+=")
 """How a word begins that says how a file is written, and is no name of one."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("predict")(predict)
-
-
 def predict(
     paths: Annotated[
         list[str],

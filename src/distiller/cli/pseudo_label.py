@@ -5,12 +5,8 @@ from typing import Annotated
 
 import typer
 
+from distiller.cli.label import part_of
 from distiller.errors import ConfigError
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("pseudo-label")(pseudo_label)
 
 
 def pseudo_label(
@@ -91,7 +87,7 @@ def pseudo_label(
         translator,
         output,
         shard_size=shard_size,
-        part=_part(part),
+        part=part_of(part, "--part"),
         seed=seed,
         resume=resume,
         console=None if quiet else progress(),
@@ -103,10 +99,3 @@ def pseudo_label(
         f"{summary.sentences} sentences, {summary.tokens} tokens, {summary.tokens_per_second:.0f} tokens/s "
         f"({summary.engine}) · {output / pseudo_labels.RESULT}"
     )
-
-
-def _part(text: str) -> tuple[int, int]:
-    first, _, count = text.partition("/")
-    if not (first.isdigit() and count.isdigit() and int(first) < int(count)):
-        raise ConfigError(f"--part is I/N with I from 0 to N - 1, got `{text}`", hint="e.g. --part 0/4")
-    return int(first), int(count)

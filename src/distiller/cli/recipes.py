@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from distiller.config import Run
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("recipes")(recipes)
-    app.command("init")(init)
-
-
 def names_like(incomplete: str) -> list[str]:
     """The recipes whose names begin so, for shells that complete them."""
     return [name for name in (*texts(), *study_texts()) if name.startswith(incomplete)]

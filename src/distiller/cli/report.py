@@ -6,11 +6,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
-
-
 def report(
     output: Annotated[str, typer.Argument(metavar="OUT", help="The output folder of a finished run.")],
     page: Annotated[

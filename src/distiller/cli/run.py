@@ -7,11 +7,6 @@ import typer
 OVERRIDES_HELP = "Fields to change, e.g. `training.epochs=5 objective.prediction=kl`."
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("run")(run)
-
-
 def run(
     source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,

@@ -15,11 +15,6 @@ SHORTER = {"parameters": "size", "ms/example": "ms"}
 """Headings where the table would not fit into a line."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("show")(show)
-
-
 def show(
     records: Annotated[list[str], typer.Argument(metavar="RECORD…", help="A record.json, or the folder of a run.")],
     json: Annotated[bool, typer.Option("--json", help="Print the Record itself.")] = False,

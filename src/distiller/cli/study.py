@@ -20,11 +20,6 @@ JSON = typer.Option("--json", help="Print JSON instead of a table.")
 app = make_app("Search a space of pipelines, and know which choice mattered.")
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the commands."""
-    parent.add_typer(app, name="study")
-
-
 @app.command("run")
 def run(
     source: Annotated[str, SOURCE],

@@ -7,11 +7,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("ui")(ui)
-
-
 def ui(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="[FOLDER]…", help="Where runs and studies lie; by default `outputs`.")

@@ -3,7 +3,6 @@
 import inspect
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from distiller.deploy.finished import Finished
 from distiller.deploy.graph import Outputs, quantise, quantise_static, quiet, write_graph
-from distiller.deploy.runtimes import EXTRA, Arrays, Runtime, onnx_runtime, openvino_runtime, side_by_side
-from distiller.errors import ConfigError, MissingPackageError
+from distiller.deploy.runtimes import Arrays, Runtime, onnx_runtime, openvino_runtime, side_by_side
+from distiller.errors import ConfigError, importing
 from distiller.files import SUMS
 from distiller.models.load import load_model
 from distiller.registry import Count, Entry, Family
@@ -75,13 +74,9 @@ def onnx_int8(
 def openvino_int8(source: Finished, target: Path, *, calibration: Count = 300) -> dict[str, Any]:
     """OpenVINO's own format with 8-bit weights and activations, whose ranges are those of `calibration` training
     texts (NNCF's scheme for transformers)."""
-    try:
+    with importing("this form needs", extra="openvino"):
         import nncf
         import openvino
-    except ImportError as error:
-        raise MissingPackageError(
-            f"this form needs the package `{error.name}`", hint=EXTRA.format("openvino")
-        ) from None
     plain = target / "float32.onnx"
     written = write_graph(source.model, example(source), plain)
     ranges = list(calibration_batches(source, calibration))
@@ -106,8 +101,8 @@ def ctranslate2_int8(source: Finished, target: Path, *, shortlist: Count | None 
     """
     from distiller.deploy.translators import FinishedTranslator, write_translator
 
-    if find_spec("ctranslate2") is None:
-        raise MissingPackageError("this form needs the package `ctranslate2`", hint=EXTRA.format("translation"))
+    with importing("this form needs", extra="translation"):
+        import ctranslate2  # noqa: F401
     assert isinstance(source, FinishedTranslator)
     return write_translator(source, target, shortlist=shortlist)
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from distiller.errors import MissingPackageError, RunError
+from distiller.errors import RunError, importing
 
 LARGEST_FILE = 1_900_000_000
 """Bytes of weights above which they lie in a file beside the graph: protobuf ends at 2 GiB."""
+NEEDS = "an ONNX graph needs"
 
 
 class Outputs(nn.Module):
@@ -39,7 +40,9 @@ def write_graph(model: PreTrainedModel, example: Mapping[str, Tensor], path: Pat
     `example` is a batch of two or more texts of two or more tokens, one of them padded; neither number is kept in the
     graph. Raises `MissingPackageError`, and `RunError` where torch's exporter does not get through the model.
     """
-    _need("onnx", "onnxscript")
+    with importing(NEEDS, extra="onnx"), quiet():
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
     names = list(example)
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     outputs = ["start_logits", "end_logits"] if _answers(model) else ["logits"]
@@ -71,8 +74,8 @@ def quantise(source: Path, target: Path) -> None:
 
     Weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits, which overflow with more.
     """
-    _need("onnx", "onnxruntime")
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    with importing(NEEDS, extra="onnx"):
+        from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = _to_quantise(source)
     with quiet():
@@ -89,8 +92,8 @@ def quantise(source: Path, target: Path) -> None:
 
 def quantise_static(source: Path, target: Path, batches: Iterable[Mapping[str, np.ndarray]]) -> None:
     """8-bit weights as `quantise` writes them, and 8-bit activations whose ranges are those of `batches`."""
-    _need("onnx", "onnxruntime")
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    with importing(NEEDS, extra="onnx"):
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
@@ -171,16 +174,6 @@ def _chooses_rows(node: Any) -> bool:
 
 def _answers(model: PreTrainedModel) -> bool:
     return type(model).__name__.endswith("ForQuestionAnswering")
-
-
-def _need(*packages: str) -> None:
-    from importlib.util import find_spec
-
-    for package in packages:
-        if find_spec(package) is None:
-            raise MissingPackageError(
-                f"an ONNX graph needs the package `{package}`", hint='pip install "distiller-nlp[onnx]"'
-            )
 
 
 def _reason(error: BaseException) -> str:

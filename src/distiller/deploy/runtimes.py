@@ -7,22 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from distiller.errors import MissingPackageError, OutputError
+from distiller.errors import OutputError, importing
 
 Arrays = Mapping[str, np.ndarray]
 Runtime = Callable[[Arrays], np.ndarray]
 """int64 arrays `[b, l]` by name (`input_ids`, `attention_mask`, …) → float32 logits `[b, c]`, `[b, l, c]` for tagging,
 `[b, l, 2]` for question answering."""
 
-EXTRA = 'pip install "distiller-nlp[{}]"'
-
 
 def onnx_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
     """ONNX Runtime on the processor, with `threads` threads (`None`: all)."""
-    try:
+    with importing("this form needs", extra="onnx"):
         import onnxruntime
-    except ImportError:
-        raise _missing("onnxruntime", "onnx") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
@@ -42,10 +38,8 @@ def onnx_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
 
 def openvino_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
     """OpenVINO on the processor, with `threads` threads (`None`: all), computing in float32 what is not int8."""
-    try:
+    with importing("this form needs", extra="openvino"):
         import openvino
-    except ImportError:
-        raise _missing("openvino", "openvino") from None
     settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
@@ -65,10 +59,6 @@ def openvino_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
 def side_by_side(outputs: Sequence[Any]) -> np.ndarray:
     """The one output of a model, or start and end scores of question answering as `[b, l, 2]`."""
     return np.array(outputs[0]) if len(outputs) == 1 else np.stack(outputs, axis=-1)
-
-
-def _missing(package: str, extra: str) -> MissingPackageError:
-    return MissingPackageError(f"this form needs the package `{package}`", hint=EXTRA.format(extra))
 
 
 def _damaged(folder: Path, error: Exception) -> OutputError:

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distiller.errors import MissingPackageError, OutputError
+from distiller.errors import OutputError, importing
 from distiller.files import write_text
 from distiller.record import now
 from distiller.report.content import content
@@ -78,10 +78,6 @@ def embedded(data: Any) -> str:
 
 
 def _plotly() -> str:
-    try:
+    with importing("reports need", extra="study"):
         from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise MissingPackageError(
-            "reports need the package `plotly`", hint='pip install "distiller-nlp[study]"'
-        ) from None
     return get_plotlyjs()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from distiller.analysis.pareto import pareto_front
 from distiller.deploy.table import Bench
-from distiller.errors import ConfigError, MissingPackageError, OutputError
+from distiller.errors import ConfigError, OutputError, importing
 
 ENDINGS = (".png", ".svg", ".pdf")
 
@@ -16,12 +16,8 @@ def check_picture(path: Path) -> None:
         raise ConfigError(f"`{path}` is not a picture", hint=f"a file that ends in {', '.join(ENDINGS)}")
     if not path.resolve().parent.is_dir():
         raise OutputError(f"there is no folder `{path.parent}`", hint="make it, or name another file")
-    try:
+    with importing("a picture needs", extra="picture"):
         import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingPackageError(
-            "a picture needs the package `matplotlib`", hint='pip install "distiller-nlp[picture]"'
-        ) from None
 
 
 def draw(bench: Bench, path: Path) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distiller.errors import ConfigError, MissingPackageError, RunError
+from distiller.errors import ConfigError, RunError, importing
 from distiller.study.config import Study, parse_study
 from distiller.study.local import environment
 from distiller.study.storage import is_file, storage_of
@@ -13,12 +13,8 @@ from distiller.study.storage import is_file, storage_of
 
 def load_ray() -> Any:
     """The module `ray`. Raises `MissingPackageError`."""
-    try:
+    with importing("engine `ray` needs", extra="study,ray"):
         import ray
-    except ImportError:
-        raise MissingPackageError(
-            "engine `ray` needs the package `ray`", hint='pip install "distiller-nlp[study,ray]"'
-        ) from None
     return ray
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from distiller.errors import ConfigError, MissingPackageError, OutputError, RunError, did_you_mean
+from distiller.errors import ConfigError, MissingPackageError, OutputError, RunError, did_you_mean, importing
 from distiller.study.config import Study
 from distiller.study.search_space import Cell, SearchSpace
 
@@ -85,12 +85,8 @@ class StoredStudy:
 
 def load_optuna() -> Any:
     """The module `optuna`, which then only speaks of errors. Raises `MissingPackageError`."""
-    try:
+    with importing("studies need", extra="study"):
         import optuna
-    except ImportError:
-        raise MissingPackageError(
-            "studies need the package `optuna`", hint='pip install "distiller-nlp[study]"'
-        ) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     # Trials are claimed with `ask`; our workers send the signs of life that `optimize` would.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distiller.errors import ConfigError, DataError, MissingPackageError
+from distiller.errors import ConfigError, DataError, importing
 from distiller.files import writing
 
 if TYPE_CHECKING:
@@ -101,24 +101,16 @@ def _is_number(cell: str) -> bool:
 
 def load_pandas() -> Any:
     """The module `pandas`. Raises `MissingPackageError`."""
-    try:
+    with importing("tables of trials need", extra="study"):
         import pandas
-    except ImportError:
-        raise MissingPackageError(
-            "tables of trials need the package `pandas`", hint='pip install "distiller-nlp[study]"'
-        ) from None
     return pandas
 
 
 def load_pyarrow() -> tuple[Any, Any]:
     """The modules `pyarrow` and `pyarrow.parquet`. Raises `MissingPackageError`."""
-    try:
+    with importing("Parquet files need", extra="data", otherwise=", or use .csv"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError:
-        raise MissingPackageError(
-            "Parquet files need the package `pyarrow`", hint='pip install "distiller-nlp[data]", or use .csv'
-        ) from None
     return pyarrow, pyarrow.parquet
 
 

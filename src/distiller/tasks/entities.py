@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, Literal
 
-from distiller.errors import MissingPackageError
+from distiller.errors import importing
 
 Tags = Sequence[Sequence[str]]
 """Tag names of sentences, one for each word."""
@@ -41,10 +40,8 @@ def entity_recall(predictions: Tags, labels: Tags, *, scheme: Scheme | None = No
 
 def check_installed() -> None:
     """Raise `MissingPackageError` before any training rather than at the first score."""
-    if find_spec("seqeval") is None:
-        raise MissingPackageError(
-            "scores of entities need the package `seqeval`", hint='pip install "distiller-nlp[tagging]"'
-        )
+    with importing("scores of entities need", extra="tagging"):
+        import seqeval  # noqa: F401
 
 
 def _score(name: str, predictions: Tags, labels: Tags, scheme: Scheme | None) -> float:

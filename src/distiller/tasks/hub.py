@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
-from distiller.errors import DataError, MissingPackageError, did_you_mean
+from distiller.errors import DataError, did_you_mean, importing
 from distiller.tasks.table import Table, class_of
 from distiller.tasks.text_files import read_text
 
@@ -64,12 +64,8 @@ def pick_split(tables: Mapping[str, Table], wanted: str, *, data: str) -> Table:
 
 
 def _load(data: str, config: str | None) -> Mapping[Any, Any]:
-    try:
+    with importing(f"loading the data set `{data}` needs", extra="data"):
         import datasets
-    except ImportError:
-        raise MissingPackageError(
-            f"loading the data set `{data}` needs the package `datasets`", hint='pip install "distiller-nlp[data]"'
-        ) from None
     folder = Path(data).expanduser()
     bars = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()  # a report of progress in someone else's style, on every load

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.config import Task
-from distiller.errors import DataError, MissingPackageError, did_you_mean, warn
+from distiller.errors import DataError, did_you_mean, importing, warn
 from distiller.tasks.annotations import with_answers
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.table import NAMED, Table, class_of, shown
@@ -445,12 +445,8 @@ def _of_objects(path: Path, placed: Sequence[tuple[int, dict[str, Any]]], lines:
 
 
 def _read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
-    try:
+    with importing(f"reading `{path}` needs", extra="data"):
         from pyarrow import ArrowException, BufferReader, parquet
-    except ImportError:
-        raise MissingPackageError(
-            f"reading `{path}` needs the package `pyarrow`", hint='pip install "distiller-nlp[data]"'
-        ) from None
     source = path if path.suffix.lower() == ".parquet" else BufferReader(read_bytes(path))
     try:
         table = _with_texts(parquet.read_table(source))

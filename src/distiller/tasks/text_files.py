@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from distiller.errors import ConfigError, DataError, MissingPackageError, did_you_mean, warn
+from distiller.errors import ConfigError, DataError, did_you_mean, importing, warn
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 """Endings behind that of the format, as in `train.csv.gz`. What is compressed is known by its first bytes."""
@@ -123,12 +123,8 @@ def first_line(text: str) -> str:
 
 
 def _expand_zst(path: Path, data: bytes) -> bytes:
-    try:
+    with importing(f"reading `{path}` needs", extra="data", otherwise=", or unpack it"):
         import pyarrow
-    except ImportError:
-        raise MissingPackageError(
-            f"reading `{path}` needs the package `pyarrow`", hint='pip install "distiller-nlp[data]", or unpack it'
-        ) from None
     with pyarrow.input_stream(pyarrow.BufferReader(data), compression="zstd") as stream:
         return stream.read()
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from distiller.errors import DataError, MissingPackageError
+from distiller.errors import DataError, importing
 
 METRIC = "bleu"
 """The score that chooses the best checkpoint, and is compared."""
@@ -78,10 +78,6 @@ def closest(hypotheses: Sequence[str], references: Sequence[str], *, by: Literal
 
 
 def _sacrebleu() -> Any:
-    try:
+    with importing("translation scores need", extra="translation"):
         from sacrebleu import metrics
-    except ImportError:
-        raise MissingPackageError(
-            "translation scores need the package `sacrebleu`", hint='pip install "distiller-nlp[translation]"'
-        ) from None
     return metrics

@@ -19,7 +19,7 @@ from transformers import MarianTokenizer, PreTrainedTokenizerBase
 
 from distiller.config import translation as config
 from distiller.config.translation import Languages
-from distiller.errors import ConfigError, DataError, MissingPackageError, ModelError
+from distiller.errors import ConfigError, DataError, ModelError, importing
 from distiller.models.load import explained, load_tokenizer
 
 END, UNKNOWN = 0, 1
@@ -311,10 +311,6 @@ def check_fit(tokenizer: TranslationTokenizer, pieces: int, name: str) -> None:
 
 def sentencepiece() -> Any:
     """The package `sentencepiece`. Raises `MissingPackageError`."""
-    try:
+    with importing("translation needs", extra="translation"):
         import sentencepiece
-    except ImportError:
-        raise MissingPackageError(
-            "translation needs the package `sentencepiece`", hint='pip install "distiller-nlp[translation]"'
-        ) from None
     return sentencepiece

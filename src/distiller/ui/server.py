@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from distiller.errors import ConfigError, DistillerError, MissingPackageError, OutputError
+from distiller.errors import ConfigError, DistillerError, OutputError, importing
 from distiller.ui.listing import find_outputs, run_details, run_entry, study_details, study_entry
 
 if TYPE_CHECKING:
@@ -60,15 +60,13 @@ def application(folders: Sequence[Path]) -> "Starlette":
 
     Raises `OutputError` for a folder that is not there, `MissingPackageError` without the extra `ui`.
     """
-    try:
+    with importing("the page needs", extra="ui"):
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.requests import Request
         from starlette.responses import JSONResponse, Response
         from starlette.routing import Route
-    except ImportError as error:
-        raise _missing(error) from None
     find_outputs(folders)
     models = OpenModels()
 
@@ -137,10 +135,8 @@ def serve(folders: Sequence[Path], *, port: int, announce: Callable[[str], None]
     Raises `ConfigError` where the port is taken, and as `application` does.
     """
     app = application(folders)
-    try:
+    with importing("the page needs", extra="ui"):
         import uvicorn
-    except ImportError as error:
-        raise _missing(error) from None
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -153,7 +149,3 @@ def serve(folders: Sequence[Path], *, port: int, announce: Callable[[str], None]
         announce(f"http://{HOST}:{listener.getsockname()[1]}/")
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
         server.run(sockets=[listener])
-
-
-def _missing(error: ImportError) -> MissingPackageError:
-    return MissingPackageError(f"the page needs the package `{error.name}`", hint='pip install "distiller-nlp[ui]"')
