@@ -371,14 +371,7 @@ def predict_answers(
     )
     collate = Collator(tokenizer, max_length=longest_input(loaded))
     logits = predict_logits(loaded, encoded, collate).numpy()
-    found = answers(
-        encoded,
-        split,
-        logits[..., 0],
-        logits[..., 1],
-        n_best=task.n_best,
-        max_answer_length=task.max_answer_length,
-    )
+    found = answers(encoded, split, logits[..., 0], logits[..., 1], **task.answer_limits)
     return found, [error.message for error in bad.errors]
 
 

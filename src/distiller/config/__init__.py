@@ -200,6 +200,11 @@ class Task(Config):
     n_best: Count = 20
     """Question answering: starts and ends considered for each window."""
 
+    @property
+    def answer_limits(self) -> dict[str, int]:
+        """What bounds the answers to a question, as `distiller.tasks.answers.answers` takes it."""
+        return {"n_best": self.n_best, "max_answer_length": self.max_answer_length}
+
 
 class Optimisation(Config):
     """How weights are trained: by default until they have learnt, the same rule for teacher, baseline and student."""

@@ -2,10 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -98,14 +98,18 @@ def _answer(model: _Loaded, text: str, pair: str | None) -> Answer:
     except DistillerError as error:
         return Answer(model.name, model.engine, "", error=error.message)
     arrays = {name: batch[name].numpy() for name in input_names(source)}
-    logits = model.run(arrays)
+    said, shares = _decoded(source, split, encoded, model.run(arrays))
+    return Answer(model.name, model.engine, said, shares, median_milliseconds(partial(model.run, arrays)))
+
+
+def median_milliseconds(answer: Callable[[], object]) -> float:
+    """Of some passes."""
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        model.run(arrays)
+        answer()
         seconds.append(time.perf_counter() - started)
-    said, shares = _decoded(source, split, encoded, logits)
-    return Answer(model.name, model.engine, said, shares, 1000 * statistics.median(seconds))
+    return 1000 * statistics.median(seconds)
 
 
 def _tokens(source: Finished, text: str, pair: str | None) -> tuple[AnySplit, EncodedSplit]:
@@ -132,11 +136,8 @@ def _decoded(
     if isinstance(split, QuestionSplit):
         assert isinstance(encoded, EncodedQuestions)
         assert source.run is not None
-        limits: dict[str, Any] = {
-            "n_best": source.run.task.n_best,
-            "max_answer_length": source.run.task.max_answer_length,
-        }
-        found = next(iter(answers(encoded, split, logits[..., 0], logits[..., 1], **limits).values()), None)
+        starts, ends = logits[..., 0], logits[..., 1]
+        found = next(iter(answers(encoded, split, starts, ends, **source.run.task.answer_limits).values()), None)
         return (found.text, {"probability": found.probability}) if found else ("", {})
     if isinstance(split, TaggedSplit):
         assert encoded.gold is not None

@@ -1,12 +1,11 @@
 """One sentence to teacher, student and exports of a translation run: what each makes of it, and how long it takes."""
 
-import statistics
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from distiller.deploy.ask import REPEATS, Answer
+from distiller.deploy.ask import Answer, median_milliseconds
 from distiller.deploy.bench_translators import TranslatorEntrant, translator_entrants
 from distiller.errors import DataError, ModelError, OutputError
 from distiller.models.encoder_decoder import longest_text
@@ -70,11 +69,5 @@ def _answer(model: _Loaded, text: str) -> Answer:
     if model.longest is not None and len(ids[0]) > model.longest:
         reason = f"the text has {len(ids[0])} tokens, and the model takes {model.longest}"
         return Answer(model.name, model.engine, "", error=reason)
-    said = model.run(ids, 0)
-    seconds = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        model.run(ids, 0)
-        seconds.append(time.perf_counter() - started)
-    text = model.tokenizer.decode([said[0][0].tokens])[0]
-    return Answer(model.name, model.engine, text, milliseconds=1000 * statistics.median(seconds))
+    said = model.tokenizer.decode([model.run(ids, 0)[0][0].tokens])[0]
+    return Answer(model.name, model.engine, said, milliseconds=median_milliseconds(partial(model.run, ids, 0)))

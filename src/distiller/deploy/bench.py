@@ -23,7 +23,7 @@ from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import batches, in_order, input_names
 from distiller.deploy.measure import read_logits, weights_megabytes, write_arrays
-from distiller.deploy.table import Bench, Measured, Throughput
+from distiller.deploy.table import Bench, Measured
 from distiller.device import describe_machine
 from distiller.errors import ConfigError, ModelError, OutputError, RunError
 from distiller.record import now
@@ -152,12 +152,7 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
         folder=str(one.folder),
         megabytes=weights_megabytes(one.folder),
         score=scores[source.data.metric],
-        milliseconds_p50=result["milliseconds_p50"],
-        milliseconds_p95=result["milliseconds_p95"],
-        timed=result["singles"],
-        throughput=[Throughput(**rate) for rate in result["throughput"]],
-        seconds_to_load=result["seconds_to_load"],
-        peak_megabytes=result["peak_megabytes"],
+        **result,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from distiller.config.translation import Languages
 from distiller.deploy.export import exports_of, is_export, load_export
 from distiller.deploy.measure import weights_megabytes
-from distiller.deploy.table import Measured, Throughput
+from distiller.deploy.table import Measured
 from distiller.deploy.translators import FinishedTranslator, open_translator
 from distiller.errors import DistillerError, OutputError
 from distiller.models.encoder_decoder import encoder_decoder_config
@@ -115,7 +115,7 @@ def measured_translator(
         "singles": sample(len(pairs), SINGLES, seed=0),
     }
     result = process(job, folder, one.name)
-    scores = score(tokenizer.decode(result["said"]), pairs.translations).values
+    scores = score(tokenizer.decode(result.pop("said")), pairs.translations).values
     return Measured(
         name=one.name,
         role=one.role,
@@ -124,12 +124,7 @@ def measured_translator(
         megabytes=weights_megabytes(place) if isinstance(place, Path) else stored_megabytes(model),
         score=scores[METRIC],
         scores={RISING: scores[RISING]},
-        milliseconds_p50=result["milliseconds_p50"],
-        milliseconds_p95=result["milliseconds_p95"],
-        timed=result["singles"],
-        throughput=[Throughput(**rate) for rate in result["throughput"]],
-        seconds_to_load=result["seconds_to_load"],
-        peak_megabytes=result["peak_megabytes"],
+        **result,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import expit, softmax
 
 from distiller.config import Task
 from distiller.deploy.examination import Disagreement
@@ -47,7 +48,7 @@ class Said:
 
 def by_class(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Disagreement]:
     """Rows of different classes."""
-    ours, theirs = (shares(one.logits) for one in (student, teacher))
+    ours, theirs = (softmax(one.logits, axis=-1) for one in (student, teacher))
     for row in np.flatnonzero(ours.argmax(-1) != theirs.argmax(-1)).tolist():
         said = [f"{labels[found[row].argmax()]} ({100 * found[row].max():.0f} %)" for found in (theirs, ours)]
         label = None if split.labels is None else split.labels[row]
@@ -66,7 +67,7 @@ def by_labels(labels: list[str], split: Split, student: Said, teacher: Said) -> 
     def names(chosen: np.ndarray) -> str:
         return ", ".join(labels[n] for n in np.flatnonzero(chosen)) or "none"
 
-    ours, theirs = (1 / (1 + np.exp(-one.logits)) for one in (student, teacher))
+    ours, theirs = (expit(one.logits) for one in (student, teacher))
     for row in np.flatnonzero(((ours > 0.5) != (theirs > 0.5)).any(-1)).tolist():
         gold = "" if split.labels is None else names(np.asarray(split.labels[row]) > 0.5)
         yield Disagreement(
@@ -110,8 +111,7 @@ def by_answer(split: QuestionSplit, student: Said, teacher: Said, task: Task) ->
     found = []
     for one in (student, teacher):
         assert isinstance(one.encoded, EncodedQuestions)
-        limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
-        found.append(answers(one.encoded, split, one.logits[..., 0], one.logits[..., 1], **limits))
+        found.append(answers(one.encoded, split, one.logits[..., 0], one.logits[..., 1], **task.answer_limits))
     for row, key in enumerate(split.question_ids):
         ours, theirs = (predictions[key].text for predictions in found)
         distance = 1 - token_f1(ours, theirs)
@@ -137,12 +137,6 @@ def disagreements(
     else:
         found = OF_ROWS[kind](labels or [], split, student, teacher)
     return sorted(found, key=lambda one: -one.distance)
-
-
-def shares(logits: np.ndarray) -> np.ndarray:
-    """Softmax over the last axis."""
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
 
 
 def _text(split: AnySplit, row: int) -> str:

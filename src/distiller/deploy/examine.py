@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, softmax
 from transformers import PretrainedConfig
 
 from distiller.config import Task
-from distiller.deploy.disagreements import Said, disagreements, shares
+from distiller.deploy.disagreements import Said, disagreements
 from distiller.deploy.examination import (
     Bin,
     Calibration,
@@ -121,12 +122,12 @@ def calibration(logits: np.ndarray, gold: np.ndarray) -> Calibration:
 
     `logits` `[n, c]`, `gold` class ids `[n]`. Source: Guo et al. 2017, arXiv:1706.04599.
     """
-    return _calibration(shares(logits).max(-1), logits.argmax(-1) == gold)
+    return _calibration(softmax(logits, axis=-1).max(-1), logits.argmax(-1) == gold)
 
 
 def calibration_of_labels(logits: np.ndarray, gold: np.ndarray) -> Calibration:
     """The same of yes or no: `logits` and `gold` `[n]`, each label of each example by itself."""
-    return _calibration(1 / (1 + np.exp(-np.abs(logits))), (logits > 0) == (gold > 0.5))
+    return _calibration(expit(np.abs(logits)), (logits > 0) == (gold > 0.5))
 
 
 def _calibration(confidence: np.ndarray, right: np.ndarray) -> Calibration:
@@ -149,7 +150,7 @@ def _difference(data: TaskData, task: Task, student: Said, teacher: Said) -> Dif
         ours, theirs = (_padded(one.tags) for one in (student, teacher))
         gold = _padded(student.gold_tags)
     else:
-        limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
+        limits = task.answer_limits
         ours, theirs = (outcomes(data, one.encoded, one.logits, limits=limits) for one in (student, teacher))
     found = difference(data, [ours], [theirs], gold)
     return Difference(than="the teacher", d=found.value, se=found.error)

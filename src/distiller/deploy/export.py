@@ -1,6 +1,5 @@
 """`export(model, form)`: a finished student in another form, compared with the model, whole or not there at all."""
 
-import hashlib
 import shutil
 import tempfile
 from functools import partial
@@ -23,7 +22,7 @@ from distiller.deploy.translators import (
     write_plain_script,
 )
 from distiller.errors import ConfigError, OutputError, RunError
-from distiller.files import open_like, write_json
+from distiller.files import digest, open_like, write_json
 from distiller.record import now
 from distiller.training.output_folder import EXPORTS
 
@@ -208,7 +207,7 @@ def load_export(folder: Path, *, check: bool = True) -> Export:
     if check:
         for name, expected in found.files.items():
             path = folder / name
-            if not path.is_file() or _hash(path) != expected:
+            if not path.is_file() or digest(path) != expected:
                 state = "is not what was exported" if path.is_file() else "is missing"
                 raise OutputError(f"`{path}` {state}", hint="export again: --overwrite")
     return found
@@ -227,12 +226,7 @@ def exports_of(output: Path) -> dict[str, Path]:
 
 def _hashes(folder: Path) -> dict[str, str]:
     files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != FACTS)
-    return {str(file.relative_to(folder)): _hash(file) for file in files}
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return {str(file.relative_to(folder)): digest(file) for file in files}
 
 
 def _versions() -> dict[str, str]:

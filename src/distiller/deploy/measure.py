@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import statistics
 import sys
 import time
@@ -15,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from distiller.deploy.runtimes import Arrays, Runtime, onnx_runtime, openvino_runtime
+from distiller.files import write_json
 
 WARM_UP = 3
 WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".xml")
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Times and memory of the model that `job` names, on its token arrays; logits are written beside them.
+    """Times and memory of the model that `job` names, on its token arrays, under the names of `Measured`.
+
+    Logits are written beside them.
 
     `job`: `engine`, `folder`, `kind`, `labels`, `threads`, `inputs`, `repeats`, and the files of arrays `singles`,
     `throughput` and `scored`; `logits` is the file to write. A time is that of a forward pass over token ids: every
@@ -44,7 +46,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "milliseconds_p50": float(np.percentile(milliseconds, 50)),
         "milliseconds_p95": float(np.percentile(milliseconds, 95)),
-        "singles": len(milliseconds),
+        "timed": len(milliseconds),
         "throughput": rates,
         "seconds_to_load": loading,
         "peak_megabytes": peak_megabytes(),
@@ -138,9 +140,7 @@ def main() -> None:
         found = measure_translation(wanted)
     else:
         found = measure(wanted)
-    temporary = result.with_name(result.name + ".part")
-    temporary.write_text(json.dumps(found), encoding="utf-8")
-    os.replace(temporary, result)
+    write_json(result, found)
 
 
 if __name__ == "__main__":

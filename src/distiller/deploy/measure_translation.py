@@ -15,7 +15,7 @@ from distiller.translation.timing import timed
 
 
 def measure_translation(job: dict[str, Any]) -> dict[str, Any]:
-    """Times and memory of the model that `job` names on sentences of token ids, and its translations.
+    """Times and memory of the model that `job` names on sentences of token ids, and its translations, `said`.
 
     `job`: `engine`, `folder`, `decoding`, `bounds`, `languages`, `threads`, `sentences`, `singles` (rows), `repeats`.
     """
@@ -29,7 +29,7 @@ def measure_translation(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "milliseconds_p50": found.latency_p50,
         "milliseconds_p95": found.latency_p95,
-        "singles": found.singles,
+        "timed": found.singles,
         "throughput": [rate],
         "seconds_to_load": loading,
         "peak_megabytes": peak_megabytes(),

@@ -282,9 +282,7 @@ def _answers_agree(source: Finished, split: QuestionSplit, script: Any, run: Run
     for row in range(len(encoded)):
         batch = source.collate([encoded[row]])
         logits[row, : encoded.lengths[row]] = run({name: batch[name].numpy() for name in names})[0]
-    found = answers(
-        encoded, split, logits[..., 0], logits[..., 1], n_best=task.n_best, max_answer_length=task.max_answer_length
-    )
+    found = answers(encoded, split, logits[..., 0], logits[..., 1], **task.answer_limits)
     said = [script.answer(question, context) for question, context in zip(split.questions, split.contexts, strict=True)]
     return sum(one == found[key].text for one, key in zip(said, split.question_ids, strict=True)) / len(split)
 

@@ -300,7 +300,7 @@ def _teachers(
         job,
         Collator(plan.teacher_tokenizer),
         precision=machine(plan.run).precision,
-        decoding=_decoding(plan.run),
+        decoding=plan.run.task.answer_limits,
         others=others,
     )
     alone: dict[str, float] = {}
@@ -308,10 +308,6 @@ def _teachers(
         name = one.model if one.model not in alone else f"{one.model} ({len(alone) + 1})"
         alone[name] = result.scores[data.metric]
     return replace(found[0], scores=scores, outcome=outcome, others=others, alone=alone)
-
-
-def _decoding(run: Run) -> dict[str, Any]:
-    return {"n_best": run.task.n_best, "max_answer_length": run.task.max_answer_length}
 
 
 def _teacher(
@@ -326,7 +322,6 @@ def _teacher(
     """A teacher with a head for the task, fine-tuned here if it has none; its scores and outcome."""
     run, data = plan.run, plan.data
     here = machine(run)
-
     job = _job(plan, splits, plan.teacher_tokenizer)
     teacher = _load_teacher(plan, spec)
     if first:
@@ -348,7 +343,7 @@ def _teacher(
     if data.kind == "classification":
         theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
         warn_of_order(spec.model, teacher, splits["dev"], collate, labels=data.labels, theirs=theirs)
-    decoding = _decoding(run)
+    decoding = run.task.answer_limits
     scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
     return _Teaching(teacher, scores, outcome)
 
@@ -413,7 +408,7 @@ def _job(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:
         score=scorer(data, plan.run.task, data.splits["dev"], splits["dev"]),
         metric=data.metric,
         tokenizer=tokenizer,
-        outcome=partial(outcomes, data, splits["dev"], limits=_decoding(plan.run)),
+        outcome=partial(outcomes, data, splits["dev"], limits=plan.run.task.answer_limits),
         class_weights=class_weights(plan.run, data),
     )
 

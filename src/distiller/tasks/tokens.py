@@ -61,5 +61,6 @@ def scorer(
     if not isinstance(split, QuestionSplit):
         return partial(scores, data)
     assert isinstance(encoded, EncodedQuestions)
-    limits = {"n_best": task.n_best, "max_answer_length": task.max_answer_length}
-    return lambda logits, labels: question_scores(encoded, split, logits, **limits)  # the answers are in the split
+    return lambda logits, labels: question_scores(
+        encoded, split, logits, **task.answer_limits
+    )  # the answers are in the split
