@@ -20,8 +20,9 @@ from distiller.errors import ConfigError
 from distiller.models.cost import activation_bytes, flops, parameter_count, training_memory
 from distiller.models.load import HEADS, load_config, supported_attention, with_labels
 from distiller.run import check
-from distiller.run.plan import RunPlan, Stage, stages_of, teachers_of, will_be_tuned
+from distiller.run.plan import RunPlan
 from distiller.run.setup import encode_splits, machine
+from distiller.run.stages import Stage, stages_of, teachers_of
 from distiller.run.summary import data_lines
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
 from distiller.tasks.data import TRANSFER
@@ -337,7 +338,7 @@ def _stage_bytes(plan: RunPlan, stage: Stage, shape: Any, teacher_tokens: Tokens
 
 def _tuned(plan: RunPlan) -> list[tuple[Teacher, PretrainedConfig]]:
     """The teachers that are fine-tuned before they teach, and their shapes."""
-    return [(spec, shape) for spec, shape in _teachers(plan) if will_be_tuned(plan, spec)]
+    return [(spec, shape) for spec, shape in _teachers(plan) if plan.tunes(spec)]
 
 
 def _teachers(plan: RunPlan) -> list[tuple[Teacher, PretrainedConfig]]:

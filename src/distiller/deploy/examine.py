@@ -23,7 +23,7 @@ from distiller.deploy.teachers import find_teacher
 from distiller.errors import ConfigError, DataError
 from distiller.models.load import NAMED, load_config, load_model, load_tokenizer
 from distiller.objectives.mapping import MAPPING
-from distiller.run.plan import stages_of
+from distiller.run.stages import stages_of
 from distiller.tasks.data import AnySplit, TaskData
 from distiller.tasks.encode import IGNORED, Collator
 from distiller.tasks.outcomes import difference, outcomes

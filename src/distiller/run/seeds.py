@@ -20,7 +20,7 @@ from distiller.errors import DamagedError, warn
 from distiller.files import digest, read_sealed, refuse_damage, replace_folder, write_sealed
 from distiller.models.load import weights_fingerprint
 from distiller.record import SeedResult
-from distiller.run.plan import Stage, stages_of
+from distiller.run.stages import Stage, stages_of
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.checkpoints import load_weights
 from distiller.training.fit import Fit, TrainingData, fit

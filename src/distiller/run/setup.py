@@ -22,7 +22,8 @@ from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_order
-from distiller.run.plan import RunPlan, Stage, stages_of, teachers_of, will_be_tuned
+from distiller.run.plan import RunPlan
+from distiller.run.stages import Stage, stages_of, teachers_of
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
 from distiller.tasks.data import CROSSED, TRANSFER, AnySplit, TaggedSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
@@ -326,7 +327,7 @@ def _teacher(
     teacher = _load_teacher(plan, spec)
     if first:
         _rehearse(plan, teacher)
-    if will_be_tuned(plan, spec):
+    if plan.tunes(spec):
         training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
         tuned = fine_tune(
             store,

@@ -16,9 +16,9 @@ from distiller.device import Compute, compute
 from distiller.files import write_sums
 from distiller.models.load import weights_fingerprint
 from distiller.record import DataFacts, EfficiencyRow, ModelFacts
-from distiller.run.plan import Stage
 from distiller.run.results import Findings, keep_outcomes, outcomes_of
 from distiller.run.seeds import Trained
+from distiller.run.stages import Stage
 from distiller.run.verdict import compared, gain_words
 from distiller.tasks.outcomes import paired_difference
 from distiller.training.output_folder import STUDENT, publish
