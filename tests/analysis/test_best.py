@@ -1,7 +1,6 @@
 """Best configurations, counts among them, and effects of levels, against hand-made tables and SciPy."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +11,8 @@ from distiller.analysis.best import configurations, top_counts
 from distiller.analysis.effects import effects
 from distiller.analysis.pareto import pareto_front
 from distiller.study.trials import Trials, tabulate
+
+pd = pytest.importorskip("pandas")
 
 
 def trials(frame: pd.DataFrame, *factors: str) -> Trials:

@@ -7,7 +7,6 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,8 @@ from distiller.analysis.importance import importance
 from distiller.analysis.leaf_boxes import leaf_boxes, marginal_variance
 from distiller.analysis.second_opinion import ped_anova
 from distiller.study.trials import read_authors, tabulate
+
+pd = pytest.importorskip("pandas")
 
 
 def table(found: Fanova) -> dict[str, float]:

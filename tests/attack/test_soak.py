@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import psutil
 import pytest
 
 from attack.children import Child
@@ -17,6 +16,7 @@ TRIALS = times(40, 500)
 def test_many_trials_leave_nothing_behind(small: Small, tmp_path: Path) -> None:  # noqa: F811
     """After a tenth of the trials everything is imported and every table filled: from then on nothing may grow."""
     pytest.importorskip("optuna")
+    psutil = pytest.importorskip("psutil")
     from distiller.config import Run
     from distiller.record import Record
     from distiller.study import worker

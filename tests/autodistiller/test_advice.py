@@ -3,7 +3,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
@@ -17,6 +16,8 @@ from distiller.config import Run, load_run, parse_run
 from distiller.errors import ConfigError, DataError, OutputError
 from distiller.study.trials import FACTORS, Trials, tabulate, write_trials
 from run.tiny import reviews, write
+
+pd = pytest.importorskip("pandas")
 
 FACTS = TaskFacts(name="new", examples=3000, labels=2, pairs=False)
 

@@ -2,7 +2,6 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from autodistiller.synthetic import experience
@@ -19,6 +18,8 @@ from distiller.autodistiller.experience import read_experience
 from distiller.autodistiller.fit_data import prepare
 from distiller.autodistiller.predictor import fit
 from distiller.autodistiller.probes import choose_probes, probe_gain
+
+pd = pytest.importorskip("pandas")
 
 
 def held(ratio: list[float], order: list[float], **columns: list) -> HeldOutTask:

@@ -1,7 +1,6 @@
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,8 @@ from distiller.autodistiller.target import make_target, offsets
 from distiller.errors import ConfigError, MissingPackageError
 from distiller.registry import Entry
 from distiller.study.trials import FACTORS
+
+pd = pytest.importorskip("pandas")
 
 INSTALLED = ["additive", "forest"]
 FEW = {"additive": {}, "forest": {"trees": 30}}

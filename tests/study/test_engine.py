@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 
@@ -24,6 +23,8 @@ from distiller.study.trial_io import load_trials
 from distiller.study.worker import NO_ROOM, work
 from run.tiny import Workshop
 from study.conftest import EVERY_POINT_ONCE, Small, logged, started
+
+psutil = pytest.importorskip("psutil")
 
 ENGINE = """
 import sys

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from distiller.config import Run, parse_run
@@ -14,6 +13,8 @@ from distiller.study.trial_io import canonical, export, import_csv, load_trials
 from distiller.study.trials import COLUMNS
 from distiller.study.worker import work
 from study.conftest import Small, started
+
+pd = pytest.importorskip("pandas")
 
 RUN: dict[str, Any] = {"task": {"train": "t.csv"}, "teacher": {"model": "m"}}
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,8 @@ from distiller.study.trials import (
     tabulate,
     write_trials,
 )
+
+pd = pytest.importorskip("pandas")
 
 # CSV has no way to tell a lone carriage return inside a cell from a line end in every reader.
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8)

@@ -5,11 +5,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from distiller.config import Task
 from distiller.errors import DataError
@@ -184,6 +182,7 @@ def test_rows_of_cells_have_one_for_each_column(tmp_path: Path) -> None:
 def test_what_a_parquet_file_says_of_columns_that_changed_is_not_believed(tmp_path: Path, cells: list[Any]) -> None:
     label = {"names": ["worse", "better"], "_type": "ClassLabel"}
     features = {"words": [{"dtype": "string", "_type": "Value"}], "label": label, "gone": label}
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = pyarrow.table({"text": ["a", "b"], "label": cells})
     path = tmp_path / "train.parquet"
     parquet.write_table(
@@ -201,6 +200,7 @@ def test_a_parquet_file_says_its_classes(tmp_path: Path) -> None:
         "words": [{"dtype": "string", "_type": "Value"}],
         "label": {"names": ["worse", "better"], "_type": "ClassLabel"},
     }
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = pyarrow.table({"text": [f"t{n}" for n in range(8)], "label": [1, 0, 1, 0, 1, 0, 1, -1]})
     path = tmp_path / "train.parquet"
     parquet.write_table(

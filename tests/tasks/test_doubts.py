@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
-from pyarrow import parquet
 
 from distiller.config import Task
 from distiller.errors import DistillerError, Notice
@@ -62,6 +60,7 @@ def test_what_is_meant_is_read(name: str, tmp_path: Path) -> None:
 
 
 def test_bytes_in_parquet_are_texts(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     columns = {"text": [text.encode() for text in TEXTS], "label": [label.encode() for label in LABELS]}
     parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
     data = load_task(Task(train=str(tmp_path / "t.parquet")))

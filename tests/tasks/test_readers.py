@@ -5,11 +5,9 @@ import io
 import json
 from pathlib import Path
 
-import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
@@ -67,6 +65,7 @@ def test_what_the_json_module_writes_is_read_back(folder: Path, rows: list[tuple
 
 
 def test_parquet_is_read_and_has_rows_instead_of_lines(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "rows.parquet"
     parquet.write_table(pyarrow.table({"text": ["ä", None], "label": [1, 0]}), path)
     table = read_table(path)

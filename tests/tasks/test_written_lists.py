@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +38,7 @@ def test_a_csv_of_words_and_tags_by_pandas_is_tagging(tmp_path: Path, numpy: boo
     columns = {name: [row[side] for row in rows] for side, name in enumerate(("text", "label"))}
     if numpy:
         columns = {name: [np.array(cell) for cell in cells] for name, cells in columns.items()}
-    frame = pd.DataFrame(columns)
+    frame = pytest.importorskip("pandas").DataFrame(columns)
     frame.to_csv(tmp_path / "tags.csv", index=False)
     file = str(tmp_path / "tags.csv")
     data = load_task(Task(train=file, dev=file))

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional as F
 from transformers import (
@@ -46,6 +45,8 @@ from transformers import (
 
 from distiller import DistillationTrainer
 from distiller.errors import ConfigError, ModelError
+
+Dataset = pytest.importorskip("datasets").Dataset
 
 WORDS = [
     "the",

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,8 @@ from distiller.errors import DataError, ModelError
 from distiller.translation.scores import bleu_of, closest, score, sentence_bleu, sentence_counts
 from distiller.translation.tokenizer import END, check_fit, tokenizer_from_sentencepiece, train_tokenizer
 from translation.tiny import sentences, vocabulary
+
+sacrebleu = pytest.importorskip("sacrebleu")
 
 SAID = ["the cat sat on the mat .", "a dog runs in the park today"]
 GOLD = ["The cat sat on the mat.", "a dog is running in the park today"]
