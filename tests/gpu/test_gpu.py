@@ -32,6 +32,7 @@ from distiller.training.objective import DistillationObjective
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
 from run.tiny import Workshop, workshop
+from training.generating import of_language, of_translation
 from training.tiny import (
     CRITICS,
     arguments,
@@ -244,6 +245,16 @@ def test_a_training_learns_the_same_with_and_without_the_cache(place: Any, tmp_p
     (tmp_path / "with").mkdir()
     without = losses(tmp_path / "without", None)
     assert losses(tmp_path / "with", place) == pytest.approx(without, rel=1e-3)
+
+
+@pytest.mark.parametrize("make", [of_language, of_translation])
+def test_models_that_generate_do_not_wait(make: Any, tmp_path: Path) -> None:
+    non_blocking = {"accelerator_config": {"non_blocking": True}} if DEVICE.type == "cuda" else {}
+    given = {"max_steps": 6, "logging_steps": 100, "use_cpu": DEVICE.type == "cpu"} | non_blocking
+    made = make(tmp_path, {"gamma1": 0.5}, **given)
+    made.add_callback(Watched())
+    made.train()
+    assert made.state.global_step == 6
 
 
 def test_bf16_is_close_to_fp32(tmp_path: Path) -> None:

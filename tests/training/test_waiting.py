@@ -28,8 +28,10 @@ from distiller.objectives.prediction import PREDICTION
 from distiller.training.batching import count, views_of
 from distiller.training.mixing import draw, mixed
 from distiller.training.objective import DistillationObjective
+from distiller.training.output_places import KnownPlaces
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, model_shape
+from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
+from training.generating import of_language, of_translation
 from training.tiny import CRITICS, Examples, batch, student, teacher, term, trainer
 
 META = torch.device("meta")
@@ -232,11 +234,21 @@ def steps(folder: Path, objective: Any, **given: Any) -> list[str]:
     small, large = given.pop("small", None) or student(), given.pop("large", None) or teacher()
     for either in (small, large):
         reading(either)
+    return waits_of(trainer(folder, objective, small=small, large=large, **SHORT, **given))
+
+
+SHORT = {
+    "max_steps": 9,
+    "logging_steps": 9,
+    "optim": "adamw_torch",
+    "accelerator_config": {"non_blocking": True},
+}
+
+
+def waits_of(made: DistillationTrainer) -> list[str]:
+    """Copies that wait in the first steps of its training, from the loader to the optimizer."""
     blocking = BlockingCopies()
-    made = trainer(
-        folder, objective, small=small, large=large, callbacks=[Leave(blocking.found)], max_steps=9, logging_steps=9,
-        optim="adamw_torch", accelerator_config={"non_blocking": True}, **given,
-    )  # fmt: skip
+    made.add_callback(Leave(blocking.found))
     with blocking, pytest.raises(Leave.Left):
         made.train()
     assert made.student.device == META
@@ -256,3 +268,43 @@ OBJECTIVES: dict[str, Any] = {
 def test_no_step_of_a_training_waits(name: str, tmp_path: Path) -> None:
     data = Examples(32, augmented=name == "two views")
     assert steps(tmp_path, OBJECTIVES[name], data=data, gradient_accumulation_steps=2) == []
+
+
+# --- models that generate: a loss at each token that has a label ------------------------------------------------------
+
+
+LAYERS = [{"loss": "mse"}, {"loss": "cos", "weight": {"share": 0.2}}]
+GENERATING: dict[str, tuple[Any, dict[str, Any]]] = {
+    "language": (of_language, {"gamma1": 0.5}),
+    "language, labels alone": (of_language, {"beta1": 0, "gamma1": 1}),
+    "language, teacher alone": (of_language, {"gamma1": 0, "prediction": {"name": "mse"}}),
+    "language, layers": (of_language, {"gamma1": 0.5, "intermediate": LAYERS}),
+    "translation": (of_translation, {"gamma1": 0.5}),
+    "translation, labels alone": (of_translation, {"beta1": 0}),
+    "translation, teacher alone": (of_translation, {"gamma1": 0}),
+    "translation, layers": (
+        of_translation,
+        {"cosine": 1, "intermediate": [*LAYERS, {"loss": "mse", "side": "decoder"}]},
+    ),
+}
+
+
+@pytest.mark.usefixtures("training_on_meta")
+@pytest.mark.parametrize("name", GENERATING)
+def test_no_step_of_a_model_that_generates_waits(name: str, tmp_path: Path) -> None:
+    make, objective = GENERATING[name]
+    made = make(tmp_path, objective, gradient_accumulation_steps=2, **SHORT)
+    given = made.data_collator
+    assert waits_of(made) == []
+    assert made.data_collator is given
+
+
+@pytest.mark.usefixtures("training_on_meta")
+@pytest.mark.parametrize("make", [of_language, of_translation])
+def test_it_would_wait_for_places_that_the_loader_has_not_found(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the test above rests on: a device without numbers is asked for them, and fails."""
+    monkeypatch.setattr(KnownPlaces, "of", lambda *_: {})
+    with pytest.raises(NotImplementedError, match="nonzero"):
+        make(tmp_path, {"gamma1": 0.5}, **SHORT).train()

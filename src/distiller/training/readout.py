@@ -107,15 +107,14 @@ def _token_imitated(view: View, hard: bool) -> Tensor:
 
 
 def _piece_soft(loss: Loss, view: View) -> Tensor:
-    chosen = _mask(view).bool()  # vocabularies are large: only what counts is kept
-    student, teacher = view.student.logits[chosen], _teacher(view).logits[chosen]
+    student, teacher = view.at_outputs(view.student.logits), view.at_outputs(_teacher(view).logits)
     size = min(student.shape[-1], teacher.shape[-1])  # behind it stands what pads the larger table
     return loss(student[:, :size], teacher[:, :size]).sum() / view.totals.outputs
 
 
 def _piece_gold(view: View) -> Tensor:
-    chosen = _mask(view).bool()
-    losses = LABEL["cross_entropy"].function(view.student.logits[chosen], _labels(view)[chosen])
+    scores, labels = view.at_outputs(view.student.logits), view.at_outputs(_labels(view))
+    losses = LABEL["cross_entropy"].function(scores, labels)
     return losses.sum() / view.totals.labels
 
 

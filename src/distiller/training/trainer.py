@@ -21,6 +21,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import IterableDataset
 from transformers import (
     PretrainedConfig,
     PreTrainedModel,
@@ -58,6 +59,7 @@ from distiller.training.checkpoints import CheckpointState
 from distiller.training.defaults import filled_in
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import DistillationObjective, ModelShape
+from distiller.training.output_places import PLACES, KnownPlaces, WithPlaces
 from distiller.training.pairing import check_apart, check_heads, check_model, check_vocabularies, class_order
 from distiller.training.readout import Kind
 from distiller.training.running_losses import TOTAL, RunningLosses
@@ -147,6 +149,7 @@ class DistillationModel(nn.Module):
                 output_mask=view.get("output_mask"),
                 mix=mix_of(view),
                 class_weights=getattr(self.objective, "class_weights", None),
+                output_places=view.get(PLACES),
             )
             for name, view in views.items()
         }
@@ -234,6 +237,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._resumed: Path | None = None
         self._step_items: Tensor | None = None
         self._step_totals: dict[str, Totals] = {}
+        self._places = KnownPlaces()
         self._readers: weakref.finalize | None = None
         # past `Seq2SeqTrainer`, whose own constructor takes no `optimizer_cls_and_kwargs`
         Trainer.__init__(
@@ -421,12 +425,16 @@ class DistillationTrainer(Seq2SeqTrainer):
             batches.append(batch)
             self.examples_read += find_batch_size(batch) or 0
         self.seconds_waited += time.perf_counter() - started
-        self._step_totals = self._totals([self._for_objective(batch) for batch in batches])
+        self._places.take(batches, self.args.device)
+        self._step_totals = self._totals([self._form(batch) for batch in batches])
         self._step_items = self._step_totals["original"].labels if batches else None
         return batches, self._step_items
 
-    def _for_objective(self, batch: Batch) -> Batch:
-        return objective_batch(batch, self.distillation.kind, causal=self._causal, label_names=self.label_names)
+    @property
+    def _form(self) -> Callable[[Batch], Batch]:
+        """Gives a batch the form that the objective reads."""
+        kind = self.distillation.kind
+        return partial(objective_batch, kind=kind, causal=self._causal, label_names=tuple(self.label_names))
 
     def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward pass of one micro-batch."""
@@ -443,10 +451,13 @@ class DistillationTrainer(Seq2SeqTrainer):
         """
         if model is not self._trained:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        inputs = self._for_objective(inputs)
+        places = self._places.of(inputs)
+        inputs = self._form(inputs)
         of_step = num_items_in_batch is not None and num_items_in_batch is self._step_items
         totals = self._step_totals if of_step else self._totals([inputs])
         views = views_of(inputs)
+        for name, found in places.items():
+            views[name][PLACES] = found
         objective = self.distillation.objective
         if any(objective.weights["augmented"]) and "augmented" not in views:
             raise ConfigError(
@@ -568,19 +579,25 @@ class DistillationTrainer(Seq2SeqTrainer):
         return shared_evenly(self._dataloader_with_outputs(), self.args.world_size, self.args.process_index)
 
     def _dataloader_with_outputs(self) -> Any:
-        if self.teacher_cache is None:
-            return super().get_train_dataloader()
-        try:
-            self.teacher_cache.prepare(self.args.device)
-        except DamagedFileError as damage:
-            self._do_without_cache(damage)
-            return super().get_train_dataloader()
-        collate = self.data_collator
-        self.data_collator = WithReadings(collate, self.teacher_cache, self.cached_tokens)
+        given = self.data_collator
+        if self._loader_finds_places():
+            self.data_collator = WithPlaces(self.data_collator, self._form)
+        if self.teacher_cache is not None:
+            try:
+                self.teacher_cache.prepare(self.args.device)
+                self.data_collator = WithReadings(self.data_collator, self.teacher_cache, self.cached_tokens)
+            except DamagedFileError as damage:
+                self._do_without_cache(damage)
         try:
             return super().get_train_dataloader()
         finally:
-            self.data_collator = collate
+            self.data_collator = given
+
+    def _loader_finds_places(self) -> bool:
+        """Only a training takes them; and not where one process reads for all of them, and cuts batches into parts."""
+        dispatches = isinstance(self.train_dataset, IterableDataset) or self.accelerator.dispatch_batches
+        shared = self.args.world_size > 1 and dispatches
+        return self.is_in_train and self.distillation.kind == "generation" and not shared
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Batches of every development example: `dataloader_drop_last` is for training alone."""

@@ -39,6 +39,17 @@ class View:
     """How the examples of this view were mixed, if they were."""
     class_weights: Tensor | None = None
     """How much each class counts where it is the label, `[c]`."""
+    output_places: Tensor | None = None
+    """Where `output_mask` is 1, as places `[n]` in the flattened `[b · l]`. Found by the loader: a device that is asked
+    for them is waited for."""
+
+    def at_outputs(self, values: Tensor) -> Tensor:
+        """Of `values` `[b, l, …]` those at outputs that count, `[n, …]`."""
+        places = self.output_places
+        if places is None:
+            mask = self.output_mask if self.output_mask is not None else self.student.mask
+            places = places_of(mask)
+        return values.flatten(0, 1).index_select(0, places)
 
     def without_gradient(self) -> "View":
         """The same, but what is made of it does not reach the student."""
@@ -49,6 +60,11 @@ class View:
             self.student.mask,
         )
         return replace(self, student=student)
+
+
+def places_of(mask: Tensor) -> Tensor:
+    """Places `[n]` in the flattened `mask` at which it is not 0."""
+    return mask.flatten().nonzero().squeeze(1)
 
 
 def of_decoder(view: View) -> View:

@@ -15,7 +15,6 @@ from distiller.errors import ConfigError
 from distiller.models.encoder_decoder import SIDES, Seq2SeqReader, Side, layers_of, width_of
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
-from distiller.objectives.prediction import IGNORED
 from distiller.objectives.vocabulary import TokenStates, vocabulary_losses
 from distiller.training.objective import DistillationObjective, ModelShape
 from distiller.training.view import View
@@ -54,16 +53,15 @@ class TranslationObjective(DistillationObjective):
         """Both losses over the vocabulary; that of the labels is shown where it does not count, too."""
         assert view.labels is not None
         beta, gamma = self.weights[name]
-        valid = view.labels != IGNORED
         sides = []
         for signals in (view.student, view.teacher if beta else None):
             if signals is None:
                 continue
             assert signals.head is not None
-            sides.append(TokenStates(signals.logits[valid], signals.head))
+            sides.append(TokenStates(view.at_outputs(signals.logits), signals.head))
         both = vocabulary_losses(
             sides[0],
-            view.labels[valid],
+            view.at_outputs(view.labels),
             sides[1] if beta else None,
             prediction=self.prediction.name,
             options=self.prediction_options,
