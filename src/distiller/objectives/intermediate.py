@@ -119,6 +119,42 @@ def attention_mse(
     return (torch.linalg.vector_norm(difference, dim=-1) ** 2).sum((1, 2)) / entries
 
 
+def mse_grid(
+    students: Tensor, teachers: Tensor, mask: Mask, *, reduce: Literal["mean_dim", "sum_dim"] = "mean_dim"
+) -> Tensor:
+    """`mse` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`."""
+    valid = mask.bool()
+    squared = _distances(*_filled(students, teachers, valid[..., None])) ** 2
+    return _token_mean(squared / students.shape[-1] if reduce == "mean_dim" else squared, valid)
+
+
+def l2_grid(students: Tensor, teachers: Tensor, mask: Mask) -> Tensor:
+    """`l2` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`."""
+    valid = mask.bool()
+    distances = _distances(*_filled(students, teachers, valid[..., None]))
+    return _token_mean((distances**2 + 1e-12).sqrt(), valid)
+
+
+def pkd_grid(
+    students: Tensor,
+    teachers: Tensor,
+    mask: Mask,
+    *,
+    tokens: Literal["cls", "all"] = "cls",
+    normalise: bool = True,
+    mean_dim: bool = False,
+) -> Tensor:
+    """`pkd` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`."""
+    if tokens == "cls":
+        students, teachers, mask = students[:, :, :1], teachers[:, :, :1], mask[:, :1]
+    valid = mask.bool()
+    students, teachers = _filled(students, teachers, valid[..., None])
+    if normalise:
+        students, teachers = _unit(students), _unit(teachers)
+    squared = _distances(students, teachers) ** 2
+    return _token_mean(squared / students.shape[-1] if mean_dim else squared, valid)
+
+
 def cos_grid(students: Tensor, teachers: Tensor, mask: Mask) -> Tensor:
     """`cos` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`.
 
@@ -189,6 +225,16 @@ def _distance(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> tuple
     return torch.linalg.vector_norm(difference.masked_fill_(~valid[..., None], 0.0), dim=-1), valid
 
 
+def _distances(students: Tensor, teachers: Tensor) -> Tensor:
+    """Euclidean distances of layers `[N, b, L, d]` and `[M, b, L, d]`, token by token: `[N, M, b, L]`.
+
+    The differences themselves are summed, not |s|² + |t|² - 2·s·t, so that layers that are nearly equal, as a student
+    copied from its teacher has them, are as exact as a single pair; no difference is kept for the backward pass.
+    """
+    ours, theirs = students.permute(1, 2, 0, 3), teachers.permute(1, 2, 0, 3)
+    return torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist").permute(2, 3, 0, 1)
+
+
 def _token_mean(per_token: Tensor, valid: Mask) -> PerExample:
     """Mean over valid tokens, `[..., b, L]` → `[..., b]`; 0 without gradient for an example that has none."""
     return per_token.masked_fill(~valid, 0.0).sum(-1) / valid.sum(-1).clamp(min=1)
@@ -204,7 +250,7 @@ def _traits(reads: str = "hidden_states", head: str | None = "projection", per: 
     `reads`: which output of a model; `head`: what is trained between the two sides; `per`: whether the caller weights
     an example by its valid tokens (which gives the mean over all tokens of the batch) or counts each example once;
     `pooled`: legal with a teacher of another tokenizer; `signed`: the value may be negative; `grid`: the same loss of
-    all layer pairs at once, where that is much faster.
+    all layer pairs at once.
     """
     return {"reads": reads, "head": head, "per": per, "pooled": False, "signed": False, "grid": None, **more}
 
@@ -213,11 +259,11 @@ INTERMEDIATE: Family[Callable[..., PerExample]] = Family(
     "intermediate objective",
     {
         "ce": Entry(ce, source="arXiv:2109.11105", traits=_traits(grid=ce_grid)),
-        "mse": Entry(mse, source="arXiv:1909.10351", traits=_traits()),
-        "l2": Entry(l2, source="arXiv:2109.11105", traits=_traits()),
+        "mse": Entry(mse, source="arXiv:1909.10351", traits=_traits(grid=mse_grid)),
+        "l2": Entry(l2, source="arXiv:2109.11105", traits=_traits(grid=l2_grid)),
         "cos": Entry(cos, source="arXiv:1910.01108", traits=_traits(grid=cos_grid)),
         # pooled with tokens="cls" only; `all` then fails on the lengths
-        "pkd": Entry(pkd, source="arXiv:1908.09355", traits=_traits(per="example", pooled=True)),
+        "pkd": Entry(pkd, source="arXiv:1908.09355", traits=_traits(per="example", pooled=True, grid=pkd_grid)),
         "attention_mse": Entry(
             attention_mse,
             source="arXiv:1909.10351",

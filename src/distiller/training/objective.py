@@ -150,14 +150,12 @@ class IntermediateTerm(nn.Module):
             values = self._critic_losses(view, place)
         else:
             values = self._losses(view)
-        losses = {pair: self._reduce(per_example, view) for pair, per_example in values.items()}
+        losses = self._reduce(values, view)
         if self.transport is None:
-            each = torch.stack(list(losses.values()))
-            return each.mean() if self.averages else each.sum()
-        embeddings = [loss for pair, loss in losses.items() if pair.student == 0]
-        cost = torch.stack([loss for pair, loss in sorted(losses.items()) if pair.student > 0])
-        cost = cost.view(len(self.transport.student_weights), -1)
-        return self.transport(cost, summed(cost.detach())) + sum(embeddings)
+            return losses.mean() if self.averages else losses.sum()
+        size = self.transport.student_weights.numel() * self.transport.teacher_weights.numel()
+        embeddings, cost = losses[:-size], losses[-size:].view(len(self.transport.student_weights), -1)
+        return self.transport(cost, summed(cost.detach())) + embeddings.sum()
 
     def weight_at(self, progress: float) -> float:
         """Its weight after a share `progress` of the training."""
@@ -174,32 +172,38 @@ class IntermediateTerm(nn.Module):
             for layer in self.student_layers
         }
 
-    def _losses(self, view: View) -> dict[LayerPair, Tensor]:
+    def _losses(self, view: View) -> Tensor:
+        """One number for each pair and example, `[pairs, b]`."""
         assert view.teacher is not None
         student, teacher = self._project(view.student), getattr(view.teacher, self.reads)
+        mask = view.student.mask
         with without_autocast(view.student.logits):
-            met = self._grid_losses(student, teacher, view.student.mask) if self.transport and self.grid else {}
-            return met | {
-                pair: self.loss(student[pair.student], teacher[pair.teacher], view.student.mask, **self.options)
-                for pair in self.pairs
-                if pair not in met
-            }
+            together = self.transport is not None and self.grid is not None
+            alone = [pair for pair in self.pairs if pair.student == 0] if together else self.pairs
+            each = [self.loss(student[j], teacher[i], mask, **self.options) for j, i in alone]
+            if not together:
+                return torch.stack(each)
+            grid = self._grid_losses(student, teacher, mask)
+            return torch.cat([torch.stack(each), grid]) if each else grid
 
-    def _grid_losses(
-        self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], mask: Tensor
-    ) -> dict[LayerPair, Tensor]:
-        """All pairs that take part in the transport, in one go."""
-        rows, columns = (sorted(layers - {0}) for layers in (self.student_layers, self.teacher_layers))
-        stacks = torch.stack([student[j] for j in rows]), torch.stack([teacher[i] for i in columns])
-        losses = self.grid(*stacks, mask, **self.options)
-        return {LayerPair(j, i): losses[n, m] for n, j in enumerate(rows) for m, i in enumerate(columns)}
+    def _grid_losses(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], mask: Tensor) -> Tensor:
+        """All pairs that take part in the transport at once, in their order, `[N · M, b]`."""
+        of_tokens = self.reads == "hidden_states"
 
-    def _critic_losses(self, view: View, place: BatchSlice) -> dict[LayerPair, Tensor]:
-        """Losses of this process's examples; their negatives stand at all of `place`."""
+        def stacked(states: Mapping[int, Tensor], layers: set[int]) -> Tensor:
+            chosen = [states[layer] for layer in sorted(layers - {0})]
+            # the layers of one token side by side, as what compares them all wants them
+            return torch.stack(chosen, dim=2).movedim(2, 0) if of_tokens else torch.stack(chosen)
+
+        sides = stacked(student, self.student_layers), stacked(teacher, self.teacher_layers)
+        return self.grid(*sides, mask, **self.options).flatten(0, 1)
+
+    def _critic_losses(self, view: View, place: BatchSlice) -> Tensor:
+        """Losses `[pairs, b]` of this process's examples; their negatives stand at all of `place`."""
         critics = {pair: self.heads["all" if "all" in self.heads else _pair_key(pair)] for pair in self.pairs}
         scored = self._separable_scores(view, critics, place) if self.separable else self._joint_scores(view, critics)
         with without_autocast(view.student.logits):
-            return {pair: self._contrast(*scored[pair], place) for pair in self.pairs}
+            return torch.stack([self._contrast(*scored[pair], place) for pair in self.pairs])
 
     def _joint_scores(self, view: View, critics: Mapping[LayerPair, Any]) -> dict[LayerPair, tuple[Tensor, Any]]:
         assert view.teacher is not None
@@ -235,10 +239,11 @@ class IntermediateTerm(nn.Module):
         return self.loss(scores, log_baseline, **self.options)[place.own]
 
     def _reduce(self, per_example: Tensor, view: View) -> Tensor:
+        """The loss of each pair, `[pairs, b]` → `[pairs]`."""
         if self.per == "token":
-            return (per_example * view.student.mask.sum(1)).sum() / view.totals.tokens
+            return (per_example * view.student.mask.sum(1)).sum(-1) / view.totals.tokens
         there = view.student.mask.any(1)  # a critic scores an example without tokens like any other
-        return (per_example * there).sum() / view.totals.examples
+        return (per_example * there).sum(-1) / view.totals.examples
 
 
 class DistillationObjective(nn.Module):
