@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from distiller.config import Task, load_run
 from distiller.errors import ConfigError, DataError, DistillerError, Notice
 from distiller.tasks import load_task
-from distiller.tasks.custom import located
 from distiller.tasks.data import Split, TaskData, hold_out, sample
+from distiller.tasks.sources import located
 
 
 def table(path: Path, header: str, *rows: tuple[Any, ...]) -> str:

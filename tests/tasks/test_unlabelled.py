@@ -12,10 +12,10 @@ import pytest
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
 from distiller.tasks import load_task
-from distiller.tasks.custom import located
 from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, TaskData, joined, without_labels
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.joined import JoinedSplit
+from distiller.tasks.sources import located
 
 
 def table(path: Path, header: str, *rows: tuple[Any, ...]) -> str:

@@ -27,7 +27,7 @@ from distiller.run.seeds import Shared, train_seed
 from distiller.run.setup import encode_splits, prepare
 from distiller.run.summary import data_lines, list_left_out
 from distiller.run.translation import prepare as prepare_translation
-from distiller.tasks.custom import located
+from distiller.tasks.sources import located
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.output_folder import SEEDS, check_places, claimed, finished, holds, output_folder, writing
 from distiller.translation.beginning import begin as begin_translation

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from distiller.errors import ConfigError, DataError
+from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.table import Table
+from distiller.tasks.table import Table, check_columns
 from distiller.tasks.text_files import ending, read_text
 
 ENDINGS = (".conll", ".conllu", ".bio", ".iob", ".iob2")
@@ -94,10 +94,7 @@ def _names(path: Path, columns: Sequence[str] | None, width: int) -> tuple[str, 
         columns = CONLLU
     if columns is None:
         return ("text", *map(str, range(2, width)), "label")
-    doubled = next((name for name in columns if columns.count(name) > 1), None)
-    if doubled is not None or not columns:
-        said = f"names `{doubled}` twice" if doubled else "is an empty list"
-        raise ConfigError(f"task.columns {said}", hint="one name for each column of the file, e.g. [text, label]")
+    check_columns(columns)
     return tuple(columns)
 
 

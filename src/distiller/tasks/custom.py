@@ -1,22 +1,16 @@
 """Anyone's own data: the files or the data set that the fields of `config.Task` name."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError, did_you_mean
-from distiller.tasks.annotations import only_accepted, with_tags
+from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.conll import ENDINGS, is_conll, read_conll
 from distiller.tasks.data import UNLABELLED, AnySplit, Kind, Split, TaskData
-from distiller.tasks.doubts import doubtful_labels, refuse_header, repeated_rows, taken_for_ids
+from distiller.tasks.doubts import doubtful_labels, repeated_rows, taken_for_ids
 from distiller.tasks.held_out import hold_out_rows
-from distiller.tasks.hub import DEV_NAMES, load_dataset_tables, pick_split
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import among, label_set
 from distiller.tasks.multilabel import holds_names, mark_between, memberships, names_in, without_lists
@@ -25,15 +19,13 @@ from distiller.tasks.questions import (
     COLUMNS,
     IMPOSSIBLE,
     has_answers,
-    is_squad,
     question_split,
-    read_squad,
     refuse_other_fields,
     with_ids,
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
-from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
 from distiller.tasks.soft_labels import read_all, repeats, soft_classes, with_hard_labels
+from distiller.tasks.sources import SPLITS, check_names, name_of, read_tables
 from distiller.tasks.table import Table, is_empty
 from distiller.tasks.tagging import (
     metrics_of,
@@ -42,15 +34,8 @@ from distiller.tasks.tagging import (
     with_conllu_columns,
     written_tags,
 )
-from distiller.tasks.text_files import DELIMITED, ending, stem
 from distiller.tasks.usable import usable_rows
-from distiller.tasks.written_lists import with_lists, with_words
 from distiller.tasks.written_numbers import Reading, reading_of
-
-SPLITS = ("train", "dev", "test")
-
-COMMON = r"(train|data(set)?$|all$)"
-"""How files and folders begin, or are called, that say nothing of what is in them."""
 
 METRICS_OF: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "f1_macro"),
@@ -68,11 +53,11 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     `DataError` for rows or columns that cannot be used, `ConfigError` when no data is named.
     """
     task = with_conllu_columns(task)
-    _check_names(task)
+    check_names(task)
     if task.labels and len(set(task.labels)) < len(task.labels):
         raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place")
     bad = {name: BadRows(task.skip_bad) for name in (*SPLITS, UNLABELLED)}
-    tables = _tables(task, bad)
+    tables = read_tables(task, bad)
     declared = tables["train"].declared
     reading = _reading(task, tables, declared)
     kind, notes = _kind(task, tables, declared, reading)
@@ -211,7 +196,7 @@ def _task_data(
             )
     order = [name for name in ("train", "dev", *splits) if name in splits]
     return TaskData(
-        name=_name(task),
+        name=name_of(task),
         kind=kind,
         labels=labels,
         metrics=metrics,
@@ -275,76 +260,6 @@ def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRow
     return _task_data(task, "qa", (), QUESTION_METRICS, tables, splits, bad, notes)
 
 
-def _tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
-    """The rows of `train`, and perhaps of `dev` and `test`."""
-    named = {name: value for name in SPLITS if (value := getattr(task, name))}
-    if "train" in named and _is_file(task, named["train"]):
-        refuse_layout(task, named["train"], tagging=task.kind == "tagging")
-        files = {name: _file(task, value) for name, value in named.items()}
-        return {name: _read(task, file, bad[name], labelled=name != "test") for name, file in files.items()}
-    if task.data is None and task.train and Path(task.train).expanduser().is_file():
-        raise DataError(
-            f"`{task.train}` has an ending that is not read",
-            hint=did_you_mean(Path(task.train).suffix, [*READERS, *ENDINGS]),
-        )
-    if task.data is None:
-        raise ConfigError(
-            f"task.train is `{task.train}`, which is no file name, and task.data names no data set"
-            if task.train
-            else "a custom task names its data",
-            hint="task.train=FILE (.csv .tsv .txt .jsonl .json .parquet .conll), or task.data=FOLDER or data set name",
-        )
-    if _is_file(task, task.data):
-        raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
-    refuse_layout(task, None)
-    wanted = [*_text_columns(task), task.label, *(task.labels or ())]
-    wanted = {None: [*wanted, *COLUMNS], "qa": COLUMNS}.get(task.kind, wanted)
-    loaded = load_dataset_tables(task.data, wanted, config=task.config)
-    named.setdefault("train", "train")
-    if "dev" not in named and (dev := next((name for name in DEV_NAMES if name in loaded), None)):
-        named["dev"] = dev
-    if "test" not in named and "test" in loaded:
-        named["test"] = "test"
-    return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}
-
-
-def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> None:
-    """What describes files of another form than `file`, or than a data set, would be ignored."""
-    known: set[str] = set()
-    if file is not None:
-        conll = is_conll(file, tagging=tagging)
-        known = {"encoding"} if ending(file) != ".parquet" else set()
-        if conll:
-            known |= {"columns"}
-        elif ending(file) in DELIMITED:
-            known |= {"columns", "separator"}
-        elif ending(file) != ".parquet":  # rows of cells in JSON
-            known |= {"columns"}
-    for field in ("encoding", "separator", "columns"):
-        if getattr(task, field) is not None and field not in known:
-            what = f"`{file}`" if file else f"the data set `{task.data}`"
-            raise ConfigError(f"task.{field} has no meaning for {what}", hint="leave it out")
-
-
-def table_of(task: Task, name: str, bad: BadRows) -> Table:
-    """The rows of the file `name`, or of the split of that name of the data set `task.data`."""
-    if _is_file(task, name):
-        return _read(task, _file(task, name), bad, labelled=False)
-    if task.data is None or task.name != "custom":
-        raise ConfigError(
-            f"`{name}` is no file name, and task.data names no data set",
-            hint="a file ends in .txt .csv .tsv .jsonl .json .parquet or .conll",
-        )
-    wanted = COLUMNS if task.kind == "qa" else _text_columns(task)
-    return pick_split(load_dataset_tables(task.data, wanted, config=task.config), name, data=task.data)
-
-
-def _text_columns(task: Task) -> list[str]:
-    """What is read of a data set, beside the labels."""
-    probabilities = [task.probabilities] if isinstance(task.probabilities, str) else task.probabilities or []
-    return [task.text, *filter(None, [task.text_pair]), *probabilities]
-
-
 def _labelled_table(task: Task, tables: Mapping[str, Table]) -> Table:
     """The rows that say what labels are: the training rows, or where none of them has a label the development rows."""
     train = tables["train"]
@@ -379,80 +294,6 @@ def _head(task: Task, tables: Mapping[str, Table], head: Sequence[str]) -> Seque
     """The classes that the teacher knows, where there are rows whose class only the teacher can say."""
     unlabelled = task.unlabelled is not None or UNLABELLED in tables or not _any_label(task, tables["train"])
     return head if unlabelled else ()
-
-
-def _is_file(task: Task, name: str) -> bool:
-    return is_file_name(name) or is_conll(name, tagging=task.kind == "tagging")
-
-
-def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Table:
-    """The rows of a file; one that is not `labelled` may lack the column of labels where `task.columns` names all."""
-    if is_conll(path.name, tagging=task.kind == "tagging"):
-        optional = None if labelled else task.label
-        return read_conll(path, task.columns, bad=bad, encoding=task.encoding, text=task.text, optional=optional)
-    if is_squad(path, qa=task.kind == "qa", encoding=task.encoding):
-        return read_squad(path, bad, task.encoding)
-    table = read_table(path, Layout.of(task, labelled=labelled), bad)
-    if task.columns is not None:
-        missing = set(filter(None, task.columns)) - table.columns.keys()
-        if missing - (set() if labelled else {task.label}):
-            raise ConfigError(
-                f"task.columns has no meaning for `{path}`, whose rows name their own", hint="leave it out"
-            )
-        refuse_header(task, table)
-    table = with_tags(only_accepted(table, task.label), text=task.text, label=task.label, bad=bad)
-    table = with_lists(table, text=task.text, label=task.label)
-    if task.kind not in (None, "tagging"):
-        return table
-    return with_words(table, text=task.text, label=task.label, tagging=task.kind == "tagging")
-
-
-def _check_names(task: Task) -> None:
-    """Raise `ConfigError` for columns that cannot be told apart."""
-    for name, other in (("text", "label"), ("text", "text_pair"), ("text_pair", "label")):
-        column = getattr(task, name)
-        if column is not None and column == getattr(task, other):
-            raise ConfigError(f"task.{name} and task.{other} are the same column `{column}`", hint="name two")
-    columns = task.columns
-    doubled = next((one for one in columns or () if one and (columns or []).count(one) > 1), None)
-    if doubled is not None or columns == []:
-        said = f"names `{doubled}` twice" if doubled else "is an empty list"
-        raise ConfigError(f"task.columns {said}", hint="one name for each column of the file, e.g. [text, label]")
-
-
-def _file(task: Task, name: str) -> Path:
-    """A file name as given, or inside the folder `task.data`."""
-    inside = Path(task.data).expanduser() / name if task.data else Path(name)
-    return inside if inside.is_file() or not Path(name).exists() else Path(name)
-
-
-def located(task: Task) -> Task:
-    """`task` with its files and folders spelt out from the root, so that it means the same in every folder.
-
-    What is no file or folder here stays as it is: names of splits and of data sets, and what is missing.
-    """
-    paths = {name: _file(task, value) for name in SPLITS if (value := getattr(task, name)) and _is_file(task, value)}
-    paths |= {"data": Path(task.data).expanduser()} if task.data else {}
-    found: dict[str, Any] = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
-    if task.unlabelled is not None:
-        names = [task.unlabelled] if isinstance(task.unlabelled, str) else task.unlabelled
-        places = {name: _file(task, name).expanduser() for name in names}
-        there = {name: str(path.absolute()) for name, path in places.items() if path.exists() or "*" in name}
-        found[UNLABELLED] = [there.get(name, name) for name in names]
-    return task.model_copy(update=found)
-
-
-def _name(task: Task) -> str:
-    """What a user calls the data: the data set, or its file or folder, which says more than a file called `train`."""
-    if task.data is not None:
-        folder = Path(task.data).expanduser()
-        return folder.resolve().name if folder.is_dir() else task.data
-    path = Path(task.train or "custom").expanduser().resolve()
-    name = stem(path)
-    while re.match(COMMON, name, re.IGNORECASE) and path.parent.name:
-        path = path.parent
-        name = path.name
-    return name
 
 
 def _label_set(

@@ -13,10 +13,12 @@ from distiller.config import Run, Task, apply_override, parse
 from distiller.errors import ConfigError, DataError, did_you_mean
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import OTHER_ENDINGS, is_conll, read_conll
-from distiller.tasks.custom import refuse_layout
+from distiller.tasks.delimited import is_fasttext
 from distiller.tasks.in_memory import is_pairs, table_of
+from distiller.tasks.layout import Layout
 from distiller.tasks.questions import is_squad, read_squad, with_ids
-from distiller.tasks.readers import Layout, is_fasttext, read_table
+from distiller.tasks.readers import read_table
+from distiller.tasks.sources import refuse_layout
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
 from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text

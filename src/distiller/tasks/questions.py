@@ -10,8 +10,8 @@ from distiller.config import Task
 from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import Answer, QuestionSplit, hold_out
-from distiller.tasks.readers import read_json
-from distiller.tasks.table import Table, shown
+from distiller.tasks.objects import read_json
+from distiller.tasks.table import Table, refuse_surrogates, shown
 from distiller.tasks.text_files import ending, read_text
 
 COLUMNS = ("id", "question", "context", "answers")
@@ -160,14 +160,7 @@ def _text(place: str, name: str, cell: Any) -> str:
     if not isinstance(cell, str) or not cell.strip():
         what = "is missing" if cell is None else "is empty" if isinstance(cell, str) else f"is {shown(cell)}"
         raise DataError(f"{place}: `{name}` {what}", hint="every question needs an id, a text and a context")
-    if not cell.isascii():
-        try:
-            cell.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{place}: `{name}` holds half of a surrogate pair at character {error.start}",
-                hint="write the file again as UTF-8",
-            ) from None
+    refuse_surrogates(place, name, cell)
     return cell
 
 

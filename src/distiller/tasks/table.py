@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from distiller.errors import DataError, did_you_mean, warn
+from distiller.errors import ConfigError, DataError, did_you_mean, warn
 from distiller.tasks.labels import class_numbers
 from distiller.tasks.text_files import DELIMITED, ending
 
@@ -116,8 +116,7 @@ class Table:
         if not isinstance(cell, str):
             what = "is missing" if cell is None else f"is not text but {cell!r:.40}"
             raise DataError(f"{self.place(row)}: `{name}` {what}", hint="every row needs a text, in quotes in JSON")
-        if not cell.isascii():
-            self._refuse_surrogates(row, name, cell)
+        refuse_surrogates(self.place(row), name, cell)
 
     def number(self, row: int, name: str, cell: Any) -> float:
         """The number in a cell. Raises `DataError` for one that is not finite."""
@@ -147,15 +146,26 @@ class Table:
                 hint=f"the label set is {listed(labels)}",
             )
 
-    def _refuse_surrogates(self, row: int, name: str, cell: str) -> None:
-        """JSON can spell half of a surrogate pair, which no tokenizer takes."""
-        try:
-            cell.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{self.place(row)}: `{name}` holds half of a surrogate pair at character {error.start}",
-                hint="write the file again as UTF-8",
-            ) from None
+
+def refuse_surrogates(place: str, name: str, cell: str) -> None:
+    """Raise `DataError` for half of a surrogate pair, which JSON can spell and no tokenizer takes."""
+    if cell.isascii():
+        return
+    try:
+        cell.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: `{name}` holds half of a surrogate pair at character {error.start}",
+            hint="write the file again as UTF-8",
+        ) from None
+
+
+def check_columns(columns: Sequence[str]) -> None:
+    """Raise `ConfigError` for `task.columns` with one name twice, or with none."""
+    doubled = next((name for name in columns if name and columns.count(name) > 1), None)
+    if doubled is not None or not columns:
+        said = f"names `{doubled}` twice" if doubled else "is an empty list"
+        raise ConfigError(f"task.columns {said}", hint="one name for each column of the file, e.g. [text, label]")
 
 
 def shown(cell: Any) -> str:
@@ -189,3 +199,16 @@ def class_of(value: Any, classes: Sequence[str]) -> Any:
     if isinstance(value, list):
         return [class_of(one, classes) for one in value]
     return None if value is None or value < 0 else classes[value]
+
+
+def places_of(kept: Sequence[int]) -> Sequence[int] | None:
+    """Positions of rows in their file as a `Table` has them: `None` where all before the last were kept."""
+    return None if not kept or kept[-1] == len(kept) - 1 else kept
+
+
+def filled(table: Table) -> Table:
+    """`table`, which has rows. Raises `DataError` for one that has none."""
+    if not len(table):
+        has = "only a header" if table.columns else "nothing in it"
+        raise DataError(f"`{table.where}` is empty: there is {has}", hint="a data file needs at least one row")
+    return table

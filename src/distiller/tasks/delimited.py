@@ -1,0 +1,246 @@
+"""Tables whose cells stand between separators: .csv, .tsv and .txt, quoted or plain, and lines of texts."""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from distiller.errors import DataError, warn
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.layout import Layout
+from distiller.tasks.table import Table, places_of
+from distiller.tasks.text_files import ending, first_line, numbered_lines, read_text
+
+SEPARATORS = (",", "\t", ";", "|")
+"""What may stand between the cells of a line; which it is, is read off the header."""
+
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
+"""A first line by which spreadsheets say what separates cells."""
+
+FASTTEXT = "__label__"
+"""What labels begin with in files of fastText, where they stand before the text."""
+
+NOTHING = "\x1f"
+"""What separates the cells of a file with one column, where every character is text."""
+
+LOOKED_AT = 20
+"""Rows that are tried to find the separator."""
+
+Record = tuple[int, list[str] | DataError]
+"""The line on which a row starts, and its cells, or why they cannot be read."""
+
+
+def read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
+    """A table with a header, or with the columns of `layout`; rows that cannot be read are `bad`."""
+    text = read_text(path, layout.encoding)
+    told = SEPARATOR_LINE.match(text)
+    if told:
+        text = "\n" + text[told.end() :]  # an empty line in its place, so that lines keep their numbers
+    usual = "," if ending(path) == ".csv" else "\t"
+    layout = _fitted(text, layout, usual)
+    separator = layout.separator or (told[1] if told else _separator(text, usual, layout.columns))
+    if separator in ("\t", NOTHING):
+        return _read_perhaps_quoted(path, text, separator, layout, bad)
+    return table_of_records(path, layout.columns, list(_quoted_records(path, text, separator)), bad)
+
+
+def read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
+    """A table if the first line has a tab, or names the text among other columns; else one text a line.
+
+    Before it may stand labels as fastText knows them: `__label__good a lovely film`.
+    """
+    text = read_text(path, layout.encoding)
+    labelled = is_fasttext(text) and layout.columns is None
+    if labelled and first_line(text).startswith(FASTTEXT):
+        return _of_fasttext(path, text, layout)
+    if layout.separator is not None or "\t" in first_line(text) or _names_text(text, layout):
+        return read_delimited(path, layout, bad)
+    if labelled:
+        return _of_fasttext(path, text, layout)
+    rows: list[Record] = [(line, [row]) for line, row in numbered_lines(text)]
+    return table_of_records(path, layout.columns or [layout.text], rows, bad)
+
+
+def is_fasttext(text: str) -> bool:
+    """Whether some line begins with a label as fastText knows it; that of the first line may not be known."""
+    return text.startswith(FASTTEXT) or f"\n{FASTTEXT}" in text
+
+
+def _of_fasttext(path: Path, text: str, layout: Layout) -> Table:
+    """Lines with one label are classes, with several lists of names; lines without one have no label."""
+    lines: list[int] = []
+    texts: list[str] = []
+    labels: list[list[str]] = []
+    for line, row in numbered_lines(text):
+        words = row.split()
+        count = next((place for place, word in enumerate(words) if not word.startswith(FASTTEXT)), len(words))
+        lines.append(line)
+        texts.append(row.split(maxsplit=count)[count] if count < len(words) else "")
+        labels.append([word.removeprefix(FASTTEXT) for word in words[:count]])
+    cells: list[Any] = [names or None for names in labels]
+    if max(map(len, labels)) == 1:
+        cells = [names[0] if names else None for names in labels]
+    return Table(str(path), {layout.text: texts, layout.label: cells}, lines)
+
+
+def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, bad: BadRows) -> Table:
+    """Spreadsheets quote cells; most TSV files of this field do not, so there a text may begin with a quote.
+
+    Of the two ways to read the file the one with fewer bad rows is right; quotes count as such where both have none.
+    """
+    quoted, plain = BadRows(leave_out=True), BadRows(leave_out=True)
+    table = table_of_records(path, layout.columns, list(_quoted_records(path, text, separator)), quoted)
+    if quoted.errors:
+        other = table_of_records(path, layout.columns, list(plain_records(text, separator)), plain)
+        if len(plain.errors) < len(quoted.errors):
+            table, quoted = other, plain
+    for error in quoted.errors:
+        bad.meet(error)
+    joined = 0 if quoted is plain else sum(1 for _ in numbered_lines(text)) - 1 - len(table) - len(quoted.errors)
+    if joined > 0:
+        warn(f"`{path}`: quotes join {joined} line(s) to the one before; if they are part of the text, use .jsonl")
+    return table
+
+
+def _separator(text: str, usual: str, columns: Sequence[str] | None) -> str:
+    """What separates cells: it divides the header, and as many of the first rows as possible into as many cells.
+
+    The `usual` one where several do; `columns` says how many cells there should be.
+    """
+    best, best_score = usual if columns and len(columns) > 1 else NOTHING, (0.0, False, 0)
+    for separator in SEPARATORS:
+        widths = [len(cells) for cells in _first_rows(text, separator)]
+        wanted = len(columns) if columns else next(iter(widths), 0)
+        if wanted < 2 or (columns is None and widths[0] < 2):
+            continue
+        agreeing = sum(width == wanted for width in widths) / len(widths)
+        score = (agreeing, separator == usual, wanted)
+        if score > best_score:
+            best, best_score = separator, score
+    return best
+
+
+def _first_rows(text: str, separator: str) -> list[list[str]]:
+    """The header and some rows, as far as they can be read."""
+    with _unlimited_cells():
+        return list(
+            islice(
+                filter(None, csv.reader(io.StringIO(text[:100_000], newline=""), delimiter=separator)), LOOKED_AT + 1
+            )
+        )
+
+
+def _fitted(text: str, layout: Layout, usual: str) -> Layout:
+    """`layout` for a file that may have a header although others have none, or lack its optional column."""
+    if layout.optional is None or layout.columns is None:
+        return layout
+    if _names_text(text, layout):
+        return replace(layout, columns=None)
+    fewer = [name for name in layout.columns if name != layout.optional]
+    for columns in (layout.columns, fewer):
+        separator = layout.separator or _separator(text, usual, columns)
+        if all(len(cells) == len(columns) for cells in _first_rows(text, separator)):
+            return replace(layout, columns=columns)
+    return layout
+
+
+def _names_text(text: str, layout: Layout) -> bool:
+    """Whether the first line is a header that has the column of the text among others."""
+    for separator in (layout.separator,) if layout.separator else SEPARATORS:
+        rows = _first_rows(text, separator)
+        if rows and layout.text in [cell.strip() for cell in rows[0]] and len(rows[0]) > 1:
+            return True
+    return False
+
+
+def plain_records(text: str, separator: str) -> Iterator[Record]:
+    """The rows of a file in which a quote is a character like any other."""
+    for line, row in numbered_lines(text):
+        yield line, row.split(separator)
+
+
+def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
+    """The rows of a file whose cells may be quoted. After a row that is broken the next line starts anew."""
+    lines = io.StringIO(text, newline="").readlines()
+    start = 0
+    while start < len(lines):
+        reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), delimiter=separator, strict=True)
+        begin = start
+        try:
+            with _unlimited_cells():
+                for cells in reader:
+                    if cells and (len(cells) > 1 or not cells[0].isspace()):  # a blank line is no row
+                        yield begin + 1, cells
+                    begin = start + reader.line_num
+            return
+        except csv.Error as error:
+            yield (
+                begin + 1,
+                DataError(
+                    f"`{path}`, line {begin + 1}: {error}",
+                    hint='put a cell that holds quotes into quotes and double those inside: "a ""b"" c", or use .jsonl',
+                ),
+            )
+            start = begin + 1
+
+
+def table_of_records(path: Path, columns: Sequence[str] | None, records: Sequence[Record], bad: BadRows) -> Table:
+    """Rows under the names of `columns`, or of the first row; columns without a name are passed over.
+
+    Cells behind the last name count only if something stands in them.
+    """
+    first = next((cells for _, cells in records if isinstance(cells, list)), [])
+    header = [name.strip() for name in columns or first]
+    found_names, names = ([name.strip().casefold() for name in names] for names in (first, header))
+    if found_names == names:
+        records = [record for record in records if record[1] is not first]
+    elif sorted(found_names) == sorted(names):
+        raise DataError(
+            f"the first line of `{path}` names its columns {', '.join(first)}, task.columns {', '.join(header)}",
+            hint="leave task.columns out",
+        )
+    named = max((position + 1 for position, name in enumerate(header) if name), default=0)
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    places: list[int] = []
+    for place, (line, cells) in enumerate(records):
+        if isinstance(cells, DataError):
+            bad.meet(cells)
+            continue
+        if not (len(cells) >= named and (len(cells) <= len(header) or not any(cells[len(header) :]))):
+            bad.meet(_ragged(path, line, len(cells), len(header), named=columns is not None))
+            continue
+        lines.append(line)
+        rows.append(cells)
+        places.append(place)
+    found: dict[str, Sequence[str]] = {}
+    for position, name in enumerate(header):
+        if name and header.count(name) == 1:
+            found[name] = tuple(cells[position] for cells in rows)
+    doubled = {name for name in header if name and header.count(name) > 1}
+    return Table(str(path), found, lines, doubled=frozenset(doubled), places=places_of(places))
+
+
+def _ragged(path: Path, line: int, found: int, expected: int, *, named: bool) -> DataError:
+    return DataError(
+        f"`{path}`, line {line}: {found} cells, where there should be {expected}",
+        hint="task.columns names every column of the file"
+        if named
+        else "look for an unquoted separator or a line break inside a text",
+    )
+
+
+@contextmanager
+def _unlimited_cells() -> Iterator[None]:
+    """The csv module refuses cells of more than 131,072 characters; a long document has more."""
+    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,60 @@
+"""Tables in Parquet files, with the class names that `datasets` writes beside them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distiller.errors import DataError, importing, warn
+from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.layout import Layout
+from distiller.tasks.table import Table, class_of, shown
+from distiller.tasks.text_files import read_bytes
+
+
+def read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
+    """The table in a file, perhaps a compressed one. Raises `DataError`, or `MissingPackageError` without `pyarrow`."""
+    with importing(f"reading `{path}` needs", extra="data"):
+        from pyarrow import ArrowException, BufferReader, parquet
+    source = path if path.suffix.lower() == ".parquet" else BufferReader(read_bytes(path))
+    try:
+        table = _with_texts(parquet.read_table(source))
+        columns: dict[str, Sequence[Any]] = table.to_pydict()
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"`{path}` cannot be read as Parquet: {reason}", hint="is it written so?") from None
+    declared = _declared(table.schema.metadata or {})
+    for name in declared.keys() & columns.keys():
+        try:
+            columns[name] = [class_of(cell, declared[name]) for cell in columns[name]]
+        except (IndexError, TypeError):  # what changes a column may leave the words about it
+            classes = shown(list(declared[name]))
+            warn(f"`{path}`: `{name}` is read as it is, not as ids of the classes that the file names: {classes}")
+            del declared[name]
+    return Table(str(path), columns, declared=declared)
+
+
+def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
+    """The class names of columns of ids, which `datasets` writes into every Parquet file, those of the hub too."""
+    try:
+        features = dict(json.loads(metadata[b"huggingface"])["info"]["features"])
+    except (KeyError, ValueError, TypeError):
+        return {}
+    declared: dict[str, tuple[str, ...]] = {}
+    for column, feature in features.items():
+        inner = feature[0] if isinstance(feature, list) and feature else feature  # as older versions write lists
+        inner = inner.get("feature", inner) if isinstance(inner, dict) else inner
+        match inner:
+            case {"names": [*names]}:
+                declared[column] = tuple(map(str, names))
+    return declared
+
+
+def _with_texts(table: Any) -> Any:
+    """A table of `pyarrow` with texts for bytes, as which some programs write them. Raises `ArrowException`."""
+    import pyarrow
+
+    for number, field in enumerate(table.schema):
+        if pyarrow.types.is_binary(field.type) or pyarrow.types.is_large_binary(field.type):
+            table = table.set_column(number, field.name, table.column(number).cast(pyarrow.string()))
+    return table
