@@ -168,9 +168,16 @@ def parts_of(annotation: Any) -> Iterator[type[Config]]:
         yield from parts_of(inner)
 
 
+def anchor(kind: type[Config]) -> str:
+    """The name by which programs import a class of configuration."""
+    places = ("distiller.config", "distiller.config.translation", kind.__module__)
+    public = next(place for place in places if getattr(import_module(place), kind.__name__, None) is kind)
+    return f"{public}.{kind.__qualname__}"
+
+
 def of_class(kind: type[Config]) -> list[str]:
     """A heading that links can name, what the class is, and a table of its fields."""
-    lines = [f"### {kind.__name__} {{ #{kind.__module__}.{kind.__qualname__} }}", "", inspect.getdoc(kind) or "", ""]
+    lines = [f"### {kind.__name__} {{ #{anchor(kind)} }}", "", inspect.getdoc(kind) or "", ""]
     lines += ["| field | type | default | meaning |", "|---|---|---|---|"]
     hints = hints_of(kind)
     for name, field in kind.model_fields.items():
@@ -189,7 +196,7 @@ def field_type(hint: Any) -> str:
     """The type of a field in words, with its bounds; a part is a link to its table."""
     text = type_text(hint)
     for part in parts_of(hint):
-        text = text.replace(f"`{part.__name__}`", f"[{part.__name__}](#{part.__module__}.{part.__qualname__})")
+        text = text.replace(f"`{part.__name__}`", f"[{part.__name__}](#{anchor(part)})")
     return text
 
 

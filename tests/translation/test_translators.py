@@ -14,7 +14,8 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
 from distiller.cli.pseudo_label import pseudo_label as command
-from distiller.config.translation import Decoding, Filter, Teacher, TranslationRun
+from distiller.config.decoding import Filter
+from distiller.config.translation import Decoding, Teacher, TranslationRun
 from distiller.errors import ConfigError, DataError, DistillerError, RunError
 from distiller.run import check, distil
 from distiller.translation.beginning import wrong_way

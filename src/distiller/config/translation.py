@@ -9,24 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from distiller import config
-from distiller.config import Choice, Component, Config, Folder
-from distiller.registry import Count, NonNegative, Number, Positive, Probability, Seed
-
-LONGEST = 510
-"""Tokens of the longest sentence that any model here takes."""
-SHAPES: dict[str, dict[str, int]] = {
-    "teacher-24x6": {"encoder_layers": 24, "decoder_layers": 6, "width": 1024, "ffn": 4096, "heads": 16},
-    "slim-1x1": {"encoder_layers": 1, "decoder_layers": 1, "width": 256, "ffn": 1024, "heads": 4},
-    "slim-3x3": {"encoder_layers": 3, "decoder_layers": 3, "width": 256, "ffn": 1024, "heads": 4},
-    "wide-1x1": {"encoder_layers": 1, "decoder_layers": 1, "width": 1024, "ffn": 4096, "heads": 16},
-    "wide-3x3": {"encoder_layers": 3, "decoder_layers": 3, "width": 1024, "ffn": 4096, "heads": 16},
-    "6-1": {"encoder_layers": 6, "decoder_layers": 1, "width": 256, "ffn": 1536, "heads": 8},
-    "6-2": {"encoder_layers": 6, "decoder_layers": 2, "width": 256, "ffn": 1536, "heads": 8},
-    "12-1": {"encoder_layers": 12, "decoder_layers": 1, "width": 512, "ffn": 2048, "heads": 8},
-}
-"""Encoder–decoders by name: those of "NMT Distillation" (NVIDIA NeMo, 2021), and deep encoders with a shallow decoder,
-which decode fast (Kasai et al. 2021, arXiv:2006.10369)."""
-ARCHITECTURE = Literal["teacher-24x6", "slim-1x1", "slim-3x3", "wide-1x1", "wide-3x3", "6-1", "6-2", "12-1"]
+from distiller.config.base import Choice, Component, Config
+from distiller.config.decoding import Decoding, SequenceLevel
+from distiller.config.former import former
+from distiller.config.run import Folder
+from distiller.config.shapes import LONGEST, Shape
+from distiller.registry import Count, NonNegative, Number, Positive, Seed
 
 
 def _refuse_set(part: Config, names: tuple[str, ...], where: str = "") -> None:
@@ -99,45 +87,6 @@ class Vocabulary(Config):
     """SentencePiece's rule for input text; `_cf` folds case, `identity` changes nothing."""
     coverage: Annotated[float, Field(gt=0, le=1), Number] = 1.0
     """Share of the characters of the text that the pieces must cover."""
-
-
-class Shape(Config):
-    """The size of an encoder–decoder: a name, and any number that differs from it."""
-
-    architecture: ARCHITECTURE = "slim-3x3"
-    network: Literal["marian", "slides"] | None = None
-    """`marian`: an ordinary Marian model, which `transformers` and CTranslate2 load. `slides`: pre-norm, with norms on
-    embeddings, a table for each side and a trained bias, which gives the slides' exact sizes; `transformers` loads it
-    after `import distiller.translation.model`. `null`: `slides` from 24 encoder or 12 decoder layers on, as
-    deep as post-norm models hardly learn; else `marian`."""
-    embeddings: Literal["shared", "separate"] = "shared"
-    """Of `marian`: one table for both sides, or one each; the decoder's is tied to the softmax. `slides` has two."""
-    encoder_layers: Count | None = None
-    decoder_layers: Count | None = None
-    width: Count | None = None
-    ffn: Count | None = None
-    heads: Count | None = None
-    dropout: Probability = 0.1
-    """After every sublayer and embedding; attention weights have none, so that fast kernels run."""
-
-    def form(self) -> Literal["marian", "slides"]:
-        """The network that `network` stands for."""
-        if self.network is not None:
-            return self.network
-        sizes = self.sizes()
-        return "slides" if sizes["encoder_layers"] >= 24 or sizes["decoder_layers"] >= 12 else "marian"
-
-    def sizes(self) -> dict[str, int]:
-        """Every number of the shape, by name."""
-        own = self.model_dump(include=set(SHAPES[self.architecture]), exclude_none=True)
-        return {**SHAPES[self.architecture], **own}
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> "Shape":
-        sizes = self.sizes()
-        if sizes["width"] % sizes["heads"] or sizes["width"] % 2:
-            raise ValueError(f"a width of {sizes['width']} must be even and divisible by its {sizes['heads']} heads")
-        return self
 
 
 class Optimisation(Config):
@@ -323,85 +272,6 @@ class Objective(config.Objective):
         return self
 
 
-class Decoding(Config):
-    """How a model translates."""
-
-    beam: Count = 4
-    """1 is greedy."""
-    length_penalty: NonNegative = 0.6
-    """Exponent of the length by which scores are divided."""
-    max_length: Annotated[int, Field(ge=1, le=LONGEST), Number] = 160
-    """Longest translation in tokens."""
-    sampling_top_k: Annotated[int, Field(ge=0), Number] | None = None
-    """Draw each token from the k most probable ones instead of searching; 0 draws from all. `null`: search."""
-    sampling_temperature: Positive = 1.0
-    engine: Literal["auto", "ctranslate2", "transformers"] = "auto"
-    """`auto`: CTranslate2 where it is installed."""
-    compute: Literal["float32", "int8"] = "float32"
-    """Numbers that CTranslate2 computes with."""
-    batch_tokens: Annotated[Count, Field(le=2**24)] = 4096
-    """Source tokens translated at a time."""
-    threads: Annotated[Count, Field(le=1024)] | None = None
-    """CPU threads. `null`: what torch uses."""
-
-    @model_validator(mode="after")
-    def _samples_do_not_search(self) -> "Decoding":
-        if self.sampling_top_k is not None and self.beam > 1:
-            raise ValueError("sampling and beam search exclude each other: set beam to 1")
-        return self
-
-
-class Filter(Config):
-    """Which pseudo-labels are left out; what is left out is counted in the Record."""
-
-    worst: Annotated[float, Field(ge=0, lt=1), Number] = 0.0
-    """Share of the sentences, those whose best translation the teacher itself scores lowest."""
-    length_ratio: Annotated[float, Field(gt=1), Number] | None = None
-    """A translation has at most so many times the characters of its sentence, and at least as small a part. `null`:
-    any length."""
-    copies: bool = False
-    """Leave out translations that are their sentence itself."""
-    duplicates: bool = True
-    """Leave out a pair that was there before."""
-    round_trip: Annotated[float, Field(ge=0, le=100), Number] = 0.0
-    """Leave out a sentence whose best translation, translated back by `sequence.backward`, has a lower chrF to it."""
-
-
-class SequenceLevel(Config):
-    """Sequence-level distillation: the teacher's own translations as targets."""
-
-    gold_ratio: Probability = 0.0
-    """Share of the training examples that are gold pairs, g; the others are pseudo-labels. L = g·L(gold) +
-    (1 - g)·L(pseudo) in expectation. The slides try 0.1, 0.34, 0.66 and 0.9."""
-    seq_inter: Literal["data_mixing", "local_update"] = "data_mixing"
-    """Which hypotheses of the teacher are targets: all that are kept (slides: the best), or the one of `n_best` that is
-    closest to the gold translation (Kim and Rush 2016); where there is no gold, as of monolingual text, the best."""
-    closest_by: Literal["bleu", "chrf"] = "bleu"
-    """How `local_update` measures closeness to the gold translation: sentence BLEU, or chrF."""
-    n_best: Count = 1
-    """Hypotheses kept for each sentence; with `data_mixing` each is a training pair."""
-    decoding: Decoding = Decoding()
-    pseudo_labels: list[str] = []
-    """Outputs of `distiller pseudo-label`, used instead of decoding here; jobs of several teachers go together."""
-    filter: Filter = Filter()
-    backward: str | None = None
-    """A model from the target to the source language, which translates `task.monolingual_target` and, for
-    `filter.round_trip`, what the teacher said. It takes `teacher.languages` the other way round if it needs any."""
-
-    @model_validator(mode="after")
-    def _hypotheses_exist(self) -> "SequenceLevel":
-        if self.n_best > self.decoding.beam and self.decoding.sampling_top_k is None:
-            raise ValueError(f"n_best = {self.n_best} hypotheses need a beam of at least that many")
-        if self.n_best > 1 and self.pseudo_labels:
-            raise ValueError(
-                "n_best is asked of the teacher, and the pseudo_labels are there already: leave it out, or make them "
-                "with --n-best"
-            )
-        if self.seq_inter == "local_update" and self.n_best == 1 and not self.pseudo_labels:
-            raise ValueError("seq_inter = local_update chooses among n_best hypotheses, and n_best is 1: raise it")
-        return self
-
-
 class TranslationRun(config.Run):
     """A run whose task is a translation; what is not said here is as in every run."""
 
@@ -485,35 +355,3 @@ def _said_of(part: Any) -> Mapping[str, Any]:
     if isinstance(part, Config):
         return part.model_dump()
     return part if isinstance(part, Mapping) else {}
-
-
-FORMER = {"max_tokens": "max_length", "seed": "split_seed"}
-"""Names that fields of a task had when it was called `corpus`, and what they are called now."""
-WEIGHTS = {"nll": ("gamma1", 1.0), "word_kd": ("beta1", 0.0)}
-"""Names that weights had, what they are called now, and what they were where nothing was said."""
-
-
-def is_former(data: Mapping[str, Any]) -> bool:
-    """Whether plain data is a translation run as earlier versions wrote it, with a `corpus` instead of a task."""
-    return isinstance(data.get("corpus"), Mapping) and not data.get("task")
-
-
-def former(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`data` with what earlier versions wrote (`corpus`, `objective.nll`, `objective.word_kd`) under today's names."""
-    if not is_former(data):
-        return data
-    corpus = {FORMER.get(name, name): value for name, value in data["corpus"].items()}
-    objective = dict(data.get("objective") or {})
-    for old, (new, default) in WEIGHTS.items():
-        objective[new] = objective.pop(old, default)
-    rest = {name: value for name, value in data.items() if name != "corpus"}
-    training, teacher = (dict(rest.get(name) or {}) for name in ("training", "teacher"))
-    training = {"epochs": 10.0, **training}
-    teacher["training"] = {"epochs": 10.0, **(teacher.get("training") or {})}
-    return {
-        **rest,
-        "task": {"kind": "translation", **corpus},
-        "objective": objective,
-        "training": training,
-        "teacher": teacher,
-    }

@@ -10,6 +10,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from distiller import config
 from distiller.augment import build_policy, check_policy
 from distiller.config import Run
+from distiller.config.models import OtherTeacher
 from distiller.device import compute
 from distiller.errors import ConfigError
 from distiller.models.layouts import check_known, incomparable
@@ -193,7 +194,7 @@ def _with_rates(run: Run, *, teacher: PretrainedConfig | None, student: Pretrain
         return run
     rate = run.teacher.training.learning_rate or learning_rate(teacher, pretrained=True)
     tuning = run.teacher.training.model_copy(update={"learning_rate": rate})
-    others: list[config.OtherTeacher] = []
+    others: list[OtherTeacher] = []
     for one in run.teacher.others:
         shape = load_config(one.model, trust_remote_code=one.trust_remote_code)
         rate = one.learning_rate or run.teacher.training.learning_rate or learning_rate(shape, pretrained=True)

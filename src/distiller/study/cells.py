@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from distiller.config import Run, parse_run
-from distiller.config.translation import TranslationRun, former
+from distiller.config.former import former
+from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError
 from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, Study, base_of, part_label
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
-from distiller.config import Choice, Component, Config, apply_override, parse, read_yaml
+from distiller.config import Component, Config, apply_override, parse, read_yaml
+from distiller.config.base import Choice
 from distiller.errors import ConfigError
 from distiller.recipes import recipe_text
 from distiller.registry import Count, NonNegative, Positive, Seed

@@ -8,7 +8,8 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any, Protocol
 
-from distiller.config.translation import LONGEST, Parallel, Translation
+from distiller.config.shapes import LONGEST
+from distiller.config.translation import Parallel, Translation
 from distiller.errors import DataError, MissingPackageError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.text_files import ending, read_text

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from distiller.config import Config
-from distiller.config.translation import Filter
+from distiller.config.decoding import Filter
 from distiller.errors import ConfigError, OutputError
 from distiller.files import SUMMARY, claim_job, write_json, write_text
 from distiller.translation.corpus import Pairs, text_fingerprint

@@ -1,0 +1,72 @@
+"""What all parts of a configuration are: frozen data that names the field in each complaint, made of plain data."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from distiller.config.field_errors import config_error
+from distiller.config.plain import refuse_impossible
+from distiller.errors import ConfigError, did_you_mean
+
+
+class Config(BaseModel):
+    """Frozen data; unknown keys are refused, with a `ConfigError` that names the field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def __init__(self, /, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise config_error(error, type(self), type(self).__name__) from None
+
+    # as in pydantic's own RootModel: parts of a larger whole are validated without it, and the whole names their place
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise ConfigError(
+            f"a `{type(self).__name__}` stays as it was made", hint=f'copy it: .model_copy(update={{"{name}": …}})'
+        )
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, with the fields in `update` replaced. Raises `ConfigError` for a name that is no field."""
+        for name, value in (update or {}).items():
+            if name not in type(self).model_fields:
+                raise ConfigError(
+                    f"{type(self).__name__}: no field is called `{name}`",
+                    hint=did_you_mean(name, [*type(self).model_fields]),
+                )
+            kept = getattr(self, name)
+            if isinstance(kept, Config) and isinstance(value, Mapping):
+                raise ConfigError(
+                    f"{type(self).__name__}: `{name}` is a `{type(kept).__name__}`, not a mapping",
+                    hint=f'copy that too: {name}.model_copy(update={{"{next(iter(value), "field")}": …}})',
+                )
+        return super().model_copy(update=update, deep=deep)
+
+
+C = TypeVar("C", bound=Config)
+
+
+class Component(Config):
+    """A row of a family by name, with its options. In YAML `kl` is short for `{name: kl}`."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+def _component(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Choice = Annotated[Component, BeforeValidator(_component)]
+
+
+def parse(kind: type[C], data: Mapping[str, Any], *, where: str) -> C:
+    """A `kind` from plain data. Raises `ConfigError` that begins with `where` and names the field."""
+    refuse_impossible(data, where)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise config_error(error, kind, where) from None

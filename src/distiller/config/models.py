@@ -1,0 +1,106 @@
+"""The model that is imitated, and the one that learns."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from distiller.config.base import Config
+from distiller.config.training import Optimisation
+from distiller.registry import Count, Number, Positive, Probability, Seed
+
+
+class OtherTeacher(Config):
+    """One more teacher, whose probabilities are averaged with those of the first."""
+
+    model: str
+    """A model id, a folder, or `package:NAME`; it reads the tokens of the first teacher."""
+    weight: Positive = 1.0
+    """How much it counts beside the others."""
+    finetune: Literal["auto", "always", "never"] = "auto"
+    """As of the first teacher."""
+    learning_rate: Positive | None = None
+    """Of its fine-tuning, which is otherwise that of the first. `null`: `teacher.training.learning_rate`, or what the
+    kind of model says."""
+    seed: Seed = 0
+    """Seed of the fine-tuning."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Only for sources you trust."""
+
+
+class Teacher(Config):
+    """The model that is imitated."""
+
+    model: str
+    """A model id, a folder, or `package:NAME` for weights that an installed package carries."""
+    finetune: Literal["auto", "always", "never"] = "auto"
+    """`auto`: fine-tune first unless the model already has a head for this task; the result is kept and reused."""
+    training: Optimisation = Optimisation()
+    seed: Seed = 0
+    """Seed of the fine-tuning, so that all seeds of a run share one teacher."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Only for sources you trust."""
+    weight: Positive = 1.0
+    """How much it counts where there are others."""
+    others: list[OtherTeacher] = []
+    """More teachers. The probabilities of all are averaged (numbers, for a regression); layers are compared with those
+    of the first, and students cut from it. A list of teachers, or `{models: […], weights: […]}`, is short for this."""
+
+    @property
+    def names(self) -> list[str]:
+        """The models, the first one first."""
+        return [self.model, *(one.model for one in self.others)]
+
+
+def one_teacher(value: Any) -> Any:
+    """A list of teachers, or `models` with `weights`, as the first teacher and the `others`."""
+    if isinstance(value, Mapping) and "models" in value:
+        shared = {name: one for name, one in value.items() if name not in ("models", "weights")}
+        models, weights = value["models"], value.get("weights")
+        numbers = isinstance(models, list) and isinstance(weights, list) and len(weights) == len(models)
+        if not isinstance(models, list) or not (weights is None or numbers):
+            raise ValueError("`models` is a list of names, and `weights` has a number for each of them")
+        kept = {name: shared[name] for name in ("finetune", "seed", "trust_remote_code") if name in shared}
+        parts: list[Any] = [
+            {**(shared if number == 0 else kept), "model": model} for number, model in enumerate(models)
+        ]
+        if weights is not None:
+            parts = [{**part, "weight": weight} for part, weight in zip(parts, weights, strict=True)]
+    elif isinstance(value, list):
+        parts = [{"model": one} if isinstance(one, str) else one for one in value]
+    else:
+        return value
+    if not parts or not all(isinstance(part, Mapping) for part in parts):
+        raise ValueError("several teachers are a list of `{model: …}`, or `models` with `weights`")
+    if any("others" in part for part in parts):
+        raise ValueError("several teachers are said once: as a list, or as `others`")
+    return {**parts[0], "others": parts[1:]}
+
+
+class Student(Config):
+    """The model that learns."""
+
+    architecture: str | None = None
+    """A row of `distiller components student` (`bert-tiny`, …). `null`: that of `model`, or the teacher's cut
+    to `layers`."""
+    model: str | None = None
+    """Pretrained weights to start from: a model id, a folder, or `package:NAME`."""
+    config: dict[str, Any] = {}
+    """Any field of the `transformers` configuration, e.g. `{hidden_size: 128}`."""
+    layers: Count | None = None
+    """Number of layers kept. `null`: all that the architecture has."""
+    init: Literal["pretrained", "teacher", "random"] | None = None
+    """Where the weights come from. `null`: `pretrained` with `model`, `random` with `architecture` or `config`,
+    else `teacher`."""
+    pick: Literal["first", "last", "every"] | list[Annotated[int, Number]] = "every"
+    """Which layers of the source are kept, as a rule or as 0-based layer numbers. `every` keeps the last of each
+    block: 2, 4, 6 of 6 for three layers (1-based), the layers that the `skip` mapping compares with."""
+    vocabulary: Annotated[int, Field(gt=0, le=10_000_000), Number] | Literal["task"] | None = None
+    """Pieces of the tokenizer's vocabulary that are kept, with their embeddings: `task` keeps those that occur in the
+    training texts, a number those that occur most and then the first of the vocabulary. Special tokens, characters and
+    bytes always stay, so rarer pieces are put together from smaller ones. `null`: all."""
+    dropout: Probability | None = None
+    """Hidden dropout. `null`: what the architecture says."""
+    attention_dropout: Probability | None = 0.0
+    """Dropout of attention weights: 0 lets the fast attention kernels run. `null`: what the architecture says."""
+    trust_remote_code: bool = False

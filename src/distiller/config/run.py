@@ -1,0 +1,139 @@
+"""A whole distillation, and how it is made of what was written."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from distiller.config.base import Choice, Config, parse
+from distiller.config.former import former, is_former
+from distiller.config.models import Student, Teacher, one_teacher
+from distiller.config.objective import Objective
+from distiller.config.plain import apply_override, read_yaml
+from distiller.config.task import Task
+from distiller.config.training import Training
+from distiller.errors import ConfigError, warn
+from distiller.registry import Count, Number, Seed
+
+
+def _place(value: str) -> str:
+    if found := re.search(r"\$(\w+|\{\w+\})", value):
+        raise ValueError(f"`{found[0]}` is not replaced by a variable's value: write it out")
+    return value
+
+
+Folder = Annotated[str, AfterValidator(_place)]
+
+
+class Stage(Config):
+    """One of several consecutive trainings of the same student; what it does not say is the run's."""
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w .+-]{0,63}$")]
+    """Names the stage's folder in the output: letters, digits, `_`, `-`, `+`, `.` and spaces."""
+    objective: Objective
+    training: dict[str, Any] = {}
+    """Fields of `training` that differ in this stage; `threads` and `attention` are those of the whole run."""
+
+
+class Run(Config):
+    """One distillation: everything that decides its result.
+
+    Where `task.kind` is `translation` it is a `TranslationRun`, whichever way it was made.
+    """
+
+    recipe: str | None = None
+    """The recipe this run was made from; a label only."""
+    task: Task
+    teacher: Annotated[Teacher | None, BeforeValidator(one_teacher)] = None
+    """`null`: no model is imitated, but the probabilities that training rows bring along (`task.probabilities`)."""
+    student: Student = Student()
+    augmentation: list[Choice] = []
+    """The augmentation policy: operators in the order in which they are applied."""
+    augmentation_refresh: Count = 1
+    """Epochs that share what was augmented; 1 makes every example anew in every epoch."""
+    crossovers: Annotated[int, Field(ge=0, le=100), Number] | None = None
+    """Texts for each training text that begin like it and end like another; the student learns what the teacher says of
+    them. `null`: 4, up to 16 where there are fewer than 3,000 texts, fewer where the texts have more than 120,000 words
+    and none from 300,000 on, or where the teacher's outputs would not fit into `cache_gb`; none for question answering,
+    without a teacher, with `augmentation`, in a recipe, or where `training` says `epochs` or `max_steps`."""
+    objective: Objective = Objective()
+    stages: list[Stage] = []
+    """Train in consecutive stages, each with an objective of its own, instead of once with `objective`."""
+    training: Training = Training()
+    baseline: bool | Literal["both"] = True
+    """Also fine-tune the same student without a teacher, to know what distillation adds. Kept and reused. A student cut
+    from a teacher that is fine-tuned here starts from its fine-tuned layers, so has its baseline; `both` fine-tunes
+    another one that starts from the same layers as they were before, and never heard of the teacher."""
+    seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
+    """One training per seed; the Record has mean and standard deviation."""
+    output: Folder = "outputs/run"
+    """Folder of the result: the student, the resolved run and the Record."""
+    cache: Folder | None = None
+    """Folder of what runs share: fine-tuned teachers, baselines, teacher outputs. `null`: `$DISTILLER_CACHE` or
+    `~/.cache/distiller`."""
+
+    def __new__(cls, /, **data: Any) -> "Run":
+        """`Run(task={"kind": "translation", …})` is of that kind."""
+        kind: Any = kind_of(data) if cls is Run else cls
+        return super().__new__(kind)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_kind(cls, data: Any, handler: Any) -> "Run":
+        kind = kind_of(data) if cls is Run else cls
+        return handler(data) if kind is cls else kind.model_validate(data)
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """What its consecutive trainings minimise."""
+        return [stage.objective for stage in self.stages] or [self.objective]
+
+    @model_validator(mode="after")
+    def _distinct_seeds(self) -> "Run":
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds must be distinct, got {self.seeds}")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_stages(self) -> "Run":
+        taken = {"student", "result.json"}  # what else stands in a seed's folder
+        for stage in self.stages:
+            name = stage.name.casefold().rstrip(". ")  # as file systems that ignore case compare names
+            if name in taken:
+                raise ValueError(f"each stage needs a name of its own, and `{stage.name}` is taken")
+            taken.add(name)
+        return self
+
+
+def kind_of(data: Any) -> type[Run]:
+    """The class of the run that is written in `data`: it follows from the kind of its task."""
+    if not isinstance(data, Mapping):
+        return Run
+    from distiller.config.translation import Translation, TranslationRun
+
+    task = data.get("task")
+    translates = isinstance(task, Translation) or is_former(data)
+    if isinstance(task, Mapping):
+        two_sides = isinstance(task.get("train"), Mapping | Config)
+        translates = task.get("kind") == "translation" or (two_sides and task.get("kind") is None)
+    return TranslationRun if translates else Run
+
+
+def parse_run(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: str = "run") -> Run:
+    """A `Run` from plain data and `a.b=value` overrides. Raises `ConfigError` that names the field."""
+    if is_former(data):
+        data = former(data)
+        warn(f"{where}: `corpus` is now a `task` of the kind translation, `nll` is gamma1 and `word_kd` beta1")
+    merged = dict(data)
+    for override in overrides:
+        merged = apply_override(merged, override)
+    if "corpus" in merged and kind_of(merged) is not Run:
+        raise ConfigError(f"{where}: no field is called `corpus`", hint="what stood there stands in `task`: task.train")
+    return parse(kind_of(merged), merged, where=where)
+
+
+def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
+    """Read a run from a YAML file. Raises `ConfigError` for a missing file, bad YAML or an unknown field."""
+    return parse_run(read_yaml(path), overrides, where=str(path))

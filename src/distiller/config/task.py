@@ -1,0 +1,110 @@
+"""What is to be learnt."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from distiller.config.base import Config
+from distiller.registry import Count, Number, Probability, Seed
+
+
+def _words(value: Any) -> Any:
+    """A list of names in which some look like numbers to YAML."""
+    if not isinstance(value, list):
+        return value
+    return [str(one) if isinstance(one, bool | int | float) else one for one in value]
+
+
+def _separator(value: Any) -> Any:
+    return "\t" if value in ("tab", "\\t") else value
+
+
+Words = Annotated[list[str], BeforeValidator(_words)]
+
+Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1, max_length=1)]
+
+
+class Task(Config):
+    """What is to be learnt: a row of the task table, your own files, or a data set that `datasets` resolves."""
+
+    name: str = "custom"
+    """A row of `distiller components task` (`rte`, `sst2`, `rotten-tomatoes`, …), or `custom` for your own data."""
+    data: str | None = None
+    """Where the data is: the folder of a benchmark's official files, or for `custom` a data set name or folder
+    that `datasets` resolves. Not needed when `train` names a file."""
+    config: str | None = None
+    """The configuration of a `datasets` data set, e.g. `sst2` of `glue`."""
+    train: str | None = None
+    """Training file (.csv .tsv .txt .jsonl .ndjson .json .parquet .conll; also .csv.gz, .bz2, .xz, .zst), or the
+    name of the split in `data`."""
+    dev: str | None = None
+    """Development file or split name. Without one, `dev_fraction` of the training rows is held out."""
+    test: str | None = None
+    """Test file or split name; scored only by `distiller evaluate --split test`."""
+    unlabelled: str | list[str] | None = None
+    """More texts to learn from, without labels: a file or split of `data`, or a list of them, with the columns `text`
+    and `text_pair` (for tagging words, for question answering questions and contexts); `.txt` has a text a line. The
+    student learns of them what the teacher says. So it does of training rows whose label is empty."""
+    text: str = "text"
+    """Column of the text (or of the first of two)."""
+    text_pair: str | None = None
+    """Column of the second text of a pair."""
+    label: str = "label"
+    """Column of the label. A list of class names that repeats one holds several answers to the same text, whose
+    shares are probabilities; lists of numbers that sum to one, or class names with numbers, are `probabilities`."""
+    probabilities: str | list[str] | None = None
+    """How probable each class is, as an LLM, an ensemble or `distiller label` says (they sum to one, or with
+    `kind: multilabel` stand each for itself): a column of lists in the order of
+    `labels`, or of class names with numbers; or a column for each class, as a list of names or with a `*` where the
+    class stands (`p(*)`). They stand in for what the teacher says, and for a label where there is none."""
+    min_confidence: Probability | None = None
+    """Leave out rows whose most probable class has less than this probability (counted in the Record). Where several
+    classes may apply, rows of which one class is less certain than this to be there, or not to be."""
+    kind: Literal["classification", "multilabel", "regression", "tagging", "qa"] | None = None
+    """`translation` makes a run of parallel text, whose task has fields of its own. `null`: the task table's kind; for
+    `custom` it follows from the data: `tagging` for CoNLL files and columns of lists, `qa` for SQuAD files,
+    `regression` when every label is written with a fraction and not all are whole."""
+    labels: Words | None = None
+    """The label set, in the order of the class ids. `null`: the labels of the training rows, sorted."""
+    metric: str | None = None
+    """The score that chooses the best checkpoint. `null`: the first metric of the task."""
+    max_length: Count | None = None
+    """Longest input in tokens. `null`: 64 for single texts, 128 for pairs and tagging, 320 for question answering
+    (arXiv:2109.11105, appendix G)."""
+    truncate: bool = True
+    """Cut longer inputs at `max_length` (and count them in the Record); `false` refuses them."""
+    train_limit: Count | None = None
+    """Use only so many training rows, chosen by `split_seed`."""
+    label_limit: Count | None = None
+    """Use the labels of only so many training rows, chosen by `split_seed`; the others are texts without labels."""
+    unlabelled_limit: Count | None = None
+    """Use only so many texts without labels, chosen by `split_seed`."""
+    dev_limit: Count | None = None
+    """Use only so many development rows, chosen by `split_seed`."""
+    dev_fraction: Annotated[float, Field(gt=0, lt=1), Number] = 0.1
+    """Share of the training rows held out when there is no development file."""
+    split_seed: Seed = 13
+    """Fixes which rows are held out or kept."""
+    skip_bad: bool = False
+    """Leave out rows that cannot be used, instead of refusing the data: they are counted in the Record, and listed in
+    `left_out.txt` of the output folder."""
+    encoding: str | None = None
+    """How the files are encoded, e.g. `cp1252` or `latin-1`. `null`: UTF-8, or what a byte order mark says."""
+    separator: Separator | None = None
+    """What stands between the cells of .csv, .tsv and .txt files; `tab` for a tab. `null`: what divides the header."""
+    columns: Words | None = None
+    """Names of all columns, in their order, of files without a header line: .csv, .tsv and .txt, and CoNLL files.
+    `null`: the first line names them; for CoNLL `text` first, `label` last, numbers between."""
+    stride: Count = 128
+    """Question answering: tokens by which the windows of a long context overlap (`doc_stride`)."""
+    max_question_length: Count = 64
+    """Question answering: longest question in tokens; longer ones are cut."""
+    max_answer_length: Count = 30
+    """Question answering: longest predicted answer in tokens."""
+    n_best: Count = 20
+    """Question answering: starts and ends considered for each window."""
+
+    @property
+    def answer_limits(self) -> dict[str, int]:
+        """What bounds the answers to a question, as `distiller.tasks.answers.answers` takes it."""
+        return {"n_best": self.n_best, "max_answer_length": self.max_answer_length}

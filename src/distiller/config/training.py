@@ -1,0 +1,81 @@
+"""How weights are trained."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from distiller.config.base import Config
+from distiller.registry import Count, NonNegative, Number, Positive, Probability
+
+
+class Optimisation(Config):
+    """How weights are trained: by default until they have learnt, the same rule for teacher, baseline and student."""
+
+    epochs: Annotated[Positive, Field(le=100_000)] | None = None
+    """Passes over the training data. `null`: until the development score has not improved for `patience` evaluations,
+    between `min_steps` and `max_steps`; the rate is constant until then and falls to 0 over a quarter of the steps
+    before."""
+    min_steps: Count | None = None
+    """Without `epochs`: the fewest optimisation steps. `null`: 3 epochs, at least 200 steps and at most 1,000."""
+    max_steps: Count | None = None
+    """Stop after so many optimisation steps, whatever else is said. `null`: `epochs`; or without them 20 epochs, at
+    least 800 steps and at most 6,000 or two epochs."""
+    batch_size: Annotated[Count, Field(le=2**20)] = 32
+    """Examples per optimisation step and device, before accumulation."""
+    accumulate: Annotated[Count, Field(le=2**20)] = 1
+    """Micro-batches per optimisation step."""
+    learning_rate: Positive | None = None
+    """`null`: 5e-5 · 768 / hidden width for pretrained weights, half of it from 24 layers on, and three times as much,
+    at most 1e-3, for weights that start at random."""
+    head_learning_rate: Positive | None = None
+    """Learning rate of projections and critics, which start at random. `null`: 1e-3."""
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    """How the rate moves where `epochs` are given."""
+    warmup: Probability = 0.1
+    """Share of the steps (without `epochs`: of the fewest) spent warming up."""
+    weight_decay: NonNegative = 0.01
+    """Not applied to biases and layer norms."""
+    max_grad_norm: NonNegative = 1.0
+    """Clips the gradient norm; 0 does not clip."""
+    evaluations: Count | None = None
+    """Development scores per epoch. `null`: 1; without `epochs`, 40 on the way to `max_steps`, or fewer where they
+    would take more than a fifth of the training's time."""
+    patience: Count | None = None
+    """Evaluations without a better score after which a training ends. `null`: never; without `epochs`, 6."""
+    checkpoint_minutes: NonNegative = 5.0
+    """An interrupted training goes on from its newest checkpoint, written after so many minutes (0: after every step)
+    and when it is asked to stop. Changes no result."""
+
+
+class Training(Optimisation):
+    """How the student is trained, and on what."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    """`auto`: the kernel that is faster on this device."""
+    threads: Annotated[Count, Field(le=1024)] | None = None
+    """CPU threads of this process. `null`: what torch chooses."""
+    workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
+    """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
+    compile: bool = False
+    """Run teacher, student and objective through `torch.compile`; batches are padded to multiples of 32 tokens, so that
+    few graphs are made. The first steps, which compile, take long: for long trainings on a GPU."""
+    cache_teacher: Literal["auto", "always", "never"] = "auto"
+    """Compute the teacher's outputs once and keep them on disk. `auto`: when they fit into `cache_gb`."""
+    cache_gb: Positive = 8.0
+    """Room for one run's teacher outputs, in 10^9 bytes."""
+    report_to: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = []
+    """Trackers that follow every training of the run. TensorBoard files lie in the output folder, the others go where
+    their own settings say, e.g. `MLFLOW_TRACKING_URI`."""
+    log_every: Count = 20
+    """Optimisation steps between two log lines."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_tensorboard(cls, data: Any) -> Any:
+        """Records and run files of earlier versions say `tensorboard: true` or `false`."""
+        if not isinstance(data, dict) or not isinstance(data.get("tensorboard"), bool):
+            return data
+        rest = {name: value for name, value in data.items() if name != "tensorboard"}
+        return {"report_to": ["tensorboard"], **rest} if data["tensorboard"] else rest
