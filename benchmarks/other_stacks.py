@@ -32,7 +32,8 @@ from transformers import Trainer, TrainingArguments
 from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.config import Objective, Student, Task
 from distiller.device import describe_machine, peak_memory_megabytes
-from distiller.models.load import load_model, load_tokenizer
+from distiller.models.folders import load_tokenizer
+from distiller.models.load import load_model
 from distiller.models.students import build_student
 from distiller.tasks import load_task
 from distiller.tasks.encode import Collator, EncodedSplit

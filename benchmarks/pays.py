@@ -24,7 +24,8 @@ import numpy as np
 from cells import run_cells
 
 from distiller.config import Run, Task
-from distiller.models.load import load_model, load_tokenizer
+from distiller.models.folders import load_tokenizer
+from distiller.models.load import load_model
 from distiller.record import ModelFacts, Record, load_record
 from distiller.tasks import load_task
 from distiller.tasks.data import TaskData, keys_of, sample

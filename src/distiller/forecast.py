@@ -18,7 +18,8 @@ from distiller.config import Optimisation, Run, Teacher, Training
 from distiller.device import Compute, accelerator, finish, peak_memory_megabytes
 from distiller.errors import ConfigError
 from distiller.models.cost import activation_bytes, flops, parameter_count, training_memory
-from distiller.models.load import HEADS, load_config, supported_attention, with_labels
+from distiller.models.folders import load_config
+from distiller.models.heads import HEADS, supported_attention, with_labels
 from distiller.run import check
 from distiller.run.plan import RunPlan
 from distiller.run.setup import encode_splits, machine

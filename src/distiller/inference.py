@@ -10,16 +10,9 @@ from transformers.utils import logging as transformers_logging
 from distiller.config import Run, Task, load_run
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean
-from distiller.models.load import (
-    PROBLEMS,
-    follow_tokenizer,
-    has_head_for,
-    load_config,
-    load_model,
-    load_tokenizer,
-    longest_input,
-    resolve,
-)
+from distiller.models.folders import load_config, load_tokenizer, resolve
+from distiller.models.heads import has_head_for, kind_of_head
+from distiller.models.load import follow_tokenizer, load_model, longest_input
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
@@ -132,7 +125,7 @@ class Predictor:
         if overrides:
             raise ConfigError(f"`{overrides[0]}` has no meaning: `{model}` does not translate", hint="leave it out")
         shape: Any = load_config(self.name)
-        kind = kind_of(shape)
+        kind = kind_of_head(shape)
         if kind == "qa":
             raise ModelError(
                 f"`{model}` answers questions about a text, and labels none",
@@ -142,7 +135,7 @@ class Predictor:
         self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
         self._kind = kind
         self._names = None if kind == "regression" else self.classes
-        if not has_head_for(self.name, kind=kind, labels=self._names):
+        if kind is None or not has_head_for(self.name, kind=kind, labels=self._names):
             raise ModelError(
                 f"`{self.name}` is not fine-tuned for a task: it has no head",
                 hint="name a run's output, or a fine-tuned model",
@@ -280,18 +273,6 @@ class Predictor:
         return rows
 
 
-def kind_of(shape: Any) -> str:
-    """The kind of task that the head of a model with this configuration is for."""
-    architecture = str((shape.architectures or [""])[0])
-    if architecture.endswith("ForQuestionAnswering"):
-        return "qa"
-    if architecture.endswith("ForTokenClassification"):
-        return "tagging"
-    if shape.problem_type == PROBLEMS["multilabel"]:
-        return "multilabel"
-    return "regression" if shape.num_labels == 1 else "classification"
-
-
 def predict(
     model: str,
     texts: Any,
@@ -377,7 +358,7 @@ def predict_answers(
 
 def answers_questions(model: str) -> bool:
     """Whether the model (or the student of a run) has a head for extractive question answering."""
-    return kind_of(load_config(model_and_run(model, None, ())[0])) == "qa"
+    return kind_of_head(load_config(model_and_run(model, None, ())[0])) == "qa"
 
 
 def sentences_of(given: Any, text: str | None, encoding: str | None = None) -> list[str]:

@@ -24,17 +24,11 @@ from distiller.config import Config, Run
 from distiller.device import compute
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, importing, warn
 from distiller.files import LEFT_OUT, SUMMARY, claim_job, write_json, write_text
-from distiller.inference import kind_of, model_and_run
-from distiller.models.load import (
-    class_names,
-    has_head_for,
-    load_config,
-    load_model,
-    load_tokenizer,
-    longest_input,
-    resolve,
-)
-from distiller.models.load import weights_fingerprint as fingerprint_of_weights
+from distiller.inference import model_and_run
+from distiller.models.folders import load_config, load_tokenizer, resolve
+from distiller.models.folders import weights_fingerprint as fingerprint_of_weights
+from distiller.models.heads import class_names, has_head_for, kind_of_head
+from distiller.models.load import load_model, longest_input
 from distiller.tasks.data import Split
 from distiller.tasks.encode import Collator, encode
 from distiller.tasks.new_texts import Form, NewTexts, read_new_texts
@@ -244,7 +238,7 @@ def _label_shard(labeller: Labeller, path: Path, rows: range, given: _Given, for
 def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Run | None]:
     name, run = model_and_run(model)
     shape: Any = load_config(name)
-    kind = kind_of(shape)
+    kind = kind_of_head(shape)
     names = None if kind == "regression" else class_names(shape)
     if kind not in ("classification", "multilabel", "regression") or not has_head_for(name, kind=kind, labels=names):
         raise ModelError(

@@ -12,7 +12,8 @@ import yaml
 from cli.conftest import Command, distiller, shop  # noqa: F401
 from distiller.config import parse_run, to_yaml
 from distiller.files import write_json
-from distiller.models.load import load_model, load_tokenizer
+from distiller.models.folders import load_tokenizer
+from distiller.models.load import load_model
 from distiller.record import FILE
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from run.tiny import BAD, FILLER, GOOD, Workshop, reviews, write

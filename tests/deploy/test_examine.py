@@ -13,7 +13,8 @@ from distiller.deploy import examine as module
 from distiller.deploy.disagreements import Said, by_labels, by_tag
 from distiller.deploy.examine import calibration_of_labels, examine
 from distiller.deploy.finished import open_finished
-from distiller.models.load import load_model, load_tokenizer
+from distiller.models.folders import load_tokenizer
+from distiller.models.load import load_model
 from distiller.run.card import how_to_load
 from distiller.tasks.data import Split, TaggedSplit
 from distiller.tasks.encode import IGNORED

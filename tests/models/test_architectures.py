@@ -17,9 +17,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 from distiller.config import Objective, Student
 from distiller.errors import DistillerError, ModelError
 from distiller.models.cutting import check_scores, layer_lists
+from distiller.models.folders import load_config
+from distiller.models.heads import HEADS
 from distiller.models.layers import attention_projections, reading, reported_states, summary_token
 from distiller.models.layouts import LISTS, check_known, layout
-from distiller.models.load import HEADS, load_config
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student, check_copy, student_config
 from distiller.training.objective import DistillationObjective

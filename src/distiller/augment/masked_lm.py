@@ -122,7 +122,7 @@ def load_masked_lm(name: str, device: str = "cpu") -> MaskedLM:
     """
     from transformers import AutoModelForMaskedLM
 
-    from distiller.models.load import load_tokenizer
+    from distiller.models.folders import load_tokenizer
 
     tokenizer = load_tokenizer(name)
     if tokenizer.mask_token_id is None:

@@ -19,7 +19,7 @@ def load_weights(auto: Any, name: str, *, device: str = "cpu", what: str, hint: 
     """
     import torch
 
-    from distiller.models.load import explained, resolve
+    from distiller.models.folders import explained, resolve
 
     with explained(name), torch.random.fork_rng(devices=[]):
         try:
@@ -39,7 +39,7 @@ def load_weights(auto: Any, name: str, *, device: str = "cpu", what: str, hint: 
 @cache
 def stamp(name: str) -> str:
     """What tells the weights of a folder from others that were there before: names, sizes and times of its files."""
-    from distiller.models.load import resolve
+    from distiller.models.folders import resolve
 
     folder = Path(resolve(name))
     if not folder.is_dir():

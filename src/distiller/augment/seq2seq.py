@@ -81,7 +81,7 @@ def load_seq2seq(name: str, device: str = "cpu") -> Seq2Seq:
     """The translation model `name`, a folder, hub id or `package:NAME`; once per process. Raises `ModelError`."""
     from transformers import AutoModelForSeq2SeqLM
 
-    from distiller.models.load import load_tokenizer
+    from distiller.models.folders import load_tokenizer
 
     tokenizer = load_tokenizer(name)
     model = load_weights(AutoModelForSeq2SeqLM, name, device=device, what="sequence-to-sequence model", hint=HINT)
@@ -95,7 +95,7 @@ def load_seq2seq(name: str, device: str = "cpu") -> Seq2Seq:
 
 def languages(name: str) -> tuple[str | None, str | None]:
     """Source and target language of a translation model, where its tokenizer says so, as Marian's do."""
-    from distiller.models.load import load_tokenizer
+    from distiller.models.folders import load_tokenizer
 
     tokenizer = load_tokenizer(name)
     said = [getattr(tokenizer, key, tokenizer.init_kwargs.get(key)) for key in ("source_lang", "target_lang")]

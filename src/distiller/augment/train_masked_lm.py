@@ -64,7 +64,7 @@ def train_masked_lm(
     """
     from transformers import set_seed
 
-    from distiller.models.load import load_tokenizer
+    from distiller.models.folders import load_tokenizer
 
     folder = Path(folder)
     if folder.exists():
@@ -105,7 +105,7 @@ def _model(
     import torch
     from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
 
-    from distiller.models.load import explained, resolve
+    from distiller.models.folders import explained, resolve
 
     if start is not None:
         with explained(start):
@@ -225,7 +225,7 @@ def _loss(trainer: Any, rows: list[dict[str, list[int]]], seed: int) -> float:
 
 def _save(trainer: Any, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Write beside `folder` and rename, so that a folder that is there is whole."""
-    from distiller.models.load import explained
+    from distiller.models.folders import explained
 
     part = Path(trainer.args.output_dir)
     with explained(str(folder)):

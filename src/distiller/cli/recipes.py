@@ -106,7 +106,7 @@ def _on_data(source: str, overrides: list[str]) -> "Run":
     from importlib.metadata import PackageNotFoundError, version
 
     from distiller.config import parse_run
-    from distiller.models.load import load_config
+    from distiller.models.folders import load_config
 
     try:
         version(DEFAULT_PACKAGE)

@@ -12,7 +12,7 @@ from distiller.deploy.table import Measured
 from distiller.deploy.translators import FinishedTranslator, open_translator
 from distiller.errors import DistillerError, OutputError
 from distiller.models.encoder_decoder import encoder_decoder_config
-from distiller.models.load import resolve, weights_fingerprint
+from distiller.models.folders import resolve, weights_fingerprint
 from distiller.run.translation import TEACHER
 from distiller.tasks.data import sample
 from distiller.translation.engines import bounds_of, choose_engine, convert

@@ -8,7 +8,7 @@ from distiller.deploy.finished import Finished, open_finished
 from distiller.deploy.forms import FORMS
 from distiller.deploy.teachers import find_teacher
 from distiller.errors import OutputError
-from distiller.models.load import load_tokenizer, resolve
+from distiller.models.folders import load_tokenizer, resolve
 from distiller.models.students import same_vocabulary
 
 

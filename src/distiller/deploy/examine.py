@@ -21,7 +21,9 @@ from distiller.deploy.examination import (
 from distiller.deploy.finished import Finished
 from distiller.deploy.teachers import find_teacher
 from distiller.errors import ConfigError, DataError
-from distiller.models.load import NAMED, load_config, load_model, load_tokenizer
+from distiller.models.folders import load_config, load_tokenizer
+from distiller.models.heads import NAMED
+from distiller.models.load import load_model
 from distiller.objectives.mapping import MAPPING
 from distiller.run.stages import stages_of
 from distiller.tasks.data import AnySplit, TaskData

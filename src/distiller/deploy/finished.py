@@ -12,16 +12,9 @@ from transformers.utils import logging as transformers_logging
 from distiller.config import Run, load_run
 from distiller.config.translation import TranslationRun
 from distiller.errors import DistillerError, ModelError, OutputError
-from distiller.models.load import (
-    ARCHITECTURE_ENDINGS,
-    NAMED,
-    load_config,
-    load_model,
-    load_tokenizer,
-    longest_input,
-    resolve,
-    weights_fingerprint,
-)
+from distiller.models.folders import load_config, load_tokenizer, resolve, weights_fingerprint
+from distiller.models.heads import NAMED, kind_of_head
+from distiller.models.load import load_model, longest_input
 from distiller.record import FILE, Record, load_record
 from distiller.tasks import load_task
 from distiller.tasks.data import AnySplit, TaskData
@@ -154,16 +147,11 @@ def _described(file: Path, overrides: Sequence[str]) -> Run:
 def _task_of(folder: Path, name: str) -> tuple[str, list[str] | None]:
     """What a model folder without a run says of its task: the kind, and the names of its outputs."""
     shape: Any = load_config(folder)
-    architecture = str((shape.architectures or [""])[0])
-    kind = next((kind for kind, ending in ARCHITECTURE_ENDINGS.items() if architecture.endswith(ending)), None)
+    kind = kind_of_head(shape)
     if kind is None:
         raise ModelError(
-            f"`{name}` is not fine-tuned for a task: it is a `{architecture or shape.model_type}`",
+            f"`{name}` is not fine-tuned for a task: it is a `{(shape.architectures or [shape.model_type])[0]}`",
             hint="name a run's output, or a fine-tuned model",
         )
-    if kind == "classification" and shape.problem_type == "multi_label_classification":
-        kind = "multilabel"
-    elif kind == "classification" and shape.num_labels == 1:
-        kind = "regression"
     labels = [shape.id2label[index] for index in range(shape.num_labels)] if kind in NAMED else None
     return kind, labels

@@ -14,7 +14,7 @@ import numpy as np
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import FORMS, input_names
 from distiller.deploy.runtimes import Runtime
-from distiller.models.load import HEADS
+from distiller.models.heads import HEADS
 from distiller.tasks.answers import answers
 from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, sample
 from distiller.tasks.encode import IGNORED

@@ -6,7 +6,9 @@ from typing import Any
 from distiller.cache.folders import FolderCache
 from distiller.deploy.finished import Finished
 from distiller.errors import DistillerError
-from distiller.models.load import has_head_for, load_config, load_model, weights_fingerprint
+from distiller.models.folders import load_config, weights_fingerprint
+from distiller.models.heads import has_head_for
+from distiller.models.load import load_model
 
 
 def find_teacher(source: Finished) -> Path | str | None:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from distiller.models.cost import latency as latency
     from distiller.models.cost import megabytes as megabytes
     from distiller.models.cost import parameter_count as parameter_count
+    from distiller.models.folders import load_tokenizer as load_tokenizer
     from distiller.models.load import load_model as load_model
-    from distiller.models.load import load_tokenizer as load_tokenizer
     from distiller.models.signals import SignalReader as SignalReader
     from distiller.models.signals import Signals as Signals
     from distiller.models.students import build_student as build_student
@@ -34,7 +34,8 @@ __getattr__, __dir__ = lazily(
     {
         "architectures": ["ARCHITECTURES"],
         "cost": ["flops", "latency", "megabytes", "parameter_count"],
-        "load": ["load_model", "load_tokenizer"],
+        "folders": ["load_tokenizer"],
+        "load": ["load_model"],
         "signals": ["SignalReader", "Signals"],
         "students": ["build_student"],
     },

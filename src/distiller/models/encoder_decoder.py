@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSeq2SeqLM, PretrainedConfig, PreTrainedModel
 
 from distiller.errors import ModelError
-from distiller.models.load import check_weights, explained, load_config, resolve
+from distiller.models.folders import check_weights, explained, load_config, resolve
 from distiller.models.signals import Head, Signals
 
 Side = Literal["encoder", "decoder"]

@@ -1,12 +1,165 @@
-"""Why a teacher's head is not one for the task, in words, and what would keep it."""
+"""Heads for the kinds of task: which one a model has, what its classes are, and how it differs from the one wanted."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from transformers import PretrainedConfig
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PretrainedConfig,
+)
 
-from distiller.models.load import ARCHITECTURE_ENDINGS, NAMED, PROBLEMS, class_names, holds_head
+from distiller.errors import ModelError, did_you_mean
+from distiller.models.folders import load_config, resolve
+from distiller.tasks.labels import same_names, says_nothing
+
+HEADS: dict[str, Any] = {
+    "classification": AutoModelForSequenceClassification,
+    "multilabel": AutoModelForSequenceClassification,
+    "regression": AutoModelForSequenceClassification,
+    "tagging": AutoModelForTokenClassification,
+    "qa": AutoModelForQuestionAnswering,
+}
+"""Kind of task to the class that puts the head for it on an encoder."""
+
+ARCHITECTURE_ENDINGS = {
+    "classification": "ForSequenceClassification",
+    "multilabel": "ForSequenceClassification",
+    "regression": "ForSequenceClassification",
+    "tagging": "ForTokenClassification",
+    "qa": "ForQuestionAnswering",
+}
+"""Kind of task to the end of the class name that a fine-tuned checkpoint states."""
+
+NAMED = ("classification", "multilabel", "tagging")
+"""Kinds whose outputs are named classes; regression has one number, question answering a start and an end."""
+
+PROBLEMS: dict[str, Any] = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
+"""Kind of task to what `transformers` calls it, where it tells one head from another."""
+
+
+def kind_of_head(config: PretrainedConfig) -> str | None:
+    """The kind of task that the head of a model is for; `None` for a model without one."""
+    architecture = str((config.architectures or [""])[0])
+    kind = next((kind for kind, ending in ARCHITECTURE_ENDINGS.items() if architecture.endswith(ending)), None)
+    if kind == "classification" and config.problem_type == PROBLEMS["multilabel"]:
+        return "multilabel"
+    return "regression" if kind == "classification" and config.num_labels == 1 else kind
+
+
+def with_labels(config: PretrainedConfig, *, kind: str, labels: Sequence[str] | None) -> PretrainedConfig:
+    """`config` with the outputs that `kind` needs: one per label, one number, or two. Changes and returns `config`."""
+    if kind == "regression":
+        config.num_labels = 1
+        config.problem_type = "regression"
+    elif kind == "qa":
+        config.num_labels = 2
+    else:
+        config.id2label = dict(enumerate(labels or ()))
+        config.label2id = {label: index for index, label in enumerate(labels or ())}
+        config.problem_type = PROBLEMS.get(kind)
+    return config
+
+
+def supported_attention(config: PretrainedConfig, kind: str, attention: str | None) -> str | None:
+    """`attention`, or `eager` where the architecture has no other kernel (MPNet, DeBERTa)."""
+    model_class = HEADS[kind]._model_mapping.get(type(config), None)
+    return "eager" if attention == "sdpa" and not getattr(model_class, "_supports_sdpa", True) else attention
+
+
+def has_head_for(name: str | Path, *, kind: str, labels: Sequence[str] | None, trust_remote_code: bool = False) -> bool:
+    """Whether the model is already fine-tuned for this kind of task and these labels, in whatever order."""
+    config = load_config(name, trust_remote_code=trust_remote_code)
+    if not fits_kind(config, kind) or not holds_head(name, config, kind):
+        return False
+    if kind not in NAMED:
+        return config.num_labels == (1 if kind == "regression" else 2)
+    return label_permutation(config, labels) is not None
+
+
+def holds_head(name: str | Path, config: PretrainedConfig, kind: str) -> bool:
+    """Whether the weights of a folder have as many outputs for `kind`, outside of the encoder, as `config` says.
+
+    Nobody checks what a config.json says, and `transformers` would draw an absent head at random. True where the
+    weights are not here, or cannot be read.
+    """
+    place = resolve(name)
+    model_class = HEADS[kind]._model_mapping.get(type(config), None)
+    files = sorted(place.glob("*.safetensors")) if isinstance(place, Path) else []
+    if not files or model_class is None:
+        return True
+    inside = f"{model_class.base_model_prefix}."
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as weights:
+                outside = [key for key in weights.keys() if not key.startswith(inside)]  # noqa: SIM118 - no mapping
+                shapes = [weights.get_slice(key).get_shape() for key in outside]
+        except (SafetensorError, OSError):
+            return True
+        if any(len(shape) == 2 and shape[0] == config.num_labels for shape in shapes):
+            return True
+    return False
+
+
+def head_names(config: PretrainedConfig) -> list[str]:
+    """The classes of a fine-tuned model in the order of its outputs; none where it does not name them."""
+    if not any(fits_kind(config, kind) for kind in NAMED):
+        return []
+    names = class_names(config)
+    return [] if says_nothing(names) else names
+
+
+def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) -> list[int] | None:
+    """For each of `labels` its position in the model's outputs, or `None` if the two are different sets.
+
+    Names that only count (`LABEL_0`, `LABEL_1`, …) are taken to be in our order when there are as many of ours.
+    """
+    ours, theirs = list(labels or ()), class_names(config)
+    order = same_names(ours, theirs)
+    if order is None and len(ours) == len(theirs) and says_nothing(theirs):
+        return list(range(len(ours)))
+    return order
+
+
+def class_names(config: PretrainedConfig) -> list[str]:
+    """The names of the model's classes, in the order of its outputs; `label2id` says them where `id2label` does not."""
+    names: dict[Any, Any] = config.id2label or {}
+    found = [str(names[index]) for index in sorted(names, key=int)]
+    back = {number: name for name, number in _places(config).items()}
+    if says_nothing(found) and back.keys() == set(range(len(found))):
+        return [str(back[number]) for number in range(len(found))]
+    return found
+
+
+def _places(config: PretrainedConfig) -> dict[str, int]:
+    """`label2id`, as far as it is one: nobody checks what a config.json says."""
+    written: Any = config.label2id
+    found = written.items() if isinstance(written, dict) else ()
+    return {str(name): number for name, number in found if isinstance(number, int)}
+
+
+def contradicts_itself(config: PretrainedConfig) -> bool:
+    """Whether `label2id` gives the classes that `id2label` names other places."""
+    names, back = class_names(config), _places(config)
+    return set(names) == set(back) and any(back[name] != number for number, name in enumerate(names))
+
+
+def fits_kind(config: PretrainedConfig, kind: str) -> bool:
+    """Whether the configuration says that the model has a head for this kind of task. Raises `ModelError`."""
+    if kind not in HEADS:
+        raise ModelError(f"there is no model head for `{kind}`", hint=did_you_mean(kind, list(HEADS)))
+    if PROBLEMS["multilabel"] in (config.problem_type, PROBLEMS.get(kind)) and config.problem_type != PROBLEMS.get(
+        kind
+    ):
+        return False  # classes that exclude each other, or not: the outputs mean different things
+    return any(name.endswith(ARCHITECTURE_ENDINGS[kind]) for name in config.architectures or ())
 
 
 class Difference(NamedTuple):

@@ -21,6 +21,8 @@ from distiller.models.cutting import (
     origins,
     unbuildable,
 )
+from distiller.models.folders import load_config, load_tokenizer
+from distiller.models.heads import HEADS, supported_attention, with_labels
 from distiller.models.layouts import (
     DECODER_LAYERS,
     LISTS,
@@ -32,16 +34,7 @@ from distiller.models.layouts import (
     layout,
     with_fields,
 )
-from distiller.models.load import (
-    HEADS,
-    follow_tokenizer,
-    load_config,
-    load_model,
-    load_tokenizer,
-    supported_attention,
-    token_count,
-    with_labels,
-)
+from distiller.models.load import follow_tokenizer, load_model, token_count
 from distiller.models.vocabulary import Vocabulary, copy_cut, with_vocabulary
 
 P = TypeVar("P")

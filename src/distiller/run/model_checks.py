@@ -7,20 +7,12 @@ from distiller import config
 from distiller.augment import check_policy
 from distiller.errors import ConfigError, warn
 from distiller.models.cutting import check_scores, check_sizes, on_meta, takes_embeddings
-from distiller.models.heads import head_differs
+from distiller.models.folders import check_weights, load_config, load_tokenizer
+from distiller.models.folders import resolve as model_folder
+from distiller.models.heads import HEADS, contradicts_itself, has_head_for, head_differs
 from distiller.models.layers import check_states
 from distiller.models.layouts import check_known, check_trainable, finds_end
-from distiller.models.load import (
-    HEADS,
-    check_vocabulary,
-    check_weights,
-    contradicts_itself,
-    has_head_for,
-    load_config,
-    load_tokenizer,
-    longest_input,
-)
-from distiller.models.load import resolve as model_folder
+from distiller.models.load import check_vocabulary, longest_input
 from distiller.models.students import (
     check_copy,
     initialisation,

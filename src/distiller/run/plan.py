@@ -13,15 +13,10 @@ from distiller.config import Run
 from distiller.config.models import OtherTeacher
 from distiller.device import compute
 from distiller.errors import ConfigError
+from distiller.models.folders import load_config, load_tokenizer
+from distiller.models.heads import has_head_for, head_names, with_labels
 from distiller.models.layouts import check_known, incomparable
-from distiller.models.load import (
-    check_vocabulary,
-    has_head_for,
-    head_names,
-    load_config,
-    load_tokenizer,
-    with_labels,
-)
+from distiller.models.load import check_vocabulary
 from distiller.models.students import (
     initialisation,
     same_vocabulary,

@@ -13,7 +13,8 @@ from torch import nn
 from distiller.config import Run
 from distiller.device import accelerator, describe_machine, peak_memory_megabytes
 from distiller.models.cost import latency, megabytes, parameter_count
-from distiller.models.load import load_model, weights_fingerprint
+from distiller.models.folders import weights_fingerprint
+from distiller.models.load import load_model
 from distiller.models.students import initialisation
 from distiller.record import (
     OUTCOMES,

@@ -18,7 +18,7 @@ from distiller.config import Run
 from distiller.device import Compute
 from distiller.errors import DamagedError, warn
 from distiller.files import digest, read_sealed, refuse_damage, replace_folder, write_sealed
-from distiller.models.load import weights_fingerprint
+from distiller.models.folders import weights_fingerprint
 from distiller.record import SeedResult
 from distiller.run.stages import Stage, stages_of
 from distiller.training.callbacks import OnEvaluation

@@ -17,7 +17,9 @@ from distiller.cache.folders import FolderCache, cache_root
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import Run
 from distiller.device import Compute, accelerator, compute
-from distiller.models.load import class_names, follow_tokenizer, load_config, load_model
+from distiller.models.folders import load_config
+from distiller.models.heads import class_names
+from distiller.models.load import follow_tokenizer, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.record import VocabularyFacts

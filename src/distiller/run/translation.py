@@ -14,7 +14,7 @@ from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config.translation import TranslationRun
 from distiller.device import Compute, compute
 from distiller.files import write_sums
-from distiller.models.load import weights_fingerprint
+from distiller.models.folders import weights_fingerprint
 from distiller.record import DataFacts, EfficiencyRow, ModelFacts
 from distiller.run.results import Findings, keep_outcomes, outcomes_of
 from distiller.run.seeds import Trained

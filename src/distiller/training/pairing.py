@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.errors import ConfigError
-from distiller.models.load import LIBRARY_ERRORS, class_names, label_permutation
+from distiller.models.folders import LIBRARY_ERRORS
+from distiller.models.heads import class_names, label_permutation
 from distiller.tasks.labels import says_nothing
 from distiller.training.readout import Kind
 from distiller.training.script_batch import is_causal, kind_of

@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 from transformers.models.auto import modeling_auto
 
 from distiller.errors import ConfigError
+from distiller.models.heads import PROBLEMS
 from distiller.models.layers import inputs_of
-from distiller.models.load import PROBLEMS
 from distiller.objectives.prediction import IGNORED
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel
 
-from distiller.models.load import weights_fingerprint
+from distiller.models.folders import weights_fingerprint
 from distiller.objectives.prediction import MASKED_LOGIT
 from distiller.training.readout import Kind
 

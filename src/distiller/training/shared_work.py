@@ -19,7 +19,7 @@ from distiller.cache.folders import FolderCache, fingerprint
 from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.device import Precision, compute
 from distiller.files import write_json
-from distiller.models.load import weights_fingerprint
+from distiller.models.folders import weights_fingerprint
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, Job, TrainingData, fit
 from distiller.training.several_teachers import OtherTeachers

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from distiller.errors import MissingPackageError, ModelError
-from distiller.models.load import explained
+from distiller.models.folders import explained
 from distiller.translation.tokenizer import TranslationTokenizer, quiet
 
 SAMPLE = 200

@@ -20,7 +20,7 @@ from transformers import MarianTokenizer, PreTrainedTokenizerBase
 from distiller.config import translation as config
 from distiller.config.translation import Languages
 from distiller.errors import ConfigError, DataError, ModelError, importing
-from distiller.models.load import explained, load_tokenizer
+from distiller.models.folders import explained, load_tokenizer
 
 END, UNKNOWN = 0, 1
 """Ids of the tokenizers that are trained here; padding is the last one."""

@@ -11,7 +11,7 @@ from distiller.config import parse_run
 from distiller.config.translation import Decoding, TranslationRun
 from distiller.errors import ConfigError, DataError
 from distiller.models.encoder_decoder import longest_text
-from distiller.models.load import load_config
+from distiller.models.folders import load_config
 from distiller.translation.beginning import within_length
 from distiller.translation.corpus import Pairs, read_corpus, read_split
 from distiller.translation.engines import engine

