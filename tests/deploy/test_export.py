@@ -14,7 +14,7 @@ from cli.conftest import Command
 from deploy.conftest import KINDS, Models
 from distiller.deploy.export import exports_of, judge, load_export
 from distiller.deploy.finished import open_finished
-from distiller.deploy.forms import FORMS, batches, runtime, torch_runtime
+from distiller.deploy.forms import FORMS, batches, engine_runtime, torch_runtime
 from distiller.deploy.graph import write_graph
 from distiller.deploy.parity import Parity, compare
 from distiller.deploy.runtimes import onnx_runtime
@@ -198,7 +198,7 @@ def test_an_export_of_a_folder_runs_as_the_model(output: Path, distiller: Comman
     assert distiller("export", output, "--to", "folder", "-o", tmp_path / "it").code == 0
     source = open_finished(str(output))
     arrays = {name: tiny_inputs()[name].numpy() % 20 for name in ("input_ids", "attention_mask", "token_type_ids")}
-    run = runtime("folder", tmp_path / "it", source=source)
+    run = engine_runtime("transformers", tmp_path / "it", source=source)
     with torch.inference_mode():
         expected = source.model(**{name: torch.from_numpy(array) for name, array in arrays.items()}).logits
     np.testing.assert_array_equal(run(arrays), expected.numpy())

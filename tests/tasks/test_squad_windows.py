@@ -12,7 +12,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFast, RobertaTokenizer
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError, ModelError
+from distiller.errors import DataError, ModelError
 from distiller.tasks import load_task
 from distiller.tasks.answers import question_scores
 from distiller.tasks.data import Answer, QuestionSplit
@@ -199,8 +199,6 @@ def test_too_little_room_for_the_context(wordpiece: PreTrainedTokenizerFast) -> 
         encode_questions(split, wordpiece, 14, stride=8)
     with pytest.raises(DataError, match="a question of 3 tokens leave no room for the context"):
         encode_questions(split, wordpiece, 6, stride=1)
-    with pytest.raises(ConfigError, match="the model takes 10 tokens"):
-        encode_questions(split, wordpiece, 14, stride=1, model_limit=10)
     both = QuestionSplit("train", ("a b c", "a"), (context,) * 2, ((Answer("c", 4),),) * 2, source="train.json")
     with pytest.raises(DataError, match=r"`train\.json`, row 1, question `0`"):
         encode_questions(both, wordpiece, 14, stride=8)

@@ -85,12 +85,9 @@ def test_pieces_joined_give_the_words_and_labels_their_tags(
 @settings(deadline=None, max_examples=60)
 def test_odd_words_keep_their_tags(kind: str, request: pytest.FixtureRequest, split: TaggedSplit) -> None:
     encoded = encode_tagged(split, request.getfixturevalue(kind), 512)
-    first = encode_tagged(split, request.getfixturevalue(kind), 512, first_piece_only=True)
     for row, tags in enumerate(split.tags or ()):
         labels = encoded[row]["labels"]
         assert [label for label in labels if label != -100] == list(tags)
-        assert first[row]["output_mask"] == [int(label != -100) for label in labels]
-        assert {**first[row], "output_mask": encoded[row]["output_mask"]} == encoded[row]
     assert encoded.cut_words == encoded.truncated == 0
 
 
@@ -171,8 +168,6 @@ def test_what_cannot_be_encoded_is_refused(tokenizer: PreTrainedTokenizerFast) -
     with pytest.raises(DataError, match=r"split `dev`, sentence 8: 6 tokens, but task\.max_length is 5"):
         encode_tagged(split, tokenizer, 5, truncate=False)
     assert encode_tagged(split, tokenizer, 6, truncate=False).cut_words == 0
-    with pytest.raises(ConfigError, match="the model takes 32 tokens"):
-        encode_tagged(split, tokenizer, 64, model_limit=32)
     with pytest.raises(ConfigError, match="2 special tokens"):
         encode_tagged(split, tokenizer, 2)
 

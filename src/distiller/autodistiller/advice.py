@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 MAPPING_COST = {"last": 0, "skip": 1, "emd": 2}
 """Cheaper first: one pair of layers, one for each student layer, all pairs and a transport problem."""
-FAR = 0.2
-"""Tasks less alike than this are not worth naming."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ from distiller.registry import Count, Entry, Family, NonNegative, Number, Positi
 if TYPE_CHECKING:
     import pandas as pd
 
-COVER = 0.8
-"""Share of ratios that an interval should hold."""
 Z = 1.2816
 """Of the normal distribution: 80 % lie within so many standard deviations."""
 

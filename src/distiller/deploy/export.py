@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from distiller.config import Config
 from distiller.deploy.finished import Finished
-from distiller.deploy.forms import FORMS, runtime
+from distiller.deploy.forms import FORMS, engine_runtime
 from distiller.deploy.parity import Parity, compare
 from distiller.deploy.script import TRIED, try_script, write_script
 from distiller.deploy.translators import (
@@ -117,7 +117,7 @@ def _finish(source: Finished, form: str, place: Path, facts: dict[str, Any], max
     if isinstance(source, FinishedTranslator):
         parity, attempt = compare_translator(source, place), partial(try_translator_script, source, place)
     else:
-        run = runtime(form, place, source=source)
+        run = engine_runtime(FORMS[form].traits["engine"], place, source=source)
         parity, attempt = compare(source, run), partial(try_script, source, place, run)
     notes = [*judge(form, parity, max_loss=max_loss), *source.notes]
     sizes = [file.stat().st_size for file in place.rglob("*") if file.is_file()]

@@ -107,11 +107,6 @@ def ctranslate2_int8(source: Finished, target: Path, *, shortlist: Count | None 
     return write_translator(source, target, shortlist=shortlist)
 
 
-def folder_runtime(place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
-    """`transformers` itself on the processor; torch's number of threads is the process's own."""
-    return torch_runtime(load_model(place, kind=source.kind, labels=source.labels).eval(), input_names(source))
-
-
 def torch_runtime(model: Any, names: Iterable[str]) -> Runtime:
     """A loaded model as a function of arrays."""
     outputs = Outputs(model, names)
@@ -142,20 +137,15 @@ FORMS: Family[Writer] = Family(
 """`kinds` of task that have the form; `lossy` where it is not meant to be equal; `engine` is what runs it."""
 
 
-def runtime(form: str, place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
-    """What runs the export of `source` in the folder `place`. Raises `OutputError` where it cannot be loaded."""
-    return engine_runtime(FORMS[form].traits["engine"], place, source=source, threads=threads)
-
-
-def engine_runtime(engine: str, place: Path, *, source: Finished, threads: int | None = None) -> Runtime:
+def engine_runtime(engine: str, place: Path, *, source: Finished) -> Runtime:
     """The model in the folder `place` as `engine` runs it. Raises `OutputError` where it cannot be loaded."""
     match engine:
         case "onnxruntime":
-            return onnx_runtime(place, threads=threads)
+            return onnx_runtime(place)
         case "openvino":
-            return openvino_runtime(place, threads=threads)
+            return openvino_runtime(place)
         case _:
-            return folder_runtime(place, source=source, threads=threads)
+            return torch_runtime(load_model(place, kind=source.kind, labels=source.labels).eval(), input_names(source))
 
 
 def input_names(source: Finished) -> list[str]:

@@ -18,20 +18,16 @@ def encode_tagged(
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     truncate: bool = True,
-    *,
-    model_limit: int | None = None,
-    first_piece_only: bool = False,
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, cut at `max_length` tokens.
 
-    The first sub-word of a word has its tag as label, every other token -100. `output_mask` has all tokens of words,
-    or with `first_piece_only` the labelled ones: those whose outputs the teacher is asked about. A word of which the
-    tokenizer leaves nothing becomes its unknown token, so that every word has a label. Words behind `max_length` have
-    none and are not scored, as in the scripts of `transformers`; `cut_words` counts them, and with `truncate` false
-    they are refused. Raises `DataError` for these, `ModelError` for a tokenizer that cannot align words, `ConfigError`
-    if `max_length` does not fit.
+    The first sub-word of a word has its tag as label, every other token -100. `output_mask` has all tokens of words:
+    those whose outputs the teacher is asked about. A word of which the tokenizer leaves nothing becomes its unknown
+    token, so that every word has a label. Words behind `max_length` have none and are not scored, as in the scripts of
+    `transformers`; `cut_words` counts them, and with `truncate` false they are refused. Raises `DataError` for these,
+    `ModelError` for a tokenizer that cannot align words, `ConfigError` if `max_length` does not fit.
     """
-    check_max_length(max_length, tokenizer, pairs=False, model_limit=model_limit)
+    check_max_length(max_length, tokenizer, pairs=False)
     if not tokenizer.is_fast:
         raise ModelError(
             f"the tokenizer of `{tokenizer.name_or_path}` cannot tell which tokens a word became",
@@ -54,7 +50,7 @@ def encode_tagged(
             columns["tokens"].append(np.asarray(encoding.ids, dtype=np.int32))
             columns["types"].append(np.asarray(encoding.type_ids, dtype=np.int8))
             columns["labels"].append(labels)
-            columns["mask"].append((first if first_piece_only else words >= 0).astype(np.int8))
+            columns["mask"].append((words >= 0).astype(np.int8))
             truncated += bool(encoding.overflowing)
             cut_words += len(split.words[row]) - int(first.sum())
     flat = {name: np.concatenate(arrays) for name, arrays in columns.items()}

@@ -97,15 +97,13 @@ def encode(
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     truncate: bool = True,
-    *,
-    model_limit: int | None = None,
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, cut at `max_length` tokens, of a pair the longer text first.
 
-    Raises `DataError` for a longer row if not `truncate`; `ConfigError` if `max_length` exceeds `model_limit`, the
-    positions the model has, or leaves no room for text beside the special tokens.
+    Raises `DataError` for a longer row if not `truncate`; `ConfigError` if `max_length` leaves no room for text beside
+    the special tokens.
     """
-    check_max_length(max_length, tokenizer, pairs=split.pairs is not None, model_limit=model_limit)
+    check_max_length(max_length, tokenizer, pairs=split.pairs is not None)
     lengths: list[int] = []
     tokens: list[np.ndarray] = []
     types: list[np.ndarray] = []
@@ -132,13 +130,8 @@ def encode(
     )
 
 
-def check_max_length(max_length: int, tokenizer: Any, *, pairs: bool, model_limit: int | None) -> None:
-    """Raise `ConfigError` if rows of `max_length` tokens are too long for the model, or have no room for text."""
-    if model_limit is not None and max_length > model_limit:
-        raise ConfigError(
-            f"task.max_length is {max_length}, but the model takes {model_limit} tokens",
-            hint=f"task.max_length={model_limit}",
-        )
+def check_max_length(max_length: int, tokenizer: Any, *, pairs: bool) -> None:
+    """Raise `ConfigError` if rows of `max_length` tokens have no room for text."""
     special = tokenizer.num_special_tokens_to_add(pair=pairs)
     if max_length <= special:
         raise ConfigError(

@@ -46,7 +46,6 @@ def encode_questions(
     *,
     stride: int = 128,
     max_question_length: int = 64,
-    model_limit: int | None = None,
     unanswered: bool = False,
     skip_bad: bool = False,
 ) -> EncodedQuestions:
@@ -55,11 +54,11 @@ def encode_questions(
     Questions are cut at `max_question_length` tokens, and `truncated` counts them. The labels of a window are the
     first of the question's answers that lies in it as a whole. A question that leaves too little room for windows of
     its context to advance is refused; with `skip_bad` it has no window and is counted, with `unanswered` it is cut
-    and its windows overlap by less. Raises `ConfigError` if `max_length` exceeds `model_limit`, `DataError` for such a
+    and its windows overlap by less. Raises `ConfigError` if `max_length` has no room for text, `DataError` for such a
     question or if the answers are known but no window holds one (unless `unanswered`), `ModelError` for a tokenizer
     that cannot tell where tokens come from. Source of the windows: Devlin et al. 2019, arXiv:1810.04805.
     """
-    check_max_length(max_length, tokenizer, pairs=True, model_limit=model_limit)
+    check_max_length(max_length, tokenizer, pairs=True)
     template = _template(tokenizer)
     number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
     contexts = _tokenize(tokenizer, list(number))

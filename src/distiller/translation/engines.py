@@ -48,16 +48,16 @@ def engine(
 
     Where `decoding.engine` is `auto`, a model that CTranslate2 cannot convert is run by `transformers`.
     """
-    if choose_engine(decoding.engine) == "transformers":
-        nn.Module.to(model, torch.device(accelerator()))
-        yield generating(model, tokenizer, decoding, n_best=n_best)
-        return
+    chosen = choose_engine(decoding.engine)
     with TemporaryDirectory(prefix="distiller-ctranslate2-") as folder:
-        try:
-            convert(model, tokenizer, Path(folder) / "model", compute=decoding.compute)
-        except ModelError:
-            if decoding.engine == "ctranslate2" or decoding.compute == "int8":
-                raise
+        if chosen == "ctranslate2":
+            try:
+                convert(model, tokenizer, Path(folder) / "model", compute=decoding.compute)
+            except ModelError:
+                if decoding.engine == "ctranslate2" or decoding.compute == "int8":
+                    raise
+                chosen = "transformers"
+        if chosen == "transformers":
             nn.Module.to(model, torch.device(accelerator()))
             yield generating(model, tokenizer, decoding, n_best=n_best)
             return

@@ -54,11 +54,6 @@ def bleu_of(counts: np.ndarray) -> float:
     return metric.compute_bleu(grams[:half], grams[half:], ours, theirs, **smoothing).score
 
 
-def sentence_bleu(hypothesis: str, reference: str) -> float:
-    """BLEU of one sentence, 0 to 100, with effective order: n-grams longer than the sentence do not count."""
-    return _sacrebleu().BLEU(effective_order=True).sentence_score(hypothesis, [reference]).score
-
-
 def sentence_chrf(hypothesis: str, reference: str) -> float:
     """chrF of one sentence, 0 to 100."""
     return _sacrebleu().CHRF().sentence_score(hypothesis, [reference]).score
