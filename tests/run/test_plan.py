@@ -2,20 +2,23 @@
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import BertForSequenceClassification
 
 import distiller
 from distiller.config import parse_run
 from distiller.errors import ConfigError, Notice
 from distiller.forecast import forecast
-from distiller.run.label_order import better_order
+from distiller.run.label_order import better_memberships, better_order
 from distiller.run.plan import RunPlan, make_plan
 from distiller.run.summary import LEFT_OUT
-from run.tiny import Workshop, reviews, write
+from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop, reviews, save, shape, write
 
 
 def planned(shop: Workshop, folder: Path, **fields: Any) -> RunPlan:
@@ -86,6 +89,61 @@ def test_a_better_order_of_classes_is_found_by_trying_all() -> None:
     assert (
         better_order(np.ones(100, dtype=int), np.arange(100) % 10 // 8) is None
     )  # one class, and not the frequent one
+
+
+def test_a_better_order_of_tags_is_found_though_most_words_have_none() -> None:
+    rng = np.random.default_rng(5)
+    labels = np.where(rng.random((40, 12)) < 0.8, 0, rng.integers(1, 4, (40, 12)))
+    labels[:, 10:] = -100
+    found = better_order(np.array([0, 3, 1, 2])[labels.clip(0)], labels)
+    assert found is not None
+    assert found.meant == [0, 2, 3, 1]
+    assert found.present == pytest.approx(np.mean(labels[:, :10] == 0))
+    assert better_order(rng.integers(0, 4, labels.shape), labels) is None
+
+
+def test_a_better_order_of_classes_that_apply_together_is_found() -> None:
+    rng = np.random.default_rng(7)
+    labels = (rng.random((200, 4)) < [0.5, 0.3, 0.4, 0.2]).astype(np.float32)
+    outputs = labels[:, [3, 2, 0, 1]] > 0
+    found = better_memberships(outputs, labels)
+    assert found is not None
+    assert (found.meant, found.best) == ([3, 2, 0, 1], pytest.approx(1))
+    assert better_memberships(labels > 0, labels) is None
+    assert better_memberships(rng.random((200, 4)) < 0.5, labels) is None
+
+
+def test_a_teacher_of_numbers_on_another_scale_is_spoken_of(tmp_path: Path) -> None:
+    words = [*SPECIAL, *FILLER, *GOOD, *BAD]
+    torch.manual_seed(3)
+    save(tmp_path / "scorer", BertForSequenceClassification(shape(words, layers=2, num_labels=1)), words)
+    rows = reviews(40, seed=6)
+    said = distiller.predict(str(tmp_path / "scorer"), [row["text"] for row in rows])
+    numbers = np.array([float(row["score"]) for row in said])
+
+    def spoken(shift: float) -> list[str]:
+        labelled = [row | {"label": f"{n + shift:.9f}"} for row, n in zip(rows, numbers, strict=True)]
+        write(tmp_path / "dev.csv", labelled)
+        task = {"train": str(tmp_path / "dev.csv"), "dev": str(tmp_path / "dev.csv"), "kind": "regression"}
+        run = parse_run(
+            {
+                "task": task | {"max_length": 16},
+                "teacher": {"model": str(tmp_path / "scorer"), "finetune": "never"},
+                "student": {"layers": 1},
+                "objective": {},
+                "training": {"max_steps": 1, "threads": 1},
+                "baseline": False,
+                "output": str(tmp_path / f"out{shift}"),
+                "cache": str(tmp_path / "cache"),
+            }
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            distiller.distil(run)
+        return [str(one.message) for one in caught if "another scale" in str(one.message)]
+
+    assert not spoken(0.0)
+    assert "correlation 1.00" in spoken(5.0)[0]
 
 
 def test_a_teacher_with_nameless_classes_in_another_order_is_spoken_of(shop: Workshop, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a teacher that was fine-tuned elsewhere names its classes in another order than the data means."""
+"""Whether a teacher that was fine-tuned elsewhere means other things by its outputs than the data does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,22 @@ from scipy.optimize import linear_sum_assignment
 from transformers import PreTrainedModel
 
 from distiller.errors import warn
-from distiller.tasks.data import sample
+from distiller.tasks.data import Kind, sample
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.labels import says_nothing
 from distiller.training.evaluate import predict_logits
 
-BETTER = 0.5
-"""Accuracy that another order must reach, and at least twice the present one, to be spoken of."""
-
 ASKED = 1000
 """Development rows that are looked at."""
+
+TRIED = 20
+"""Orders of the labels by chance, which another order of the classes must beat."""
+
+BEYOND = 1.25
+"""By what factor it must beat them on average."""
+
+AGREES = 0.5
+"""Correlation from which on a regression is said to agree with its labels."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +42,60 @@ class _Part:
         return self.split[self.rows[position]]
 
 
-def warn_of_order(
+def warn_of_outputs(
     name: str,
     teacher: PreTrainedModel,
     dev: EncodedSplit,
     collate: Callable[..., Any],
     *,
+    kind: Kind,
     labels: Sequence[str],
     theirs: Sequence[str],
 ) -> None:
-    """Say if the classifier `name`, whose outputs stand for `labels`, would be far better with these in another order.
+    """Say if the model `name`, whose outputs stand for `labels`, would be far better with these in another order, or if
+    its numbers are on another scale than those of the data.
 
     `theirs` are its own names of the outputs, before they became `labels`.
     """
-    if dev.labels is None or dev.labels.ndim > 1 or not np.issubdtype(dev.labels.dtype, np.integer):
+    gold = dev.gold if kind in ("classification", "multilabel", "tagging", "regression") else None
+    if gold is None:
         return
     part = _Part(dev, sample(len(dev), ASKED, seed=0))
-    found = better_order(predict_logits(teacher, part, collate).numpy().argmax(-1), dev.labels[list(part.rows)])
+    logits = predict_logits(teacher, part, collate).numpy()
+    gold = gold[list(part.rows)]
+    if kind == "regression":
+        _warn_of_scale(name, logits.squeeze(-1), gold)
+        return
+    if kind == "tagging":  # each is as long as its longest row, or as a batch was padded
+        length = min(gold.shape[1], logits.shape[1])
+        gold, logits = gold[:, :length], logits[:, :length]
+    found = better_memberships(logits > 0, gold) if kind == "multilabel" else better_order(logits.argmax(-1), gold)
     if found is None:
         return
     names = "see id2label in its config.json"
     if says_nothing(theirs):
         names = f"task.labels=[{', '.join(labels[one] for one in found.meant)}] is that order"
+    of = {"tagging": "tags of the development rows", "multilabel": "classes of the development rows (macro F1)"}
     warn(
-        f"teacher `{name}` is right in {100 * found.present:.1f} % of the development rows, and with its classes in "
-        f"another order in {100 * found.best:.1f} %: they are called {', '.join(f'`{one}`' for one in theirs[:8])}; "
-        f"{names}"
+        f"teacher `{name}` is right in {100 * found.present:.1f} % of the {of.get(kind, 'development rows')}, and with "
+        f"its classes in another order in {100 * found.best:.1f} %: they are called "
+        f"{', '.join(f'`{one}`' for one in theirs[:8])}; {names}"
+    )
+
+
+def _warn_of_scale(name: str, numbers: np.ndarray, gold: np.ndarray) -> None:
+    """`numbers` and `gold` `[n]`: numbers that agree with the labels, but are further from them than their mean is."""
+    known = np.isfinite(gold) & np.isfinite(numbers)
+    numbers, gold = numbers[known], gold[known]
+    if len(gold) < 3 or not numbers.std() or not gold.std():
+        return
+    agree = float(np.corrcoef(numbers, gold)[0, 1])
+    if agree < AGREES or np.mean((numbers - gold) ** 2) <= gold.var():
+        return
+    warn(
+        f"teacher `{name}` agrees with the labels (correlation {agree:.2f}) on another scale: its numbers are around "
+        f"{numbers.mean():.3g} ± {numbers.std():.3g}, the labels {gold.mean():.3g} ± {gold.std():.3g}; bring the "
+        "labels to its scale, or fine-tune it (teacher.finetune=always)"
     )
 
 
@@ -71,27 +105,69 @@ class Order(NamedTuple):
     meant: list[int]
     """The class that each output means."""
     best: float
-    """Accuracy in this order."""
+    """Accuracy, or of several classes at once the mean F1, in this order."""
     present: float
-    """Accuracy as it is."""
+    """The same as it is."""
 
 
 def better_order(predictions: np.ndarray, labels: np.ndarray) -> Order | None:
-    """The best order of the classes, where it is far better than the present one.
+    """The best order of the classes, where it is far better than the present one and than chance.
 
-    `predictions` and `labels` are class ids `[n]`. The best of all orders is found by the Hungarian method on the
-    table of confusions. `None` where the present order is about right, or no order is.
+    `predictions` and `labels` are class ids of one shape. The best of all orders is found by the Hungarian method on
+    the table of confusions. `None` where the present order is about right, or no order is.
     """
     known = labels >= 0
     predictions, labels = predictions[known], labels[known]
     if not len(labels):
         return None
     classes = int(max(predictions.max(), labels.max())) + 1
-    table = np.zeros((classes, classes))
-    np.add.at(table, (predictions, labels), 1)
-    outputs, meant = linear_sum_assignment(table, maximize=True)
-    best, present = table[outputs, meant].sum() / len(labels), np.trace(table) / len(labels)
-    constant = table.sum(0).max() / len(labels)  # who says but one class knows no order
-    if best < max(BETTER, 2 * present) or best <= constant:
+
+    def table(labels: np.ndarray) -> np.ndarray:
+        found = np.zeros((classes, classes))
+        np.add.at(found, (predictions, labels), 1)
+        return found / len(labels)
+
+    counted = table(labels)
+    order = _best(counted)
+    constant = counted.sum(0).max()  # who says but one class knows no order
+    shares = np.maximum(counted.sum(0), 1e-12)
+    fair, fair_present = (counted / shares)[range(classes), order].sum(), np.trace(counted / shares)
+    best, present = counted[range(classes), order].sum(), np.trace(counted)
+    if best <= constant or fair < 2 * fair_present or not _beyond_chance(best, labels, table):
         return None
-    return Order([int(one) for one in meant], float(best), float(present))
+    return Order(order, float(best), float(present))
+
+
+def better_memberships(predictions: np.ndarray, labels: np.ndarray) -> Order | None:
+    """The same where several classes apply at once: `predictions` and `labels` `[n, classes]`, true or 1 for each."""
+    known = (labels >= 0).all(-1)
+    said, labels = predictions[known].astype(np.float64), labels[known].astype(np.float64)
+    if not len(labels):
+        return None
+
+    def table(labels: np.ndarray) -> np.ndarray:
+        """F1 of each output for each class, over the number of classes."""
+        sizes = said.sum(0)[:, None] + labels.sum(0)
+        return 2 * said.T @ labels / np.maximum(sizes, 1) / labels.shape[1]
+
+    counted = table(labels)
+    order = _best(counted)
+    best, present = counted[range(len(order)), order].sum(), np.trace(counted)
+    if best < 2 * present or not _beyond_chance(best, labels, table):
+        return None
+    return Order(order, float(best), float(present))
+
+
+def _best(table: np.ndarray) -> list[int]:
+    """The class that each output means, so that the sum of `table` `[outputs, classes]` is largest."""
+    return [int(one) for one in linear_sum_assignment(table, maximize=True)[1]]
+
+
+def _beyond_chance(best: float, labels: np.ndarray, table: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Whether `best` is far beyond what the best order reaches where rows have the labels of others."""
+    rng = np.random.default_rng(0)
+    by_chance = []
+    for _ in range(TRIED):
+        shuffled = table(rng.permutation(labels))
+        by_chance.append(shuffled[range(len(shuffled)), _best(shuffled)].sum())
+    return bool(best > max(by_chance) and best > BEYOND * np.mean(by_chance))

@@ -23,7 +23,7 @@ from distiller.models.load import follow_tokenizer, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.record import VocabularyFacts
-from distiller.run.label_order import warn_of_order
+from distiller.run.label_order import warn_of_outputs
 from distiller.run.plan import RunPlan
 from distiller.run.stages import Stage, stages_of, teachers_of
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
@@ -343,9 +343,10 @@ def _teacher(
         )
         return _Teaching(_load_teacher(plan, spec, tuned.folder), tuned.scores, tuned.outcome, tuned)
     collate = Collator(plan.teacher_tokenizer)
-    if data.kind == "classification":
-        theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
-        warn_of_order(spec.model, teacher, splits["dev"], collate, labels=data.labels, theirs=theirs)
+    theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
+    dev = splits["dev"]
+    if isinstance(dev, EncodedSplit):
+        warn_of_outputs(spec.model, teacher, dev, collate, kind=data.kind, labels=data.labels, theirs=theirs)
     decoding = run.task.answer_limits
     scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
     return _Teaching(teacher, scores, outcome)

@@ -126,7 +126,7 @@ def _advice(gain: Difference, lead: Difference, scale: float, more: str, change:
 
 def _another_teacher(data: TaskData, outcome: np.ndarray, gold: Any) -> str:
     """What to do about a teacher that has learnt nothing."""
-    order = better_order(outcome, np.asarray(gold)) if data.kind == "classification" else None
+    order = better_order(outcome, np.asarray(gold)) if data.kind in ("classification", "tagging") else None
     if order is not None:
         return (
             f"with its classes in another order it is right in {100 * order.best:.1f} % (`task.labels`, or id2label in "
