@@ -44,7 +44,7 @@ from transformers import (
 )
 
 from distiller import DistillationTrainer
-from distiller.errors import ConfigError, ModelError
+from distiller.errors import ConfigError, DistillerError, ModelError
 
 Dataset = pytest.importorskip("datasets").Dataset
 
@@ -591,6 +591,33 @@ def test_a_teacher_that_does_not_fit_is_refused(name: str, tmp_path: Path) -> No
         small = model(AutoModelForSequenceClassification, problem_type="multi_label_classification")
     with pytest.raises(ConfigError, match=match):
         DistillationTrainer(small, arguments(tmp_path), teacher=teacher)
+
+
+LABELS: dict[str, tuple[Any, str]] = {
+    "a word": ("good", "first example is 'good', and classes are numbers"),
+    "a list of a word": (["good"], r"first example is \['good'\]"),
+    "an object": ({"good": 1}, "first example is {'good': 1}"),
+    "bits": ([1, 0], "numbers for every class, and the student has one class"),
+    "another class": (5, "Target 5 is out of bounds"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_that_are_no_classes_are_refused_in_a_line(name: str, tmp_path: Path) -> None:
+    label, match = LABELS[name]
+    rows = [{"input_ids": [2, 5, 3], "attention_mask": [1, 1, 1], "labels": label}] * 8
+    small = model(AutoModelForSequenceClassification)
+    given = {"train_dataset": rows, "processing_class": TOKENIZER, "objective": GOLD}
+    with pytest.raises(DistillerError, match=match) as error:
+        DistillationTrainer(small, arguments(tmp_path), **given).train()
+    assert error.value.hint
+
+
+def test_truth_values_are_classes(tmp_path: Path) -> None:
+    rows = [{"input_ids": [2, 5, 3], "attention_mask": [1, 1, 1], "labels": torch.tensor(True)}] * 8
+    small = model(AutoModelForSequenceClassification)
+    given = {"train_dataset": rows, "objective": GOLD, "data_collator": DefaultDataCollator()}
+    DistillationTrainer(small, arguments(tmp_path), **given).train()
 
 
 def test_outputs_that_cannot_be_read_are_refused_in_a_line(tmp_path: Path) -> None:

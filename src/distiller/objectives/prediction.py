@@ -84,8 +84,8 @@ def mse(student: Logits, teacher: Logits, valid: Mask | None = None, *, divide_b
 def cross_entropy(logits: Logits, labels: Tensor) -> PerExample:
     """Cross-entropy of `logits` `[*b, c]`, c > 1, with class ids `[*b]` or class probabilities `[*b, c]`.
 
-    The id -100 gives 0. Result in nats `[*b]`. Raises `ShapeError` for a single class or labels of another shape.
-    Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
+    The id -100 gives 0. Result in nats `[*b]`. Raises `ShapeError` for a single class, labels of another shape
+    or, on a processor, another id. Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
     """
     _several_classes(logits)
     logits = at_least_float32(logits)
@@ -96,7 +96,13 @@ def cross_entropy(logits: Logits, labels: Tensor) -> PerExample:
             f"labels {labels.dtype} {list(labels.shape)} do not fit logits {list(logits.shape)}",
             hint="class ids are integers without the last dimension, class probabilities have the shape of the logits",
         )
-    flat = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    try:
+        flat = F.cross_entropy(logits.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED, reduction="none")
+    except IndexError as error:  # a GPU says it in its own way, and later
+        raise ShapeError(
+            f"a label is no class of the {logits.shape[-1]} that logits {list(logits.shape)} are of: {error}",
+            hint=f"class ids go from 0 to {logits.shape[-1] - 1}; -100 is no label",
+        ) from None
     return flat.view(labels.shape)
 
 

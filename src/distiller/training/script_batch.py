@@ -114,10 +114,10 @@ def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False, label_nam
     elif kind == "generation":
         made |= _tokens(made, causal=causal)
     elif kind == "classification" and labels is not None and labels.dim() > 1:
-        if labels.is_floating_point():
+        if labels.is_floating_point() or labels[0].numel() > 1:
             raise ConfigError(
                 "the labels are numbers for every class, and the student has one class for each example",
-                hint='set problem_type="multi_label_classification" in the student\'s configuration',
+                hint='floats, and problem_type="multi_label_classification" in its configuration, are several at once',
             )
         made["labels"] = labels.flatten()
     return made

@@ -1,6 +1,6 @@
 """What the arguments of an ordinary `Trainer` script ask for and nobody would do, refused before a training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import TrainingArguments
@@ -9,6 +9,19 @@ from distiller import config
 from distiller.errors import ConfigError
 from distiller.training.objective import DistillationObjective
 from distiller.training.readout import Kind
+
+
+def check_label(label: Any, collate: Any) -> None:
+    """Raise `ConfigError` for the label of an example that no collator of `transformers` makes numbers of."""
+    if not getattr(collate, "__module__", "").startswith("transformers."):
+        return  # one of the script's own may do so
+    values = label if isinstance(label, list | tuple) else [label]
+    word = next((value for value in values if isinstance(value, str | Mapping)), None)
+    if word is not None:
+        raise ConfigError(
+            f"the label of the first example is {label!r:.60}, and classes are numbers from 0",
+            hint='give the numbers of its label2id, or dataset.class_encode_column("labels") of `datasets`',
+        )
 
 
 def check_label_loss(

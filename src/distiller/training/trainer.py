@@ -76,7 +76,7 @@ from distiller.training.script_batch import (
     some_label,
     with_decoder_inputs,
 )
-from distiller.training.script_checks import check_label_loss, check_terms, recomputes_without_graph
+from distiller.training.script_checks import check_label, check_label_loss, check_terms, recomputes_without_graph
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.soft_labels import signals_of, with_soft_labels
 from distiller.training.teacher import FrozenTeacher
@@ -306,6 +306,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             check_apart(model, teacher)
         example = some_example(self.train_dataset)
         label = some_label(example, self.label_names)
+        check_label(label, self.data_collator)
         kind = kind_of(model, label)
         say_problem(model, kind)
         self.wish = self._filled_in(kind, example)
