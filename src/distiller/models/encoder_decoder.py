@@ -100,9 +100,16 @@ def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor:
     whole: Any = model
     if hasattr(whole, "prepare_decoder_input_ids_from_labels"):
         return whole.prepare_decoder_input_ids_from_labels(labels)
-    start = labels.new_full((len(labels), 1), whole.config.decoder_start_token_id)
-    shifted = torch.cat([start, labels[:, :-1]], dim=1)
-    return shifted.masked_fill(shifted == -100, whole.config.pad_token_id)
+    return shift_right(labels, start=whole.config.decoder_start_token_id, pad=whole.config.pad_token_id)
+
+
+def shift_right(labels: Tensor, *, start: int, pad: int) -> Tensor:
+    """Decoder inputs `[B, L]` for `labels` `[B, L]`: the start token, then all labels but the last.
+
+    -100 becomes padding. The first label is thus predicted from the start token, and counts like any other.
+    """
+    shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
+    return shifted.masked_fill(shifted == -100, pad)
 
 
 def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = False) -> Seq2SeqStates:

@@ -61,41 +61,16 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     declared = tables["train"].declared
     reading = _reading(task, tables, declared)
     kind, notes = _kind(task, tables, declared, reading)
-    if kind in ("classification", "regression"):
-        tables = {name: without_lists(table, task.label) for name, table in tables.items()}
-    if kind == "regression" and reading is not None:
-        tables = {name: reading.of(table, task.label) for name, table in tables.items()}
-        notes = [*notes, reading.note(task.label)]
     if kind == "qa":
         return _questions(task, tables, bad, notes)
+    tables, said = _in_form(kind, task, tables, bad, reading)
+    notes = [*notes, *said]
     soft: dict[str, np.ndarray] = {}
-    if kind == "multilabel":
-        if not task.labels and not any(task.label in table.columns for table in tables.values()):
-            raise DataError(
-                f"`{tables['train'].where}` has no column `{task.label}` of lists of class names",
-                hint="task.label names it; or task.labels=[…] names columns of 1 and 0, one for each class",
-            )
-        mark = mark_between([cell for table in tables.values() for cell in table.columns.get(task.label, ())])
-        notes += [f"`{mark}` stands between class names in `{task.label}`"] if mark and task.kind else []
-        tables = {name: with_memberships(task, table, bad[name], mark) for name, table in tables.items()}
-    several = kind == "multilabel"
-    if kind in ("classification", "multilabel") and (said := read_all(task, tables, bad, several=several)):
-        labels = soft_classes(task, tables, said, declared, head)
-        soft = {name: one.matrix(labels) for name, one in said.items()}
-        for name, one in said.items():
-            tables[name] = one.kept(with_hard_labels(one, tables[name], task.label, soft[name], labels))
-        task = task.model_copy(update={"labels": list(labels)})
+    if kind in ("classification", "multilabel"):
+        task, soft = _with_probabilities(kind, task, tables, bad, declared, head)
     known = _labelled_table(task, tables)
-    if "dev" in tables and task.label not in tables["dev"].columns and task.label in tables["train"].columns:
-        raise DataError(
-            f"`{tables['dev'].where}` has no column `{task.label}`, and development rows are scored",
-            hint="leave task.dev out, and some of the training rows are held out; or name labelled rows",
-        )
-    tables = _divided(tables, task.label)
-    for name in ("dev", "test"):
-        if name in tables:
-            tables[name], note = _with_label(task, name, tables[name])
-            notes += note
+    tables, said = _scored(task, _divided(tables, task.label))
+    notes += said
     if kind == "tagging":
         return _tagging(task, tables, declared, bad, notes, head)
     tables = {**tables, "train": _usable(task, "train", tables["train"], kind, bad["train"], task.labels)}
@@ -144,6 +119,66 @@ def _kind(
     return guess.kind, [f"task.kind is taken to be {guess.kind}, from {guess.why}"]
 
 
+def _in_form(
+    kind: Kind, task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], reading: Reading | None
+) -> tuple[dict[str, Table], list[str]]:
+    """`tables` whose labels are written in the one form of their kind, and what was found in their place."""
+    if kind in ("classification", "regression"):
+        tables = {name: without_lists(table, task.label) for name, table in tables.items()}
+    if kind == "regression" and reading is not None:
+        return {name: reading.of(table, task.label) for name, table in tables.items()}, [reading.note(task.label)]
+    if kind != "multilabel":
+        return dict(tables), []
+    if not task.labels and not any(task.label in table.columns for table in tables.values()):
+        raise DataError(
+            f"`{tables['train'].where}` has no column `{task.label}` of lists of class names",
+            hint="task.label names it; or task.labels=[…] names columns of 1 and 0, one for each class",
+        )
+    mark = mark_between([cell for table in tables.values() for cell in table.columns.get(task.label, ())])
+    notes = [f"`{mark}` stands between class names in `{task.label}`"] if mark and task.kind else []
+    return {name: with_memberships(task, table, bad[name], mark) for name, table in tables.items()}, notes
+
+
+def _with_probabilities(
+    kind: Kind,
+    task: Task,
+    tables: dict[str, Table],
+    bad: Mapping[str, BadRows],
+    declared: Mapping[str, tuple[str, ...]],
+    head: Sequence[str],
+) -> tuple[Task, dict[str, np.ndarray]]:
+    """`task` with the classes of the probabilities that rows bring along, and these, `[rows, classes]`, by table.
+
+    Labels that they stand in for are put into `tables`; where there are none, nothing changes.
+    """
+    said = read_all(task, tables, bad, several=kind == "multilabel")
+    if not said:
+        return task, {}
+    labels = soft_classes(task, tables, said, declared, head)
+    soft = {name: one.matrix(labels) for name, one in said.items()}
+    for name, one in said.items():
+        tables[name] = one.kept(with_hard_labels(one, tables[name], task.label, soft[name], labels))
+    return task.model_copy(update={"labels": list(labels)}), soft
+
+
+def _scored(task: Task, tables: Mapping[str, Table]) -> tuple[dict[str, Table], list[str]]:
+    """`tables` in which rows of `dev` and `test` have labels, and how many had none.
+
+    Raises `DataError` for a table of development rows without the column of labels that the training rows have.
+    """
+    if "dev" in tables and task.label not in tables["dev"].columns and task.label in tables["train"].columns:
+        raise DataError(
+            f"`{tables['dev'].where}` has no column `{task.label}`, and development rows are scored",
+            hint="leave task.dev out, and some of the training rows are held out; or name labelled rows",
+        )
+    found, notes = dict(tables), list[str]()
+    for name in ("dev", "test"):
+        if name in found:
+            found[name], note = _with_label(task, name, found[name])
+            notes += note
+    return found, notes
+
+
 def _usable(task: Task, name: str, table: Table, kind: Kind, bad: BadRows, labels: Sequence[str] | None) -> Table:
     """The rows of `table` that can be used, whose label too where they have one and it is a class or a number."""
     labelled = kind in ("classification", "multilabel", "regression") and not _hidden(task, name, table)
@@ -155,7 +190,7 @@ def _with_label(task: Task, name: str, table: Table) -> tuple[Table, list[str]]:
     """Rows of `dev` or `test` that have a label, where only some have one; it is said, and stops no training."""
     cells = table.columns.get(task.label, ())
     kept = [row for row, cell in enumerate(cells) if not is_empty(cell)]
-    if name not in ("dev", "test") or len(kept) in (0, len(table)):
+    if len(kept) in (0, len(table)):
         return table, []
     return table.take(kept), [
         f"{len(table) - len(kept):,} of {len(table):,} rows of {name} have no label, and no score"

@@ -27,6 +27,7 @@ from transformers.models.mbart.modeling_mbart import MBartScaledWordEmbedding
 
 from distiller.config.translation import Shape
 from distiller.device import seeded
+from distiller.models.encoder_decoder import shift_right
 
 POSITIONS = 512
 """Positions that a model built here knows."""
@@ -113,15 +114,6 @@ class TranslationModel(MBartForConditionalGeneration):
 
 AutoConfig.register(TranslationConfig.model_type, TranslationConfig)
 AutoModelForSeq2SeqLM.register(TranslationConfig, TranslationModel)
-
-
-def shift_right(labels: Tensor, *, start: int, pad: int) -> Tensor:
-    """Decoder inputs `[B, L]` for `labels` `[B, L]`: the start token, then all labels but the last.
-
-    -100 becomes padding. The first label is thus predicted from the start token, and counts like any other.
-    """
-    shifted = torch.cat([labels.new_full((len(labels), 1), start), labels[:, :-1]], dim=1)
-    return shifted.masked_fill(shifted == -100, pad)
 
 
 def translation_config(shape: Shape, tokens: TokenIds) -> PretrainedConfig:
