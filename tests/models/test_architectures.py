@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers import PretrainedConfig, PreTrainedModel
 
 from distiller.config import Objective, Student
@@ -30,9 +31,15 @@ from distiller.training.view import Totals
 from models.tiny import tiny_tokenizer
 from models.zoo import ARCHITECTURES, LAYERS, VOCABULARY, tiny_classifier, tiny_config
 
-RESULTS = Path(__file__).resolve().parents[2] / "docs" / "architectures.json"
-UNMEASURED = ("xlnet", "mobilebert")
-"""XLNet sees both sides, and ends a text with its <cls>; the attention of MobileBERT is too weak at this size."""
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "architectures.json"
+UNMEASURED = ("xlnet", "mobilebert", *(["doge"] if transformers.__version__ < "5.1" else []))
+"""XLNet sees both sides, and ends a text with its <cls>; the attention of MobileBERT is too weak at this size.
+
+In transformers 5.0 an unpadded Doge sees what follows.
+"""
+WRITTEN_WITH_THIS = f"transformers=={transformers.__version__}\n" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+"""The table is of one version: others have other architectures, and some of theirs fail by themselves."""
 KEPT = Student(layers=2)
 FIRST = Student(layers=2, pick="first")
 BOTH = Objective.model_validate({"beta1": 1, "gamma1": 1, "intermediate": [{"loss": "mse"}, {"loss": "pkd"}]})
@@ -151,6 +158,16 @@ def agree(check: Callable[[], object], read: Callable[[], object]) -> None:
     assert outcomes[0] == outcomes[1]
 
 
+def runs_alone(model_type: str) -> bool:
+    """Whether `transformers` makes such a model and reads texts with it, without anything of ours."""
+    try:
+        config = tiny_config(model_type)
+        tiny_classifier(config)(**batch(config))
+    except Exception:
+        return False
+    return True
+
+
 def trial(model_type: str) -> dict[str, Any]:
     """What an architecture can do here, in the words of the errors; everything that it can do is done."""
     row: dict[str, Any] = {"token": "", "refused": "", "states": "", "cut": "", "student": "no", "fields": []}
@@ -200,6 +217,8 @@ def trial(model_type: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model_type", ARCHITECTURES)
 def test_every_architecture_works_or_is_refused_in_one_line(model_type: str, tmp_path: Path) -> None:
+    if not WRITTEN_WITH_THIS and not runs_alone(model_type):
+        pytest.skip(f"transformers {transformers.__version__} itself fails on a `{model_type}` model on this machine")
     row = trial(model_type)
     if not row["refused"]:
         tiny_config(model_type).save_pretrained(tmp_path)
@@ -209,5 +228,5 @@ def test_every_architecture_works_or_is_refused_in_one_line(model_type: str, tmp
     written = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     if os.environ.get("WRITE_ARCHITECTURES"):
         RESULTS.write_text(json.dumps({**written, model_type: row}, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    else:
+    elif WRITTEN_WITH_THIS:
         assert written[model_type] == row

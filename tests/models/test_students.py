@@ -223,7 +223,7 @@ def test_same_vocabulary(shared: Path) -> None:
     tiny, mini = (load_tokenizer(shared / "models" / name) for name in ("bert-tiny", "minilm-l6-h384"))
     assert same_vocabulary(tiny, mini)
     assert not same_vocabulary(tiny, tiny_tokenizer())
-    assert not same_vocabulary(tiny_tokenizer(), tiny_tokenizer(do_lower_case=False))
+    assert not same_vocabulary(tiny_tokenizer(do_lower_case=True), tiny_tokenizer(do_lower_case=False))
     assert not same_vocabulary(tiny_tokenizer(), tiny_tokenizer([*WORDS[:-2], *WORDS[:-3:-1]]))
     own = student_tokenizer(Student(model=str(shared / "models" / "bert-tiny")), tiny_tokenizer())
     assert same_vocabulary(own, tiny)

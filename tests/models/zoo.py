@@ -39,6 +39,7 @@ LESS_COMMON = {
     "decoder_layers": LAYERS,
     "encoder_attention_heads": 4,
     "encoder_ffn_dim": 48,
+    "encoder_layers": LAYERS,
     "ffn_dim": 48,
     "hidden_dim": 48,
     "kv_lora_rank": 8,
@@ -121,6 +122,8 @@ def tiny_config(model_type: str) -> PretrainedConfig:
     known, aliases = config_class().to_dict(), config_class.attribute_map
     fields = {aliases.get(name, name): value for name, value in SIZES.items() if name in known or name in aliases}
     fields |= {name: value for name, value in LESS_COMMON.items() if name in known}
+    if not hasattr(config_class(), "pad_token_id"):
+        fields["pad_token_id"] = 0
     return config_class(**{"num_labels": 2} | fields | OWN.get(model_type, {}))
 
 

@@ -385,6 +385,7 @@ def heard(make: Make, folder: Path) -> Any:
 
 
 def searched(make: Make, folder: Path) -> Any:
+    pytest.importorskip("optuna")
     trainer = make(
         model_init=lambda: model(AutoModelForSequenceClassification),
         teacher=lambda: model(AutoModelForSequenceClassification, large=True),

@@ -59,6 +59,8 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
     with explained(name):
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     _check_fields(config, name)
+    if not hasattr(config, "pad_token_id"):  # transformers 5.0 forgets it for GPT-NeoX and others, whose models read it
+        config.pad_token_id = None
     kernel = config._attn_implementation
     if kernel not in KERNELS and not trust_remote_code:  # transformers would download and run it
         raise ModelError(

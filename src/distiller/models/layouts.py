@@ -172,8 +172,18 @@ def with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> Pretrain
                 f"student.config: `{config.model_type}` has no field `{name}`",
                 hint=did_you_mean(name, [*known, *aliases]),
             )
+    values = {aliases.get(name, name): value for name, value in fields.items()}
+    for name, value in values.items():  # transformers 5.0 takes any value, and fails where it is used
+        if isinstance(known.get(name), int | float) and isinstance(value, str):
+            raise ConfigError(
+                f"student.config: `{name}` is {value!r}, not a number such as {known[name]!r}",
+                hint="as in the model's config.json",
+            )
+    depth = {"num_hidden_layers", "encoder_layers"}  # two names of one field, but two fields of transformers 5.0
+    if depth <= known.keys() and depth & values.keys():
+        values |= dict.fromkeys(depth, next(values[name] for name in depth if name in values))
     try:
-        return type(config).from_dict({**known, **{aliases.get(name, name): value for name, value in fields.items()}})
+        return type(config).from_dict(known | values)
     except (TypeError, ValueError, NotImplementedError, StrictDataclassError) as error:
         reason = str(error).strip().rpartition("\n")[2].strip()
         reason = reason.removeprefix("TypeError: ").removeprefix("ValueError: ")
