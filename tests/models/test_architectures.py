@@ -38,7 +38,9 @@ UNMEASURED = ("xlnet", "mobilebert", *(["doge"] if transformers.__version__ < "5
 
 In transformers 5.0 an unpadded Doge sees what follows.
 """
-WRITTEN_WITH_THIS = f"transformers=={transformers.__version__}\n" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+WRITTEN_WITH_THIS = f"transformers=={transformers.__version__}\n" in (ROOT / "constraints.txt").read_text(
+    encoding="utf-8"
+)
 """The table is of one version: others have other architectures, and some of theirs fail by themselves."""
 KEPT = Student(layers=2)
 FIRST = Student(layers=2, pick="first")
