@@ -78,7 +78,7 @@ def test_numbers_by_size(rows: int, floor: int, ceiling: int) -> None:
 
 def test_what_is_asked_for_is_done() -> None:
     by_epochs = pace(config.Training(epochs=3, evaluations=2), steps_per_epoch=100, dev_examples=500)
-    assert by_epochs == Pace(300, 300, 50, 30, None)
+    assert by_epochs == Pace(300, 300, 50, 30, None, dev_examples=500)
     few = pace(config.Training(max_steps=5), steps_per_epoch=100, dev_examples=500)
     assert (few.floor, few.ceiling) == (5, 5)
     long = pace(config.Training(min_steps=9_000), steps_per_epoch=10, dev_examples=500)

@@ -42,6 +42,9 @@ class Optimisation(Config):
     would take more than a fifth of the training's time."""
     patience: Count | None = None
     """Evaluations without a better score after which a training ends. `null`: never; without `epochs`, 6."""
+    average_best: Annotated[Count, Field(le=100)] | None = None
+    """Evaluations whose weights are averaged: so many with the best development scores, of those at most a standard
+    error below the best. 1: the best one's weights alone. `null`: 1; without `epochs`, 3."""
     checkpoint_minutes: NonNegative = 5.0
     """An interrupted training goes on from its newest checkpoint, written after so many minutes (0: after every step)
     and when it is asked to stop. Changes no result."""

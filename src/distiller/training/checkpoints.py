@@ -7,6 +7,8 @@ written.
 import json
 import shutil
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,7 +24,7 @@ from distiller.interruption import StopRequest
 CHECKPOINTS = "checkpoints"
 AT_LEAST = 2
 """Whole checkpoints that are kept: the one before the newest serves where that is damaged."""
-BEST, BEST_WEIGHTS = "best.json", "best.safetensors"
+BEST, BEST_WEIGHTS = "best.json", "best-{step}.safetensors"
 TOGETHER = 8
 """Optimisation steps between two times that several processes agree on whether to save."""
 
@@ -40,44 +42,81 @@ class CheckpointState(Protocol):
         ...
 
 
-class BestWeights(TrainerCallback):
-    """The weights of `student` at its best development score so far, outside of the accelerator."""
+@dataclass(frozen=True)
+class Scored:
+    """Weights, outside of the accelerator, with their development score."""
 
-    def __init__(self, student: nn.Module, metric: str) -> None:
+    score: float
+    step: int
+    weights: Mapping[str, Tensor]
+
+
+class BestWeights(TrainerCallback):
+    """The weights of `student` at its best development scores so far, `most` of them, the best first."""
+
+    def __init__(self, student: nn.Module, metric: str, *, most: int = 1) -> None:
         self.student = student
         self.metric = f"eval_{metric}"
-        self.score: float | None = None
-        self.step = 0
-        self.weights: dict[str, Tensor] = {}
+        self.most = most
+        self.found: list[Scored] = []
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-        """Keep the weights where they are better than all before."""
+        """Keep the weights where they are among the best; of equal scores the first come first."""
         score = (metrics or {}).get(self.metric)
-        if score is not None and (self.score is None or score > self.score):
-            self.score, self.step, self.weights = score, state.global_step, self._copied()
+        if score is None or any(one.step == state.global_step for one in self.found):
+            return
+        if len(self.found) < self.most or score > self.found[-1].score:
+            self._keep([*self.found, Scored(score, state.global_step, self._copied())])
 
     def restore(self) -> None:
         """Give the student its best weights back."""
-        if self.weights:
-            self.student.load_state_dict(self.weights)
+        if self.found:
+            self.student.load_state_dict(self.found[0].weights)
+
+    def average(self, near: float) -> list[Scored]:
+        """Give the student the mean of the weights whose scores are at most `near` below the best; those it is of.
+
+        Weights that one training passes through at a constant rate lie around what it tends to, and their mean is
+        closer to that than any of them (Izmailov et al. 2018, arXiv:1803.05407; Wortsman et al. 2022,
+        arXiv:2203.05482).
+        """
+        averaged = [one for one in self.found if one.score >= self.found[0].score - near]
+        if len(averaged) > 1:
+            self.student.load_state_dict(mean_weights([one.weights for one in averaged]))
+        return averaged
 
     def write(self, folder: Path, step: int) -> None:
-        """Add the best weights, unless they are those of the checkpoint itself."""
-        if self.score is not None:
-            write_json(folder / BEST, {"score": self.score, "step": self.step})
-            if self.step != step:
-                save_file(self.weights, folder / BEST_WEIGHTS)
+        """Add the best weights, except for those of the checkpoint itself."""
+        write_json(folder / BEST, [{"score": one.score, "step": one.step} for one in self.found])
+        for one in self.found:
+            if one.step != step:
+                save_file(dict(one.weights), folder / BEST_WEIGHTS.format(step=one.step))
 
     def read(self, folder: Path) -> None:
         """Take the best weights; the student has those of the checkpoint already."""
-        if (folder / BEST).is_file():
-            found = json.loads((folder / BEST).read_text(encoding="utf-8"))
-            self.score, self.step = found["score"], found["step"]
-            apart = folder / BEST_WEIGHTS
-            self.weights = load_file(apart) if apart.is_file() else self._copied()
+        if not (folder / BEST).is_file():
+            return
+        found: list[Scored] = []
+        for entry in json.loads((folder / BEST).read_text(encoding="utf-8")):
+            apart = folder / BEST_WEIGHTS.format(step=entry["step"])
+            found.append(Scored(**entry, weights=load_file(apart) if apart.is_file() else self._copied()))
+        self._keep(found)
+
+    def _keep(self, found: list[Scored]) -> None:
+        self.found = sorted(found, key=lambda one: (-one.score, one.step))[: self.most]
 
     def _copied(self) -> dict[str, Tensor]:
         return {name: value.detach().to("cpu", copy=True) for name, value in self.student.state_dict().items()}
+
+
+def mean_weights(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of each tensor over `models` of one shape, in its own number format; of whole numbers the first's."""
+    mean: dict[str, Tensor] = {}
+    for name, first in models[0].items():
+        mean[name] = first
+        if first.is_floating_point():
+            mean[name] = torch.stack([model[name].float() for model in models]).mean(0).to(first.dtype)
+    return mean
 
 
 class Checkpoints(TrainerCallback):

@@ -211,8 +211,8 @@ def fit(
     on_evaluation: OnEvaluation | None = None,
     keep: Callable[[Fit], None] | None = None,
 ) -> Fit:
-    """Train `model` in place; it ends with the weights of its best development score (or, if not `select_best`, the
-    last). Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation`
+    """Train `model` in place; it ends with the weights of its best development score or, where the pace says so, the mean
+    of those of its best ones; if not `select_best`, with the last. Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation`
     hears (step, development score). `keep` writes what is wanted of the trained model before its checkpoints go.
 
     A signal to stop ends it after a whole step and a checkpoint, with `Interrupted`.
@@ -223,7 +223,7 @@ def fit(
         steps = replace(steps, patience=None)
     learns = UntilLearnt(steps, job.rising) if until_learnt else None
     watch = Stopwatch()
-    best_weights = BestWeights(model, job.metric)
+    best_weights = BestWeights(model, job.metric, most=steps.averaged)
     callbacks: list[Any] = [watch, LastStepCounts(), *([learns] if learns else [])]
     callbacks.append(Checkpoints(training.checkpoint_minutes, request))
     if select_best:
@@ -265,10 +265,12 @@ def fit(
                     callback.close()
             if teacher_cache is not None:
                 teacher_cache.close()
-        if select_best:
-            best_weights.restore()
         examples = trainer.examples_read * processes.count()
         done = _outcome(trainer, watch, job.metric, examples, select_best=select_best)
+        if select_best:
+            for callback in callbacks:  # they have heard of the training's end
+                trainer.remove_callback(callback)
+            done = _averaged(trainer, best_weights, steps, done)
         trainer.distillation.reader.close()
         processes.from_first(partial(_kept, keep, done, folder))
     device = trainer.args.device.type
@@ -350,6 +352,19 @@ def _workers(training: config.Training, job: Job) -> int:
     if training.workers is not None:
         return training.workers
     return int(isinstance(job.train, AugmentedSplit) and bool(job.train.policy.steps))
+
+
+def _averaged(trainer: DistillationTrainer, best: BestWeights, steps: Pace, done: Fit) -> Fit:
+    """Give the model the mean of its best weights, or the best alone where their mean is worse than each of them."""
+    averaged = best.average(steps.error(best.found[0].score)) if best.found else []
+    if len(averaged) > 1:
+        scores = development_scores(repeatable(trainer.evaluate()))
+        if scores[best.metric.removeprefix("eval_")] >= averaged[-1].score:
+            entry = {f"averaged_{name}": score for name, score in scores.items()}
+            note = {"step": float(done.steps), "averaged": float(len(averaged)), **entry}
+            return replace(done, scores=scores, history=[*done.history, note])
+    best.restore()
+    return done
 
 
 def development_scores(entry: Mapping[str, float]) -> dict[str, float]:

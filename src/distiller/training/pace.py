@@ -2,8 +2,8 @@
 
 One rule for teachers, baselines and students, so that what is compared was trained alike. After a warm-up the rate
 stays constant until the development score has not improved for `patience` evaluations, then it falls linearly to 0
-over a quarter of the steps so far; the weights of the best evaluation are kept. A floor and a ceiling in optimisation
-steps bound it. `docs/concepts/training.md` says how the numbers were chosen.
+over a quarter of the steps so far; the weights of the best evaluations are averaged. A floor and a ceiling in
+optimisation steps bound it. `docs/concepts/training.md` says how the numbers were chosen.
 """
 
 import math
@@ -29,6 +29,8 @@ APART = (20, 500)
 """Fewest and most steps between two of them, where they cost little."""
 LOOKING = 0.2
 """Most of the training's own time that development scores may take."""
+AVERAGED = 3
+"""Evaluations whose weights are averaged."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,15 @@ class Pace:
     warmup: int
     patience: int | None = None
     """Evaluations without a better score after which it has learnt; `None`: the ceiling alone decides."""
+    averaged: int = 1
+    """Most evaluations whose weights are averaged …"""
+    dev_examples: int = 0
+    """… where their scores do not differ by more than so many examples can tell."""
+
+    def error(self, score: float) -> float:
+        """About one standard error of a development score: that of a share `score` of the development examples."""
+        share = min(max(score, 0.0), 1.0)
+        return math.sqrt(share * (1 - share) / max(1, self.dev_examples))
 
     def cooling_from(self, scores: Iterable[tuple[int, float]]) -> int | None:
         """The step from which the rate falls, given the (step, development score) so far; `None` while it is constant.
@@ -89,9 +100,11 @@ def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: i
         ceiling = max(ceiling, training.min_steps or 0)
         floor = min(floor, ceiling)
         patience = training.patience or PATIENCE
+        averaged = training.average_best or AVERAGED
     else:
         floor = ceiling = training.max_steps or math.ceil(steps_per_epoch * training.epochs)
         patience = training.patience
+        averaged = training.average_best or 1
     if training.evaluations is not None or training.epochs is not None:
         every = math.ceil(min(steps_per_epoch, ceiling) / (training.evaluations or 1))
     else:
@@ -100,7 +113,7 @@ def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: i
         usual = _between(APART, math.ceil(ceiling / LOOKS))
         every = min(max(usual, affordable), max(1, ceiling // 4))
     warmup = round((floor if training.epochs is None else ceiling) * training.warmup)
-    return Pace(floor, ceiling, max(1, every), warmup, patience)
+    return Pace(floor, ceiling, max(1, every), warmup, patience, averaged, dev_examples)
 
 
 def learning_rate(shape: PretrainedConfig, *, pretrained: bool) -> float:

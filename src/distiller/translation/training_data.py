@@ -60,6 +60,7 @@ class TranslationData:
         once, shared = self.stream(training, seed=seed), training.accumulate * processes.count()
         if training.epochs is None and training.max_steps is None:
             usual = config.Optimisation(
+                average_best=1,  # chrF says nothing of its own noise
                 min_steps=training.min_steps,
                 patience=training.patience,
                 batch_size=math.ceil(once.examples_per_batch * processes.count()),
