@@ -211,9 +211,10 @@ def fit(
     on_evaluation: OnEvaluation | None = None,
     keep: Callable[[Fit], None] | None = None,
 ) -> Fit:
-    """Train `model` in place; it ends with the weights of its best development score or, where the pace says so, the mean
-    of those of its best ones; if not `select_best`, with the last. Checkpoints live in `folder` while it runs; with `resume` the newest whole one is continued. `on_evaluation`
-    hears (step, development score). `keep` writes what is wanted of the trained model before its checkpoints go.
+    """Train `model` in place; it ends with the weights of its best development score or, where the pace says so, the
+    mean of those of its best ones; if not `select_best`, with the last. Checkpoints live in `folder` while it runs;
+    with `resume` the newest whole one is continued. `on_evaluation` hears (step, development score). `keep` writes
+    what is wanted of the trained model before its checkpoints go.
 
     A signal to stop ends it after a whole step and a checkpoint, with `Interrupted`.
     """
