@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import yaml
 
 from distiller.config import parse_run
 from distiller.errors import ConfigError, OutputError, RunError
+from distiller.study import lost_workers
 from distiller.study.config import Study, load_study, parse_study
 from distiller.study.engine import run_study
 from distiller.study.lost_workers import reclaim
@@ -211,17 +213,22 @@ def test_a_machine_that_leaves_the_cluster_loses_only_what_it_was_doing(small: S
 FULL = """
 import os, resource, sys
 from distiller.study.worker import main
-limit = os.path.getsize(sys.argv[2]) + 8192
+limit = os.path.getsize(sys.argv[2]) + int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 sys.exit(main(sys.argv[1], "w", str(os.getppid()), "study.fakes:fast"))
 """
 
 
-def test_a_database_that_cannot_grow_stops_the_worker_and_keeps_what_it_has(small: Small) -> None:
+@pytest.mark.parametrize("room", [4096, 8192, 12288])
+def test_a_database_that_cannot_grow_stops_the_worker_and_keeps_what_it_has(
+    small: Small, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it fills up: between claiming a trial and naming its worker too, which takes a minute to be believed."""
+    monkeypatch.setattr(lost_workers, "UNNAMED", timedelta(0))
     study = small(storage=None)
     stored = started(study)
     database = study.place / "study.db"
-    command = [sys.executable, "-c", FULL, str(study.place), str(database)]
+    command = [sys.executable, "-c", FULL, str(study.place), str(database), str(room)]
     stopped = subprocess.run(command, capture_output=True, text=True)
     assert stopped.returncode == NO_ROOM, stopped.stderr
     assert f"error: the storage `{database}` cannot be used: " in stopped.stderr
