@@ -70,7 +70,8 @@ class ModelFacts(Config):
     steps: list[int] = []
     """Optimisation steps of its training, by seed; none for a model that came fine-tuned."""
     best_steps: list[int] = []
-    """After how many of them the weights that were kept were reached."""
+    """After how many of them the best development score was reached, by seed; `histories` say where weights of several
+    evaluations were averaged (`averaged`: how many, and the scores of their mean)."""
     start: str | None = None
     """Where the weights of its layers came from."""
     histories: list[list[dict[str, float]]] = []
@@ -118,7 +119,7 @@ class SeedResult(Config):
 
     seed: int
     scores: dict[str, float]
-    """Development scores of the best checkpoint."""
+    """Development scores of the weights that were kept: the best, or the mean of several."""
     best_step: int
     steps: int
     history: list[dict[str, float]]
