@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from analysis.tables import grid
-from distiller.cli import importance
+from distiller.cli.importance import importance
 from distiller.errors import ConfigError, DataError, DistillerError
 from distiller.study.trials import tabulate, write_trials
 
@@ -16,7 +16,7 @@ from distiller.study.trials import tabulate, write_trials
 def call(*arguments: object) -> str:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.callback()(lambda: None)
-    importance.register(app)
+    app.command()(importance)
     done = CliRunner().invoke(app, ["importance", *map(str, arguments)])
     if isinstance(done.exception, DistillerError):
         raise done.exception

@@ -9,14 +9,10 @@ from autodistiller.synthetic import experience
 from cli.conftest import Command, distiller, shop  # noqa: F401 - fixtures
 from distiller.autodistiller.experience import read_experience
 from distiller.autodistiller.facts import write_facts
-from distiller.cli import advise, app
+from distiller.cli import advise
 from distiller.config import load_run, parse_run
 from distiller.study.trials import FACTORS, tabulate, write_trials
 from run.tiny import Workshop, reviews, write
-
-if not any(command.name == "advise" for command in app.registered_commands):
-    advise.register(app)
-
 
 @pytest.fixture(autouse=True)
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -59,8 +59,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[TranslationRun, Reco
 
 def call(*arguments: object) -> None:
     app = typer.Typer()
-    for command in (check, evaluate, predict, pseudo_label, recipes, run_command, show):
-        command.register(app)
+    for module in (check, evaluate, predict, pseudo_label, recipes, run_command, show):
+        name = module.__name__.rpartition(".")[2]
+        app.command(name.replace("_", "-"))(getattr(module, name))
     app([str(argument) for argument in arguments], standalone_mode=False)
 
 
