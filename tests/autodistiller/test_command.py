@@ -14,6 +14,7 @@ from distiller.config import load_run, parse_run
 from distiller.study.trials import FACTORS, tabulate, write_trials
 from run.tiny import Workshop, reviews, write
 
+
 @pytest.fixture(autouse=True)
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An experience file and a cache of this test's own, and nothing shipped."""
