@@ -1,6 +1,6 @@
 """Samples and tokens a second on this machine's accelerator, through the real `trainer.train()`.
 
-    python benchmarks/accelerator.py                                     # a GPU: about five minutes
+    python benchmarks/accelerator.py --folder /dev/shm                   # a GPU: at most about five minutes
     python benchmarks/accelerator.py --size tiny --steps 12              # does it run? seconds, on a CPU too
     python benchmarks/accelerator.py --only online cached --json out.json
 
@@ -9,6 +9,10 @@ timed from step 6 to the last, with the device waited for at both ends. Ways: `s
 labels, the least that any cached step can take; `online`, the teacher is asked; `compiled`, the same through
 `torch.compile`; `cached`, `ahead` and `file`, its outputs lie on the device, are gathered ahead of the step, or in it;
 `emd`, all 48 pairs of layers; `mi`, mutual information. Needs torch and transformers alone.
+
+The teacher's outputs on the texts of one size of batch are written once for all ways that read them; a few batches of
+texts come again and again, so that they take 4 GB at batch 256, not 20. Ways that would begin after `--minutes` are
+left out, and named; compiling, which takes longest, comes last.
 """
 
 import argparse
@@ -40,16 +44,18 @@ STUDENT = {"hidden_size": 312, "num_hidden_layers": 4, "num_attention_heads": 12
 TINY = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
 WARM = 6
 """Steps before the clock runs."""
+DISTINCT = 16
+"""Batches of texts that differ; then they come again."""
 HIDDEN = [{"loss": "mse"}]
 WAYS: dict[str, dict[str, Any]] = {
     "student": {"objective": {"beta1": 0, "gamma1": 1}},
     "online": {"objective": {"prediction": "kl", "intermediate": HIDDEN}},
-    "compiled": {"objective": {"prediction": "kl", "intermediate": HIDDEN}, "compiled": True},
     "cached": {"objective": {"prediction": "kl", "intermediate": HIDDEN}, "place": "device"},
     "ahead": {"objective": {"prediction": "kl", "intermediate": HIDDEN}, "place": "ahead"},
     "file": {"objective": {"prediction": "kl", "intermediate": HIDDEN}, "place": "file"},
     "emd": {"objective": {"prediction": "kl", "intermediate": [{"loss": "mse", "mapping": "emd"}]}},
     "mi": {"objective": {"prediction": "kl", "intermediate": [{"loss": "mi_alpha"}]}},
+    "compiled": {"objective": {"prediction": "kl", "intermediate": HIDDEN}, "compiled": True},
 }
 
 
@@ -73,20 +79,26 @@ class Row:
 
 
 class Texts:
-    """Random tokens; the lengths are `length`, or ragged: half around a quarter of it, half around a half."""
+    """Random tokens; the lengths are `length`, or ragged: half around a quarter of it, half around a half.
 
-    def __init__(self, size: int, length: int, *, ragged: bool, vocabulary: int) -> None:
+    There are `size` rows, which repeat the first `distinct`.
+    """
+
+    def __init__(self, size: int, distinct: int, length: int, *, ragged: bool, vocabulary: int) -> None:
         rng = torch.Generator().manual_seed(0)
-        centre = torch.where(torch.arange(size) % 2 == 0, length / 4, length / 2)
-        spread = (centre * torch.exp(0.25 * torch.randn(size, generator=rng))).round().clamp(4, length).long()
-        self.lengths: list[int] = (spread if ragged else torch.full((size,), length)).tolist()
-        self.tokens = [torch.randint(5, vocabulary, (n,), generator=rng) for n in self.lengths]
+        distinct = min(size, distinct)
+        centre = torch.where(torch.arange(distinct) % 2 == 0, length / 4, length / 2)
+        spread = (centre * torch.exp(0.25 * torch.randn(distinct, generator=rng))).round().clamp(4, length).long()
+        sizes = spread if ragged else torch.full((distinct,), length)
+        self.tokens = [torch.randint(5, vocabulary, (n,), generator=rng) for n in sizes.tolist()]
+        self.lengths: list[int] = sizes[torch.arange(size) % distinct].tolist()
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.lengths)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        return {"input_ids": self.tokens[row], "labels": row % 2, "example_id": row}
+        example = row % len(self.tokens)
+        return {"input_ids": self.tokens[example], "labels": example % 2, "example_id": example}
 
 
 def padded(multiple: int) -> Callable[[list[Any]], dict[str, torch.Tensor]]:
@@ -150,13 +162,15 @@ def models(size: str) -> tuple[Any, Any]:
     return made[0], made[1]
 
 
-def measure(way: str, batch_size: int, ragged: bool, arguments: argparse.Namespace) -> Row:
+def measure(way: str, batch_size: int, ragged: bool, arguments: argparse.Namespace, outputs: Path) -> Row:
+    """One way; one that reads the teacher's outputs finds them in `outputs`, or writes them there."""
     wish = WAYS[way]
     objective = config.parse(config.Objective, wish["objective"], where=way)
     teacher, student = models(arguments.size)
     computing = compute(arguments.precision)
     steps, length = arguments.steps, arguments.length
-    texts = Texts(batch_size * steps, length, ragged=ragged, vocabulary=teacher.config.vocab_size)
+    rows, distinct = batch_size * steps, batch_size * DISTINCT
+    texts = Texts(rows, distinct, length, ragged=ragged, vocabulary=teacher.config.vocab_size)
     collate = ViewCollator(padded(32 if wish.get("compiled") else 8))
     clock = Clock(computing.device)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
@@ -183,13 +197,17 @@ def measure(way: str, batch_size: int, ragged: bool, arguments: argparse.Namespa
         )
         if "place" in wish:
             assert trainer.teacher is not None
-            trainer.teacher_cache = stored(Path(folder), trainer.teacher, texts, collate, wish["place"])
+            if not outputs.exists():
+                store(outputs, trainer.teacher, texts, collate)
+            trainer.teacher_cache = TeacherCache(outputs, place=wish["place"])
         batch = {name: value.to(trainer.args.device) for name, value in collate([texts[i] for i in range(8)]).items()}
         trainer.train()
         flops = operations(trainer, batch) / 8 if not wish.get("compiled") else 0.0
     timed = steps - WARM
     tokens = sum(texts.lengths) / steps * timed
     memory = torch.cuda.max_memory_allocated() / 1e9 if computing.device == "cuda" else 0.0
+    if trainer.teacher_cache is not None:
+        trainer.teacher_cache.close()
     del trainer
     release(computing.device)  # the next way must not find less room, or this one's peak
     if computing.device == "cuda":
@@ -207,15 +225,15 @@ def measure(way: str, batch_size: int, ragged: bool, arguments: argparse.Namespa
     )
 
 
-def stored(folder: Path, teacher: FrozenTeacher, texts: Texts, collate: Any, place: Any) -> TeacherCache:
-    outputs = folder / "outputs"
-    outputs.mkdir()
+def store(folder: Path, teacher: FrozenTeacher, texts: Texts, collate: Any) -> None:
+    """Write what the teacher says of all texts that differ."""
+    folder.mkdir()
+    distinct = len(texts.tokens)
     batches = (
         {name: value.to(teacher.device) for name, value in collate([texts[int(i)] for i in rows]).items()}
-        for rows in torch.arange(len(texts)).split(256)
+        for rows in torch.arange(distinct).split(256)
     )
-    build_teacher_cache(outputs, teacher, batches, len(texts), teacher.hidden_layers)
-    return TeacherCache(outputs, place=place)
+    build_teacher_cache(folder, teacher, batches, distinct, teacher.hidden_layers)
 
 
 def operations(trainer: DistillationTrainer, batch: dict[str, Any]) -> int:
@@ -235,6 +253,20 @@ def table(rows: list[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def write(found: list[Row], path: Path | None) -> None:
+    """The rows so far, with what they were measured on."""
+    if path is None:
+        return
+    report = {
+        "command": shlex.join(["python", "benchmarks/accelerator.py", *sys.argv[1:]]),
+        "date": date.today().isoformat(),
+        "machine": describe_machine(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "rows": [asdict(row) for row in found],
+    }
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=["base", "tiny"], default="base")
@@ -244,24 +276,22 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128, help="tokens of a text, or the longest of ragged ones")
     parser.add_argument("--ragged", action="store_true", help="real lengths in place of one")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
+    parser.add_argument("--minutes", type=float, default=5, help="begin no way later than this")
     parser.add_argument("--folder", type=Path, help="for outputs and caches, e.g. /dev/shm")
     parser.add_argument("--json", type=Path, help="write the rows here, after each of them")
     arguments = parser.parse_args()
     transformers.logging.set_verbosity_error()
     found: list[Row] = []
+    began = time.perf_counter()
     for batch_size in arguments.batch_sizes:
-        for way in arguments.only:
-            found.append(measure(way, batch_size, arguments.ragged, arguments))
-            print(f"{way} at {batch_size}: {found[-1].step_ms:.1f} ms", file=sys.stderr)
-            if arguments.json:
-                report = {
-                    "command": shlex.join(["python", "benchmarks/accelerator.py", *sys.argv[1:]]),
-                    "date": date.today().isoformat(),
-                    "machine": describe_machine(),
-                    "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-                    "rows": [asdict(row) for row in found],
-                }
-                arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            for way in arguments.only:
+                if time.perf_counter() - began > 60 * arguments.minutes:
+                    print(f"{way} at {batch_size}: left out, {arguments.minutes:g} minutes are over", file=sys.stderr)
+                    continue
+                found.append(measure(way, batch_size, arguments.ragged, arguments, Path(folder) / "outputs"))
+                print(f"{way} at {batch_size}: {found[-1].step_ms:.1f} ms", file=sys.stderr)
+                write(found, arguments.json)
     print(table(found))
 
 
