@@ -75,6 +75,6 @@ def of_translation(folder: Path, objective: dict[str, Any], **given: Any) -> Dis
         teacher=translator(20, seed=9, encoder_layers=2, decoder_layers=2, width=16),
         label_smoothing=0.1,
         args=arguments(folder, **{"per_device_train_batch_size": 1, "label_names": ["labels"], **given}),
-        train_dataset=BatchStream(Pairs(text, text, gold=60), batch_tokens=60, seed=0, batches=18),
+        train_dataset=BatchStream(Pairs.of(text, text, gold=60), batch_tokens=60, seed=0, batches=18),
         data_collator=partial(collate, pad=19),
     )

@@ -40,7 +40,7 @@ def training_data(score: Any = None) -> TranslationData:
     seen = iter(range(100))
     score = score or (lambda _: {"bleu": float(next(seen))})
     tokenizer: Any = SimpleNamespace(pad=V - 1, special=frozenset({END, V - 1}))
-    return TranslationData(Examples(text, text, len(text)), 1.0, score, "text", tokenizer, 10)
+    return TranslationData(Examples.of(text, text, len(text)), 1.0, score, "text", tokenizer, 10)
 
 
 def train(

@@ -33,7 +33,7 @@ def examples(*, seed: int = 0) -> Examples:
         lengths = torch.randint(1, 9, (50,), generator=rng).tolist()
         return [[*torch.randint(4, V - 1, (length,), generator=rng).tolist(), END] for length in lengths]
 
-    return Examples(text(), text(), gold=30)
+    return Examples.of(text(), text(), gold=30)
 
 
 def teacher() -> PreTrainedModel:

@@ -124,7 +124,7 @@ class TranslationWork:
             self.beginning.store,
             model,
             self.run.training,
-            gold_data(self.tokenizer, self.splits.seen, self.splits.dev, self.run),
+            gold_data(self.tokenizer, self.splits.seen, self.splits.dev, self.run, self.beginning.store),
             seed=seed,
             title=f"train the student without a teacher, seed {seed}",
             console=self.console,
@@ -250,7 +250,7 @@ def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
         teacher, tokenizer = load_translator(folder)
     given = given_translations(run, splits)
     pseudo = pseudo_pairs(run, splits, tokenizer, teacher, store, console, given)
-    data = replace(gold_data(words.tokenizer, splits.seen, splits.dev, run), rows=words.rows)
+    data = replace(gold_data(words.tokenizer, splits.seen, splits.dev, run, store), rows=words.rows)
     notes = [f"{count} sentences of {name} were left out" for name, count in splits.skipped.items()]
     notes += [*beginning.odd, *pseudo.notes]
     if run.sequence is not None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from distiller.objectives.prediction import IGNORED
+from distiller.translation.token_rows import TokenRows
 
 POOL = 100
 """Batches whose examples are sorted together: enough for little padding, few enough for random company."""
@@ -24,10 +24,15 @@ FEATURE = Mapping[str, Any]
 class Examples:
     """Sentence pairs as token ids, gold pairs first; both sides end with the end token."""
 
-    source: list[list[int]]
-    target: list[list[int]]
+    source: TokenRows
+    target: TokenRows
     gold: int
     """How many of them, from the first, are gold; the others are pseudo-labels."""
+
+    @classmethod
+    def of(cls, source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], gold: int) -> "Examples":
+        """Those of lists of ids."""
+        return cls(TokenRows.of(source), TokenRows.of(target), gold)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -35,7 +40,7 @@ class Examples:
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of the longer side."""
-        return np.array([max(len(s), len(t)) for s, t in zip(self.source, self.target, strict=True)])
+        return np.maximum(self.source.lengths, self.target.lengths)
 
 
 class BatchStream:
@@ -121,8 +126,8 @@ class BatchStream:
     def _feature(self, row: int, rng: np.random.Generator) -> FEATURE:
         source = self.examples.source[row]
         if self.source_dropout:
-            kept = [word for word in source if word in self.special or rng.random() >= self.source_dropout]
-            source = kept if any(word not in self.special for word in kept) else source
+            kept = [word for word in source.tolist() if word in self.special or rng.random() >= self.source_dropout]
+            source = np.array(kept) if any(word not in self.special for word in kept) else source
         return {"id": row, "source": source, "target": self.examples.target[row]}
 
 
@@ -134,14 +139,13 @@ def collate(features: Sequence[Any], *, pad: int = 0) -> dict[str, Tensor]:
     `Examples`.
     """
     rows: Sequence[FEATURE] = features[0] if len(features) == 1 and isinstance(features[0], list) else features
-    source = pad_sequence([torch.tensor(row["source"]) for row in rows], batch_first=True, padding_value=pad)
-    labels = pad_sequence([torch.tensor(row["target"]) for row in rows], batch_first=True, padding_value=IGNORED)
-    lengths = torch.tensor([len(row["source"]) for row in rows])
+    source, read = _padded([row["source"] for row in rows], pad)
+    labels, said = _padded([row["target"] for row in rows], IGNORED)
     return {
         "input_ids": source,
-        "attention_mask": (torch.arange(source.shape[1]) < lengths[:, None]).long(),
+        "attention_mask": read,
         "labels": labels,
-        "output_mask": (labels != IGNORED).long(),
+        "output_mask": said,
         "example_ids": torch.tensor([row["id"] for row in rows]),
     }
 
@@ -150,6 +154,15 @@ def by_length(rows: np.ndarray, lengths: np.ndarray, limit: int) -> list[np.ndar
     """`rows` in batches of similar `lengths` (of all examples), each of at most `limit` tokens with its padding."""
     rows = rows[np.argsort(lengths[rows], kind="stable")]
     return _cut(rows, lengths[rows], limit)
+
+
+def _padded(rows: Sequence[Sequence[int] | np.ndarray], fill: int) -> tuple[Tensor, Tensor]:
+    """`rows` `[B, L]` with `fill` behind the end of the shorter ones, and where their tokens are; both int64."""
+    lengths = np.array([len(row) for row in rows])
+    there = np.arange(lengths.max()) < lengths[:, None]
+    padded = np.full(there.shape, fill, dtype=np.int64)
+    padded[there] = np.concatenate(rows)
+    return torch.from_numpy(padded), torch.from_numpy(there.astype(np.int64))
 
 
 def _rounds(size: int, wanted: int, rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ from distiller.translation.batches import collate
 from distiller.translation.corpus import Pairs, Splits, check_lengths, oddities, read_corpus
 from distiller.translation.model import POSITIONS
 from distiller.translation.students import load_translator
+from distiller.translation.token_rows import encoded
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.words import Words, words_of
 
@@ -98,9 +99,9 @@ def within_length(
 
     def lengths(side: str, text: Sequence[str]) -> list[int]:
         encode = words.tokenizer.encode if side == "source" else words.tokenizer.encode_targets
-        found = [len(ids) for ids in encode(text)]
+        found = encoded(encode, text).lengths.tolist()
         if side == "source" and teachers is not None and teachers is not words.teachers and held is not None:
-            read = [len(ids) for ids in teachers.encode(text)]
+            read = encoded(teachers.encode, text).lengths.tolist()
             found = [max(ours, theirs) if theirs > held else ours for ours, theirs in zip(found, read, strict=True)]
         return found
 

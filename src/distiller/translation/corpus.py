@@ -187,11 +187,15 @@ def share(pairs: Pairs, fraction: float, *, seed: int) -> Pairs:
 
 def text_fingerprint(*pairs: Pairs) -> str:
     """SHA-256 of sentences and translations in order."""
+    return sentences_fingerprint(*(side for one in pairs for side in (one.source, one.target or [])))
+
+
+def sentences_fingerprint(*texts: Sequence[str]) -> str:
+    """SHA-256 of the sentences of each text in order."""
     digest = hashlib.sha256()
-    for one in pairs:
-        for side in (one.source, one.target or []):
-            digest.update(f"{len(side)}\n".encode())
-            digest.update("\n".join(side).encode())
+    for sentences in texts:
+        digest.update(f"{len(sentences)}\n".encode())
+        digest.update("\n".join(sentences).encode())
     return digest.hexdigest()
 
 

@@ -11,12 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer
 
 from distiller.errors import MissingPackageError, ModelError
 from distiller.models.folders import explained
+from distiller.translation.token_rows import encoded
 from distiller.translation.tokenizer import TranslationTokenizer, quiet
 
 SAMPLE = 200
@@ -33,8 +35,8 @@ def cut_vocabulary(
     """
     whole: Any = tokenizer.tokenizer
     kept = set(tokenizer.special) | set(whole.added_tokens_decoder)
-    for ids in (*tokenizer.encode(sources), *tokenizer.encode_targets(targets)):
-        kept.update(ids)
+    for read, text in ((tokenizer.encode, sources), (tokenizer.encode_targets, targets)):
+        kept.update(np.unique(encoded(read, text).tokens).tolist())
     known: dict[str, int] = whole.get_vocab()
     letters = {letter for text in (*sources, *targets) for letter in text}
     kept.update(known[letter] for letter in letters if letter in known)

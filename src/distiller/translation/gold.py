@@ -18,6 +18,7 @@ from distiller.translation.batches import Examples
 from distiller.translation.corpus import Pairs, Splits, text_fingerprint
 from distiller.translation.model import build_model
 from distiller.translation.students import save_translator, token_ids
+from distiller.translation.token_rows import kept_rows
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.training_data import TranslationData
 from distiller.translation.translate import evaluate
@@ -28,13 +29,19 @@ NO_MATTER = {"log_every", "report_to", "checkpoint_minutes", "threads", "chunk_m
 """What does not change the weights that a training ends with."""
 
 
-def gold_data(tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun) -> TranslationData:
+def gold_data(
+    tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun, store: FolderCache | None = None
+) -> TranslationData:
     """Gold pairs as tokens, and greedy development scores.
 
     A model that has not learnt to end would fill every sentence up to the longest length: while it trains, it stops a
     little behind the longest reference.
     """
-    examples = Examples(tokenizer.encode(train.source), tokenizer.encode_targets(train.translations), gold=len(train))
+    examples = Examples(
+        kept_rows(store, tokenizer, train.source, targets=False),
+        kept_rows(store, tokenizer, train.translations, targets=True),
+        gold=len(train),
+    )
     longest = min(run.evaluation.max_length, max(map(len, tokenizer.encode_targets(dev.translations))) + 5)
     greedy = run.evaluation.model_copy(update={"beam": 1, "sampling_top_k": None, "max_length": longest})
     return TranslationData(
@@ -56,7 +63,7 @@ def trained_teacher(
         store,
         shape_facts(wish.shape),
         wish.training,
-        gold_data(tokenizer, splits.train, splits.dev, run),
+        gold_data(tokenizer, splits.train, splits.dev, run, store),
         seed=wish.seed,
         console=console,
         title="train the teacher",

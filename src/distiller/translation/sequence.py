@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 from rich.console import Console
 from transformers import PreTrainedModel
@@ -18,6 +19,7 @@ from distiller.translation.corpus import Pairs, Splits, read_pairs
 from distiller.translation.pseudo_labels import filtered, job_facts, pseudo_label, read_labels, training_pairs
 from distiller.translation.scores import score, sentence_chrf
 from distiller.translation.students import load_translator
+from distiller.translation.token_rows import encoded
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.translators import (
     Labelled,
@@ -165,17 +167,15 @@ def mixed_examples(
     Raises `DataError` where none is left.
     """
     assert run.sequence is not None
-    found = gold if run.sequence.gold_ratio > 0 else Examples([], [], gold=0)
-    sources, targets = tokenizer.encode(pseudo.source), tokenizer.encode_targets(pseudo.target)
-    fit = [row for row, pair in enumerate(zip(sources, targets, strict=True)) if max(map(len, pair)) <= longest]
-    if not fit:
+    found = gold if run.sequence.gold_ratio > 0 else Examples.of([], [], gold=0)
+    sources, targets = encoded(tokenizer.encode, pseudo.source), encoded(tokenizer.encode_targets, pseudo.target)
+    fit = np.flatnonzero(np.maximum(sources.lengths, targets.lengths) <= longest)
+    if not len(fit):
         raise DataError(
             "no pseudo-label is left to learn from",
             hint="see sequence.filter, or set sequence to null to learn from gold pairs alone",
         )
-    both = Examples(
-        found.source + [sources[row] for row in fit], found.target + [targets[row] for row in fit], gold=len(found)
-    )
+    both = Examples(found.source + sources.take(fit), found.target + targets.take(fit), gold=len(found))
     return both, len(sources) - len(fit)
 
 

@@ -49,7 +49,7 @@ def teacher_states(
     if training.cache_teacher == "auto":
         if _readings(examples, run) <= 1:
             return None, None
-        size = 4 * sum(map(len, examples.target)) * width_of(teacher)
+        size = 4 * len(examples.target.tokens) * width_of(teacher)
         if why_not := no_room(store, size, training.cache_gb):
             return None, why_not
     machine = compute(training.precision)
@@ -67,7 +67,7 @@ def teacher_states(
         groups = by_length(np.arange(len(examples)), examples.lengths, training.batch_tokens)
         watched = track(groups, "ask the teacher once", console=console, transient=True, disable=console is None)
         batches = _batches(examples, watched, torch.device(device))
-        build_teacher_cache(folder, states, batches, [len(target) for target in examples.target], [])
+        build_teacher_cache(folder, states, batches, len(examples), [])
 
     return store.get("teacher-states", facts, make), None
 
@@ -93,6 +93,6 @@ def _fingerprint(examples: Examples, rows: Tensor | None) -> str:
     if rows is not None:
         digest.update(rows.numpy().tobytes())
     for side in (examples.source, examples.target):
-        digest.update(np.array([len(ids) for ids in side]).tobytes())
-        digest.update(np.array([token for ids in side for token in ids]).tobytes())
+        digest.update(side.starts.tobytes())
+        digest.update(side.tokens.tobytes())
     return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""Sentences as token ids, end to end in one array: 4 bytes a token and 8 a sentence; lists take ten times that."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from distiller.cache.folders import FolderCache
+from distiller.translation.corpus import sentences_fingerprint
+from distiller.translation.tokenizer import TranslationTokenizer
+
+PIECE = 10_000
+"""Sentences that are tokenized at a time: as lists they take most memory."""
+KEPT = 100_000
+"""A text of so many sentences is tokenized once for all runs; a smaller one is sooner tokenized than looked up."""
+TOKENS, STARTS = "tokens.npy", "starts.npy"
+
+
+class TokenRows(Sequence[np.ndarray]):
+    """Rows of token ids: `tokens` int32 `[sum of lengths]`, row n from `starts[n]` to `starts[n + 1]`."""
+
+    def __init__(self, tokens: np.ndarray, starts: np.ndarray) -> None:
+        self.tokens = tokens
+        self.starts = starts
+
+    @classmethod
+    def of(cls, rows: "Iterable[Sequence[int] | np.ndarray]") -> "TokenRows":
+        """The same rows; those of several `TokenRows` too."""
+        if isinstance(rows, TokenRows):
+            return rows
+        arrays = [np.asarray(row, dtype=np.int32) for row in rows]
+        lengths = np.array([len(row) for row in arrays], dtype=np.int64)
+        return cls(_joined(arrays), np.concatenate([[0], np.cumsum(lengths)]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, `[rows]`."""
+        return np.diff(self.starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @overload
+    def __getitem__(self, row: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "TokenRows": ...
+
+    def __getitem__(self, row: "int | slice") -> "np.ndarray | TokenRows":
+        """One row, or some of them."""
+        if isinstance(row, slice):
+            return self.take(np.arange(len(self))[row])
+        row = range(len(self))[row]
+        return self.tokens[self.starts[row] : self.starts[row + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for row in range(len(self)):
+            yield self[row]
+
+    def __add__(self, other: "TokenRows") -> "TokenRows":
+        """The rows of both."""
+        starts = np.concatenate([self.starts, other.starts[1:] + self.starts[-1]])
+        return TokenRows(np.concatenate([self.tokens, other.tokens]), starts)
+
+    def take(self, rows: "Sequence[int] | np.ndarray") -> "TokenRows":
+        """Some of the rows, in this order."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[chosen]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        within = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+        return TokenRows(self.tokens[np.repeat(self.starts[chosen], lengths) + within], starts)
+
+
+def encoded(encode: Callable[[Sequence[str]], list[list[int]]], sentences: Sequence[str]) -> TokenRows:
+    """`sentences` as rows of tokens; a piece of the text at a time is held as lists."""
+    tokens: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
+    for start in range(0, len(sentences), PIECE):
+        rows = TokenRows.of(encode(sentences[start : start + PIECE]))
+        tokens.append(rows.tokens)
+        lengths.append(rows.lengths)
+    return TokenRows(_joined(tokens), np.concatenate([[0], np.cumsum(_joined(lengths, np.int64))]))
+
+
+def kept_rows(
+    store: FolderCache | None, tokenizer: TranslationTokenizer, sentences: Sequence[str], *, targets: bool
+) -> TokenRows:
+    """`sentences` as rows of tokens, made once for all runs that tokenize a long text alike, and mapped from there."""
+    encode = tokenizer.encode_targets if targets else tokenizer.encode
+    if store is None or len(sentences) < KEPT:
+        return encoded(encode, sentences)
+    facts = {
+        "text": sentences_fingerprint(sentences),
+        "tokenizer": tokenizer.fingerprint,
+        "targets": targets,
+    }
+
+    def make(folder: Path) -> None:
+        rows = encoded(encode, sentences)
+        np.save(folder / TOKENS, rows.tokens)
+        np.save(folder / STARTS, rows.starts)
+
+    folder = store.get("translation-tokens", facts, make)
+    return TokenRows(np.load(folder / TOKENS, mmap_mode="r"), np.load(folder / STARTS))
+
+
+def _joined(arrays: Sequence[np.ndarray], kind: type = np.int32) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=kind)
