@@ -38,7 +38,11 @@ class Shortlist:
 
 
 def lexical_shortlist(
-    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], *, size: int = SIZE, common: int = COMMON
+    sources: Sequence[Sequence[int] | np.ndarray],
+    targets: Sequence[Sequence[int] | np.ndarray],
+    *,
+    size: int = SIZE,
+    common: int = COMMON,
 ) -> Shortlist:
     """The `size` most probable target pieces of each source piece, and the `common` most frequent ones of all."""
     sources, targets = sources[:PAIRS], targets[:PAIRS]
@@ -86,7 +90,7 @@ class _Cells(NamedTuple):
 
 
 def _table(
-    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pieces: int
+    sources: Sequence[Sequence[int] | np.ndarray], targets: Sequence[Sequence[int] | np.ndarray], pieces: int
 ) -> tuple[np.ndarray, list[_Cells]]:
     """Source piece times `pieces` plus target piece, of all that meet, in order; and where they meet."""
     met, blocks = [], []
@@ -102,7 +106,7 @@ def _table(
 
 
 def _block(
-    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pieces: int
+    sources: Sequence[Sequence[int] | np.ndarray], targets: Sequence[Sequence[int] | np.ndarray], pieces: int
 ) -> tuple[np.ndarray, _Cells]:
     """The same of a few pairs, small numbers in few bytes."""
     parts: list[tuple[np.ndarray, ...]] = []
