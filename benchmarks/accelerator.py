@@ -280,6 +280,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="for outputs and caches, e.g. /dev/shm")
     parser.add_argument("--json", type=Path, help="write the rows here, after each of them")
     arguments = parser.parse_args()
+    if arguments.steps <= WARM:
+        parser.error(f"--steps {arguments.steps}: the first {WARM} are not timed, so at least {WARM + 1} are needed")
     transformers.logging.set_verbosity_error()
     found: list[Row] = []
     began = time.perf_counter()
