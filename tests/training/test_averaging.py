@@ -1,12 +1,14 @@
 """The weights of several good evaluations are averaged: which ones, by whose arithmetic, and when that is refused."""
 
 from collections.abc import Iterable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from transformers import TrainerCallback
@@ -43,7 +45,7 @@ class WatchedJob(Job):
 
 
 def trained(
-    folder: Path, scores: Iterable[float], *, precision: Any = "fp32", **given: Any
+    folder: Path, scores: Iterable[float], *, precision: Any = "fp32", console: Console | None = None, **given: Any
 ) -> tuple[Fit, Any, WatchedJob]:
     made, said = job(), iter(scores)
     work = WatchedJob(made.train, made.dev, made.collate, lambda *_: {"accuracy": next(said)}, "accuracy")
@@ -53,7 +55,7 @@ def trained(
     small = student()
     done = fit(
         small, work, training, objective=config.Objective(gamma1=0.5), folder=folder, seed=0, title="",
-        teacher=teacher(),
+        teacher=teacher(), console=console,
     )  # fmt: skip
     return done, small, work
 
@@ -96,6 +98,14 @@ def test_the_best_evaluations_are_averaged(tmp_path: Path, precision: Any) -> No
     assert done.best_step == 3
     assert done.history[-1] == {"step": 6.0, "averaged": 3.0, "averaged_accuracy": 0.68}
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_who_watches_reads_the_score_of_the_mean(tmp_path: Path) -> None:
+    heard = StringIO()
+    trained(tmp_path, [0.65, 0.3, 0.7, 0.6, 0.62, 0.66, 0.68], console=Console(file=heard, width=120))
+    said = heard.getvalue()
+    assert "best accuracy 0.7000" in said
+    assert "accuracy 0.6800, the mean of the weights of its 3 best evaluations" in said
 
 
 def test_a_mean_worse_than_each_is_not_taken(tmp_path: Path) -> None:

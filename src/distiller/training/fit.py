@@ -272,6 +272,9 @@ def fit(
             for callback in callbacks:  # they have heard of the training's end
                 trainer.remove_callback(callback)
             done = _averaged(trainer, best_weights, steps, done)
+            if console is not None and (averaged := done.history[-1].get("averaged")):
+                of = f"the mean of the weights of its {averaged:.0f} best evaluations"
+                console.print(f"{title}: {job.metric} {done.scores[job.metric]:.4f}, {of}", highlight=False)
         trainer.distillation.reader.close()
         processes.from_first(partial(_kept, keep, done, folder))
     device = trainer.args.device.type
