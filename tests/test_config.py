@@ -15,6 +15,7 @@ from distiller.config import (
     Config,
     Objective,
     Run,
+    Term,
     Training,
     apply_override,
     load_run,
@@ -23,6 +24,7 @@ from distiller.config import (
     parse_run,
     to_yaml,
 )
+from distiller.config.names import COMPONENTS
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError
 from distiller.study.config import Study
@@ -31,9 +33,10 @@ SMALL: dict[str, Any] = {"task": {"train": "a.csv"}, "teacher": {"model": "big"}
 
 names = st.sampled_from(["mse", "cos", "mi_alpha", "naïve ‘loss’", "yes", "1.0", "null", "a: b # c"])
 options = st.dictionaries(names, st.one_of(st.integers(), st.floats(-1e6, 1e6), st.booleans(), names, st.none()))
+losses, mappings = (st.sampled_from(COMPONENTS[kind]) for kind in ("intermediate objective", "layer mapping"))
 terms = st.fixed_dictionaries(
-    {"loss": names, "weight": st.floats(0, 1e6), "options": options},
-    optional={"mapping": st.one_of(names, st.fixed_dictionaries({"name": names, "options": options}))},
+    {"loss": losses, "weight": st.floats(0, 1e6), "options": options},
+    optional={"mapping": st.one_of(mappings, st.fixed_dictionaries({"name": mappings, "options": options}))},
 )
 runs = st.fixed_dictionaries(
     {
@@ -134,6 +137,21 @@ def test_parts_are_parsed_with_the_same_words() -> None:
         (lambda: Run(teacher=SMALL["teacher"]), "Run: `task` is missing", "`distiller init"),  # type: ignore[call-arg]
         (lambda: Run(**SMALL | {"task": {"metrc": "f1"}}), "Run: no field is called `task.metrc`", "did you mean"),
         (lambda: Training(epochs=0), "Training: `epochs`: input should be greater than 0, got 0", "`epochs`: Passes"),
+        (
+            lambda: Term(loss="mze"),
+            "Term: `loss`: no intermediate objective is called `mze`",
+            "did you mean `mse`?",
+        ),
+        (
+            lambda: Objective(prediction={"name": "{kl}"}),  # type: ignore[arg-type]
+            "Objective: `prediction`: no prediction objective is called `{kl}`",
+            "did you mean `kl`?",
+        ),
+        (
+            lambda: Run(**SMALL, objective={"intermediate": [{"loss": "mse", "mapping": "frist"}]}),  # type: ignore[arg-type]
+            "Run: `objective.intermediate.0.mapping`: no layer mapping is called `frist`",
+            "one of `skip`, `skip_strict`, `last`, `emd`, `pairs`",
+        ),
         (lambda: Study(name="a b"), "Study: a name has letters", "`distiller init"),
         (lambda: Study(name="a", seeds=[]), "Study: `seeds`: list should have at least 1 item", "`seeds`: Every"),
         (
@@ -276,3 +294,14 @@ def test_a_key_that_is_no_text_is_refused_in_a_line(key: Any) -> None:
 def test_merged_keys_may_be_given_again() -> None:
     text = "base: &base {a: 1, b: 2}\none: &one {<<: *base, a: 3}\ntwo: {<<: *one, b: 4}\n"
     assert load_yaml(text)["two"] == {"a": 3, "b": 4}
+
+
+def test_the_names_of_components_are_those_of_their_tables() -> None:
+    from distiller.augment.operators import AUGMENTERS
+    from distiller.objectives.critics import CRITICS
+    from distiller.objectives.intermediate import INTERMEDIATE
+    from distiller.objectives.mapping import MAPPING
+    from distiller.objectives.prediction import PREDICTION
+
+    tables: list[Any] = [PREDICTION, INTERMEDIATE, MAPPING, CRITICS, AUGMENTERS]
+    assert {table.kind: tuple(table) for table in tables} == COMPONENTS

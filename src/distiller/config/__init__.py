@@ -4,7 +4,7 @@ What a translation says instead of these parts stands in `distiller.config.trans
 which know nothing of these parts, in `distiller.config.plain`; what is said of a wrong field in
 `distiller.config.field_errors`.
 
-The classes here say what may be written; whether the names and options exist is checked against the families by
+The classes here say what may be written; options of components are checked against the families by
 `distiller.run.plan.make_plan`, which needs torch. Reading a run does not.
 """
 

@@ -21,6 +21,8 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
     if first["type"] == "extra_forbidden":
         hint = did_you_mean(str(path[-1]), list(owner.model_fields))
         return ConfigError(f"{where}: no field is called `{location}`", hint=hint)
+    if first["type"] == "no_component":
+        return ConfigError(f"{where}: `{location}`: {first['msg']}", hint=first["ctx"]["hint"])
     if first["type"] == "missing":
         return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
     reason = first["msg"].removeprefix("Value error, ")

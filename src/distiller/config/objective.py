@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from distiller.config.base import Choice, Component, Config
+from distiller.config.base import Component, Config
+from distiller.config.names import CriticName, Intermediate, Mapped, Prediction
 from distiller.registry import NonNegative, Number, Probability
 
 
@@ -20,7 +21,7 @@ class Projection(Config):
 class Critic(Config):
     """The critic of a mutual-information objective."""
 
-    name: str | None = None
+    name: CriticName | None = None
     """`transformer`, `mlp` or `joint`. `null`: `transformer`, or `mlp` under the `emd` mapping (as the authors)."""
     options: dict[str, Any] = {}
     shared: bool | None = None
@@ -43,7 +44,7 @@ class Share(Config):
 class Term(Config):
     """One intermediate objective over the layer pairs of one mapping: `weight` · Σ m_ij · loss(H_i, H_j)."""
 
-    loss: str
+    loss: Intermediate
     """A row of the intermediate objectives (`mse`, `mi_alpha`, …)."""
     weight: NonNegative | Share = 1.0
     """Multiplies the loss; 0 switches the term off. `{share: 0.3}`: whatever number makes 0.3 of the gradient come from
@@ -58,7 +59,7 @@ class Term(Config):
     """Optimisation steps in which the projection or critic learns before the student hears of this term."""
     options: dict[str, Any] = {}
     """The loss's own options."""
-    mapping: Choice = Component(name="skip")
+    mapping: Mapped = Component(name="skip")
     """Which teacher layer each student layer is compared with."""
     projection: Projection = Projection()
     critic: Critic | None = None
@@ -76,7 +77,7 @@ class Objective(Config):
     defaults: Literal["distiller", "paper"] = "distiller"
     """What the fields below mean where they are `null`: `distiller` is what did best on tasks that nobody had tuned
     for, `paper` is arXiv:2109.11105, appendix G."""
-    prediction: Choice | None = None
+    prediction: Prediction | None = None
     """Compares student and teacher outputs. `null`: `kl` at temperature 4 (paper: `ce`), or `mse` for regression.
     Switch it off with beta1 = 0."""
     beta1: NonNegative = 1.0

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from distiller.config.base import Choice, Config, parse
+from distiller.config.base import Config, parse
 from distiller.config.former import former, is_former
 from distiller.config.models import Student, Teacher, one_teacher
+from distiller.config.names import Operator
 from distiller.config.objective import Objective
 from distiller.config.plain import apply_override, read_yaml
 from distiller.config.task import Task
@@ -49,7 +50,7 @@ class Run(Config):
     teacher: Annotated[Teacher | None, BeforeValidator(one_teacher)] = None
     """`null`: no model is imitated, but the probabilities that training rows bring along (`task.probabilities`)."""
     student: Student = Student()
-    augmentation: list[Choice] = []
+    augmentation: list[Operator] = []
     """The augmentation policy: operators in the order in which they are applied."""
     augmentation_refresh: Count = 1
     """Epochs that share what was augmented; 1 makes every example anew in every epoch."""

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from distiller import config
-from distiller.config.base import Choice, Component, Config
+from distiller.config.base import Component, Config
 from distiller.config.decoding import Decoding, SequenceLevel
 from distiller.config.former import former
+from distiller.config.names import Prediction
 from distiller.config.run import Folder
 from distiller.config.shapes import LONGEST, Shape
 from distiller.registry import Count, NonNegative, Number, Positive, Seed
@@ -241,7 +242,7 @@ class Term(config.Term):
 class Objective(config.Objective):
     """Eq. (1) without a second view, and the cosine of DistilBERT's triple loss."""
 
-    prediction: Choice = Component(name="kl")  # pyright: ignore[reportIncompatibleVariableOverride] # runs are frozen
+    prediction: Prediction = Component(name="kl")  # pyright: ignore[reportIncompatibleVariableOverride] # runs are frozen
     """Compares the two distributions over the vocabulary: `kl` or `ce`, with `temperature` and `scale_T2`."""
     beta1: NonNegative = 1.0
     """Weight of word-level distillation: the prediction objective, teacher-forced on the target. Left open, it is 0
