@@ -22,7 +22,7 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
         hint = did_you_mean(str(path[-1]), list(owner.model_fields))
         return ConfigError(f"{where}: no field is called `{location}`", hint=hint)
     if first["type"] == "no_component":
-        return ConfigError(f"{where}: `{location}`: {first['msg']}", hint=first["ctx"]["hint"])
+        return ConfigError(f"{where}: `{location}`: {first['msg']}", hint=first.get("ctx", {}).get("hint"))
     if first["type"] == "missing":
         return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
     reason = first["msg"].removeprefix("Value error, ")
