@@ -12,6 +12,7 @@ from distiller.augment import Policy, build_policy, check_policy, operators
 from distiller.augment.mixup import Mixup
 from distiller.augment.passage import Edit, split_words
 from distiller.config import Component, parse_run
+from distiller.config.names import COMPONENTS
 from distiller.errors import ConfigError, ModelError, RunError
 from distiller.registry import Entry, Family
 from distiller.tasks.data import Answer, QuestionSplit, Split, TaggedSplit
@@ -35,6 +36,7 @@ def with_operator(monkeypatch: pytest.MonkeyPatch, function: Any, **traits: Any)
     traits = {"on": "text", "expensive": False, "prepare": lambda **_: None} | traits
     table = Family("augmentation operator", {**operators.AUGMENTERS.entries, "stub": Entry(function, "here", traits)})
     monkeypatch.setattr("distiller.augment.policy.AUGMENTERS", table)
+    monkeypatch.setitem(COMPONENTS, table.kind, tuple(table))  # type: ignore[arg-type]
 
 
 def shout(passages: Sequence[Any], rngs: Sequence[Any], *, mark: str = "!") -> list[Edit]:
