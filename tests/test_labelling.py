@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 
 import distiller
 from distiller import labelling
-from distiller.config import parse_run
-from distiller.errors import DataError, ModelError, OutputError
+from distiller.config import Task, parse_run
+from distiller.errors import DamagedError, DataError, ModelError, OutputError
+from distiller.files import JOB, alone, claim_job, write_json
 from distiller.inference import predict
 from distiller.tasks.readers import read_table
+from distiller.tasks.unlabelled import names_of
 from run.tiny import FAST, Workshop, reviews, workshop, write
 
 
@@ -53,7 +56,7 @@ def test_a_student_learns_from_what_was_labelled(shop: Workshop, tmp_path: Path,
     told = predict(shop.tuned, texts)
     assert [row["label"] for row in found] == [row["label"] for row in told]
     assert [row["p(good)"] for row in found] == pytest.approx([float(row["p(good)"]) for row in told], abs=2e-3)
-    assert {path.suffix for path in out.iterdir()} == {".jsonl", ".json"}
+    assert {path.suffix for path in out.iterdir()} == {".jsonl", ".json", ".sha256"}
     fields: dict[str, Any] = {
         "task": {"train": shop.reviews, "dev": shop.dev, "label_limit": 16, "max_length": 16, "unlabelled": str(out)},
         "teacher": None,
@@ -165,3 +168,35 @@ def test_progress_is_said_without_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     assert first.startswith("1,000 of 3,000 texts, ")
     assert first.endswith(" left")
     assert "3,000 of 3,000" in last
+
+
+def test_a_damaged_shard_is_named_and_made_again(shop: Workshop, tmp_path: Path, texts: Path) -> None:
+    """One byte of an unfinished job is another: the shard is made again. Of a finished one: nobody learns from it."""
+    whole, out = tmp_path / "whole", tmp_path / "labels"
+    labelling.label(shop.tuned, [texts], whole, shard_size=40)
+    labelling.label(shop.tuned, [texts], out, shard_size=40, part=(0, 2))
+    flip(out / "part-000002.jsonl")
+    with pytest.warns(UserWarning, match=r"part-000002\.jsonl` is not what was written there"):
+        assert labelling.label(shop.tuned, [texts], out, shard_size=40, resume=True)
+    assert rows(out) == rows(whole)
+    flip(out / "part-000001.jsonl")
+    with pytest.raises(DamagedError, match=r"part-000001\.jsonl` is not what was written there"):
+        labelling.label(shop.tuned, [texts], out, shard_size=40, resume=True)
+    with pytest.raises(DamagedError, match=r"part-000001\.jsonl` is not what was written there"):
+        names_of(Task(train=shop.reviews, unlabelled=str(out)))
+
+
+def test_of_two_jobs_that_begin_at_once_one_comes_first(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        with alone(tmp_path):
+            second = pool.submit(claim_job, tmp_path, {"model": 2}, what="labelling", resume=True)
+            time.sleep(0.2)
+            write_json(tmp_path / JOB, {"model": 1})
+        with pytest.raises(OutputError, match="another job, which differs in `model`"):
+            second.result()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

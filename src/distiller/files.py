@@ -202,6 +202,28 @@ def _now() -> str:
     return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """A place beside `folder` that one process fills, to be renamed to `folder` in the block; gone after it.
+
+    What a process that was killed left there is removed first. Raises `OutputError` where another process is at it.
+    """
+    part = folder.with_name(folder.name + PART)
+    part.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(part):
+            place = part / "it"
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            try:
+                yield place
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            part.rmdir()
+
+
 def strangers(folder: Path, ours: Iterable[str] = ()) -> list[str]:
     """Names in `folder` that a process which takes hold of it, or was killed doing so, did not leave there."""
     left = {LOCK, HOLDER, HOLDER + PART, *(name + PART for name in ours)}
@@ -218,21 +240,40 @@ def replace_folder(make: Callable[[Path], None], target: Path) -> None:
     temporary.rename(target)
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else is in such a block for `folder`, which is there."""
+    with FileLock(folder / LOCK):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+
+
 def claim_job(folder: Path, facts: Mapping[str, Any], *, what: str, resume: bool) -> str | None:
     """Make the folder that of a job in shards; the text of its summary if it is finished already.
 
     `facts` decide what the job makes; `what` calls it by name. Raises `OutputError` for a folder with something else,
-    with a job of other facts, or without `resume` with this very job.
+    with a job of other facts, or without `resume` with this very job, `DamagedError` for a finished job whose files
+    are not what was written.
     """
     wanted = json.loads(json.dumps(dict(facts)))
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"`{folder}` is a file and not a {what} job", hint="choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):  # of two that begin at once one comes first
+        return _claim(folder, wanted, what=what, resume=resume)
+
+
+def _claim(folder: Path, wanted: dict[str, Any], *, what: str, resume: bool) -> str | None:
     try:
         stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         stored = None
     if stored is None:
-        if folder.is_file() or (folder.is_dir() and any(path.suffix != PART for path in folder.iterdir())):
+        if any(path.suffix != PART and path.name != LOCK for path in folder.iterdir()):
             raise OutputError(f"`{folder}` is not empty and not a {what} job", hint="choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / JOB, wanted)
         return None
     if stored != wanted:
@@ -240,7 +281,10 @@ def claim_job(folder: Path, facts: Mapping[str, Any], *, what: str, resume: bool
         raise OutputError(f"`{folder}` holds another job, which differs in {changed}", hint="choose another folder")
     if not resume:
         raise OutputError(f"`{folder}` holds this job already", hint="continue it: --resume")
-    return (folder / SUMMARY).read_text(encoding="utf-8") if (folder / SUMMARY).is_file() else None
+    if not (folder / SUMMARY).is_file():
+        return None
+    check_sums(folder)
+    return (folder / SUMMARY).read_text(encoding="utf-8")
 
 
 def is_full(error: BaseException | None) -> bool:

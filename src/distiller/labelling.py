@@ -22,8 +22,20 @@ from torch import Tensor
 
 from distiller.config import Config, Run
 from distiller.device import compute
-from distiller.errors import ConfigError, DataError, ModelError, OutputError, importing, warn
-from distiller.files import LEFT_OUT, SUMMARY, claim_job, write_json, write_text
+from distiller.errors import ConfigError, DamagedError, DataError, ModelError, OutputError, importing, warn
+from distiller.files import (
+    JOB,
+    LEFT_OUT,
+    PART,
+    SUMMARY,
+    alone,
+    claim_job,
+    digest,
+    json_text,
+    write_json,
+    write_last,
+    write_text,
+)  # fmt: skip
 from distiller.inference import model_and_run
 from distiller.models.folders import load_config, load_tokenizer, resolve
 from distiller.models.folders import weights_fingerprint as fingerprint_of_weights
@@ -32,7 +44,6 @@ from distiller.models.load import load_model, longest_input
 from distiller.tasks.data import Split
 from distiller.tasks.encode import Collator, encode
 from distiller.tasks.new_texts import Form, NewTexts, read_new_texts
-from distiller.tasks.readers import read_table
 from distiller.tasks.table import Table
 from distiller.tasks.unlabelled import WRITTEN
 from distiller.training.evaluate import predict_logits
@@ -155,19 +166,25 @@ def label(
     shards = range(-(-len(texts) // shard_size))
     names = {shard: folder / f"part-{shard:06d}.{form}" for shard in shards}
     own = [shard for shard in shards if shard % part[1] == part[0]]
-    missing = [shard for shard in own if not names[shard].is_file()]
+    missing = [shard for shard in own if _timed(names[shard]) is None]
+    for shard in missing:
+        if names[shard].is_file():
+            warn(f"`{names[shard]}` is not what was written there: it is made again")
     size = sum(min(shard_size, len(texts) - shard * shard_size) for shard in missing)
     with _progress(console, size) as advance:
         for shard in missing:
             begin = shard * shard_size
             rows = range(begin, min(begin + shard_size, len(texts)))
             with _mine(names[shard]) as mine:
-                if mine and not names[shard].is_file():
+                if mine and _timed(names[shard]) is None:
                     _label_shard(labeller, names[shard], rows, given, form)
             advance(len(rows))
-    if not all(path.is_file() for path in names.values()):
-        return None
-    return _finish(folder, [*names.values()], len(texts))
+    with alone(folder):
+        if (folder / SUMMARY).is_file():  # another process found all of them first
+            return Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
+        if not all(path.is_file() for path in names.values()):
+            return None
+        return _finish(folder, [*names.values()], len(texts))
 
 
 def _not_blank(read: NewTexts) -> Table:
@@ -231,8 +248,11 @@ def _label_shard(labeller: Labeller, path: Path, rows: range, given: _Given, for
         if pairs is not None and given.columns[1] is not None:
             read[given.columns[1]] = pairs[position]
         found.append({"row": row, **read, **one})
-    _write(path, found, form)
-    write_json(_timing(path), {"texts": len(rows), "seconds": time.perf_counter() - started})
+    beside = path.with_name(path.name + PART)
+    _write(beside, found, form)
+    seconds = time.perf_counter() - started
+    write_json(_timing(path), {"texts": len(rows), "seconds": seconds, "sha256": digest(beside)})
+    beside.replace(path)
 
 
 def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Run | None]:
@@ -294,23 +314,29 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]], form: Format) -> None:
         return
     with importing("writing Parquet needs", extra="data", otherwise=", or --format jsonl"):
         from pyarrow import Table, parquet
-    temporary = path.with_name(path.name + ".part")
-    parquet.write_table(Table.from_pylist([dict(row) for row in rows]), temporary)
-    temporary.replace(path)
+    parquet.write_table(Table.from_pylist([dict(row) for row in rows]), path)
 
 
 def _timing(path: Path) -> Path:
     return path.with_suffix(".time.json")
 
 
+def _timed(path: Path) -> dict[str, Any] | None:
+    """Texts, seconds and SHA-256 of a shard, or `None` unless it is there as it was written."""
+    try:
+        found = json.loads(_timing(path).read_text(encoding="utf-8"))
+        return found if found["sha256"] == digest(path) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def _finish(folder: Path, shards: Sequence[Path], texts: int) -> Summary:
-    """Count what the shards hold, and write the summary last."""
-    timings: list[dict[str, float]] = []
+    """Count what the shards hold, and write the summary last, with the sums of all files."""
+    timings: list[dict[str, Any]] = []
     for path in shards:
-        try:
-            timings.append(json.loads(_timing(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError):  # killed between the shard and its time
-            timings.append({"texts": len(read_table(path)), "seconds": 0.0})
+        if (found := _timed(path)) is None:
+            raise DamagedError(f"`{path}` is not what was written there", hint="--resume makes it again")
+        timings.append(found)
     counted = round(sum(one["texts"] for one in timings))
     if counted != texts:
         raise OutputError(
@@ -318,7 +344,8 @@ def _finish(folder: Path, shards: Sequence[Path], texts: int) -> Summary:
         )
     seconds = sum(one["seconds"] for one in timings)
     summary = Summary(texts=texts, seconds=seconds, texts_per_second=texts / max(seconds, 1e-9), shards=len(shards))
-    write_json(folder / SUMMARY, summary.model_dump(mode="json"))
+    beside = [JOB, LEFT_OUT, *(path.name for path in shards)]
+    write_last(folder / SUMMARY, json_text(summary.model_dump(mode="json")), beside)
     for path in shards:
         _timing(path).unlink(missing_ok=True)
     return summary

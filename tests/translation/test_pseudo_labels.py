@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from distiller.config.translation import Decoding
-from distiller.errors import OutputError
+from distiller.errors import DamagedError, OutputError
 from distiller.translation.corpus import Pairs
 from distiller.translation.pseudo_labels import (
     RESULT,
@@ -55,10 +55,8 @@ def job(folder: Path, *model: Any, decoding: Decoding = GREEDY, **options: Any) 
 
 
 def test_a_killed_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    source = Path(__file__).parents[1]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_JOB, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(source)}
-    )
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen([sys.executable, "-c", SLOW_JOB, str(tmp_path)], env={**os.environ, "PYTHONPATH": paths})
     shards = tmp_path / "killed" / SHARDS
     while process.poll() is None and len(list(shards.glob("*.jsonl"))) < 2:
         time.sleep(0.02)
@@ -89,6 +87,25 @@ def test_parts_together_are_the_whole(tmp_path: Path) -> None:
     assert first is None
     assert second is not None
     assert (tmp_path / "parts" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
+
+
+def test_damaged_translations_are_named_and_made_again(tmp_path: Path) -> None:
+    model = translator(tmp_path / "model")
+    job(tmp_path / "whole", *model)
+    job(tmp_path / "it", *model, part=(0, 2))
+    harm(tmp_path / "it" / SHARDS / "000002.jsonl")
+    with pytest.warns(UserWarning, match=r"000002\.jsonl` is not what was written there"):
+        assert job(tmp_path / "it", *model, resume=True) is not None
+    assert (tmp_path / "it" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()
+    harm(tmp_path / "it" / RESULT)
+    for ask in (lambda: read_labels(tmp_path / "it"), lambda: job(tmp_path / "it", *model, resume=True)):
+        with pytest.raises(DamagedError, match=rf"{RESULT}` is not what was written there"):
+            ask()
+
+
+def harm(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
 
 
 def test_a_folder_belongs_to_one_job(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A small masked language model of the task's own text, for the contextual operator where no other is at hand."""
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distiller.augment.masked_lm import scores_only_at
 from distiller.errors import ConfigError, DataError, ModelError, OutputError
+from distiller.files import building
 from distiller.tasks.encode import IGNORED
 
 if TYPE_CHECKING:
@@ -75,17 +75,18 @@ def train_masked_lm(
     set_seed(seed)
     model = _model(start, words, config or SMALL, max_length)
     training, held_out = _rows(texts, words, min(max_length, model.config.max_position_embeddings), seed)
-    trainer = _trainer(
-        model, words, training, folder,
-        steps=steps, minutes=minutes, batch_size=batch_size, learning_rate=learning_rate,
-        mask_probability=mask_probability, seed=seed,
-    )  # fmt: skip
-    before = _loss(trainer, held_out, seed)
-    began = time.monotonic()
-    trainer.train()
-    seconds = time.monotonic() - began
-    after = _loss(trainer, held_out, seed)
-    _save(trainer, words, folder)
+    with building(folder) as place:
+        trainer = _trainer(
+            model, words, training, place,
+            steps=steps, minutes=minutes, batch_size=batch_size, learning_rate=learning_rate,
+            mask_probability=mask_probability, seed=seed,
+        )  # fmt: skip
+        before = _loss(trainer, held_out, seed)
+        began = time.monotonic()
+        trainer.train()
+        seconds = time.monotonic() - began
+        after = _loss(trainer, held_out, seed)
+        _save(trainer, words, folder)
     return MaskedLMResult(folder, trainer.state.global_step, seconds, before, after)
 
 
@@ -188,7 +189,7 @@ def _trainer(
             control.should_training_stop |= time.monotonic() > self.end
 
     arguments = TrainingArguments(
-        output_dir=str(folder) + ".part",
+        output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=batch_size,
@@ -235,5 +236,4 @@ def _save(trainer: Any, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> N
     try:
         os.replace(part, folder)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise OutputError(f"`{folder}` cannot be written: {error.strerror}", hint="name a new folder") from None

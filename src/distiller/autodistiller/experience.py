@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from distiller.autodistiller.facts import TaskFacts, facts_of, read_facts, write_facts
 from distiller.config import Run, Task
 from distiller.errors import DataError, DistillerError, warn
+from distiller.files import alone
 from distiller.record import FILE, Record, load_record
 from distiller.study.authors_table import is_authors
 from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, part_label
@@ -107,12 +108,13 @@ def add(sources: Iterable[str | Path], file: Path, *, learn: bool = True) -> Exp
     With `learn` the data of tasks that are new there is read, where it can be, to know them. Failed trials join too.
     Raises `DistillerError`; then `file` is as it was.
     """
-    known = [read_experience(file)] if file.is_file() else []
-    whole = join([*known, *(_source(source) for source in sources)])
-    if learn:
-        whole = replace(whole, tasks={**learned(whole), **whole.tasks})
-    write_facts(whole.tasks, facts_file(file))
-    write_trials(whole.trials, file)
+    with alone(file.parent):  # of two that join at once neither's trials are lost
+        known = [read_experience(file)] if file.is_file() else []
+        whole = join([*known, *(_source(source) for source in sources)])
+        if learn:
+            whole = replace(whole, tasks={**learned(whole), **whole.tasks})
+        write_facts(whole.tasks, facts_file(file))
+        write_trials(whole.trials, file)
     return whole
 
 

@@ -1,7 +1,6 @@
 """`export(model, form)`: a finished student in another form, compared with the model, whole or not there at all."""
 
 import shutil
-import tempfile
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +21,7 @@ from distiller.deploy.translators import (
     write_plain_script,
 )
 from distiller.errors import ConfigError, OutputError, RunError
-from distiller.files import digest, open_like, write_json
+from distiller.files import building, digest, open_like, write_json
 from distiller.record import now
 from distiller.training.output_folder import EXPORTS
 
@@ -97,17 +96,15 @@ def export(
     given = FORMS.options(form, options or {})
     target = folder or default_folder(source, form)
     make_way(target, overwrite=overwrite)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent, ignore_cleanup_errors=True) as temp:
-        place = Path(temp) / "it"
-        place.mkdir()
+    with building(target) as place:
         facts = entry.function(source, place, **given)
         if not isinstance(source, FinishedTranslator):
             facts |= write_script(source, form, place)
         elif form == "folder":
             facts |= write_plain_script(source, place)
         made = _finish(source, form, place, facts, max_loss)
-        if overwrite and target.exists():
+        make_way(target, overwrite=overwrite)  # again, since it took a while
+        if target.exists():
             shutil.rmtree(target)
         place.rename(target)
     return target, made

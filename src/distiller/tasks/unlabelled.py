@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
-from distiller.files import JOB, SUMMARY
+from distiller.files import JOB, SUMMARY, check_sums
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import UNLABELLED, AnySplit, Split, TaggedSplit, TaskData, joined, keys_of, sample
 from distiller.tasks.data import without_labels as hidden
@@ -79,7 +79,8 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
 def names_of(task: Task) -> Sequence[str]:
     """The files, or splits of a data set, that have texts without labels; of a folder of shards every shard.
 
-    Raises `DataError` for a folder that `distiller label` has not finished, or a pattern that no file has.
+    Raises `DataError` for a folder that `distiller label` has not finished, or a pattern that no file has,
+    `DamagedError` for a folder whose files are not what it wrote.
     """
     named = [task.unlabelled] if isinstance(task.unlabelled, str) else task.unlabelled or []
     found: list[str] = []
@@ -91,6 +92,7 @@ def names_of(task: Task) -> Sequence[str]:
                     f"`{name}` holds a labelling job that is not finished",
                     hint="continue it: distiller label … --resume",
                 )
+            check_sums(path)
             found += [str(shard) for shard in sorted(path.glob("part-*")) if shard.suffix in (".jsonl", ".parquet")]
         elif "*" in name and not path.exists():
             files = sorted(glob(str(path)))

@@ -4,6 +4,7 @@ A shard is written beside its place and renamed when it is whole. A job that was
 missing and nothing else, so no sentence is lost or repeated; sentences are numbered, and at the end they are counted.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from distiller.config import Config
 from distiller.config.decoding import Filter
-from distiller.errors import ConfigError, OutputError
-from distiller.files import SUMMARY, claim_job, write_json, write_text
+from distiller.errors import ConfigError, DamagedError, OutputError, warn
+from distiller.files import JOB, SUMMARY, alone, check_sums, claim_job, json_text, write_last, write_text
 from distiller.translation.corpus import Pairs, text_fingerprint
 from distiller.translation.scores import closest
 from distiller.translation.translators import Labelled, Translator
@@ -62,7 +63,7 @@ def pseudo_label(
         return Summary.model_validate_json(done)
     starts = range(0, len(pairs), shard_size)
     mine = [shard for shard in range(len(starts)) if shard % part[1] == part[0]]
-    missing = [shard for shard in mine if not _shard(folder, shard).is_file()]
+    missing = [shard for shard in mine if not _is_whole(_shard(folder, shard))]
     with translator.begin() as translate, _bar(console, len(mine), len(mine) - len(missing)) as advance:
         for shard in missing:
             first = starts[shard]
@@ -74,13 +75,17 @@ def pseudo_label(
                 Labelled(row=row, source=pairs.source[row], hypotheses=hypotheses)
                 for row, hypotheses in zip(rows, said, strict=True)
             ]
-            head = json.dumps({"seconds": seconds})
+            lines = [line.model_dump_json() for line in found]
+            head = json.dumps({"seconds": seconds, "sha256": _sum(lines)})
             _shard(folder, shard).parent.mkdir(exist_ok=True)
-            write_text(_shard(folder, shard), "\n".join([head, *(line.model_dump_json() for line in found)]) + "\n")
+            write_text(_shard(folder, shard), "\n".join([head, *lines]) + "\n")
             advance(sum(line.hypotheses[0].tokens for line in found), seconds)
     if not all(_shard(folder, shard).is_file() for shard in range(len(starts))):
         return None
-    return _finish(folder, len(starts), len(pairs), translator.engine)
+    with alone(folder):
+        if (folder / SUMMARY).is_file():  # another process found all of them first
+            return Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
+        return _finish(folder, len(starts), len(pairs), translator.engine)
 
 
 def job_facts(pairs: Pairs, translator: Translator, *, shard_size: int, seed: int) -> dict[str, Any]:
@@ -90,12 +95,13 @@ def job_facts(pairs: Pairs, translator: Translator, *, shard_size: int, seed: in
 
 
 def read_labels(folder: str | Path) -> list[Labelled]:
-    """The lines of a finished job. Raises `OutputError` for an unfinished one or a damaged file."""
+    """The lines of a finished job. Raises `OutputError` for an unfinished one, `DamagedError` for a damaged file."""
     place = Path(folder)
     if not (place / SUMMARY).is_file():
         raise OutputError(
             f"`{folder}` holds no finished pseudo-labels", hint="continue the job: `distiller pseudo-label … --resume`"
         )
+    check_sums(place)
     lines = (place / RESULT).read_text(encoding="utf-8").strip("\n").split("\n")
     try:
         return [Labelled.model_validate_json(line) for line in lines]
@@ -186,9 +192,11 @@ def _finish(folder: Path, shards: int, sentences: int, engine: str) -> Summary:
     """Join the shards in order, count the sentences, and write the summary last."""
     seconds, lines = 0.0, []
     for shard in range(shards):
-        head, *rest = _shard(folder, shard).read_text(encoding="utf-8").strip("\n").split("\n")
-        seconds += json.loads(head)["seconds"]
-        lines += rest
+        path = _shard(folder, shard)
+        if (read := _read(path)) is None:
+            raise DamagedError(f"`{path}` is not what was written there", hint="--resume makes it again")
+        seconds += read[0]
+        lines += read[1]
     found = [Labelled.model_validate_json(line) for line in lines]
     if [line.row for line in found] != list(range(sentences)):
         raise OutputError(f"the shards in `{folder}` do not hold each sentence once", hint="start the job again")
@@ -201,12 +209,35 @@ def _finish(folder: Path, shards: int, sentences: int, engine: str) -> Summary:
         tokens_per_second=tokens / max(seconds, 1e-9),
         engine=engine,
     )
-    write_json(folder / SUMMARY, summary.model_dump(mode="json"))
+    write_last(folder / SUMMARY, json_text(summary.model_dump(mode="json")), [JOB, RESULT])
     return summary
 
 
 def _shard(folder: Path, shard: int) -> Path:
     return folder / SHARDS / f"{shard:06d}.jsonl"
+
+
+def _read(path: Path) -> tuple[float, list[str]] | None:
+    """Seconds and lines of a shard, or `None` where they are not what was written."""
+    try:
+        head, *lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
+        about = json.loads(head)
+        return (float(about["seconds"]), lines) if about["sha256"] == _sum(lines) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a shard is there as it was written; a damaged one is named."""
+    if _read(path) is not None:
+        return True
+    if path.is_file():
+        warn(f"`{path}` is not what was written there: it is made again")
+    return False
+
+
+def _sum(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a student learns from beside gold pairs: translations by its teacher, by others, and back from the target."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel
 from distiller import processes
 from distiller.cache.folders import FolderCache
 from distiller.config.translation import Languages, SequenceLevel, TranslationRun
-from distiller.errors import DataError
+from distiller.errors import DamagedError, DataError, warn
 from distiller.translation.batches import Examples
 from distiller.translation.corpus import Pairs, Splits, read_pairs
 from distiller.translation.pseudo_labels import filtered, job_facts, pseudo_label, read_labels, training_pairs
@@ -269,7 +270,12 @@ def _labels(
     def make() -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            pseudo_label(pairs, translator, folder, resume=True, console=console, **job)
+            try:
+                pseudo_label(pairs, translator, folder, resume=True, console=console, **job)
+            except DamagedError as error:
+                warn(f"{error.message}: the translations are made again")
+                shutil.rmtree(folder)
+                pseudo_label(pairs, translator, folder, resume=True, console=console, **job)
 
     processes.from_first(make)
     return read_labels(folder)
