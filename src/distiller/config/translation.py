@@ -310,7 +310,7 @@ class TranslationRun(config.Run):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "TranslationRun":
-        _refuse_set(self, ("augmentation", "augmentation_refresh", "crossovers", "stages"))
+        _refuse_set(self, ("augmentation", "augmentation_refresh", "crossovers", "taught_words", "stages"))
         if self.task.monolingual and self.sequence is None:
             raise ValueError("monolingual text needs `sequence`: it has no targets but the teacher's translations")
         backward = self.sequence.backward if self.sequence else None

@@ -14,15 +14,17 @@ from distiller.config.models import OtherTeacher
 from distiller.device import compute
 from distiller.errors import ConfigError
 from distiller.models.folders import load_config, load_tokenizer
-from distiller.models.heads import has_head_for, head_names, with_labels
+from distiller.models.heads import HEADS, has_head_for, head_names, with_labels
 from distiller.models.layouts import check_known, incomparable
 from distiller.models.load import check_vocabulary
 from distiller.models.students import (
     initialisation,
     same_vocabulary,
+    source_of,
     student_config,
     student_tokenizer,
 )
+from distiller.models.taught_words import has_words
 from distiller.models.vocabulary import Vocabulary, with_vocabulary
 from distiller.run.data_checks import check_data, check_objective, check_pace, check_stages, check_views
 from distiller.run.model_checks import check_models
@@ -98,6 +100,7 @@ def make_plan(run: Run) -> RunPlan:
     run = run.model_copy(update={"crossovers": _crossovers(run, data, teacher, student)})
     data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed)
     token_by_token = read is None or same_vocabulary(tokenizer, read)
+    run = run.model_copy(update={"taught_words": _taught_words(run, data, teacher, student, same=token_by_token)})
     vocabulary = None
     if run.student.vocabulary is not None:
         check_vocabulary(tokenizer, student, "student")
@@ -178,6 +181,33 @@ def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, stud
     layers = student.num_hidden_layers + 1  # what the default objective reads of the teacher, in numbers of 4 bytes
     room = run.training.cache_gb * 1e9 / (4 * teacher.hidden_size * layers)
     return usual_crossovers(data, tokens=room if run.training.cache_teacher == "auto" else math.inf)
+
+
+def _taught_words(
+    run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig, *, same: bool
+) -> bool:
+    """Whether the student's word vectors learn from the teacher's. Raises `ConfigError` where they are to and cannot.
+
+    `same`: both have one vocabulary, before any of it is cut.
+    """
+    if run.taught_words is not None and not run.taught_words:
+        return False
+    own = run.teacher is not None and initialisation(run.student) != "teacher"
+    own = own and source_of(run.student) != (run.teacher and run.teacher.model)
+    ours = all(objective.defaults == "distiller" for objective in run.objectives)
+    hears = any(objective.beta1 or objective.intermediate for objective in run.objectives)
+    if run.taught_words is None and not (own and ours and hears):
+        return False
+    why = None
+    if teacher is None:
+        why = "the run has no teacher"
+    elif not same:
+        why = "teacher and student have different vocabularies"
+    elif not all(has_words(HEADS[data.kind], shape) for shape in (teacher, student)):
+        why = "teacher or student has no plain table of tokens"
+    if run.taught_words and why:
+        raise ConfigError(f"`taught_words` needs the teacher's word vectors, and {why}", hint="taught_words=false")
+    return why is None
 
 
 def _with_rates(run: Run, *, teacher: PretrainedConfig | None, student: PretrainedConfig) -> Run:

@@ -80,6 +80,10 @@ class Shared(Protocol):
         """A fresh student; what is not copied is drawn from `seed`."""
         ...
 
+    def teach_words(self, student: PreTrainedModel) -> None:
+        """Let the student's word vectors learn from the teacher's in the training that follows, where that is asked."""
+        ...
+
     def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
         """The same student trained on the gold labels alone; made once for all runs that ask for it.
 
@@ -206,6 +210,7 @@ def _train_stage(
     on_evaluation: OnEvaluation | None,
 ) -> _Stage:
     """Train `student` in place; the folder `model` and, last, `folder/fit.json` are the outcome."""
+    setup.teach_words(student)
     outputs = setup.outputs(stage)
     megabytes = folder_megabytes(outputs.cache.folder) if outputs.cache else 0.0
     objective = stage.objective

@@ -109,6 +109,9 @@ class TranslationWork:
         tokens = self.words.token_ids(self.teacher)
         return build_student(self.run.student, self.teacher, tokens=tokens, seed=seed, rows=self.words.rows)
 
+    def teach_words(self, student: PreTrainedModel) -> None:
+        """Not here: a student's words are of a vocabulary of its own."""
+
     def job(self, seed: int) -> TranslationData:
         """Pairs, gold or made by the teacher; those of all seeds."""
         return self.training_data

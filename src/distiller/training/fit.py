@@ -21,6 +21,7 @@ from distiller.device import compute, release
 from distiller.errors import RunError
 from distiller.interruption import StopRequest
 from distiller.models.masks import unread_masks
+from distiller.models.taught_words import settle_words
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch, SortedByLength, views_of
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
@@ -276,6 +277,7 @@ def fit(
                 of = f"the mean of the weights of its {averaged:.0f} best evaluations"
                 console.print(f"{title}: {job.metric} {done.scores[job.metric]:.4f}, {of}", highlight=False)
         trainer.distillation.reader.close()
+        settle_words(model)
         processes.from_first(partial(_kept, keep, done, folder))
     device = trainer.args.device.type
     del trainer
