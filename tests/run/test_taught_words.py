@@ -63,6 +63,8 @@ def test_the_student_is_an_ordinary_model(
     fields: dict[str, Any] = {"student": student, "training": LONG | {"precision": precision}, "baseline": True}
     with_words = distiller.distil(run(shop, tmp_path / "with", **fields))
     without = distiller.distil(run(shop, tmp_path / "without", **fields, taught_words=False))
+    assert any("taught_words" in note for note in with_words.notes)
+    assert not any("taught_words" in note for note in without.notes)
     assert with_words.student.parameters == without.student.parameters
     assert with_words.student.fingerprint != without.student.fingerprint
     assert with_words.baseline is not None

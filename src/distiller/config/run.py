@@ -60,9 +60,9 @@ class Run(Config):
     and none from 300,000 on, or where the teacher's outputs would not fit into `cache_gb`; none for question answering,
     without a teacher, with `augmentation`, in a recipe, or where `training` says `epochs` or `max_steps`."""
     taught_words: bool | None = None
-    """While the student learns, its word vectors are its own plus a linear map of the teacher's, which it learns too and
-    which is added in at the end: so words that no training text has are read by what the teacher knows of them. `null`:
-    where both have one vocabulary and the student does not start from the teacher's own layers; not in a recipe."""
+    """While the student learns, its word vectors are its own plus a linear map of the teacher's, learnt too and added
+    in at the end: words that no training text has are then read by what the teacher knows of them. `null`: where both
+    have one vocabulary and the student does not start from the teacher's own layers; not in a recipe."""
     objective: Objective = Objective()
     stages: list[Stage] = []
     """Train in consecutive stages, each with an objective of its own, instead of once with `objective`."""

@@ -271,6 +271,8 @@ def _label_notes(setup: Setup) -> list[str]:
             f"{len(data.splits[CROSSED])} more texts have the beginning of one training text and the end of another: "
             "of them the student learnt what the teacher says"
         )
+    if setup.run.taught_words:
+        notes.append("the student's word vectors have learnt from the teacher's (`taught_words`)")
     if not data.unlabelled:
         return notes
     notes += [
