@@ -9,10 +9,12 @@ from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run, Task, load_run
 from distiller.config.translation import TranslationRun
-from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean
+from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean, warn
 from distiller.models.folders import load_config, load_tokenizer, resolve
 from distiller.models.heads import has_head_for, kind_of_head
 from distiller.models.load import follow_tokenizer, load_model, longest_input
+from distiller.record import FILE, load_record
+from distiller.run.changed_data import changed
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
@@ -63,6 +65,9 @@ def evaluate(
     if described is None:
         raise OutputError(f"`{model}` is not a run's output", hint="say which task with --run run.yaml")
     data = load_task(described.task)
+    own = run is None and not overrides and (Path(model) / FILE).is_file()
+    if own and (said := changed(load_record(model).data, data)):
+        warn(f"`{model}`: {said}")
     if split not in data.splits:
         raise DataError(f"task `{data.name}` has no split `{split}`", hint=_other_split(split, data, described))
     chosen = data.splits[split]
@@ -374,9 +379,17 @@ def sentences_of(given: Any, text: str | None, encoding: str | None = None) -> l
 def model_and_run(model: str, run: Path | None = None, overrides: Sequence[str] = ()) -> tuple[str, Run | None]:
     """The model's name, and the run that says what its task is, where one is known."""
     folder = Path(model)
+    student = folder / STUDENT
     if (folder / RUN_FILE).is_file():
-        if not (folder / STUDENT).is_dir():
+        if not student.is_dir():
             raise OutputError(f"`{folder}` holds no finished student", hint="continue it: distiller run … --resume")
-        return str(folder / STUDENT), load_run(run or folder / RUN_FILE, overrides)
+        return str(student), load_run(run or folder / RUN_FILE, overrides)
+    if student.is_dir() and not (folder / "config.json").is_file():
+        if run is None:
+            raise OutputError(
+                f"`{folder}` holds the student of a run, but no {RUN_FILE}, which says what it was taught",
+                hint=f"copy it again; or name the model alone: {student}",
+            )
+        return str(student), load_run(run, overrides)
     resolve(model)
     return model, load_run(run, overrides) if run else None

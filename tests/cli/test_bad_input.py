@@ -371,6 +371,9 @@ def test_predicting_what_cannot_be_predicted(distiller: Command, shop: Workshop,
     shutil.copytree(shop.tuned, tmp_path / "half")
     shutil.copy(shop.file(tmp_path), tmp_path / "half")
     assert "holds no finished student" in complaint(distiller("predict", tmp_path / "half", shop.dev))
+    shutil.copytree(shop.tuned, tmp_path / "torn" / "student")
+    for command in (("predict", tmp_path / "torn", shop.dev), ("evaluate", tmp_path / "torn")):
+        assert "holds the student of a run, but no run.yaml" in complaint(distiller(*command))
 
 
 def test_a_text_longer_than_the_model_takes_is_cut(distiller: Command, shop: Workshop, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from transformers import Trainer
 import distiller
 import distiller.run
 from distiller.config import Task, load_run, parse_run, to_yaml
+from distiller.deploy.finished import open_finished
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.inference import evaluate
-from run.tiny import CRITIC, FAST, Workshop, repeatable
+from run.tiny import CRITIC, FAST, Workshop, repeatable, reviews, write
 
 LONG: dict[str, Any] = {
     "training": FAST | {"epochs": 2, "log_every": 2, "threads": 1, "evaluations": 2, "checkpoint_minutes": 0},
@@ -161,15 +162,15 @@ def test_paths_as_typed_are_found_from_other_folders(
 # --- what is in the way ---------------------------------------------------------------------------------------------
 
 
-def held(shop: Workshop, folder: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+def held(shop: Workshop, folder: Path, monkeypatch: pytest.MonkeyPatch, state: str, **fields: Any) -> None:
     """An output folder with a finished or an interrupted run."""
     with monkeypatch.context() as patch:
         if state == "an interrupted run":
             cut_after(patch, 9)
             with pytest.raises(Cut):
-                distiller.distil(run(shop, folder))
+                distiller.distil(run(shop, folder, **fields))
         else:
-            distiller.distil(run(shop, folder))
+            distiller.distil(run(shop, folder, **fields))
 
 
 @pytest.mark.parametrize("state", ["a finished run", "an interrupted run"])
@@ -193,7 +194,30 @@ def test_an_earlier_run_in_the_way(state: str, shop: Workshop, tmp_path: Path, m
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "record.json", "development.safetensors", "distiller.sha256", "run.yaml", "seeds", "student", "notes.txt",
     }  # fmt: skip
-    assert [path.name for path in (tmp_path / "out" / "seeds").iterdir()] == ["9"]
+    assert [path.name for path in (tmp_path / "out" / "seeds").iterdir() if path.is_dir()] == ["9"]
+
+
+@pytest.mark.parametrize("state", ["a finished run", "an interrupted run"])
+def test_data_that_changed_meanwhile_are_said(
+    state: str, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = {"train": str(tmp_path / "train.csv"), "max_length": 16}
+    write(tmp_path / "train.csv", reviews(160, seed=0))
+
+    held(shop, tmp_path, monkeypatch, state, task=task)
+    write(tmp_path / "train.csv", reviews(170, seed=0))
+    if state == "an interrupted run":
+        with pytest.raises(OutputError, match="was started with other data"):
+            distiller.distil(run(shop, tmp_path, task=task), resume=True)
+        return
+    with pytest.warns(UserWarning, match="is finished, but the data have changed"):
+        distiller.distil(run(shop, tmp_path, task=task), resume=True)
+    with pytest.warns(UserWarning, match="the data have changed since"):
+        evaluate(str(tmp_path / "out"))
+    write(tmp_path / "train.csv", [{**row, "label": row["label"][::-1]} for row in reviews(160, seed=0)])
+    facts = open_finished(str(tmp_path / "out"))
+    assert facts.data is None
+    assert "have the classes `dab`, `doog` now" in facts.notes[0]
 
 
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])

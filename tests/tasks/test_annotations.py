@@ -1,6 +1,8 @@
 """What tools export is read as what was annotated: classes, tags of words, and nothing that was rejected."""
 
 import json
+import re
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from distiller.tasks import load_task
 from distiller.tasks.annotations import with_tags
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import Split, TaggedSplit, TaskData
+from distiller.tasks.new_texts import Form, piped_texts, read_new_texts
 from distiller.tasks.readers import Layout, read_table
 from distiller.tasks.table import Table
 
@@ -75,7 +78,8 @@ def test_spans_of_every_tool_become_tags(tmp_path: Path, name: str) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.text(st.sampled_from("ab .,\u00e9\n"), max_size=6), st.sampled_from(["", "X", "Y"])), min_size=1
+        st.tuples(st.text(st.sampled_from("ab .,\u00e9\n京。"), max_size=6), st.sampled_from(["", "X", "Y"])),
+        min_size=1,
     )
 )
 def test_words_hold_the_whole_text_and_tags_are_those_of_their_spans(parts: list[tuple[str, str]]) -> None:
@@ -83,7 +87,7 @@ def test_words_hold_the_whole_text_and_tags_are_those_of_their_spans(parts: list
     for part, name in parts:
         if name and part.strip():
             spans.append([len(text), len(text) + len(part), name])
-            named.append((name, part.split()))
+            named.append((name, apart(part)))
         text += part
     if not spans:
         return
@@ -100,9 +104,36 @@ def test_words_hold_the_whole_text_and_tags_are_those_of_their_spans(parts: list
     assert found == named
 
 
+def apart(text: str) -> list[str]:
+    """Words with Chinese letters and marks set apart."""
+    return re.sub("([京。])", r" \1 ", text).split()
+
+
 def _inside(text: str, spans: list[list[Any]]) -> bool:
     places = [place for start, end, _ in spans for place in (start, end)]
-    return any(0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum() for at in places)
+    around = [text[at - 1 : at + 1] for at in places if 0 < at < len(text)]
+    return any(two.isalnum() and "京" not in two for two in around)
+
+
+def test_letters_are_words_where_a_script_has_no_blanks_in_training_and_in_new_texts(tmp_path: Path) -> None:
+    rows = [("田中さんは東京に住む。", [[0, 2, "PER"], [5, 7, "LOC"]]), ("ที่เชียงใหม่ fun", [[3, 12, "LOC"]])]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": text, "label": spans}) + "\n" for text, spans in rows), "utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # no span is inside of a word
+        data = load_task(Task(train=str(path), dev=str(path)))
+    split = data.splits["dev"]
+    assert isinstance(split, TaggedSplit)
+    assert split.words[0] == tuple("田中さんは東京に住む。")
+    assert split.words[1] == ("ที่", "เ", "ชี", "ย", "ง", "ใ", "ห", "ม่", "fun")
+    assert [[data.labels[tag] for tag in tags] for tags in split.tags or ()] == [
+        ["B-PER", "I-PER", "O", "O", "O", "B-LOC", "I-LOC", "O", "O", "O", "O"],
+        ["O", "B-LOC", *["I-LOC"] * 6, "O"],
+    ]
+    assert read_new_texts([text for text, _ in rows], Form.of(None), tagging=True).words == list(split.words)
+    lines = piped_texts("田中さん。東京に。\n\n住む\n".encode(), Form.of(None), tagging=True)
+    assert isinstance(lines, Table)
+    assert lines.columns["text"] == ["田中さん。東京に。", "", "住む"]  # and not a word a line
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import pytest
 
 from distiller.config import Run, parse_run
 from distiller.errors import ConfigError, DataError
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.new_texts import Form, NewTexts, piped_texts, read_new_questions, read_new_texts
+from distiller.tasks.questions import question_split
 
 LINES = "the film, was good\na bleak plot\n"
 TEXTS = ["the film, was good", "a bleak plot"]
@@ -145,3 +147,11 @@ def test_questions_of_a_table_need_no_ids(tmp_path: Path) -> None:
     path.write_text("question,context\nwho?,a cat sat\nwhere?,a cat sat\n", encoding="utf-8")
     table, _ = read_new_questions(path, Form.of(None))
     assert list(table.column("id")) == ["1", "2"]
+
+
+def test_questions_that_nothing_answers_are_asked_too(tmp_path: Path) -> None:
+    asked = [{"id": str(n), "question": "Who?", "is_impossible": bool(n), "answers": []} for n in range(2)]
+    path = tmp_path / "v2.json"
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": [{"context": "She.", "qas": asked}]}]}))
+    table, _ = read_new_questions(path, Form.of(None))
+    assert question_split("predict", table, BadRows(), labelled=False).question_ids == ("0", "1")

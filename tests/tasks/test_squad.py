@@ -89,6 +89,40 @@ def test_a_file_a_table_and_a_data_set_hold_the_same_questions(load: Callable[..
     assert file.take([1]).question_ids == ("q2",)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"answers": ["café"]},
+        {"answers": "café"},
+        {"answers": [{"text": "café"}]},
+        {"answers": {"text": ["café"]}},
+        {"answers": '{"text": ["café"], "answer_start": [16]}'},
+        {"answers": "{'text': array(['café'], dtype=object), 'answer_start': array([16], dtype=int32)}"},  # pandas
+        {"answer": "café"},
+        {"answer_text": "café", "answer_start": "16.0", "is_impossible": "False"},
+    ],
+    ids=str,
+)
+def test_answers_are_read_as_tables_have_them(load: Callable[..., Any], tmp_path: Path, cells: dict[str, Any]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"id": "q1", "question": "Who?", "context": CONTEXT, **cells}), encoding="utf-8")
+    assert questions(load(squad_file(entry()), train=str(path))).answers == ((Answer("café", 16),),)
+
+
+def test_an_answer_that_says_no_place_stands_where_it_stands_first(load: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"question": "Who?", "context": f"{n}: the café, that café", "answers": ["café"]} for n in range(3)]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.warns(UserWarning, match="answers to 3 question.s. have no `answer_start` and stand several times"):
+        data = load(squad_file(entry()), train=str(path))
+    assert questions(data).answers == ((Answer("café", 7),),) * 3
+    rows[1]["answers"] = ["tea"]
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(DataError, match="line 2, question `2`: the answer 'tea' is not in its context"):
+        load(squad_file(entry()), train=str(path))
+
+
 def test_a_squad_file_needs_no_kind(load: Callable[..., Any]) -> None:
     assert load(squad_file(entry()), kind=None).kind == "qa"
 
@@ -126,7 +160,7 @@ BAD = {
     "empty question": (entry("q2", "  "), r"question `q2`: `question` is empty"),
     "odd question": (entry("q2", ["Who?"]), r"`question` is \['Who\?'\]"),
     "surrogate": (entry("q2", "Who \ud83d?"), r"half of a surrogate pair at character 4"),
-    "odd answers": ({**entry("q2"), "answers": "café"}, r"`answers` is 'café'"),
+    "odd answers": ({**entry("q2"), "answers": 7}, r"`answers` is 7"),
     "no object": ("q2", r"paragraph 1: question 2 is not an object but 'q2'"),
 }
 

@@ -22,6 +22,7 @@ from distiller.tasks.data import Answer, QuestionSplit, TaskData
 from distiller.tasks.metrics import METRICS, check_metric
 from distiller.tasks.overlap import answer_f1, exact_match, matches, normalise, squad_scores, token_f1
 from distiller.tasks.windows import EncodedQuestions, encode_questions
+from distiller.tasks.words import MARKS, UNSPACED
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]
 MANY = 10**9
@@ -226,7 +227,10 @@ def official(prediction: str, gold: str) -> tuple[str, float, bool]:
 TEXT = st.lists(st.sampled_from(["the", "An", "cat", "Cat,", "dog", "–", "(a)", "é", "İ", "don't"]), max_size=6)
 
 
-@given(first=TEXT.map(" ".join) | st.text(max_size=9), second=TEXT.map(" ".join))
+SPACED = st.text(max_size=9).filter(lambda text: not re.search(f"[{UNSPACED}{MARKS}]", text))
+
+
+@given(first=TEXT.map(" ".join) | SPACED, second=TEXT.map(" ".join))
 @settings(deadline=None, max_examples=200)
 def test_scores_are_the_official_ones(first: str, second: str) -> None:
     text, overlap, equal = official(first, second)
@@ -262,3 +266,10 @@ def test_files_of_predictions(tokenizer: PreTrainedTokenizerFast, tmp_path: Path
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
     with pytest.raises(OutputError, match="cannot be written"):
         write_predictions(tmp_path / "no such folder" / "p.json", found)
+
+
+def test_letters_count_where_a_script_has_no_blanks() -> None:
+    assert token_f1("東京都", "東京") == pytest.approx(0.8)  # as words the two would share nothing
+    assert token_f1("在 2012 年", "2012年") == pytest.approx(0.8)
+    assert matches("「東京」。", "東京")
+    assert not matches("東京", "京東")

@@ -20,6 +20,7 @@ from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit
 from distiller.tasks.encode import IGNORED, EncodedSplit
 from distiller.tasks.tokens import encode_split
 from distiller.tasks.windows import EncodedQuestions
+from distiller.tasks.words import words_of
 
 REPEATS = 5
 
@@ -116,7 +117,7 @@ def _tokens(source: Finished, text: str, pair: str | None) -> tuple[AnySplit, En
     assert source.run is not None
     split: AnySplit
     if source.kind == "tagging":
-        words = tuple(text.split())
+        words = tuple(words_of(text))
         split = TaggedSplit("asked", (words,), ((0,) * len(words),))  # marks the token on which each word is read
     elif source.kind == "qa":
         split = QuestionSplit("asked", (text,), (pair or "",))

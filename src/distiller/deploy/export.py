@@ -50,6 +50,8 @@ class Export(Config):
     max_question_length: int | None = None
     max_answer_length: int | None = None
     """Question answering: how a long context is cut into windows, and how long an answer is."""
+    words: str | None = None
+    """Tagging: the pattern of a word of plain text."""
     opset: int | None = None
     """Version of the ONNX operators."""
     calibration: int | None = None

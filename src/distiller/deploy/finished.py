@@ -16,6 +16,7 @@ from distiller.models.folders import load_config, load_tokenizer, resolve, weigh
 from distiller.models.heads import NAMED, kind_of_head
 from distiller.models.load import load_model, longest_input
 from distiller.record import FILE, Record, load_record
+from distiller.run.changed_data import changed
 from distiller.tasks import load_task
 from distiller.tasks.data import AnySplit, TaskData
 from distiller.tasks.encode import Collator, EncodedSplit
@@ -74,10 +75,15 @@ class Finished:
         limits = {"train_limit": self.rows, "dev_limit": self.rows} if self.rows else {}
         fewer = {name: min(limit, getattr(self.run.task, name) or limit) for name, limit in limits.items()}
         try:
-            return load_task(self.run.task.model_copy(update=fewer))
+            data = load_task(self.run.task.model_copy(update=fewer))
         except DistillerError as error:
             self.notes.append(f"the data of the run cannot be read: {error.message}")
             return None
+        if self.record is not None and (said := changed(self.record.data, data, whole=not limits)):
+            self.notes.append(said)
+            if self.labels is not None and set(self.labels) != set(data.labels):
+                return None
+        return data
 
     @property
     def pairs(self) -> bool:

@@ -19,6 +19,7 @@ from distiller.tasks.answers import answers
 from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, sample
 from distiller.tasks.encode import IGNORED
 from distiller.tasks.windows import EncodedQuestions
+from distiller.tasks.words import WORD
 
 TRIED = 16
 """Development texts on which a script must say what the library says."""
@@ -27,7 +28,7 @@ USAGE = {
     "classification": 'the class of each text and its probability: python use.py "some text" "another text"',
     "multilabel": 'the labels of each text: python use.py "some text" "another text"',
     "regression": 'a number for each text: python use.py "some text" "another text"',
-    "tagging": 'a tag for each word: python use.py "some words with spaces"',
+    "tagging": 'a tag for each word: python use.py "some text" "another text"',
     "qa": 'the answer to a question about a text: python use.py "the question" "the text"',
 }
 PAIRS = "; texts go in pairs, first and second in turn"
@@ -73,7 +74,7 @@ Needs only: pip install {packages}. Written by Distiller beside an exported mode
 """
 
 import json
-import sys
+{standard}import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,9 +129,14 @@ ANSWERS = {
 """,
 }
 TAGGING = '''
+def words_of(text):
+    """What blanks separate, and single letters in scripts that have no blanks between words."""
+    return re.findall(FACTS["words"], text)
+
+
 def predict(sentences):
-    """The tag of each word; a sentence is a list of words, or a text with spaces. `_`: behind the longest input."""
-    words = [one.split() if isinstance(one, str) else one for one in sentences]
+    """The tag of each word; a sentence is a list of words, or a text. `_`: behind the longest input."""
+    words = [words_of(one) if isinstance(one, str) else one for one in sentences]
     rows = tokenizer.encode_batch([[{space}word for word in row] for row in words], is_pretokenized=True)
     logits = run(arrays(rows))[0]
     found = []
@@ -144,7 +150,7 @@ def predict(sentences):
 
 if __name__ == "__main__":
     for text, tags in zip(sys.argv[1:], predict(sys.argv[1:]), strict=True):
-        print(*(f"{{word}}/{{tag}}" for word, tag in zip(text.split(), tags, strict=True)))
+        print(*(f"{{word}}/{{tag}}" for word, tag in zip(words_of(text), tags, strict=True)))
 '''
 QA = '''
 def answer(question, context):
@@ -202,6 +208,7 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
     head = HEAD.format(
         usage=USAGE[source.kind] + (PAIRS if source.pairs and source.kind != "qa" else ""),
         packages=packages,
+        standard="import re\n" if source.kind == "tagging" else "",
         imports=imports.format(**names),
         tokenizer_import="from tokenizers import Tokenizer\n" if fast else "from transformers import AutoTokenizer\n",
         tokenizer=(FAST if fast else SLOW).rstrip(),
@@ -216,6 +223,8 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         task = source.run.task if source.run else None
         for name, default in (("stride", 128), ("max_question_length", 64), ("max_answer_length", 30)):
             facts[name] = getattr(task, name, default)
+    if source.kind == "tagging":
+        facts["words"] = WORD.pattern
     return facts
 
 

@@ -18,6 +18,7 @@ from distiller.errors import ModelError
 from distiller.files import check_sums
 from distiller.models.cutting import on_meta
 from distiller.models.folders import check_weights, explained, load_config, resolve
+from distiller.models.folders import load_tokenizer as load_tokenizer  # whoever loads a model loads its tokenizer
 from distiller.models.heads import HEADS, NAMED, fits_kind, label_permutation, supported_attention, with_labels
 
 NO_LIMIT = 1_000_000

@@ -21,6 +21,7 @@ from distiller.config import Run, load_run
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError, warn
 from distiller.record import Record, load_record
+from distiller.run.changed_data import changed, keep_to
 from distiller.run.plan import RunPlan, make_plan
 from distiller.run.results import Find, find, finish
 from distiller.run.seeds import Shared, train_seed
@@ -71,6 +72,8 @@ def distil(
         check_places(folder, cache_root(run.cache))
     written = _located(begin.run)
     if resume and (record := finished(folder, written, _load_written, load_record)):
+        if said := begin.changed(record):
+            warn(f"`{folder}` is finished, but {said}")
         return record
     begin.read()
     first = processes.is_first()
@@ -106,6 +109,8 @@ class _Beginning(NamedTuple):
     read: Callable[[], Any]
     """Refuses data that cannot be used, before anything is written."""
     prepare: Callable[[Path, Console | None], _Prepared]
+    changed: Callable[[Record], str | None]
+    """What is not as it was in the data of a finished run."""
 
 
 def _encoders(plan: RunPlan) -> _Beginning:
@@ -115,11 +120,17 @@ def _encoders(plan: RunPlan) -> _Beginning:
         if console is not None:
             for line in data_lines(plan.data, tokens()[0], plan.run.task.max_length or 0):
                 console.print(line, markup=False, soft_wrap=True)
-        processes.from_first(lambda: list_left_out(folder, plan.data))  # the others wait until the folder is claimed
+        processes.from_first(lambda: _begun(folder, plan))  # the others wait until the folder is claimed
         setup = prepare(plan, tokens(), console)
         return _Prepared(setup, partial(find, setup), setup.store)
 
-    return _Beginning(plan.run, tokens, begin)
+    return _Beginning(plan.run, tokens, begin, lambda record: changed(record.data, plan.data))
+
+
+def _begun(folder: Path, plan: RunPlan) -> None:
+    """What an output folder says of the data before anything is trained."""
+    keep_to(plan.data, folder / SEEDS)
+    list_left_out(folder, plan.data)
 
 
 def _translation(run: TranslationRun) -> _Beginning:
@@ -129,7 +140,7 @@ def _translation(run: TranslationRun) -> _Beginning:
         work = prepare_translation(beginning(), console)
         return _Prepared(work, work.find, beginning().store)
 
-    return _Beginning(run, lambda: outline(beginning()), prepared)
+    return _Beginning(run, lambda: outline(beginning()), prepared, lambda _: None)
 
 
 def check(run: Run) -> RunPlan | Outline:

@@ -7,6 +7,7 @@ from typing import Any
 from distiller.errors import DataError, warn
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.table import Table, shown
+from distiller.tasks.words import words_of
 
 Span = tuple[int, int, str]
 """First character, the one behind the last, and what they are."""
@@ -73,8 +74,8 @@ def only_accepted(table: Table, label: str) -> Table:
 def with_tags(table: Table, *, text: str, label: str, bad: BadRows) -> Table:
     """`table` with words and their tags (B-, I-, O) where `label` has lists of spans of characters of `text`.
 
-    Words are what blanks separate, as in new texts, cut where a span begins or ends. Rows with a span that is not
-    inside its text, or overlaps another, are `bad`.
+    Words are those of new texts (`words_of`), cut where a span begins or ends. Rows with a span that is not inside
+    its text, or overlaps another, are `bad`.
     """
     cells, texts = table.columns.get(label, ()), table.columns.get(text, ())
     if not _are_spans(cells) or not any(isinstance(one, str) for one in texts):
@@ -146,13 +147,14 @@ def _tagged(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, str]]:
     """The words of a text and their tags."""
     position = 0
     for start, end, name in [*spans, (len(text), len(text), "")]:
-        for word in text[position:start].split():
+        for word in words_of(text[position:start]):
             yield word, "O"
-        for number, word in enumerate(text[start:end].split()):
+        for number, word in enumerate(words_of(text[start:end])):
             yield word, f"{'I' if number else 'B'}-{name}"
         position = end
 
 
 def _cuts(text: str, place: int) -> bool:
-    """Whether letters or digits stand on both sides of a place in a text."""
-    return 0 < place < len(text) and text[place - 1].isalnum() and text[place].isalnum()
+    """Whether a place in a text is inside of one word, between letters or digits."""
+    around = text[max(place - 1, 0) : place + 1]
+    return len(around) == 2 and around.isalnum() and len(words_of(around)) == 1

@@ -19,9 +19,9 @@ from distiller.tasks.questions import (
     COLUMNS,
     IMPOSSIBLE,
     has_answers,
+    in_one_form,
     question_split,
     refuse_other_fields,
-    with_ids,
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.soft_labels import read_all, repeats, soft_classes, with_hard_labels
@@ -273,7 +273,7 @@ def _tagging(
 
 def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], notes: list[str]) -> TaskData:
     refuse_other_fields(task)
-    tables = {name: with_ids(table) for name, table in tables.items()}
+    tables = {name: in_one_form(table) for name, table in tables.items()}
     for name in ("dev", "test"):
         if name in tables:
             tables[name], note = _with_answers(name, tables[name])

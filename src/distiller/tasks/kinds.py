@@ -27,7 +27,7 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]], 
     """The kind of task of the training rows; `declared` are the class names that a data set states, by column, and
     `reading` says how people wrote numbers into the label column.
 
-    Numbers of which some have a fraction, or that have a unit, are a regression, whatever stands between them: a cell
+    Numbers of which some have a fraction, or that are measures, are a regression, whatever stands between them: a cell
     that is none is then an error with a line, not one more class. Numbers that are all whole (1.0, 0.0) are classes.
     """
     if set(COLUMNS[1:3]) <= set(train.columns) and task.label not in train.columns:
@@ -44,8 +44,8 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]], 
         numbers, words = _numbers(cells)
         if len(numbers) > words and not all(number.is_integer() for number in numbers):
             return Guess("regression", f"numbers with fractions in `{task.label}`")
-        if len(numbers) > words and reading is not None and reading.unit:
-            return Guess("regression", f"numbers with `{reading.unit}` in `{task.label}`")
+        if len(numbers) > words and reading is not None and reading.measures:
+            return Guess("regression", f"numbers such as `{reading.example}` in `{task.label}`")
     if one_name_each(train, task.label):
         return Guess("classification", f"lists of one name each in `{task.label}`; several need task.kind=multilabel")
     if holds_names(train, task.label):

@@ -4,6 +4,7 @@ They need no labels, and their files may be written otherwise than those the mod
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,17 +17,21 @@ from distiller.tasks.conll import OTHER_ENDINGS, is_conll, read_conll
 from distiller.tasks.delimited import is_fasttext
 from distiller.tasks.in_memory import is_pairs, table_of
 from distiller.tasks.layout import Layout
-from distiller.tasks.questions import is_squad, read_squad, with_ids
+from distiller.tasks.questions import in_one_form, is_squad, read_squad
 from distiller.tasks.readers import read_table
 from distiller.tasks.sources import refuse_layout
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
 from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text
 from distiller.tasks.usable import usable_rows
+from distiller.tasks.words import MARKS, words_of
 from distiller.tasks.written_lists import with_lists
 
 FIELDS = ("text", "text_pair", "label", "encoding", "separator", "columns")
 """The fields of `config.Task` that say how new texts are to be read."""
+
+_BETWEEN = re.compile(rf"[ \t]|[^{MARKS}][{MARKS}]|[{MARKS}][^{MARKS}]")
+"""What stands between words, or parts a sentence of Chinese."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts
     """The rows of `given`: a file, texts, pairs, lists of words, columns or a frame.
 
     Texts alone have a row each, also blank ones, so that answers stand beside them. With `tagging` words are what
-    lists hold, what stands on the lines of a CoNLL file, or what blanks separate. Raises `DataError` for rows that
+    lists hold, what stands on the lines of a CoNLL file, or those of `words_of`. Raises `DataError` for rows that
     cannot be used, unless `form` leaves them out.
     """
     bad = BadRows(form.skip_bad)
@@ -135,7 +140,7 @@ def read_new_questions(file: Path, form: Form) -> tuple[Table, BadRows]:
     if is_squad(file, qa=True, encoding=encoding):
         table = read_squad(file, bad, encoding)
     else:
-        table = with_ids(read_table(file, replace(Layout.of(form.task), encoding=encoding), bad))
+        table = in_one_form(read_table(file, replace(Layout.of(form.task), encoding=encoding), bad))
     columns = {name: cells for name, cells in table.columns.items() if name != "answers"}
     return replace(table, columns=columns), bad
 
@@ -218,9 +223,9 @@ def _is_conll(path: Path, form: Form, task: Task) -> bool:
 
 
 def _one_word_a_line(text: str) -> bool:
-    """Whether no line has a blank in it, and blank lines divide some of them."""
+    """Whether no line has blanks or clauses in it, and blank lines divide some of them."""
     lines = [line.strip(" \r") for line in text.strip().split("\n")]
-    return "" in lines and not any(" " in line or "\t" in line for line in lines)
+    return "" in lines and not any(map(_BETWEEN.search, lines))
 
 
 def _sentences_of_lines(where: str, text: str, column: str) -> Table:
@@ -268,5 +273,5 @@ def _words(table: Table, task: Task, bad: BadRows) -> tuple[Table, list[tuple[st
     else:
         single = task.model_copy(update={"text_pair": None})
         table = usable_rows(table, single, "tagging", bad, labels=None, labelled=False) if len(table) else table
-        return table, [tuple(str(cell).split()) for cell in table.column(column)]
+        return table, [tuple(words_of(str(cell))) for cell in table.column(column)]
     return (table if len(kept) == len(table) else table.take(kept)), words

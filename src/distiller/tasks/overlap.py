@@ -1,4 +1,7 @@
-"""Answer texts against gold answers, as the official script of SQuAD 1.1 compares them (arXiv:1606.05250)."""
+"""Answer texts against gold answers, as the official script of SQuAD 1.1 compares them (arXiv:1606.05250).
+
+Scripts without blanks between words are compared as the script of MLQA does (arXiv:1910.07475): letter by letter.
+"""
 
 import re
 import string
@@ -9,14 +12,22 @@ import numpy as np
 
 from distiller.errors import DataError
 from distiller.tasks.data import QuestionSplit
+from distiller.tasks.words import MARKS, words_of
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+MARK = re.compile(f"[{MARKS}]")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalise(text: str) -> str:
-    """`text` in lower case, without ASCII punctuation and the words a, an and the, with single spaces."""
-    return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
+    """`text` in lower case, without punctuation and the words a, an and the, with single spaces between words.
+
+    Punctuation is that of ASCII, and that of scripts whose letters are words here (`words_of`).
+    """
+    plain = text.lower().translate(PUNCTUATION)
+    if not plain.isascii():
+        plain = MARK.sub("", plain)
+    return " ".join(words_of(ARTICLES.sub(" ", plain)))
 
 
 def matches(prediction: str, gold: str) -> float:

@@ -1,5 +1,7 @@
 """Questions about contexts: from SQuAD files and tables, and what a row must have to be used."""
 
+import ast
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -7,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, warn
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import Answer, QuestionSplit, hold_out
 from distiller.tasks.objects import read_json
-from distiller.tasks.table import Table, refuse_surrogates, shown
+from distiller.tasks.table import Table, is_empty, refuse_surrogates, shown
 from distiller.tasks.text_files import ending, read_text
 
 COLUMNS = ("id", "question", "context", "answers")
@@ -19,6 +21,18 @@ COLUMNS = ("id", "question", "context", "answers")
 
 IMPOSSIBLE = "is_impossible"
 """SQuAD 2 marks with it the questions that their context does not answer."""
+
+START = "answer_start"
+"""Where an answer begins, in characters of its context."""
+
+ANSWER = ("answer", "answer_text")
+"""Columns of tables that have one answer in a row, perhaps beside one called `START`."""
+
+ARRAY = re.compile(r"array\((\[[^\[\]]*\]), dtype=\w+\)")
+"""A list as numpy shows it."""
+
+PART_HINT = "answers are parts of contexts, written as they are there"
+NO_ANSWER_HINT = "a model here always answers; only the questions of a test split may have no answer"
 
 METRICS = ("answer_f1", "exact_match")
 
@@ -65,20 +79,61 @@ def read_squad(path: Path, bad: BadRows, encoding: str | None = None) -> Table:
     return Table(str(path), {name: [row.get(name) for row in rows] for name in names})
 
 
-def with_ids(table: Table) -> Table:
-    """`table` with the number of each row for its id, where it has questions without one."""
-    if COLUMNS[0] in table.columns or COLUMNS[1] not in table.columns:
-        return table
-    return replace(table, columns={**table.columns, COLUMNS[0]: [str(row + 1) for row in range(len(table))]})
+def in_one_form(table: Table) -> Table:
+    """A table of questions as a SQuAD file would be read: with ids, and a column `answers`.
+
+    The number of a row is its id where there are none. Answers that a cell spells as text (pandas writes them so) are
+    parsed; a column of single answers, `ANSWER`, stands in for `answers`.
+    """
+    columns = dict(table.columns)
+    if "id" not in columns and "question" in columns:
+        columns["id"] = [str(row + 1) for row in range(len(table))]
+    if "answers" in columns:
+        columns["answers"] = [_parsed(cell) for cell in columns["answers"]]
+    elif single := next((name for name in ANSWER if name in columns), None):
+        starts = columns.get(START, [None] * len(table))
+        columns["answers"] = [
+            _parsed(cell) if is_empty(start) or not isinstance(cell, str) else [{"text": cell, START: _whole(start)}]
+            for cell, start in zip(columns[single], starts, strict=True)
+        ]
+    if IMPOSSIBLE in columns:
+        columns[IMPOSSIBLE] = [str(cell).strip().lower() in ("true", "1", "1.0") for cell in columns[IMPOSSIBLE]]
+    return replace(table, columns=columns)
+
+
+def _parsed(cell: Any) -> Any:
+    """What a cell spells, in JSON, or in Python with arrays; text that spells nothing is an answer."""
+    if is_empty(cell):
+        return None
+    if not isinstance(cell, str):
+        return cell
+    if cell.lstrip()[:1] not in ("{", "["):
+        return [cell]
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(ARRAY.sub(r"\1", cell))
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return [cell]
+
+
+def _whole(cell: Any) -> Any:
+    """A whole number that is written as text or with a fraction of zero, as tables do beside empty cells."""
+    try:
+        return int(float(cell)) if float(cell).is_integer() else cell
+    except (TypeError, ValueError, OverflowError):
+        return cell
 
 
 def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = True) -> QuestionSplit:
     """The questions of `table` that can be used; the others are `bad`.
 
     A question has an id of its own, a text, a context and at least one answer, which stands in the context where its
-    `answer_start`, in characters, says. Answers are `{"text": […], "answer_start": […]}` or a list of
-    `{"text": …, "answer_start": …}`. Without `labelled` all answers may be absent. Raises `DataError` that names file
-    and row if no question is left.
+    `answer_start`, in characters, says; without one, where it stands first. Answers are `{"text": […], "answer_start":
+    […]}`, a list of `{"text": …, "answer_start": …}`, or a list of texts. Without `labelled` all answers may be absent.
+    Raises `DataError` that names file and row if no question is left.
     """
     cells = [table.column(column) for column in COLUMNS[:3]]
     hidden = not labelled and not any(map(has_answers, table.columns.get("answers", ())))
@@ -87,6 +142,7 @@ def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = Tr
     seen: dict[str, int] = {}
     contexts: dict[str, str] = {}
     found: list[tuple[int, str, str, str, tuple[Answer, ...]]] = []
+    guessed = 0
     for row in range(len(table)):
         try:
             key = _id(table, row, cells[0][row], seen)
@@ -96,19 +152,24 @@ def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = Tr
                 for column, values in zip(("question", "context"), cells[1:], strict=True)
             )
             context = contexts.setdefault(context, context)
-            if impossible[row]:
-                raise DataError(
-                    f"{place} has no answer (`{IMPOSSIBLE}`), as in SQuAD 2", hint="only SQuAD 1.1 is supported"
-                )
-            right = () if hidden else _answers(place, context, answers[row])
+            if impossible[row] and not hidden:
+                raise DataError(f"{place} has no answer (`{IMPOSSIBLE}`), as in SQuAD 2", hint=NO_ANSWER_HINT)
+            pairs = [] if hidden else _pairs(place, answers[row])
+            right = tuple(_answer(place, context, text, start) for text, start in pairs)
         except DataError as error:
             bad.meet(error)
         else:
             seen[key] = row
             found.append((row, key, question, context, right))
+            guessed += any(start is None and context.count(text) > 1 for text, start in pairs)
     if not found:
         first = f"the first problem: {bad.errors[0].message}" if bad.errors else None
         raise DataError(f"`{table.where}` has no question that can be used", hint=first)
+    if guessed:
+        warn(
+            f"`{table.where}`: answers to {guessed:,} question(s) have no `{START}` and stand several times in the "
+            "context; the first place counts"
+        )
     rows, keys, questions, texts, golds = zip(*found, strict=True)
     return QuestionSplit(name, questions, texts, None if hidden else golds, rows, keys, table.where)
 
@@ -165,34 +226,40 @@ def _text(place: str, name: str, cell: Any) -> str:
 
 
 def has_answers(cell: Any) -> bool:
-    """Whether a cell of the column `answers` has any, in either of its forms."""
+    """Whether a cell of the column `answers` has any, in one of its forms."""
     return bool(cell.get("text") if isinstance(cell, dict) else cell)
 
 
-def _answers(place: str, context: str, cell: Any) -> tuple[Answer, ...]:
-    """The answers of one question, each where it says it is."""
+def _pairs(place: str, cell: Any) -> list[tuple[Any, Any]]:
+    """Text and beginning of each answer of a question; no beginning where the cell does not say it."""
     if isinstance(cell, dict):
-        texts, starts = cell.get("text"), cell.get("answer_start")
+        texts, starts = cell.get("text"), cell.get(START)
+        if starts is None and isinstance(texts, list):
+            starts = [None] * len(texts)
         if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
             raise DataError(
                 f"{place}: `answers` is {shown(cell)}", hint='{"text": […], "answer_start": […]}, two lists as long'
             )
         pairs = list(zip(texts, starts, strict=True))
-    elif isinstance(cell, list) and all(isinstance(one, dict) for one in cell):
-        pairs = [(one.get("text"), one.get("answer_start")) for one in cell]
+    elif isinstance(cell, list) and all(isinstance(one, dict | str) for one in cell):
+        pairs = [(one, None) if isinstance(one, str) else (one.get("text"), one.get(START)) for one in cell]
     elif cell is None:
         pairs = []
     else:
         raise DataError(f"{place}: `answers` is {shown(cell)}", hint='[{"text": …, "answer_start": …}]')
     if not pairs:
-        raise DataError(f"{place} has no answer", hint="only the questions of a test split may have none")
-    return tuple(_answer(place, context, text, start) for text, start in pairs)
+        raise DataError(f"{place} has no answer", hint=NO_ANSWER_HINT)
+    return pairs
 
 
 def _answer(place: str, context: str, text: Any, start: Any) -> Answer:
     _text(place, "answer text", text)
+    if start is None:
+        if text not in context:
+            raise DataError(f"{place}: the answer {shown(text)} is not in its context", hint=PART_HINT)
+        return Answer(text, context.index(text))
     if not isinstance(start, int) or isinstance(start, bool):
-        raise DataError(f"{place}: `answer_start` is {shown(start)}", hint="the number of a character, from 0")
+        raise DataError(f"{place}: `{START}` is {shown(start)}", hint="the number of a character, from 0")
     if start < 0 or not context.startswith(text, start):
         there = context[start : start + len(text)] if start >= 0 else ""
         raise DataError(

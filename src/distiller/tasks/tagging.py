@@ -13,6 +13,7 @@ from distiller.tasks.labels import class_numbers
 from distiller.tasks.table import Table, listed, shown
 from distiller.tasks.text_files import ending
 from distiller.tasks.usable import usable_rows
+from distiller.tasks.words import words_of
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) 
 
 
 def untagged(table: Table, column: str, task: Task, bad: BadRows) -> list[tuple[str, ...]]:
-    """The words of each row: of a column of lists, or of one of texts whose words have spaces between them."""
+    """The words of each row: of a column of lists, or of one of texts."""
     if not holds_lists(table, column):
         single = task.model_copy(update={"text": column, "text_pair": None})
         table = usable_rows(table, single, "tagging", bad, labels=None, labelled=False)
-        return [words for line in table.texts(column) if (words := tuple(line.split()))]
+        return [words for line in table.texts(column) if (words := tuple(words_of(line)))]
     words = replace(table, columns={column: table.column(column)})
     found = sentences(words, task.model_copy(update={"text": column}), bad, labelled=False)
     return [one.words for one in found]

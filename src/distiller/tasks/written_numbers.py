@@ -1,4 +1,4 @@
-"""Numbers as people write them: `1,234.5`, `1.234,5`, `1 234,5`, `37 %`, `$5`, `(3.20)`."""
+"""Numbers as people write them: `1,234.5`, `1.234,5`, `1 234,5`, `37 %`, `$5`, `(3.20)`, `2.2K`, `7.5/10`."""
 
 import re
 from collections import Counter
@@ -13,9 +13,11 @@ BLANKS = " \u00a0\u2009\u202f"
 """What may stand between groups of digits, and between a number and its unit."""
 
 _UNIT = r"(?:[%‰$€£¥₹₩₽]|USD|EUR|GBP|CHF|JPY|CNY|INR)"
+_TIMES = {"": 1, "K": 1e3, "k": 1e3, "M": 1e6, "m": 1e6, "B": 1e9, "b": 1e9}
 _CELL = re.compile(
     rf"(?P<open>\()?(?P<sign>[-+\u2212])?(?P<before>{_UNIT})?[{BLANKS}]*(?P<inner>[-+\u2212])?"
-    rf"(?P<number>[\d.,'’{BLANKS}]*\d(?:[eE][-+]?\d+)?)[{BLANKS}]*(?P<behind>{_UNIT})?(?P<close>\))?",
+    rf"(?P<number>[\d.,'’{BLANKS}]*\d(?:[eE][-+]?\d+)?)(?P<times>[KkMmBb])?"
+    rf"[{BLANKS}]*(?P<behind>{_UNIT}|/[{BLANKS}]*\d+)?(?P<close>\))?",
     re.ASCII,  # Python reads other digits itself
 )
 
@@ -50,8 +52,11 @@ class Written:
     """The parts of a cell that is a number."""
 
     digits: str
+    times: str
+    """`K` for thousands, `M`, `B`, or nothing."""
     negative: bool
     unit: str
+    """A currency, a percent sign, or of how many it is: `/10`."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Reading:
     unit: str
     example: str
     """A cell that Python would not take for a number."""
+    measures: bool
+    """Whether numbers are written as of something that is measured: with a unit, or rounded, as in `2.2K`."""
 
     def number(self, cell: Any) -> Any:
         """The number in a cell; any other cell as it is."""
@@ -69,7 +76,7 @@ class Reading:
         value = None if written is None or written.unit != self.unit else self.style.number(written.digits)
         if written is None or value is None:
             return cell
-        return -value if written.negative else value
+        return (-value if written.negative else value) * _TIMES[written.times]
 
     def of(self, table: Table, column: str) -> Table:
         """`table` with the numbers of its column."""
@@ -91,7 +98,8 @@ def parts_of(cell: Any) -> Written | None:
     if len(signs) + bool(found["open"]) > 1:
         return None
     negative = bool(found["open"]) or bool(signs and signs[0] != "+")
-    return Written(found["number"].strip(BLANKS), negative, found["before"] or found["behind"] or "")
+    unit = (found["before"] or found["behind"] or "").translate(dict.fromkeys(map(ord, BLANKS)))
+    return Written(found["number"].strip(BLANKS), found["times"] or "", negative, unit)
 
 
 def reading_of(tables: Sequence[Table], column: str) -> Reading | None:
@@ -122,6 +130,8 @@ def reading_of(tables: Sequence[Table], column: str) -> Reading | None:
     styles = [style for style in STYLES if all(style.number(one.digits) is not None for one in numbers.values())]
     if (other is not None or not styles) and 2 * plain > cells.total():
         return None  # rows of their own, which are no numbers where the others are
+    if other is not None and all(one.unit.startswith("/") for one in numbers.values()):
+        return None  # fractions or dates, of which people make classes
     if other is not None:
         raise refuse(other, f"and elsewhere {shown(example)}: numbers of different units")
     if not styles:
@@ -130,7 +140,8 @@ def reading_of(tables: Sequence[Table], column: str) -> Reading | None:
     unclear = next((cell for cell in numbers if "," in cell), None)
     if len(styles) > 1 and unclear is not None:
         raise refuse(unclear, "where the comma may divide thousands or a fraction")
-    return Reading(styles[0], unit, example.strip())
+    rounded = any(one.times and styles[0].fraction in one.digits for one in numbers.values())
+    return Reading(styles[0], unit, example.strip(), measures=rounded or unit[:1] not in ("", "/"))
 
 
 def _texts(table: Table, column: str) -> list[str]:

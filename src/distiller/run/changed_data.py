@@ -1,0 +1,39 @@
+"""Whether the data of a run are still those that it was taught, as far as its Record can tell."""
+
+from pathlib import Path
+
+from distiller.errors import OutputError
+from distiller.files import write_text
+from distiller.record import DataFacts
+from distiller.tasks.data import TaskData
+from distiller.tasks.table import listed
+
+FILE = "data.sha256"
+"""In the folder of the seeds: the fingerprint of the data they are trained on."""
+
+
+def changed(facts: DataFacts, data: TaskData, *, whole: bool = True) -> str | None:
+    """What is not as it was when the run of these `facts` was trained; `None`: nothing, or nobody can tell.
+
+    Where not all rows were read (not `whole`), classes alone are compared.
+    """
+    if set(facts.labels) != set(data.labels):
+        return f"the data have the classes {listed(data.labels)} now, and the run was taught {listed(facts.labels)}"
+    if whole and list(data.labels) == facts.labels and data.fingerprint != facts.fingerprint:
+        return "the data have changed since the run was trained: it may have learnt from rows that score it now"
+    return None
+
+
+def keep_to(data: TaskData, seeds: Path) -> None:
+    """Remember the data that the trainings below the folder `seeds` learn from, or see that they are the same still.
+
+    Raises `OutputError` for an interrupted run that began with other data.
+    """
+    kept = seeds / FILE
+    if kept.is_file() and kept.read_text("utf-8").strip() != data.fingerprint:
+        raise OutputError(
+            f"`{seeds.parent}` was started with other data: they have changed since",
+            hint="put them back, or start over: --overwrite",
+        )
+    seeds.mkdir(exist_ok=True)
+    write_text(kept, data.fingerprint + "\n")
