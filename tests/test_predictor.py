@@ -16,12 +16,12 @@ from transformers import (
 )
 
 from distiller import Predictor, evaluate, predict
-from distiller.errors import ConfigError, DataError, ModelError
+from distiller.errors import ConfigError, DataError
 from distiller.inference import answers_questions
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "good", "bad", "film", "soup"]
 TEXTS = ["a good film", "a bad soup", "good", "a film"]
-PAIRS = [("a film", "good"), ("a soup", "bad"), ("good", "bad"), ("a", "film")]
+PAIRS = [("a film", "good a film"), ("a soup", "bad"), ("good", "bad soup"), ("a", "film")]
 
 
 def saved(folder: Path, head: Any, **given: Any) -> str:
@@ -105,8 +105,11 @@ def test_a_regression_gives_numbers(tmp_path: Path) -> None:
 def test_a_tagger_takes_texts_and_words(tmp_path: Path) -> None:
     folder = saved(tmp_path, AutoModelForTokenClassification, id2label={0: "O", 1: "B"}, label2id={"O": 0, "B": 1})
     rows = predict(folder, TEXTS)
-    assert [row["words"] for row in rows] == TEXTS
-    assert all(len(str(row["tags"]).split()) == len(text.split()) for row, text in zip(rows, TEXTS, strict=True))
+    assert [row["words"] for row in rows] == [text.split() for text in TEXTS]
+    assert all(
+        isinstance(row["tags"], list) and len(row["tags"]) == len(text.split())
+        for row, text in zip(rows, TEXTS, strict=True)
+    )
     assert predict(folder, [text.split() for text in TEXTS]) == rows
     with pytest.raises(ConfigError, match="a tagger is scored"):
         evaluate(folder, {"text": TEXTS, "label": TEXTS})
@@ -128,9 +131,29 @@ def test_what_is_no_text_is_said(classifier: str, given: Any, match: str) -> Non
         Predictor(classifier)(given)
 
 
-def test_a_model_that_answers_questions_is_refused(tmp_path: Path) -> None:
-    model = saved(tmp_path, AutoModelForQuestionAnswering)
-    with pytest.raises(ModelError, match="answers questions") as refused:
-        Predictor(model)
-    assert "distiller.inference.predict_answers" in str(refused.value.hint)
-    assert answers_questions(model)
+def test_questions_are_answered_out_of_their_contexts(tmp_path: Path) -> None:
+    folder = saved(tmp_path, AutoModelForQuestionAnswering)
+    assert answers_questions(folder)
+    predictor = Predictor(Path(folder))
+    rows = predictor(PAIRS)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    model = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    for (question, context), row in zip(PAIRS, rows, strict=True):
+        words = context.split()
+        with torch.no_grad():
+            scores = model(**tokenizer(question, context, return_tensors="pt"))
+        first = 2 + len(question.split())  # behind [CLS], the question and [SEP]
+        spans = [(start, end) for start in range(len(words)) for end in range(start, len(words))]
+        start, end = max(
+            spans,
+            key=lambda span: float(scores.start_logits[0, first + span[0]] + scores.end_logits[0, first + span[1]]),
+        )
+        assert row["answer"] == " ".join(words[start : end + 1])
+        assert 0 < row["probability"] <= 1
+    questions, contexts = (list(side) for side in zip(*PAIRS, strict=True))
+    assert predictor({"id": list("1234"), "context": contexts, "question": questions}) == rows
+    assert predictor([]) == []
+    with pytest.raises(ConfigError, match="answers are scored"):
+        evaluate(folder, {"text": TEXTS, "label": TEXTS})
+    with pytest.raises(ConfigError, match="fixed columns"):
+        predictor(PAIRS, text="context")

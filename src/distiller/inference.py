@@ -1,6 +1,5 @@
 """Using what was distilled: scores on a split, and labels for new texts."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,13 @@ from distiller.translation.translate import TextTranslator, translates
 
 
 def evaluate(
-    model: str,
+    model: str | Path,
     data: Any = None,
     *,
     text: str | None = None,
     text_pair: str | None = None,
     label: str | None = None,
-    run: Path | None = None,
+    run: str | Path | None = None,
     split: str = "dev",
     overrides: Sequence[str] = (),
 ) -> dict[str, float]:
@@ -99,8 +98,9 @@ def _other_split(split: str, data: TaskData, run: Run) -> str:
     return did_you_mean(split, labelled)
 
 
-Row = dict[str, str | float]
-"""What a model says of one text: `label` and `p(NAME)` of every class, `score`, `words` and `tags`, a `translation`."""
+Row = dict[str, Any]
+"""What a model says of one text: `label` (of several `labels`) and `p(NAME)` of every class; `score`; `words` and
+`tags`; `answer` and `probability`; a `translation`."""
 
 
 class Predictor:
@@ -113,7 +113,7 @@ class Predictor:
         predictor(["A lovely film.", "A bleak one."])
     """
 
-    def __init__(self, model: str, *, overrides: Sequence[str] = ()) -> None:
+    def __init__(self, model: str | Path, *, overrides: Sequence[str] = ()) -> None:
         transformers_logging.disable_progress_bar()
         self.name, self._run = model_and_run(model, None, overrides)
         self.classes: list[str] = []
@@ -131,15 +131,10 @@ class Predictor:
             raise ConfigError(f"`{overrides[0]}` has no meaning: `{model}` does not translate", hint="leave it out")
         shape: Any = load_config(self.name)
         kind = kind_of_head(shape)
-        if kind == "qa":
-            raise ModelError(
-                f"`{model}` answers questions about a text, and labels none",
-                hint=f'distiller.inference.predict_answers("{model}", FILE)',
-            )
         self.tags = kind == "tagging"
-        self.classes = [str(shape.id2label[index]) for index in range(shape.num_labels)]
+        self.classes = [] if kind == "qa" else [str(shape.id2label[index]) for index in range(shape.num_labels)]
         self._kind = kind
-        self._names = None if kind == "regression" else self.classes
+        self._names = None if kind in ("regression", "qa") else self.classes
         if kind is None or not has_head_for(self.name, kind=kind, labels=self._names):
             raise ModelError(
                 f"`{self.name}` is not fine-tuned for a task: it has no head",
@@ -161,13 +156,21 @@ class Predictor:
         """One row for each of `texts`: a file, a list of texts or of pairs, a mapping of columns, a frame.
 
         `text` and `text_pair` are column names; by default those of the run, else `text`. A tagger splits texts at
-        blanks, and also takes lists of words, CoNLL files and columns of lists. `skip_bad` leaves out rows that cannot
-        be used; `overrides` say how a file is written, e.g. `["task.encoding=cp1252"]`. Raises `DistillerError`.
+        blanks, and also takes lists of words, CoNLL files and columns of lists. A model that answers questions takes
+        pairs of a question and its context, columns of these names, or a SQuAD file. `skip_bad` leaves out rows that
+        cannot be used; `overrides` say how a file is written, e.g. `["task.encoding=cp1252"]`. Raises `DistillerError`.
         """
         if self._translator is not None:
             if text_pair is not None or skip_bad or overrides:
                 raise ConfigError("a translation has a line for each line", hint="name nothing but texts, and `text`")
             return [{"translation": said} for said in self._translator(self.sentences(texts, text=text))]
+        if self._kind == "qa":
+            if text is not None or text_pair is not None:
+                raise ConfigError("questions and contexts have fixed columns", hint="name none: question, context")
+            if isinstance(texts, list | tuple) and not texts:
+                return []
+            found = self.answers(texts, skip_bad=skip_bad, overrides=overrides)[0]
+            return [{"id": name, "answer": one.text, "probability": one.probability} for name, one in found.items()]
         form = self.form(text=text, text_pair=text_pair, skip_bad=skip_bad, overrides=overrides)
         return self.rows(self.read(texts, form))
 
@@ -206,13 +209,40 @@ class Predictor:
             for shares in logits.sigmoid().tolist():
                 there = [name for name, share in zip(self.classes, shares, strict=True) if share > 0.5]
                 shown = {f"p({name})": share for name, share in zip(self.classes, shares, strict=True)}
-                rows.append({"labels": json.dumps(there, ensure_ascii=False), **shown})
+                rows.append({"labels": there, **shown})
             return rows
         for shares in logits.softmax(-1).tolist():
             best = max(range(len(shares)), key=shares.__getitem__)
             shown = {f"p({name})": share for name, share in zip(self.classes, shares, strict=True)}
             rows.append({"label": self.classes[best], **shown})
         return rows
+
+    def answers(
+        self, given: Any, *, skip_bad: bool = False, overrides: Sequence[str] = ()
+    ) -> tuple[dict[str, Prediction], list[str]]:
+        """Answers by question id, the best ones of each, and what was left out with `skip_bad`.
+
+        Gold answers are not looked at. Raises `DistillerError`.
+        """
+        if self._translator is not None or self._kind != "qa":
+            raise ModelError(f"`{self.name}` answers no questions", hint="it has another head: call the predictor")
+        form = self.form(overrides=overrides, skip_bad=skip_bad)
+        table, bad = read_new_questions(given, form)
+        split = question_split("predict", table, bad, labelled=False)
+        bad.warn(table.where)
+        task = self._run.task if self._run else Task()
+        longest = longest_input(self._model)
+        encoded = encode_questions(
+            split,
+            self._tokenizer,
+            task.max_length or min(320, longest),
+            stride=task.stride,
+            max_question_length=task.max_question_length,
+            skip_bad=form.skip_bad,
+        )
+        logits = predict_logits(self._model, encoded, Collator(self._tokenizer, max_length=longest)).numpy()
+        found = answers(encoded, split, logits[..., 0], logits[..., 1], **task.answer_limits)
+        return found, [error.message for error in bad.errors]
 
     def scores(
         self, data: Any, *, text: str | None = None, text_pair: str | None = None, label: str | None = None
@@ -229,10 +259,9 @@ class Predictor:
             raise ConfigError(
                 "a tagger is scored on the task of a run", hint='evaluate("outputs/tagger", split="test")'
             )
-        if self._kind == "multilabel":
-            raise ConfigError(
-                "a model of several labels is scored on the task of a run", hint='evaluate("outputs/run", split="test")'
-            )
+        if self._kind in ("multilabel", "qa"):
+            whose = "answers are" if self._kind == "qa" else "a model of several labels is"
+            raise ConfigError(f"{whose} scored on the task of a run", hint='evaluate("outputs/run", split="test")')
         given = read_new_texts(data, self.form(text=text, text_pair=text_pair))
         table, first, second = given.table, given.text, given.text_pair
         gold = label or self._task.label
@@ -274,12 +303,12 @@ class Predictor:
         rows: list[Row] = []
         for row, ids, places in zip(words, found, gold != IGNORED, strict=True):
             tags = [self.classes[int(tag)] for tag in ids[: len(places)][places]]
-            rows.append({"words": " ".join(row), "tags": " ".join([*tags, *["_"] * (len(row) - len(tags))])})
+            rows.append({"words": list(row), "tags": [*tags, *["_"] * (len(row) - len(tags))]})
         return rows
 
 
 def predict(
-    model: str,
+    model: str | Path,
     texts: Any,
     *,
     text: str | None = None,
@@ -289,8 +318,8 @@ def predict(
 ) -> list[Row]:
     """What `model` says of each of `texts`, which may be a file, a list of texts or of pairs, columns or a frame.
 
-    A row has `label` and the probability `p(NAME)` of every class, or `score` for a regression, or `words` and `tags`.
-    `Predictor` keeps the model for the next texts. Raises `DistillerError`.
+    A row has `label` (`labels`, where there may be several) and the probability `p(NAME)` of every class, or what
+    another kind of model says (`Row`). `Predictor` keeps the model for the next texts. Raises `DistillerError`.
     """
     return Predictor(model)(texts, text=text, text_pair=text_pair, skip_bad=skip_bad, overrides=overrides)
 
@@ -332,36 +361,7 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
     return found
 
 
-def predict_answers(
-    model: str, file: Path, *, skip_bad: bool = False, overrides: Sequence[str] = ()
-) -> tuple[dict[str, Prediction], list[str]]:
-    """Answers to the questions of a SQuAD file or a table, by question id, and what was left out with `skip_bad`.
-
-    Gold answers are not looked at. Raises `DistillerError`.
-    """
-    transformers_logging.disable_progress_bar()
-    name, run = model_and_run(model, None, ())
-    task = run.task if run else Task()
-    form = Form.of(run, overrides=overrides, skip_bad=skip_bad)
-    table, bad = read_new_questions(file, form)
-    split = question_split("predict", table, bad, labelled=False)
-    bad.warn(str(file))
-    loaded, tokenizer = load_model(name, kind="qa", labels=None), load_tokenizer(name)
-    encoded = encode_questions(
-        split,
-        tokenizer,
-        task.max_length or min(320, longest_input(loaded)),
-        stride=task.stride,
-        max_question_length=task.max_question_length,
-        skip_bad=form.skip_bad,
-    )
-    collate = Collator(tokenizer, max_length=longest_input(loaded))
-    logits = predict_logits(loaded, encoded, collate).numpy()
-    found = answers(encoded, split, logits[..., 0], logits[..., 1], **task.answer_limits)
-    return found, [error.message for error in bad.errors]
-
-
-def answers_questions(model: str) -> bool:
+def answers_questions(model: str | Path) -> bool:
     """Whether the model (or the student of a run) has a head for extractive question answering."""
     return kind_of_head(load_config(model_and_run(model, None, ())[0])) == "qa"
 
@@ -376,7 +376,9 @@ def sentences_of(given: Any, text: str | None, encoding: str | None = None) -> l
     return list(table_of(given, text=column).texts(column))
 
 
-def model_and_run(model: str, run: Path | None = None, overrides: Sequence[str] = ()) -> tuple[str, Run | None]:
+def model_and_run(
+    model: str | Path, run: str | Path | None = None, overrides: Sequence[str] = ()
+) -> tuple[str, Run | None]:
     """The model's name, and the run that says what its task is, where one is known."""
     folder = Path(model)
     student = folder / STUDENT
@@ -391,5 +393,5 @@ def model_and_run(model: str, run: Path | None = None, overrides: Sequence[str] 
                 hint=f"copy it again; or name the model alone: {student}",
             )
         return str(student), load_run(run, overrides)
-    resolve(model)
-    return model, load_run(run, overrides) if run else None
+    resolve(str(model))
+    return str(model), load_run(run, overrides) if run else None

@@ -19,7 +19,8 @@ from distiller.training.batching import (
     count,
     views_of,
 )  # fmt: skip
-from training.tiny import Examples, batch, collate, pad, trainer
+from distiller.training.fit import ScoredTrainer
+from training.tiny import Examples, arguments, batch, collate, pad, student, teacher
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=300)
 
@@ -74,8 +75,13 @@ def test_the_trainer_gives_each_epoch_its_own_order(tmp_path: Path) -> None:
         seen.extend(feature["example_id"] for feature in features)
         return pad(features)
 
-    made = trainer(tmp_path, None, data=Examples(32), max_steps=-1, num_train_epochs=2, seed=7, data_seed=0)
-    made.data_collator = recording
+    made = ScoredTrainer(
+        student(),
+        teacher=teacher(),
+        args=arguments(tmp_path, max_steps=-1, num_train_epochs=2, seed=7, data_seed=0),
+        train_dataset=Examples(32),
+        data_collator=recording,
+    )
     made.train()
     expected = [order(Examples(32).lengths, 8, 0, epoch) for epoch in range(2)]
     assert seen == expected[0] + expected[1]

@@ -44,7 +44,7 @@ from transformers import (
 )
 
 from distiller import DistillationTrainer
-from distiller.errors import ConfigError, DistillerError, ModelError
+from distiller.errors import ConfigError, DataError, DistillerError, ModelError
 
 Dataset = pytest.importorskip("datasets").Dataset
 
@@ -612,6 +612,47 @@ def test_labels_that_are_no_classes_are_refused_in_a_line(name: str, tmp_path: P
     with pytest.raises(DistillerError, match=match) as error:
         DistillationTrainer(small, arguments(tmp_path), **given).train()
     assert error.value.hint
+
+
+ROW = {"input_ids": [2, 5, 3], "attention_mask": [1, 1, 1], "labels": 0}
+LONGER = {"input_ids": [2, 5, 5, 3], "attention_mask": [1, 1, 1, 1], "labels": 0}
+NO_BATCH: dict[str, tuple[Any, str]] = {
+    "no examples": ([], "train_dataset has no examples"),
+    "several sets": ({"train": [ROW], "test": [ROW]}, "train_dataset is a `dict` of train, test"),
+    "no tokens": ([{"label": 1, "attention_mask": [1]}] * 4, "no `input_ids`, only label, attention_mask"),
+    "a label that is None": ([ROW, {**ROW, "labels": None}] * 2, "2 examples have no `labels`, in a batch of 4"),
+    "a label that is missing": (
+        [ROW, ROW, LONGER, {"input_ids": [2, 3]}],
+        "an example has no `(labels|attention_mask)`",
+    ),
+    "no padding": ([ROW, LONGER] * 2, "texts of 3 to 4 tokens are in one batch, and nobody pads them"),
+}
+
+
+@pytest.mark.parametrize("name", NO_BATCH)
+def test_examples_that_make_no_batch_are_refused_in_a_line(name: str, tmp_path: Path) -> None:
+    rows, match = NO_BATCH[name]
+    given = {"processing_class": TOKENIZER} if name != "no padding" else {}
+    made = DistillationTrainer(
+        model(AutoModelForSequenceClassification), arguments(tmp_path), train_dataset=rows, objective=GOLD, **given
+    )
+    with pytest.raises(DataError, match=match) as error:
+        made.train()
+    assert error.value.hint
+
+
+def test_lengths_of_a_data_set_of_one_s_own_change_no_order(tmp_path: Path) -> None:
+    class Rows(list[Any]):
+        lengths = (1, 9, 1, 9, 1, 9, 1, 9)
+
+    orders = []
+    for kind in (Trainer, DistillationTrainer):
+        named: dict[str, Any] = {"objective": GOLD} if kind is DistillationTrainer else {}
+        rows = Rows({**ROW, "labels": place % 2, "input_ids": [2, 5 + place, 3]} for place in range(8))
+        made = kind(model(AutoModelForSequenceClassification), arguments(tmp_path), train_dataset=rows, **named)
+        set_seed(0)
+        orders.append([batch["input_ids"][:, 1].tolist() for batch in made.get_train_dataloader()])
+    assert orders[0] == orders[1]
 
 
 def test_truth_values_are_classes(tmp_path: Path) -> None:

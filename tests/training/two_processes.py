@@ -33,14 +33,6 @@ CONTRAST = config.Objective(gamma1=0.5, intermediate=[term("mi_alpha", critic=AP
 GATHERED = config.Objective(gamma1=0.5, beta2=1, intermediate=[term("mi_alpha"), term("mi_alpha", "emd")])
 
 
-class Unordered(Examples):
-    """Without `lengths`, so that examples come in the order of `Trainer`'s own sampler."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size, augmented=True)
-        del self.lengths
-
-
 def scores(prediction) -> dict[str, float]:
     hits = prediction.predictions.argmax(-1) == prediction.label_ids
     return {"accuracy": float(hits.mean()), "size": len(hits), "sum": float(prediction.predictions[:, 0].sum())}
@@ -53,7 +45,7 @@ def measure(folder: Path, objective: config.Objective, **given: int) -> dict:
         teacher=teacher(),
         objective=as_written(objective),
         args=arguments(folder, max_steps=1, **given),
-        train_dataset=Unordered(8),
+        train_dataset=Examples(8, augmented=True),
         eval_dataset=Examples(13, 1),
         data_collator=collate,
         compute_metrics=scores,

@@ -10,8 +10,8 @@ import numpy as np
 from distiller.autodistiller import labels
 from distiller.autodistiller.candidates import CANONICAL_SPACE, Candidates, candidates_of, rows_of
 from distiller.autodistiller.embeddings import words_of
-from distiller.autodistiller.experience import Experience, names_of
-from distiller.autodistiller.facts import TaskFacts
+from distiller.autodistiller.experience import Experience, names_of, read_experience, shipped
+from distiller.autodistiller.facts import TaskFacts, facts_of
 from distiller.autodistiller.predictor import Predictor, fit
 from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
@@ -68,8 +68,8 @@ class Advice:
 
 def advise(
     run: Run,
-    experience: Experience,
-    facts: TaskFacts,
+    experience: Experience | None = None,
+    facts: TaskFacts | None = None,
     *,
     top: int = 5,
     space: str = CANONICAL_SPACE,
@@ -82,9 +82,18 @@ def advise(
 ) -> Advice:
     """The `top` pipelines of `space` for the task, teacher and student of `run`, of which `facts` are known.
 
-    `vectors` is what `read_vectors` takes, `None` does without; the scores are those of the teacher and of the
-    student without it, where they are known. Raises `DataError` where `experience` has no finished trial.
+    Without `experience` it is that of the trials that come with the package; without `facts` the task's data are read,
+    and a small model is trained on them, which needs torch. `vectors` is what `read_vectors` takes, `None` does
+    without; the scores are those of the teacher and of the student without it, where they are known. Raises `DataError`
+    where `experience` has no finished trial.
     """
+    if experience is None:
+        table = shipped()
+        if table is None:
+            raise DataError("this installation carries no trials", hint='pass some: read_experience("trials.csv")')
+        experience = read_experience(table)
+    if facts is None:
+        facts = facts_of(run.task, name=names_of(run)["task"])
     if experience.trials.frame.empty or experience.complete.empty:
         raise DataError("the experience has no finished trial", hint="name some with --experience FILE")
     named = names_of(run)

@@ -72,7 +72,7 @@ def predict(
             hint="see distiller predict --help",
         )
     model, source = named
-    from distiller.inference import Predictor, answers_questions, model_and_run, predict_answers
+    from distiller.inference import Predictor, answers_questions, model_and_run
     from distiller.translation.translate import translates
 
     if translates(model_and_run(model)[0]):
@@ -88,7 +88,7 @@ def predict(
         )
         named_columns = text is not None or text_pair is not None
         _refuse(named_columns, "questions and contexts have fixed columns", "leave out --text and --text-pair")
-        found, left_out = predict_answers(model, Path(source), skip_bad=skip_bad, overrides=overrides)
+        found, left_out = Predictor(model).answers(Path(source), skip_bad=skip_bad, overrides=overrides)
         _write_answers(found, output)
         _list_left_out(left_out, output)
         return
@@ -211,4 +211,15 @@ def _write(table: "list[Row]", file: object) -> None:
     writer = csv.DictWriter(file, list(table[0]), delimiter="\t", lineterminator="\n")  # type: ignore[arg-type]
     writer.writeheader()
     for row in table:
-        writer.writerow({name: f"{cell:.4f}" if isinstance(cell, float) else cell for name, cell in row.items()})
+        writer.writerow({name: _cell(name, cell) for name, cell in row.items()})
+
+
+def _cell(name: str, value: Any) -> Any:
+    """One value in a table of text: words and tags stand between blanks, labels may hold any."""
+    if name == "labels" and isinstance(value, list):
+        import json
+
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"{value:.4f}" if isinstance(value, float) else value

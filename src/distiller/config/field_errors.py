@@ -27,6 +27,8 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
         return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
+    if not path and first["type"] == "model_type":
+        return ConfigError(f"{where} has fields, got {first['input']!r:.60}", hint=_as_fields(root, first))
     if not path:
         return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
     name = next((str(part) for part in reversed(path) if isinstance(part, str)), location)  # a key may be a number

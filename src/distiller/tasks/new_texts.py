@@ -129,18 +129,21 @@ def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts
     return NewTexts(table, task.text, task.text_pair, words, bad)
 
 
-def read_new_questions(file: Path, form: Form) -> tuple[Table, BadRows]:
-    """The questions of a SQuAD file or of a table with `question`, `context` and perhaps `id`; answers are left aside.
+def read_new_questions(given: Any, form: Form) -> tuple[Table, BadRows]:
+    """The questions of a SQuAD file, of pairs, or of columns `question`, `context` and perhaps `id`.
 
-    Where a table has no ids the number of each row is its id. Raises `DataError`.
+    Answers are left aside. Where a table has no ids the number of each row is its id. Raises `DataError`.
     """
     bad = BadRows(form.skip_bad)
-    file = file.expanduser()
-    encoding = _encoding(file, form)
-    if is_squad(file, qa=True, encoding=encoding):
-        table = read_squad(file, bad, encoding)
+    if not isinstance(given, (str, Path)):
+        table = in_one_form(table_of(given, text="question", text_pair="context"))
     else:
-        table = in_one_form(read_table(file, replace(Layout.of(form.task), encoding=encoding), bad))
+        file = Path(given).expanduser()
+        encoding = _encoding(file, form)
+        if is_squad(file, qa=True, encoding=encoding):
+            table = read_squad(file, bad, encoding)
+        else:
+            table = in_one_form(read_table(file, replace(Layout.of(form.task), encoding=encoding), bad))
     columns = {name: cells for name, cells in table.columns.items() if name != "answers"}
     return replace(table, columns=columns), bad
 

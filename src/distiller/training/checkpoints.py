@@ -7,7 +7,7 @@ written.
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -154,6 +154,17 @@ class Checkpoints(TrainerCallback):
         asked, number = wish.tolist()
         self.request.signal = self.request.signal or number or None
         return bool(asked)
+
+
+class OnSave(TrainerCallback):
+    """Calls `complete` when a checkpoint was written."""
+
+    def __init__(self, complete: Callable[[], None]) -> None:
+        self.complete = complete
+
+    def on_save(self, *_: Any, **__: Any) -> None:
+        """In every process."""
+        self.complete()
 
 
 def save_model(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:

@@ -23,7 +23,7 @@ from distiller.interruption import StopRequest
 from distiller.models.masks import unread_masks
 from distiller.models.taught_words import settle_words
 from distiller.training.augmented import AugmentedSplit
-from distiller.training.batching import Batch, SortedByLength, views_of
+from distiller.training.batching import Batch, FollowsEpoch, LengthBucketSampler, SortedByLength, views_of
 from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
 from distiller.training.checkpoints import (
     AT_LEAST,
@@ -165,7 +165,19 @@ class Job:
 
 
 class ScoredTrainer(DistillationTrainer):
-    """A training whose development scores decide: its evaluation computes no loss."""
+    """A training whose development scores decide: its evaluation computes no loss.
+
+    Its batches hold examples of similar `lengths`, of which the training set tells.
+    """
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthBucketSampler:
+        data: Any = train_dataset if train_dataset is not None else self.train_dataset
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        sampler = LengthBucketSampler(data.lengths, size, seed, epochs=isinstance(data, AugmentedSplit))
+        self.remove_callback(FollowsEpoch)
+        self.add_callback(FollowsEpoch(sampler))
+        return sampler
 
     def prediction_step(
         self, model: nn.Module, inputs: Batch, prediction_loss_only: bool, *_: Any, **__: Any

@@ -35,7 +35,7 @@ def plain_model(model: Any) -> PreTrainedModel:
 
 def some_example(data: Any) -> Mapping[str, Any]:
     """The first training example; nothing of a data set that cannot be looked into."""
-    if isinstance(data, (AugmentedSplit, IterableDataset)) or not hasattr(data, "__getitem__"):
+    if isinstance(data, (AugmentedSplit, IterableDataset, Mapping)) or not hasattr(data, "__getitem__"):
         return {}
     example = data[0] if hasattr(data, "__len__") and len(data) else {}
     return example if isinstance(example, Mapping) else {}

@@ -1,14 +1,67 @@
 """What the arguments of an ordinary `Trainer` script ask for and nobody would do, refused before a training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transformers import TrainingArguments
 
 from distiller import config
-from distiller.errors import ConfigError
+from distiller.errors import ConfigError, DataError
 from distiller.training.objective import DistillationObjective
 from distiller.training.readout import Kind
+
+
+class Explained:
+    """The collator of a script, whose failures on examples that no batch can be made of are said in a line.
+
+    `labels` are the names that labels may have.
+    """
+
+    def __init__(self, collate: Callable[[Any], Any], labels: Sequence[str]) -> None:
+        self.collate = collate
+        self.labels = labels
+
+    def __call__(self, features: Any) -> Any:
+        """The batch of these features. Raises `DataError` where it is known why there is none."""
+        try:
+            return self.collate(features)
+        except (KeyError, TypeError, ValueError):
+            if all(isinstance(feature, Mapping) for feature in features):
+                self._explain(features)
+            raise
+
+    def _explain(self, features: Sequence[Mapping[str, Any]]) -> None:
+        names = dict.fromkeys(name for feature in features for name in feature)  # a set has no order
+        if names and "input_ids" not in names and "inputs_embeds" not in names:
+            raise DataError(
+                f"the examples are not tokenized: they have no `input_ids`, only {', '.join(names)}",
+                hint='rows.map(lambda batch: tokenizer(batch["text"], truncation=True), batched=True)',
+            )
+        for name in names:
+            lacking = sum(feature.get(name) is None for feature in features)
+            if lacking:
+                number = "an example has" if lacking == 1 else f"{lacking} examples have"
+                hint = "leave them out, or give them -100, which is no class"
+                if name not in self.labels:
+                    hint = "every example needs what the first has"
+                raise DataError(f"{number} no `{name}`, in a batch of {len(features)}", hint=hint)
+        sizes = {len(feature["input_ids"]) for feature in features if hasattr(feature.get("input_ids"), "__len__")}
+        if len(sizes) > 1 and getattr(self.collate, "__name__", "") == "default_data_collator":
+            raise DataError(
+                f"texts of {min(sizes)} to {max(sizes)} tokens are in one batch, and nobody pads them",
+                hint="pass the tokenizer as `processing_class`, or a DataCollatorWithPadding as `data_collator`",
+            )
+
+
+def check_examples(data: Any) -> None:
+    """Raise `DataError` for a training set that has no examples, or is several sets."""
+    if isinstance(data, Mapping):
+        raise DataError(
+            f"train_dataset is a `{type(data).__name__}` of {', '.join(map(str, data))}",
+            hint=f'pass one of them: data["{next(iter(data), "train")}"]',
+        )
+    if hasattr(data, "__len__") and len(data) == 0:
+        raise DataError("train_dataset has no examples", hint="look at what filters and splits left of it")
 
 
 def check_label(label: Any, collate: Any) -> None:

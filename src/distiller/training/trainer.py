@@ -44,18 +44,15 @@ from distiller.files import check_sums, write_json, write_sums
 from distiller.models.layers import summary_token
 from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
-from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import (
     COUNTS,
     NESTED,
     Batch,
-    FollowsEpoch,
-    LengthBucketSampler,
     count,
     shared_evenly,
     views_of,
 )  # fmt: skip
-from distiller.training.checkpoints import CheckpointState
+from distiller.training.checkpoints import CheckpointState, OnSave
 from distiller.training.defaults import filled_in
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import DistillationObjective, ModelShape
@@ -64,6 +61,7 @@ from distiller.training.pairing import check_apart, check_heads, check_model, ch
 from distiller.training.readout import Kind
 from distiller.training.running_losses import TOTAL, RunningLosses
 from distiller.training.script_batch import (
+    LABELS,
     accepted,
     has_label,
     is_causal,
@@ -76,7 +74,14 @@ from distiller.training.script_batch import (
     some_label,
     with_decoder_inputs,
 )
-from distiller.training.script_checks import check_label, check_label_loss, check_terms, recomputes_without_graph
+from distiller.training.script_checks import (
+    Explained,
+    check_examples,
+    check_label,
+    check_label_loss,
+    check_terms,
+    recomputes_without_graph,
+)
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.soft_labels import signals_of, with_soft_labels
 from distiller.training.teacher import FrozenTeacher
@@ -235,6 +240,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._given_class_weights = class_weights
         self._other_teachers = other_teachers
         self._resumed: Path | None = None
+        self._saved = Path()
+        """Where `save_model` wrote last."""
         self._step_items: Tensor | None = None
         self._step_totals: dict[str, Totals] = {}
         self._places = KnownPlaces()
@@ -256,6 +263,8 @@ class DistillationTrainer(Seq2SeqTrainer):
             optimizer_cls_and_kwargs,
             preprocess_logits_for_metrics,
         )
+        # before all others, which then find a whole checkpoint
+        self.callback_handler.callbacks.insert(0, OnSave(self._complete_checkpoint))
         if isinstance(args, Seq2SeqTrainingArguments) and args.generation_config is not None:
             generator, wish = cast("tuple[Any, Any]", (self.model, args.generation_config))
             generator.generation_config = self.load_generation_config(wish)
@@ -581,6 +590,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _dataloader_with_outputs(self) -> Any:
         given = self.data_collator
+        self.data_collator = self._explained()
         if self._loader_finds_places():
             self.data_collator = WithPlaces(self.data_collator, self._form)
         if self.teacher_cache is not None:
@@ -594,6 +604,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         finally:
             self.data_collator = given
 
+    def _explained(self) -> Explained:
+        return Explained(self.data_collator, (*LABELS, *self.label_names))
+
     def _loader_finds_places(self) -> bool:
         """Only a training takes them; and not where one process reads for all of them, and cuts batches into parts."""
         dispatches = isinstance(self.train_dataset, IterableDataset) or self.accelerator.dispatch_batches
@@ -603,22 +616,12 @@ class DistillationTrainer(Seq2SeqTrainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Batches of every development example: `dataloader_drop_last` is for training alone."""
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        given, self.data_collator = self.data_collator, self._explained()
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args.dataloader_drop_last = drop_last
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
-        lengths = getattr(dataset, "lengths", None)
-        if lengths is None:
-            return super()._get_train_sampler(train_dataset)
-        batch_size = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        sampler = LengthBucketSampler(lengths, batch_size, seed, epochs=isinstance(dataset, AugmentedSplit))
-        self.remove_callback(FollowsEpoch)
-        self.add_callback(FollowsEpoch(sampler))
-        return sampler
+            self.data_collator = given
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """`Trainer`'s optimizer of the student, and two groups more: parts of the objective with and without decay."""
@@ -665,9 +668,6 @@ class DistillationTrainer(Seq2SeqTrainer):
             self._weights = 0 if counted is None else int(counted(exclude_embeddings=True))
         return 6 * inputs["input_ids"].numel() * self._weights if "input_ids" in inputs else 0
 
-    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        return grad_norm  # without clipping nobody asked for the norm, and it is a pass over all weights
-
     # --- training, evaluation, checkpoints ---------------------------------------------------------------------
 
     def train(
@@ -680,6 +680,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
         Raises `ConfigError` for a checkpoint of another objective.
         """
+        check_examples(self.train_dataset)
         found = resume_from_checkpoint
         if found is True:
             found = get_last_checkpoint(str(self.args.output_dir))
@@ -758,29 +759,24 @@ class DistillationTrainer(Seq2SeqTrainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The student as a plain model folder, and the parts of the objective beside it."""
         super().save_model(output_dir, _internal_call)
+        folder = self._saved = Path(output_dir or str(self.args.output_dir))
         if not self.args.should_save:
             return
-        folder = Path(output_dir or str(self.args.output_dir))
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle, which nobody reads
         if self.distillation.objective.state_dict():
             save_model(self.distillation.objective, str(folder / PARTS))
         if self.augmentation:
             write_json(folder / COUNTED, self.augmentation)
 
-    def _save_rng_state(self, output_dir: str) -> None:
-        super()._save_rng_state(output_dir)  # which every process calls
+    def _complete_checkpoint(self) -> None:
+        """Add what `Trainer` does not know to the checkpoint that it has just written, and the sums of its files."""
+        folder = self._saved
         shares = {name: float(share) for name, share in self._shares().items()}
-        file = Path(output_dir) / RUNNING.format(rank=self.args.process_index)
-        write_json(file, self.running.state() | {"shares": shares})
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        write_json(folder / RUNNING.format(rank=self.args.process_index), self.running.state() | {"shares": shares})
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            step = self.state.global_step
-            folder = Path(self._get_output_dir(trial)) / f"checkpoint-{step}"
             for callback in self._kept():
-                callback.write(folder, step)
+                callback.write(folder, self.state.global_step)
             write_sums(folder)
 
     def _load_rest(self, folder: Path) -> None:
