@@ -1,14 +1,26 @@
 """The teacher's word vectors in a student's table: what is learnt, what is left, and the oracle of the components."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from tokenizers import ByteLevelBPETokenizer
 from torch import nn
+from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 from distiller.models.heads import HEADS
-from distiller.models.taught_words import TaughtEmbedding, has_words, principal, settle_words, teach_words
-from models.tiny import FAMILIES, tiny_config, tiny_model
+from distiller.models.taught_words import (
+    TaughtEmbedding,
+    has_words,
+    principal,
+    settle_words,
+    teach_words,
+    texts_of_tokens,
+    vectors_of_tokens,
+)
+from models.tiny import FAMILIES, WORDS, tiny_config, tiny_model
 
 IDS = torch.tensor([[1, 5, 6, 7, 2], [1, 8, 5, 9, 2]])
 SPECIAL = (0, 1, 2)
@@ -45,7 +57,7 @@ def test_a_student_begins_as_it_was_and_ends_as_an_ordinary_model(family: str) -
     teacher = tiny_model(family, seed=1, hidden_size=48)
     student = tiny_model(family, layers=2).eval()
     before, names, size = student(input_ids=IDS).logits, set(student.state_dict()), student.num_parameters()
-    teach_words(student, teacher, special=SPECIAL)
+    teach_words(student, teacher.get_input_embeddings().weight.detach(), special=SPECIAL)
     torch.testing.assert_close(student(input_ids=IDS).logits, before, rtol=0, atol=0)
     trained(student)
     after = student(input_ids=IDS).logits
@@ -62,7 +74,7 @@ def test_a_student_begins_as_it_was_and_ends_as_an_ordinary_model(family: str) -
 def test_words_that_no_text_has_learn_too(precision: torch.dtype | None) -> None:
     teacher, student = tiny_model("bert", seed=1, hidden_size=48), tiny_model("bert", layers=2)
     own = student.get_input_embeddings().weight.detach().clone()
-    teach_words(student, teacher, special=SPECIAL)
+    teach_words(student, teacher.get_input_embeddings().weight.detach(), special=SPECIAL)
     trained(student, precision)
     settle_words(student)
     moved = (student.get_input_embeddings().weight - own).abs().amax(1)
@@ -75,15 +87,65 @@ def test_words_that_no_text_has_learn_too(precision: torch.dtype | None) -> None
     assert residue.norm() < 1e-3 * shift.norm()
 
 
-def test_a_cut_vocabulary_and_a_padded_table() -> None:
-    teacher, student = tiny_model("bert", seed=1, vocab_size=90), tiny_model("bert", layers=2, vocab_size=24)
-    kept = np.asarray([0, 1, 2, *range(40, 60)])
-    teach_words(student, teacher, kept, special=[0, 1, 2])
+def test_a_table_of_a_round_number() -> None:
+    """Rows behind the last token are there for speed alone."""
+    student, vectors = tiny_model("bert", layers=2, vocab_size=24), torch.randn(20, 48)
+    teach_words(student, vectors, special=[0, 1, 2])
     table = student.get_input_embeddings()
     assert isinstance(table, TaughtEmbedding)
-    whole = principal(teacher.get_input_embeddings().weight.detach(), 32)
-    torch.testing.assert_close(table.teacher[3:23], whole[40:60])
-    assert not table.teacher[[0, 1, 2, 23]].any()
+    torch.testing.assert_close(table.teacher[3:20], principal(vectors, 32)[3:])
+    assert not table.teacher[[0, 1, 2, *range(20, 24)]].any()
+
+
+def word_pieces(words: list[str]) -> BertTokenizerFast:
+    return BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+
+
+def bytes_of(texts: list[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer trained on `texts`."""
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(texts, vocab_size=300, min_frequency=1, show_progress=False, special_tokens=["<s>"])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, bos_token="<s>")
+
+
+def test_the_same_token_has_the_same_vector_whatever_its_number() -> None:
+    mirrored = word_pieces([*WORDS[:5], *reversed(WORDS[5:]), "extra"])
+    teacher = tiny_model("bert", seed=1, vocab_size=len(WORDS) + 1)
+    found = vectors_of_tokens(teacher, word_pieces(WORDS), mirrored)
+    known, numbers = teacher.get_input_embeddings().weight, mirrored.get_vocab()
+    for number, word in enumerate(WORDS):
+        assert torch.equal(found[number], known[numbers[word]])
+
+
+def test_a_token_of_its_own_has_the_mean_of_the_pieces_of_its_text() -> None:
+    teacher_tokenizer = bytes_of(["the quick brown fox", "a good film, the best", "goods and films"] * 3)
+    teacher = tiny_model("bert", seed=1, vocab_size=len(teacher_tokenizer))
+    known = teacher.get_input_embeddings().weight.detach()
+    tokenizer = word_pieces([*WORDS, "日"])
+    found, numbers = vectors_of_tokens(teacher, tokenizer, teacher_tokenizer), tokenizer.get_vocab()
+    for word, text in {"good": " good", "film": " film", "was": " was", "##s": "s"}.items():
+        ids = teacher_tokenizer(text)["input_ids"]
+        torch.testing.assert_close(found[numbers[word]], known[ids].mean(0))
+    # and the other way round: a space is how such a token says that it begins a word
+    back = vectors_of_tokens(tiny_model("bert", seed=2, vocab_size=14), teacher_tokenizer, tokenizer)
+    assert back.shape == (len(teacher_tokenizer), 32)
+    own = tiny_model("bert", seed=2, vocab_size=14).get_input_embeddings().weight
+    torch.testing.assert_close(back[teacher_tokenizer.get_vocab()["Ġgood"]], own[numbers["good"]])
+
+
+@pytest.mark.parametrize("make", [lambda: word_pieces(WORDS), lambda: bytes_of(["the fox was good"])])
+def test_texts_of_tokens_are_read_as_these_tokens(make: Callable[[], PreTrainedTokenizerFast]) -> None:
+    tokenizer = make()
+    texts = texts_of_tokens(tokenizer)
+    for number, text in enumerate(texts):
+        piece = tokenizer.convert_ids_to_tokens(number)
+        if (
+            number not in tokenizer.all_special_ids
+            and not piece.startswith("##")
+            and "\ufffd" not in text
+            and text.strip()
+        ):
+            assert tokenizer(text, add_special_tokens=False)["input_ids"] == [number]
 
 
 def test_what_has_no_plain_table_is_known_without_weights() -> None:

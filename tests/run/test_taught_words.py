@@ -38,6 +38,7 @@ def run(shop: Workshop, folder: Path, **fields: Any) -> distiller.Run:
         ({"student": {"layers": 2, "model": "TUNED"}}, False),
         ({"student": SMALL | {"vocabulary": "task"}}, True),
         ({"student": {"model": "STRANGER"}}, False),
+        ({"student": {"model": "STRANGER"}, "taught_words": True}, True),
         ({"objective": {"defaults": "paper"}}, False),
         ({"objective": {"beta1": 0.0, "gamma1": 1.0}}, False),
     ],
@@ -113,7 +114,6 @@ def test_the_map_is_learnt(shop: Workshop, tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"student": {"model": "STRANGER"}}, "different vocabularies"),
         ({"teacher": None, "student": {"model": "BASE"}, "objective": {"beta1": 0, "gamma1": 1}}, "no teacher"),
     ],
 )

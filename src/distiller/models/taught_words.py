@@ -6,15 +6,20 @@ the teacher's: what the map learns from the words that occur holds for every wor
 the table, and the student is an ordinary model again, of the same size and speed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.models.cutting import on_meta
+from distiller.models.load import token_count
+
+INNER = "##"
+"""How WordPiece marks a piece that begins no word."""
+MARKS = (INNER, "Ġ", "▁")
+"""And how byte-level BPE and SentencePiece mark one that does."""
 
 
 class TaughtEmbedding(nn.Embedding):
@@ -48,20 +53,14 @@ class TaughtEmbedding(nn.Embedding):
         return table
 
 
-def teach_words(
-    student: PreTrainedModel, teacher: PreTrainedModel, rows: np.ndarray | None = None, *, special: Iterable[int] = ()
-) -> None:
-    """Let the student's table of tokens learn a map of the teacher's.
+def teach_words(student: PreTrainedModel, vectors: Tensor, *, special: Iterable[int] = ()) -> None:
+    """Let the student's table of tokens learn a map of the teacher's `vectors` of them, `[tokens, d]`.
 
-    `rows` `[tokens]` are the teacher's ids of the student's tokens; `None`: both have the same ones. `special` are ids
-    of the student whose tokens have a role and no meaning: they keep vectors of their own.
+    `special` are ids of the student whose tokens have a role and no meaning: they keep vectors of their own.
     """
-    table, known = _table(student), _table(teacher)
+    table = _table(student)
     assert table is not None
-    assert known is not None
-    vectors = principal(known.weight.detach().float(), table.embedding_dim)
-    if rows is not None:
-        vectors = vectors[torch.from_numpy(rows).to(vectors.device)]
+    vectors = principal(vectors, table.embedding_dim)
     missing = max(0, table.num_embeddings - len(vectors))  # rows that fill a table up to a round number
     vectors = nn.functional.pad(vectors, (0, 0, 0, missing))[: table.num_embeddings]
     vectors[list(special)] = 0
@@ -74,6 +73,63 @@ def settle_words(student: nn.Module) -> None:
         table = _table(student)
         if isinstance(table, TaughtEmbedding):
             student.set_input_embeddings(table.settled())
+
+
+def vectors_of_tokens(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, teacher_tokenizer: PreTrainedTokenizerBase
+) -> Tensor:
+    """The teacher's vectors of the tokens of `tokenizer`, float32 `[tokens, d]`.
+
+    A token that both vocabularies have, with the same marks of where words begin, has the teacher's vector; any other
+    one the mean of those that the teacher reads its text in, and where there are none, the mean of all.
+    """
+    table = _table(teacher)
+    assert table is not None
+    known = table.weight.detach().float()
+    ours, theirs = _pieces(tokenizer), _pieces(teacher_tokenizer)
+    alike = _mark(ours) == _mark(theirs)
+    numbers = {piece: number for number, piece in enumerate(theirs) if piece}
+    shared = {number: numbers[piece] for number, piece in enumerate(ours) if alike and piece in numbers}
+    found = known.mean(0).repeat(len(ours), 1)
+    found[list(shared)] = known[list(shared.values())]
+    others = [number for number, piece in enumerate(ours) if piece and number not in shared]
+    if not others:
+        return found
+    texts = texts_of_tokens(tokenizer)
+    read = teacher_tokenizer([texts[number] for number in others], add_special_tokens=False)["input_ids"]
+    meaningless = set(teacher_tokenizer.all_special_ids)
+    for number, ids in zip(others, read, strict=True):
+        rows = [one for one in ids if one not in meaningless]
+        if rows:
+            found[number] = known[rows].mean(0)
+    return found
+
+
+def texts_of_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """What each token of a vocabulary looks like in a text: with a space before it where it begins a word."""
+    pieces = _pieces(tokenizer)
+    mark = _mark(pieces)
+    texts: list[str] = []
+    for piece, text in zip(pieces, tokenizer.batch_decode([[number] for number in range(len(pieces))]), strict=True):
+        if mark == INNER:
+            begins = not piece.startswith(INNER) or piece == INNER
+            text = text if begins else text.removeprefix(INNER)
+        else:
+            begins = piece.startswith(mark) if mark else True
+        texts.append(f" {text.strip()}" if begins else text.strip())
+    return texts
+
+
+def _pieces(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The tokens of a vocabulary by number; empty where a number has none."""
+    return [piece or "" for piece in tokenizer.convert_ids_to_tokens(list(range(token_count(tokenizer))))]
+
+
+def _mark(pieces: Sequence[str]) -> str:
+    """How a vocabulary says where words begin; empty where it does not."""
+    counts = {mark: sum(piece.startswith(mark) and piece != mark for piece in pieces) for mark in MARKS}
+    most = max(counts, key=lambda mark: counts[mark])
+    return most if counts[most] else ""
 
 
 def principal(vectors: Tensor, width: int) -> Tensor:

@@ -190,24 +190,21 @@ def _taught_words(
 
     `same`: both have one vocabulary, before any of it is cut.
     """
-    if run.taught_words is not None and not run.taught_words:
-        return False
-    own = run.teacher is not None and initialisation(run.student) != "teacher"
-    own = own and source_of(run.student) != (run.teacher and run.teacher.model)
-    ours = all(objective.defaults == "distiller" for objective in run.objectives)
-    hears = any(objective.beta1 or objective.intermediate for objective in run.objectives)
-    if run.taught_words is None and not (own and ours and hears):
-        return False
+    wish = run.taught_words
+    if wish is None:
+        spec = run.teacher
+        own = spec is not None and initialisation(run.student) != "teacher" and source_of(run.student) != spec.model
+        ours = all(objective.defaults == "distiller" for objective in run.objectives)
+        hears = any(objective.beta1 or objective.intermediate for objective in run.objectives)
+        wish = own and ours and hears and same
     why = None
     if teacher is None:
         why = "the run has no teacher"
-    elif not same:
-        why = "teacher and student have different vocabularies"
-    elif not all(has_words(HEADS[data.kind], shape) for shape in (teacher, student)):
+    elif wish and not all(has_words(HEADS[data.kind], shape) for shape in (teacher, student)):
         why = "teacher or student has no plain table of tokens"
     if run.taught_words and why:
         raise ConfigError(f"`taught_words` needs the teacher's word vectors, and {why}", hint="taught_words=false")
-    return why is None
+    return wish and why is None
 
 
 def _with_rates(run: Run, *, teacher: PretrainedConfig | None, student: PretrainedConfig) -> Run:

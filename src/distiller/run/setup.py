@@ -22,7 +22,7 @@ from distiller.models.heads import class_names
 from distiller.models.load import follow_tokenizer, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
-from distiller.models.taught_words import teach_words
+from distiller.models.taught_words import teach_words, vectors_of_tokens
 from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_outputs
 from distiller.run.plan import RunPlan
@@ -122,8 +122,9 @@ class Setup:
     def teach_words(self, student: PreTrainedModel) -> None:
         """Let the student's word vectors learn from the teacher's in the training that follows, where that is asked."""
         if self.run.taught_words and self.teacher is not None:
-            rows = None if self.plan.vocabulary is None else self.plan.vocabulary.kept
-            teach_words(student, self.teacher, rows, special=self.plan.student_tokenizer.all_special_ids)
+            own = self.plan.student_tokenizer
+            vectors = vectors_of_tokens(self.teacher, own, self.plan.teacher_tokenizer)
+            teach_words(student, vectors, special=own.all_special_ids)
 
     def untaught_student(self, seed: int) -> PreTrainedModel:
         """A student cut from the teacher, as it was before it was fine-tuned."""
