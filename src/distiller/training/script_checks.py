@@ -25,7 +25,7 @@ class Explained:
         """The batch of these features. Raises `DataError` where it is known why there is none."""
         try:
             return self.collate(features)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RuntimeError):
             if all(isinstance(feature, Mapping) for feature in features):
                 self._explain(features)
             raise
@@ -46,7 +46,8 @@ class Explained:
                     hint = "every example needs what the first has"
                 raise DataError(f"{number} no `{name}`, in a batch of {len(features)}", hint=hint)
         sizes = {len(feature["input_ids"]) for feature in features if hasattr(feature.get("input_ids"), "__len__")}
-        if len(sizes) > 1 and getattr(self.collate, "__name__", "") == "default_data_collator":
+        named = getattr(self.collate, "__name__", type(self.collate).__name__)
+        if len(sizes) > 1 and named in ("default_data_collator", "DefaultDataCollator"):
             raise DataError(
                 f"texts of {min(sizes)} to {max(sizes)} tokens are in one batch, and nobody pads them",
                 hint="pass the tokenizer as `processing_class`, or a DataCollatorWithPadding as `data_collator`",
