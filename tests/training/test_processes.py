@@ -85,3 +85,7 @@ def test_gathered_negatives_of_batches_of_two_and_six(one: dict[str, Any], two: 
 def test_development_scores_count_each_example_once(one: dict[str, Any], two: dict[str, Any]) -> None:
     assert two["sums"]["scores"] == pytest.approx(one["sums"]["scores"], rel=1e-5)
     assert two["sums"]["scores"]["size"] == 13
+
+
+def test_a_training_goes_on_from_a_checkpoint_and_ends_with_its_best_weights(two: dict[str, Any]) -> None:
+    torch.testing.assert_close(two["resumed"], two["straight"])

@@ -23,6 +23,7 @@ from training.tiny import (
     student,
     teacher,
     term,
+    weights_of,
 )
 
 SUMS = config.Objective(
@@ -65,6 +66,22 @@ def measure(folder: Path, objective: config.Objective, **given: int) -> dict:
     }
 
 
+def trained(folder: Path, steps: int, *, resume: bool = False) -> dict[str, torch.Tensor]:
+    """The weights of the best of `steps`, each of which leaves a checkpoint."""
+    every = {"save_strategy": "steps", "save_steps": 1, "eval_strategy": "steps", "eval_steps": 1}
+    made = DistillationTrainer(
+        student(),
+        teacher=teacher(),
+        objective=as_written(config.Objective(gamma1=0.5, intermediate=[term("mse")])),
+        args=arguments(folder, max_steps=steps, load_best_model_at_end=True, lr_scheduler_type="constant", **every),
+        train_dataset=Examples(40),
+        eval_dataset=Examples(13, 1),
+        data_collator=collate,
+    )
+    made.train(resume_from_checkpoint=resume)
+    return weights_of(made.distillation)
+
+
 def share(rows: slice) -> dict[str, torch.Tensor]:
     """What some of eight examples have to do with the loss of all."""
     eq1, whole = Eq1(GATHERED, student(), teacher()), batch(8)
@@ -84,6 +101,9 @@ if __name__ == "__main__":
     objectives = {"sums": SUMS, "contrast": CONTRAST, "gathered": GATHERED}
     results = {name: measure(folder, objective, **sizes) for name, objective in objectives.items()}
     assert torch.distributed.get_world_size() == 2
+    results["straight"] = trained(folder / "straight", 2)
+    trained(folder / "resumed", 1)
+    results["resumed"] = trained(folder / "resumed", 2, resume=True)
     results["uneven"] = share(slice(0, 2) if os.environ["RANK"] == "0" else slice(2, 8))
     for value in results["uneven"].values():
         torch.distributed.all_reduce(value)

@@ -804,7 +804,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         objective = self.distillation.objective
         if (folder / PARTS).is_file() or objective.state_dict():
             try:
-                load_model(objective, str(folder / PARTS), device=str(self.args.device))
+                load_model(objective, str(folder / PARTS))
             except (RuntimeError, FileNotFoundError):
                 raise ConfigError(
                     f"the checkpoint {folder} has not the projections and critics of this objective",
