@@ -6,11 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, BertConfig
 
 from distiller.errors import DistillerError, MissingPackageError, ModelError
 from distiller.models.folders import load_config, load_tokenizer, resolve, weights_fingerprint
-from distiller.models.heads import contradicts_itself, has_head_for, head_differs, label_permutation
+from distiller.models.heads import (
+    HEADS,
+    contradicts_itself,
+    has_head_for,
+    head_differs,
+    kind_of_head,
+    label_permutation,
+)
 from distiller.models.load import load_model, longest_input
 from models.tiny import tiny_config, tiny_inputs, tiny_model, tiny_tokenizer
 
@@ -122,6 +129,14 @@ def test_which_heads_fit() -> None:
     assert not contradicts_itself(other)
     other.label2id = {"pos": 1, "neg": 0}
     assert contradicts_itself(other)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_class_that_makes_a_head_is_known_to_have_one(kind: str) -> None:
+    expected = "classification" if kind in ("multilabel", "regression") else kind
+    for config_class, model_class in HEADS[kind]._model_mapping.items():
+        for one in model_class if isinstance(model_class, tuple) else (model_class,):
+            assert kind_of_head(BertConfig(architectures=[one.__name__])) == expected, config_class
 
 
 def test_a_folder_without_config(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from distiller.errors import RunError, importing
+from distiller.models.heads import names_head
 
 LARGEST_FILE = 1_900_000_000
 """Bytes of weights above which they lie in a file beside the graph: protobuf ends at 2 GiB."""
@@ -173,7 +174,7 @@ def _chooses_rows(node: Any) -> bool:
 
 
 def _answers(model: PreTrainedModel) -> bool:
-    return type(model).__name__.endswith("ForQuestionAnswering")
+    return names_head(type(model).__name__, "qa")
 
 
 def _reason(error: BaseException) -> str:

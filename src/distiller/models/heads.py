@@ -34,6 +34,9 @@ ARCHITECTURE_ENDINGS = {
 }
 """Kind of task to the end of the class name that a fine-tuned checkpoint states."""
 
+SIMPLE = "Simple"
+"""What XLM, FlauBERT and XLNet put behind it where start and end are two plain outputs."""
+
 NAMED = ("classification", "multilabel", "tagging")
 """Kinds whose outputs are named classes; regression has one number, question answering a start and an end."""
 
@@ -45,10 +48,15 @@ PROBLEMS: dict[str, Any] = {
 """Kind of task to what `transformers` calls it, where it tells one head from another."""
 
 
+def names_head(architecture: str, kind: str) -> bool:
+    """Whether a class name of `transformers` is that of a model with a head for this kind of task."""
+    return architecture.removesuffix(SIMPLE).endswith(ARCHITECTURE_ENDINGS[kind])
+
+
 def kind_of_head(config: PretrainedConfig) -> str | None:
     """The kind of task that the head of a model is for; `None` for a model without one."""
     architecture = str((config.architectures or [""])[0])
-    kind = next((kind for kind, ending in ARCHITECTURE_ENDINGS.items() if architecture.endswith(ending)), None)
+    kind = next((kind for kind in ARCHITECTURE_ENDINGS if names_head(architecture, kind)), None)
     if kind == "classification" and config.problem_type == PROBLEMS["multilabel"]:
         return "multilabel"
     return "regression" if kind == "classification" and config.num_labels == 1 else kind
@@ -159,7 +167,7 @@ def fits_kind(config: PretrainedConfig, kind: str) -> bool:
         kind
     ):
         return False  # classes that exclude each other, or not: the outputs mean different things
-    return any(name.endswith(ARCHITECTURE_ENDINGS[kind]) for name in config.architectures or ())
+    return any(names_head(name, kind) for name in config.architectures or ())
 
 
 class Difference(NamedTuple):
@@ -177,8 +185,7 @@ def head_differs(
 
     `None` for a model without a head, or with one of another kind of task: then nothing is lost that could be used.
     """
-    ending = ARCHITECTURE_ENDINGS[kind]
-    if not any(name.endswith(ending) for name in config.architectures or ()):
+    if not any(names_head(name, kind) for name in config.architectures or ()):
         return None
     if (config.problem_type == PROBLEMS["multilabel"]) != (kind == "multilabel") and kind != "tagging":
         return None

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.models.auto import modeling_auto
 
 from distiller.errors import ConfigError
-from distiller.models.heads import PROBLEMS
+from distiller.models.heads import PROBLEMS, names_head
 from distiller.models.layers import inputs_of
 from distiller.objectives.prediction import IGNORED
 from distiller.training.augmented import AugmentedSplit
@@ -61,9 +61,9 @@ def kind_of(model: PreTrainedModel, label: Any = None) -> Kind:
     names = _class_names(plain)
     if names & (CAUSAL | SEQUENCE_TO_SEQUENCE | MASKED):
         return "generation"
-    if any(name.endswith("ForTokenClassification") for name in names):
+    if any(names_head(name, "tagging") for name in names):
         return "tagging"
-    if any(name.endswith("ForQuestionAnswering") for name in names):
+    if any(names_head(name, "qa") for name in names):
         return "qa"
     outputs: int = plain.config.num_labels or 0
     wish = getattr(plain.config, "problem_type", None)
@@ -73,7 +73,7 @@ def kind_of(model: PreTrainedModel, label: Any = None) -> Kind:
         raise ConfigError(
             f"a regression with {outputs} outputs is not offered", hint="distil one number at a time: num_labels=1"
         )
-    if not any(name.endswith("ForSequenceClassification") for name in names) and _is_list(label):
+    if not any(names_head(name, "classification") for name in names) and _is_list(label):
         return "tagging"  # a head of one's own
     return "regression" if outputs == 1 else "classification"
 
@@ -84,7 +84,7 @@ def say_problem(model: PreTrainedModel, kind: Kind) -> None:
     Whoever loads it then knows whether its classes exclude each other.
     """
     plain = plain_model(model)
-    if any(name.endswith("ForSequenceClassification") for name in _class_names(plain)):
+    if any(names_head(name, "classification") for name in _class_names(plain)):
         plain.config.problem_type = plain.config.problem_type or PROBLEMS.get(kind)
 
 
