@@ -94,7 +94,7 @@ def warn(message: str) -> None:
     warnings.warn(concealed(message), Notice, stacklevel=depth)
 
 
-_IN_URL = re.compile(r"(\w+://[^\s:/@?#]*):\S*@")
+_IN_URL = re.compile(r"(\w+:/{1,2}[^\s:/@?#]*):\S*@")
 _IN_HOST = re.compile(r"(\bhost(?: ?name)? ['\"`]?)[^\s'\"`]*@")
 """How a driver names a host whose URL it cut at the first of several `@`: the rest of a password stands before it."""
 _IN_QUERY = re.compile(r"([?&;](?:\w*password|passwd|pwd|secret|\w*token|\w*key)=)[^\s&;`'\"]*", re.IGNORECASE)

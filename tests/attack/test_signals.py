@@ -1,11 +1,18 @@
 """SIGINT and SIGTERM end a run after a whole step, in words; two runs do not share an output."""
 
+import importlib
+import os
+import shlex
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 import distiller as library
 from attack.children import Child
@@ -65,3 +72,117 @@ def test_two_runs_into_one_output(shop: Workshop, tmp_path: Path) -> None:
         assert f"is being written by process {first.pid} on " in second.said()
     assert first.wait() == 0, first.said()
     assert not list((tmp_path / "out").glob(".*"))
+
+
+# --- every command that takes a while ---------------------------------------------------------------------------------
+
+
+class Long(NamedTuple):
+    """A command, and the function in the middle of which the signal comes, at its n-th call."""
+
+    arguments: Callable[[Workshop, Path], list[str]]
+    function: str
+    call: int = 1
+
+
+def study(shop: Workshop, folder: Path) -> list[str]:
+    fields = {
+        "name": "small",
+        "base": shop.run(folder, training=FAST | {"max_steps": 1, "threads": 1}),
+        "space": {"training.batch_size": [8, 16]},
+        "folder": str(folder / "study"),
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
+    return ["study", "run", str(folder / "study.yaml"), "-q"]
+
+
+def labelling(shop: Workshop, folder: Path) -> list[str]:
+    (folder / "new.txt").write_text("".join(f"good film {n}\n" for n in range(12)), encoding="utf-8")
+    return ["label", shop.tuned, str(folder / "new.txt"), "-o", str(folder / "job"), "--shard-size", "4", "-q"]
+
+
+def pseudo_labels(_: Workshop, folder: Path) -> list[str]:
+    from translation.tiny import sentences, translator
+
+    if not (folder / "model").exists():
+        translator(folder / "model")
+        (folder / "text.txt").write_text("".join(f"{one}\n" for one, _ in sentences(12)), encoding="utf-8")
+    words = ["--shard-size", "4", "--beam", "1", "--engine", "transformers", "-q"]
+    return ["pseudo-label", str(folder / "model"), str(folder / "text.txt"), "-o", str(folder / "job"), *words]
+
+
+def advice(shop: Workshop, folder: Path) -> list[str]:
+    from autodistiller.synthetic import experience
+    from distiller.study.trials import write_trials
+
+    past = write_trials(experience(noise=0.1).trials, folder / "past.csv")
+    return ["advise", shop.file(folder), "--experience", str(past), "--vectors", "none", "--write", str(folder / "new")]
+
+
+COMMANDS = {
+    "study": Long(study, "distiller.study.engine:progress_of"),
+    "label": Long(labelling, "distiller.labelling:_label_shard", 2),
+    "pseudo-label": Long(pseudo_labels, "distiller.translation.pseudo_labels:_sum", 2),
+    "export": Long(
+        lambda shop, folder: ["export", shop.tuned, "--to", "folder", "-o", str(folder / "job")],
+        "distiller.deploy.export:_finish",
+    ),
+    "bench": Long(
+        lambda shop, folder: ["bench", shop.tuned, "--run", shop.file(folder), "-o", str(folder / "b.json"), "-q"],
+        "distiller.deploy.bench:_in_a_process",
+    ),
+    "advise": Long(advice, "distiller.autodistiller.bilstm:_train"),
+    "mlm": Long(
+        lambda shop, folder: ["mlm", shop.file(folder), "-o", str(folder / "job"), "--steps", "2"],
+        "transformers:Trainer.training_step",
+    ),
+    "predict": Long(
+        lambda shop, folder: ["predict", shop.tuned, shop.dev, "-o", str(folder / "said.csv")],
+        "distiller.inference:Predictor.rows",
+    ),
+}
+
+
+def struck(long: Long, number: int, arguments: list[str]) -> None:
+    """The command, which gets the signal once in the middle of its work."""
+    module, _, path = long.function.partition(":")
+    *outer, name = path.split(".")
+    holder = reduce(getattr, outer, importlib.import_module(module))
+    whole, calls = getattr(holder, name), 0
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == long.call:
+            os.kill(os.getpid(), number)
+        return whole(*args, **kwargs)
+
+    setattr(holder, name, once)
+    command(*arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_signal_ends_every_long_command_in_words(
+    name: str, number: int, code: int, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says to go on with goes on, to the end; nothing half-made is left."""
+    monkeypatch.setenv("DISTILLER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DISTILLER_EXPERIENCE", str(tmp_path / "own.csv"))
+    long = COMMANDS[name]
+    arguments = long.arguments(shop, tmp_path)
+    child = Child(lambda: struck(long, number, arguments), tmp_path / "log")
+    assert child.wait() == code, child.said()
+    said = child.said()
+    assert said.count("error: interrupted\n") == 1, said
+    assert "Traceback" not in said
+    hint = said.partition("hint: ")[2].strip()
+    assert not list(tmp_path.rglob("*.part")), hint
+    if hint == "the same command starts again":
+        onward = arguments
+    else:
+        assert hint.startswith("continue with: distiller "), hint
+        onward = shlex.split(hint)[3:]
+    again = Child(lambda: command(*onward), tmp_path / "log")
+    assert again.wait() == 0, again.said()

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +6,7 @@ from distiller.autodistiller.bilstm import bilstm_score
 from distiller.autodistiller.facts import facts_of, read_facts, write_facts
 from distiller.config import Task
 from distiller.errors import DataError
+from distiller.files import read_sealed, write_sealed
 from distiller.tasks import load_task
 from run.tiny import pairs, reviews, stars, write
 
@@ -54,9 +54,12 @@ def test_the_bilstm_learns_and_remembers(tmp_path: Path) -> None:
     score = bilstm_score(data, cache=tmp_path, epochs=3)
     assert score > 0.9
     (kept,) = (tmp_path / "bilstm").iterdir()
-    assert json.loads(kept.read_text())["score"] == score
-    kept.write_text('{"score": 0.123}')
+    assert read_sealed(kept)["score"] == score
+    write_sealed(kept, {"score": 0.123})
     assert bilstm_score(data, cache=tmp_path, epochs=3) == 0.123
+    kept.write_text(kept.read_text().replace("0.123", "0.923"))
+    with pytest.warns(UserWarning, match="is damaged: it is made again"):
+        assert bilstm_score(data, cache=tmp_path, epochs=3) == score
 
 
 def test_the_bilstm_reads_pairs_and_numbers(tmp_path: Path) -> None:
