@@ -167,4 +167,8 @@ def repeatable(record: Path | str) -> dict[str, Any]:
     """What must be the same when a run is repeated, of the Record in a run's output folder."""
     data = json.loads((Path(record) / "record.json").read_text(encoding="utf-8"))
     data["run"] = {name: value for name, value in data["run"].items() if name not in ("output", "cache")}
-    return {name: value for name, value in data.items() if name not in ("cost", "created", "machine", "revision")}
+    return {
+        name: value
+        for name, value in data.items()
+        if name not in ("cost", "created", "efficiency", "machine", "revision")
+    }

@@ -165,7 +165,7 @@ def test_a_real_study_from_start_to_table(shop: Workshop, tmp_path: Path) -> Non
 
 def test_a_study_that_cannot_work_is_refused_before_it_starts(shop: Workshop, tmp_path: Path) -> None:
     study = real(shop, tmp_path, space={"objective.prediction": ["ce", "kll"]})
-    with pytest.raises(ConfigError, match=r"trial reviews.csv/tuned/2-layers/0, prediction=kll: .*`kll`"):
+    with pytest.raises(ConfigError, match=r"study `real`, prediction=kll: .*`kll`"):
         run_study(study)
     assert not (study.place / "study.yaml").exists()
 

@@ -176,9 +176,8 @@ def test_what_cannot_be_read_takes_the_place_of_nothing(done: tuple[TranslationR
     named = parse_run(run.model_dump(mode="json"), ["task.train.source=none.de"])
     with pytest.raises(DataError, match="there is no file"):
         distil(named, overwrite=True)
-    unknown = parse_run(run.model_dump(mode="json"), ["objective.intermediate=[{loss: nothing}]"])
     with pytest.raises(ConfigError, match="nothing"):
-        distil(unknown, overwrite=True)
+        parse_run(run.model_dump(mode="json"), ["objective.intermediate=[{loss: nothing}]"])
     assert load_record(run.output) == record
 
 
