@@ -14,7 +14,9 @@ from distiller.config import (
     Component,
     Config,
     Objective,
+    Optimisation,
     Run,
+    Teacher,
     Term,
     Training,
     apply_override,
@@ -305,3 +307,12 @@ def test_the_names_of_components_are_those_of_their_tables() -> None:
 
     tables: list[Any] = [PREDICTION, INTERMEDIATE, MAPPING, CRITICS, AUGMENTERS]
     assert {table.kind: tuple(table) for table in tables} == COMPONENTS
+
+
+def test_the_training_of_a_teacher_is_its_optimisation() -> None:
+    teacher = Teacher(model="teacher", training=Training(max_steps=120))
+    assert type(teacher.training) is Optimisation
+    assert teacher == Teacher.model_validate({"model": "teacher", "training": {"max_steps": 120}})
+    assert Teacher.model_validate(teacher.model_dump()) == teacher
+    with pytest.raises(ConfigError, match=r"a teacher's training has no `precision`"):
+        Teacher(model="teacher", training=Training(precision="fp32"))

@@ -50,6 +50,16 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr(Trainer, "training_step", step)
 
 
+def cut_and_resumed(wish: distiller.Run, monkeypatch: pytest.MonkeyPatch, *cuts: int) -> None:
+    """Carry out a run that is interrupted after so many steps of each try, and then goes on to its end."""
+    for steps in cuts:
+        with monkeypatch.context() as patch:
+            cut_after(patch, steps)
+            with pytest.raises(Cut):
+                distiller.distil(wish, resume=True)
+    distiller.distil(wish, resume=True)
+
+
 @pytest.fixture(scope="module")
 def whole(shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The Record of two seeds without an interruption."""
@@ -95,13 +105,7 @@ def test_interrupted_stages_are_continued(shop: Workshop, tmp_path: Path, monkey
         {"name": "answers", "objective": {}},
     ]
     distiller.distil(run(shop, tmp_path / "whole", objective={}, stages=stages))
-    wish = run(shop, tmp_path / "cut", objective={}, stages=stages)
-    for steps in (4, 8):
-        with monkeypatch.context() as patch:
-            cut_after(patch, steps)
-            with pytest.raises(Cut):
-                distiller.distil(wish, resume=True)
-    distiller.distil(wish, resume=True)
+    cut_and_resumed(run(shop, tmp_path / "cut", objective={}, stages=stages), monkeypatch, 4, 8)
     assert repeatable(tmp_path / "cut" / "out") == repeatable(tmp_path / "whole" / "out")
 
 

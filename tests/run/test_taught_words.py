@@ -14,7 +14,7 @@ from distiller.errors import ConfigError
 from distiller.models.taught_words import TaughtEmbedding
 from distiller.recipes import recipe_text
 from distiller.run.plan import make_plan
-from run.test_resume import Cut, cut_after
+from run.test_resume import cut_and_resumed
 from run.tiny import FAST, Workshop, repeatable
 
 SMALL: dict[str, Any] = {
@@ -87,13 +87,7 @@ def test_a_resumed_training_goes_on_with_the_same_map(
 ) -> None:
     fields: dict[str, Any] = {"stages": [{"name": name, "objective": {}} for name in stages]}
     distiller.distil(run(shop, tmp_path / "whole", **fields))
-    wish = run(shop, tmp_path / "cut", **fields)
-    for steps in (7, 5) if stages else (7,):
-        with monkeypatch.context() as patch:
-            cut_after(patch, steps)
-            with pytest.raises(Cut):
-                distiller.distil(wish, resume=True)
-    distiller.distil(wish, resume=True)
+    cut_and_resumed(run(shop, tmp_path / "cut", **fields), monkeypatch, *((7, 5) if stages else (7,)))
     assert repeatable(tmp_path / "cut" / "out") == repeatable(tmp_path / "whole" / "out")
 
 

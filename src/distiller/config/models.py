@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from distiller.config.base import Config
-from distiller.config.training import Optimisation
+from distiller.config.training import Optimisation, Training
 from distiller.registry import Count, Number, Positive, Probability, Seed
 
 
@@ -28,6 +28,16 @@ class OtherTeacher(Config):
     """Run code that comes with the model. Only for sources you trust."""
 
 
+def _only_optimisation(value: Any) -> Any:
+    """A `Training` as the `Optimisation` in it; what it says beyond that is the student's alone."""
+    if not isinstance(value, Training):
+        return value
+    beyond = sorted(value.model_fields_set - set(Optimisation.model_fields))
+    if beyond:
+        raise ValueError(f"a teacher's training has no `{beyond[0]}`; that of the run holds for the teacher too")
+    return Optimisation(**{name: getattr(value, name) for name in value.model_fields_set})
+
+
 class Teacher(Config):
     """The model that is imitated."""
 
@@ -35,7 +45,7 @@ class Teacher(Config):
     """A model id, a folder, or `package:NAME` for weights that an installed package carries."""
     finetune: Literal["auto", "always", "never"] = "auto"
     """`auto`: fine-tune first unless the model already has a head for this task; the result is kept and reused."""
-    training: Optimisation = Optimisation()
+    training: Annotated[Optimisation, BeforeValidator(_only_optimisation)] = Optimisation()
     seed: Seed = 0
     """Seed of the fine-tuning, so that all seeds of a run share one teacher."""
     trust_remote_code: bool = False
