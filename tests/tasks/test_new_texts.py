@@ -53,6 +53,19 @@ def test_files_need_not_be_written_as_those_of_the_run(tmp_path: Path, name: str
     assert texts(read(packed, made)) == TEXTS
 
 
+def test_one_column_of_another_name_has_the_texts_unless_a_name_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text('review\n"the film, was good"\na bleak plot\n', encoding="utf-8")
+    assert texts(read(path, run())) == TEXTS
+    with pytest.raises(DataError, match="no column `sentence`"):
+        read(path, run(), "task.text=sentence")
+    with pytest.raises(DataError, match="no column `sentence`"):
+        read_new_texts(path, Form.of(run(), text="sentence"))
+    path.write_text("a bleak plot\nanother one\n", encoding="utf-8")  # no header: its first text must not be lost
+    with pytest.raises(DataError, match="no column `text`"):
+        read(path, run())
+
+
 def test_the_encoding_of_the_run_is_for_files_that_are_no_utf8(tmp_path: Path) -> None:
     path = tmp_path / "new.txt"
     for encoding in ("utf-8", "cp1252"):

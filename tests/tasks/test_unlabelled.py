@@ -87,6 +87,8 @@ def test_files_of_texts(tmp_path: Path, dev: str) -> None:
     assert (data.repeated, rows.labels, len(set(rows.ids))) == (2, None, 3)
     few = load_task(task.model_copy(update={"unlabelled_limit": 2})).splits["unlabelled"]
     assert len(few) == 2
+    alone = table(tmp_path / "alone.csv", "sentence", ("k",))  # one column, whatever it is called
+    assert load_task(task.model_copy(update={"unlabelled": alone})).splits["unlabelled"].texts == ("k",)
     other = table(tmp_path / "other.csv", "id,words", (1, "k"))
     with pytest.raises(DataError, match=r"other\.csv` has no column `message`"):
         load_task(task.model_copy(update={"unlabelled": other}))

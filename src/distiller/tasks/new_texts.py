@@ -64,6 +64,7 @@ class Form:
         plain: dict[str, Any] = {"task": task.model_dump()}
         said: set[str] = set()
         if text is not None:
+            said.add("text")
             plain["task"] |= {"text": text, "text_pair": text_pair}
         elif text_pair is not None:
             plain["task"] |= {"text_pair": text_pair}
@@ -191,6 +192,8 @@ def _of_file(path: Path, form: Form, bad: BadRows, *, tagging: bool) -> tuple[Ta
     if guessed and task.separator and task.separator not in first_line(read_text(path, task.encoding)):
         layout = replace(layout, separator=None)
     table = read_table(path, layout, bad)
+    if task.text_pair is None and not {"text", "columns"} & form.said:
+        table = table.with_texts_as(task.text)
     return task, with_lists(table, text=task.text, label=None) if tagging else table
 
 

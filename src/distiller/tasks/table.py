@@ -63,6 +63,17 @@ class Table:
             raise DataError(f"`{self.where}` has no column `{name}`; its columns are {columns}", hint=hint)
         return self.columns[name]
 
+    def with_texts_as(self, name: str) -> "Table":
+        """The column `name` too where the one column there is has another header: then these are the texts.
+
+        What is no name of a column (`A fine film.`) is the first text of a file without a header, and is left for
+        `column` to refuse.
+        """
+        if name in self.columns or len(self.columns) != 1:
+            return self
+        (only,) = self.columns
+        return replace(self, columns={name: self.columns[only]}) if only.isidentifier() else self
+
     def take(self, rows: Sequence[int]) -> "Table":
         """The rows at these positions, which keep their places. Columns that were not read stay empty."""
         columns = {name: [cells[row] for row in rows] if cells else cells for name, cells in self.columns.items()}

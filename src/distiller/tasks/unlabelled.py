@@ -108,6 +108,8 @@ def _texts(task: Task, data: TaskData, name: str, bad: BadRows) -> AnySplit:
     kind = None if _is_list(name) else data.kind  # a tagger reads words with spaces between them
     task = with_conllu_columns(task.model_copy(update={"kind": kind, "train": name}))
     table = table_of(task, name, bad)
+    if not data.pairs and data.kind != "qa":
+        table = table.with_texts_as(task.text)
     if data.kind == "qa":
         asked = Table(table.where, {column: cells for column, cells in table.columns.items() if column != "answers"})
         split: AnySplit = question_split(UNLABELLED, asked, bad, labelled=False)
