@@ -6,17 +6,16 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 import distiller
 from distiller import labelling
 from distiller.config import Task, parse_run
 from distiller.errors import DamagedError, DataError, ModelError, OutputError
-from distiller.files import JOB, alone, claim_job, write_json
 from distiller.inference import predict
 from distiller.tasks.readers import read_table
 from distiller.tasks.unlabelled import names_of
@@ -88,7 +87,7 @@ def test_several_processes_and_what_is_refused(shop: Workshop, tmp_path: Path, t
         labelling.label(shop.tuned, [texts], out, shard_size=40)
     with pytest.raises(OutputError, match="another job, which differs in `model`"):
         labelling.label(shop.swapped, [texts], out, shard_size=40, resume=True)
-    with labelling._mine(out / "part-000000.jsonl"):  # somebody else has this shard
+    with FileLock(out / "part-000000.lock"):  # somebody else has this shard
         assert labelling.label(shop.tuned, [texts], out, shard_size=40, resume=True) is None
     assert labelling.label(shop.tuned, [texts], out, shard_size=40, part=(0, 2)) is not None
     again = labelling.label(shop.tuned, [texts], out, shard_size=40, resume=True)
@@ -154,22 +153,6 @@ def test_rows_that_are_left_out_count(shop: Workshop, tmp_path: Path, form: str)
     ]  # fmt: skip
 
 
-def test_progress_is_said_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    from io import StringIO
-
-    from rich.console import Console
-
-    monkeypatch.setattr(labelling, "SAID_EVERY", 0.0)
-    written = StringIO()
-    with labelling._progress(Console(file=written), 3000) as advance:
-        advance(1000)
-        advance(2000)
-    first, last = written.getvalue().strip().split("\n")
-    assert first.startswith("1,000 of 3,000 texts, ")
-    assert first.endswith(" left")
-    assert "3,000 of 3,000" in last
-
-
 def test_a_damaged_shard_is_named_and_made_again(shop: Workshop, tmp_path: Path, texts: Path) -> None:
     """One byte of an unfinished job is another: the shard is made again. Of a finished one: nobody learns from it."""
     whole, out = tmp_path / "whole", tmp_path / "labels"
@@ -184,16 +167,6 @@ def test_a_damaged_shard_is_named_and_made_again(shop: Workshop, tmp_path: Path,
         labelling.label(shop.tuned, [texts], out, shard_size=40, resume=True)
     with pytest.raises(DamagedError, match=r"part-000001\.jsonl` is not what was written there"):
         names_of(Task(train=shop.reviews, unlabelled=str(out)))
-
-
-def test_of_two_jobs_that_begin_at_once_one_comes_first(tmp_path: Path) -> None:
-    with ThreadPoolExecutor() as pool:
-        with alone(tmp_path):
-            second = pool.submit(claim_job, tmp_path, {"model": 2}, what="labelling", resume=True)
-            time.sleep(0.2)
-            write_json(tmp_path / JOB, {"model": 1})
-        with pytest.raises(OutputError, match="another job, which differs in `model`"):
-            second.result()
 
 
 def flip(path: Path) -> None:

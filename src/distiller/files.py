@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +30,6 @@ LOCK, HOLDER = ".lock", ".holder"
 """Who writes into a folder: a lock that ends with its process, and a line for people."""
 LEFT_OUT = "left_out.txt"
 """Lists the rows of the data that could not be used, if there are any."""
-JOB, SUMMARY = "job.json", "summary.json"
-"""Of a job in shards: the facts that decide what it makes, and, written last, what it came to."""
 
 
 def write_json(path: Path, data: Any) -> Path:
@@ -249,42 +247,6 @@ def alone(folder: Path) -> Iterator[None]:
         finally:
             with suppress(OSError):
                 (folder / LOCK).unlink()
-
-
-def claim_job(folder: Path, facts: Mapping[str, Any], *, what: str, resume: bool) -> str | None:
-    """Make the folder that of a job in shards; the text of its summary if it is finished already.
-
-    `facts` decide what the job makes; `what` calls it by name. Raises `OutputError` for a folder with something else,
-    with a job of other facts, or without `resume` with this very job, `DamagedError` for a finished job whose files
-    are not what was written.
-    """
-    wanted = json.loads(json.dumps(dict(facts)))
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"`{folder}` is a file and not a {what} job", hint="choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder):  # of two that begin at once one comes first
-        return _claim(folder, wanted, what=what, resume=resume)
-
-
-def _claim(folder: Path, wanted: dict[str, Any], *, what: str, resume: bool) -> str | None:
-    try:
-        stored = json.loads((folder / JOB).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = None
-    if stored is None:
-        if any(path.suffix != PART and path.name != LOCK for path in folder.iterdir()):
-            raise OutputError(f"`{folder}` is not empty and not a {what} job", hint="choose another folder")
-        write_json(folder / JOB, wanted)
-        return None
-    if stored != wanted:
-        changed = ", ".join(f"`{name}`" for name in wanted if stored.get(name) != wanted[name])
-        raise OutputError(f"`{folder}` holds another job, which differs in {changed}", hint="choose another folder")
-    if not resume:
-        raise OutputError(f"`{folder}` holds this job already", hint="continue it: --resume")
-    if not (folder / SUMMARY).is_file():
-        return None
-    check_sums(folder)
-    return (folder / SUMMARY).read_text(encoding="utf-8")
 
 
 def is_full(error: BaseException | None) -> bool:

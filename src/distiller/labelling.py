@@ -1,42 +1,25 @@
 """Labelling as a job of its own: a model says of many texts how probable each class is, shard by shard.
 
-A shard is written beside its place and renamed when it is whole, so a job that was killed labels the shards that are
-missing and nothing else; no text is lost or labelled twice. Several processes may work on one job: each takes shards
-that nobody else has, those on other machines every n-th one. The shards are tables that anybody reads; a run reads
-them one after the other (`task.unlabelled=FOLDER`).
+The shards are tables that anybody reads; a run reads them one after the other (`task.unlabelled=FOLDER`).
 """
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from distiller.config import Config, Run
 from distiller.device import compute
-from distiller.errors import ConfigError, DamagedError, DataError, ModelError, OutputError, importing, warn
-from distiller.files import (
-    JOB,
-    LEFT_OUT,
-    PART,
-    SUMMARY,
-    alone,
-    claim_job,
-    digest,
-    json_text,
-    write_json,
-    write_last,
-    write_text,
-)  # fmt: skip
+from distiller.errors import ConfigError, DataError, ModelError, importing, warn
+from distiller.files import LEFT_OUT, write_text
 from distiller.inference import model_and_run
+from distiller.jobs import Done, Job
 from distiller.models.folders import load_config, load_tokenizer, resolve
 from distiller.models.folders import weights_fingerprint as fingerprint_of_weights
 from distiller.models.heads import class_names, has_head_for, kind_of_head
@@ -49,8 +32,6 @@ from distiller.tasks.unlabelled import WRITTEN
 from distiller.training.evaluate import predict_logits
 
 Format = Literal["jsonl", "parquet"]
-SAID_EVERY = 15.0
-"""Seconds between two lines of progress where there is no terminal."""
 
 
 class Summary(Config):
@@ -145,13 +126,11 @@ def label(
     labeller, run = _together([one for one, _ in found], weights), found[0][1]
     reading = Form.of(run, text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
     given = _read_all(files, reading)
-    first, second = given.columns
-    texts, pairs = given.texts, given.pairs
     facts = {
         "model": fingerprint_of_weights(resolve(model_and_run(model)[0])),
         "files": [[file.name, rows] for file, rows in zip(files, given.sizes, strict=True)],
-        "texts": _digest(texts, pairs),
-        "columns": [first, second],
+        "texts": _digest(given.texts, given.pairs),
+        "columns": list(given.columns),
         "max_length": labeller.max_length,
         "shard_size": shard_size,
         "form": form,
@@ -159,32 +138,18 @@ def label(
     if also:
         facts["also"] = [fingerprint_of_weights(resolve(model_and_run(name)[0])) for name in also]
         facts["weights"] = list(weights)
-    if (done := claim_job(folder, facts, what="labelling", resume=resume or part[1] > 1)) is not None:
-        return Summary.model_validate_json(done)
+    count = len(given.texts)
+    job = Job(folder, facts, count, shard_size, f"part-{{:06d}}.{form}", what="labelling", summary=Summary, part=part)
+    if (done := job.claim(resume=resume)) is not None:
+        return done
     if given.left_out:
         write_text(folder / LEFT_OUT, "".join(f"{line}\n" for line in given.left_out))
-    shards = range(-(-len(texts) // shard_size))
-    names = {shard: folder / f"part-{shard:06d}.{form}" for shard in shards}
-    own = [shard for shard in shards if shard % part[1] == part[0]]
-    missing = [shard for shard in own if _timed(names[shard]) is None]
-    for shard in missing:
-        if names[shard].is_file():
-            warn(f"`{names[shard]}` is not what was written there: it is made again")
-    size = sum(min(shard_size, len(texts) - shard * shard_size) for shard in missing)
-    with _progress(console, size) as advance:
-        for shard in missing:
-            begin = shard * shard_size
-            rows = range(begin, min(begin + shard_size, len(texts)))
-            with _mine(names[shard]) as mine:
-                if mine and _timed(names[shard]) is None:
-                    _label_shard(labeller, names[shard], rows, given, form)
-            advance(len(rows))
-    with alone(folder):
-        if (folder / SUMMARY).is_file():  # another process found all of them first
-            return Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
-        if not all(path.is_file() for path in names.values()):
-            return None
-        return _finish(folder, [*names.values()], len(texts))
+    job.make_shards(partial(_write_labels, labeller, given, form), console=console, rows="texts", amount="texts")
+
+    def summary(done: Done) -> Summary:
+        return Summary(texts=count, seconds=done.seconds, texts_per_second=done.speed, shards=len(job.shards))
+
+    return job.finish(summary, [LEFT_OUT, *(path.name for path in job.shards)])
 
 
 def _not_blank(read: NewTexts) -> Table:
@@ -237,22 +202,19 @@ class _Given:
     """Where each row stands that could not be used, and why."""
 
 
-def _label_shard(labeller: Labeller, path: Path, rows: range, given: _Given, form: Format) -> None:
-    started = time.perf_counter()
-    part = given.texts[rows.start : rows.stop]
+def _write_labels(labeller: Labeller, given: _Given, form: Format, rows: range, path: Path) -> int:
+    """Write the texts of `rows` and what the model says of each into `path`; how many they are."""
+    texts = given.texts[rows.start : rows.stop]
     pairs = None if given.pairs is None else given.pairs[rows.start : rows.stop]
-    said = labeller.rows(part, pairs)
+    said = labeller.rows(texts, pairs)
     found: list[dict[str, Any]] = []
     for position, (row, one) in enumerate(zip(given.places[rows.start : rows.stop], said, strict=True)):
-        read = {given.columns[0]: part[position]}
+        read = {given.columns[0]: texts[position]}
         if pairs is not None and given.columns[1] is not None:
             read[given.columns[1]] = pairs[position]
         found.append({"row": row, **read, **one})
-    beside = path.with_name(path.name + PART)
-    _write(beside, found, form)
-    seconds = time.perf_counter() - started
-    write_json(_timing(path), {"texts": len(rows), "seconds": seconds, "sha256": digest(beside)})
-    beside.replace(path)
+    _write(path, found, form)
+    return len(rows)
 
 
 def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Run | None]:
@@ -292,22 +254,6 @@ def _together(labellers: Sequence[Labeller], weights: Sequence[float]) -> Labell
     return replace(counted[0], others=counted[1:])
 
 
-@contextmanager
-def _mine(path: Path) -> Iterator[bool]:
-    """Whether nobody else labels this shard; the lock ends with the process."""
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
-
-
 def _write(path: Path, rows: Sequence[Mapping[str, Any]], form: Format) -> None:
     if form == "jsonl":
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -315,77 +261,3 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]], form: Format) -> None:
     with importing("writing Parquet needs", extra="data", otherwise=", or --format jsonl"):
         from pyarrow import Table, parquet
     parquet.write_table(Table.from_pylist([dict(row) for row in rows]), path)
-
-
-def _timing(path: Path) -> Path:
-    return path.with_suffix(".time.json")
-
-
-def _timed(path: Path) -> dict[str, Any] | None:
-    """Texts, seconds and SHA-256 of a shard, or `None` unless it is there as it was written."""
-    try:
-        found = json.loads(_timing(path).read_text(encoding="utf-8"))
-        return found if found["sha256"] == digest(path) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _finish(folder: Path, shards: Sequence[Path], texts: int) -> Summary:
-    """Count what the shards hold, and write the summary last, with the sums of all files."""
-    timings: list[dict[str, Any]] = []
-    for path in shards:
-        if (found := _timed(path)) is None:
-            raise DamagedError(f"`{path}` is not what was written there", hint="--resume makes it again")
-        timings.append(found)
-    counted = round(sum(one["texts"] for one in timings))
-    if counted != texts:
-        raise OutputError(
-            f"the shards in `{folder}` hold {counted} texts instead of {texts}", hint="start the job again elsewhere"
-        )
-    seconds = sum(one["seconds"] for one in timings)
-    summary = Summary(texts=texts, seconds=seconds, texts_per_second=texts / max(seconds, 1e-9), shards=len(shards))
-    beside = [JOB, LEFT_OUT, *(path.name for path in shards)]
-    write_last(folder / SUMMARY, json_text(summary.model_dump(mode="json")), beside)
-    for path in shards:
-        _timing(path).unlink(missing_ok=True)
-    return summary
-
-
-@contextmanager
-def _progress(console: Console | None, texts: int) -> Iterator[Callable[[int], None]]:
-    """Texts done, texts per second and time left: a bar on a terminal, else a line now and then."""
-    if console is None:
-        yield lambda count: None
-        return
-    started = time.perf_counter()
-    if console.is_terminal:
-        columns = (BarColumn(bar_width=24), TextColumn("{task.completed:,} of {task.total:,}"))
-        speed, left = TextColumn("{task.fields[speed]}"), TimeRemainingColumn(compact=True)
-        with Progress(TextColumn("label"), *columns, speed, left, console=console, transient=True) as bar:
-            task = bar.add_task("", total=texts, speed="")
-
-            def advance(count: int) -> None:
-                done = bar.tasks[0].completed + count
-                bar.update(task, advance=count, speed=f"{done / (time.perf_counter() - started):.0f} texts/s")
-
-            yield advance
-        return
-    done, said = 0, 0.0
-
-    def tell(count: int) -> None:
-        nonlocal done, said
-        done += count
-        now = time.perf_counter() - started
-        if now - said >= SAID_EVERY or done == texts:
-            said = now
-            speed = done / max(now, 1e-9)
-            left = (texts - done) / max(speed, 1e-9)
-            console.print(f"{done:,} of {texts:,} texts, {speed:.0f} texts/s, {_words(left)} left", soft_wrap=True)
-
-    yield tell
-
-
-def _words(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -15,7 +15,6 @@ from distiller.errors import DamagedError, OutputError
 from distiller.translation.corpus import Pairs
 from distiller.translation.pseudo_labels import (
     RESULT,
-    SHARDS,
     Summary,
     pseudo_label,
     read_labels,
@@ -57,7 +56,7 @@ def job(folder: Path, *model: Any, decoding: Decoding = GREEDY, **options: Any) 
 def test_a_killed_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen([sys.executable, "-c", SLOW_JOB, str(tmp_path)], env={**os.environ, "PYTHONPATH": paths})
-    shards = tmp_path / "killed" / SHARDS
+    shards = tmp_path / "killed" / "shards"
     while process.poll() is None and len(list(shards.glob("*.jsonl"))) < 2:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -93,7 +92,7 @@ def test_damaged_translations_are_named_and_made_again(tmp_path: Path) -> None:
     model = translator(tmp_path / "model")
     job(tmp_path / "whole", *model)
     job(tmp_path / "it", *model, part=(0, 2))
-    harm(tmp_path / "it" / SHARDS / "000002.jsonl")
+    harm(tmp_path / "it" / "shards" / "000002.jsonl")
     with pytest.warns(UserWarning, match=r"000002\.jsonl` is not what was written there"):
         assert job(tmp_path / "it", *model, resume=True) is not None
     assert (tmp_path / "it" / RESULT).read_bytes() == (tmp_path / "whole" / RESULT).read_bytes()

@@ -7,7 +7,7 @@ import pytest
 
 from distiller.cache.folders import FolderCache
 from distiller.errors import ConfigError, DataError, Notice
-from distiller.files import SUMMARY
+from distiller.jobs import SUMMARY
 from distiller.run import check
 from distiller.translation.corpus import Splits, read_corpus
 from distiller.translation.pseudo_labels import RESULT, Summary

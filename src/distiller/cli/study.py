@@ -218,19 +218,15 @@ def _carry_out(
 
 def _line(study: "Study", now: "Progress") -> str:
     """E.g. `small: 12 of 48 done, 1 failed, 2 running · best 0.871 · 14 min left`."""
+    from distiller.jobs import duration
+
     parts = [f"{now.finished} of {now.total} done"]
     parts += [f"{count} {word}" for word, count in (("failed", now.failed), ("running", now.running)) if count]
     text = f"{study.name}: {', '.join(parts)}"
     if now.best:
         text += f" · best {max(one.score for one in now.best):.4f}"
     left = now.remaining(study.engine.workers or max(1, now.running))
-    return text if left is None else f"{text} · {_time(left)} left"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return text if left is None else f"{text} · {duration(left)} left"
 
 
 def _facts(now: "Progress") -> dict[str, object]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
-from distiller.files import JOB, SUMMARY, check_sums
+from distiller.files import check_sums
+from distiller.jobs import JOB, SUMMARY
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import UNLABELLED, AnySplit, Split, TaggedSplit, TaskData, joined, keys_of, sample
 from distiller.tasks.data import without_labels as hidden

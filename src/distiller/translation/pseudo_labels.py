@@ -1,31 +1,21 @@
-"""Pseudo-labelling as a job of its own: a teacher translates a corpus, shard by shard, and can be stopped anywhere.
+"""Pseudo-labelling as a job of its own: a teacher translates a corpus, shard by shard; and what is learnt from it."""
 
-A shard is written beside its place and renamed when it is whole. A job that was killed decodes the shards that are
-missing and nothing else, so no sentence is lost or repeated; sentences are numbered, and at the end they are counted.
-"""
-
-import hashlib
-import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from distiller.config import Config
 from distiller.config.decoding import Filter
-from distiller.errors import ConfigError, DamagedError, OutputError, warn
-from distiller.files import JOB, SUMMARY, alone, check_sums, claim_job, json_text, write_last, write_text
+from distiller.errors import ConfigError, OutputError
+from distiller.files import check_sums, write_text, writing
+from distiller.jobs import SUMMARY, Done, Job
 from distiller.translation.corpus import Pairs, text_fingerprint
 from distiller.translation.scores import closest
 from distiller.translation.translators import Labelled, Translator
 
-QUIET_SECONDS = 10.0
-"""Between two lines of progress where there is no terminal."""
-RESULT, SHARDS = "hypotheses.jsonl", "shards"
+RESULT, SHARD = "hypotheses.jsonl", "shards/{:06d}.jsonl"
 
 
 class Summary(Config):
@@ -59,33 +49,35 @@ def pseudo_label(
     in `folder`.
     """
     facts = job_facts(pairs, translator, shard_size=shard_size, seed=seed)
-    if (done := claim_job(folder, facts, what="pseudo-label", resume=resume or part[1] > 1)) is not None:
-        return Summary.model_validate_json(done)
-    starts = range(0, len(pairs), shard_size)
-    mine = [shard for shard in range(len(starts)) if shard % part[1] == part[0]]
-    missing = [shard for shard in mine if not _is_whole(_shard(folder, shard))]
-    with translator.begin() as translate, _bar(console, len(mine), len(mine) - len(missing)) as advance:
-        for shard in missing:
-            first = starts[shard]
-            rows = range(first, min(first + shard_size, len(pairs)))
-            started = time.perf_counter()
-            said = translate([pairs.source[row] for row in rows], seed + shard)
-            seconds = time.perf_counter() - started
+    job = Job(folder, facts, len(pairs), shard_size, SHARD, what="pseudo-label", summary=Summary, part=part)
+    if (done := job.claim(resume=resume)) is not None:
+        return done
+    with translator.begin() as translate:
+
+        def write(rows: range, path: Path) -> int:
+            said = translate([pairs.source[row] for row in rows], seed + rows.start // shard_size)
             found = [
                 Labelled(row=row, source=pairs.source[row], hypotheses=hypotheses)
                 for row, hypotheses in zip(rows, said, strict=True)
             ]
-            lines = [line.model_dump_json() for line in found]
-            head = json.dumps({"seconds": seconds, "sha256": _sum(lines)})
-            _shard(folder, shard).parent.mkdir(exist_ok=True)
-            write_text(_shard(folder, shard), "\n".join([head, *lines]) + "\n")
-            advance(sum(line.hypotheses[0].tokens for line in found), seconds)
-    if not all(_shard(folder, shard).is_file() for shard in range(len(starts))):
-        return None
-    with alone(folder):
-        if (folder / SUMMARY).is_file():  # another process found all of them first
-            return Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
-        return _finish(folder, len(starts), len(pairs), translator.engine)
+            write_text(path, "".join(line.model_dump_json() + "\n" for line in found))
+            return sum(line.hypotheses[0].tokens for line in found)
+
+        job.make_shards(write, console=console, rows="sentences", amount="tokens")
+
+    def summary(done: Done) -> Summary:
+        with writing(folder / RESULT) as file:
+            for path in job.shards:
+                file.write(path.read_text(encoding="utf-8"))
+        return Summary(
+            sentences=len(pairs),
+            tokens=done.amount,
+            seconds=done.seconds,
+            tokens_per_second=done.speed,
+            engine=translator.engine,
+        )
+
+    return job.finish(summary, [RESULT])
 
 
 def job_facts(pairs: Pairs, translator: Translator, *, shard_size: int, seed: int) -> dict[str, Any]:
@@ -186,85 +178,3 @@ def _reason(source: str, text: str, wish: Filter, seen: set[tuple[str, str]]) ->
         if not 1 / wish.length_ratio <= ratio <= wish.length_ratio:
             return "of another length"
     return None
-
-
-def _finish(folder: Path, shards: int, sentences: int, engine: str) -> Summary:
-    """Join the shards in order, count the sentences, and write the summary last."""
-    seconds, lines = 0.0, []
-    for shard in range(shards):
-        path = _shard(folder, shard)
-        if (read := _read(path)) is None:
-            raise DamagedError(f"`{path}` is not what was written there", hint="--resume makes it again")
-        seconds += read[0]
-        lines += read[1]
-    found = [Labelled.model_validate_json(line) for line in lines]
-    if [line.row for line in found] != list(range(sentences)):
-        raise OutputError(f"the shards in `{folder}` do not hold each sentence once", hint="start the job again")
-    write_text(folder / RESULT, "\n".join(lines) + "\n")
-    tokens = sum(line.hypotheses[0].tokens for line in found)
-    summary = Summary(
-        sentences=sentences,
-        tokens=tokens,
-        seconds=seconds,
-        tokens_per_second=tokens / max(seconds, 1e-9),
-        engine=engine,
-    )
-    write_last(folder / SUMMARY, json_text(summary.model_dump(mode="json")), [JOB, RESULT])
-    return summary
-
-
-def _shard(folder: Path, shard: int) -> Path:
-    return folder / SHARDS / f"{shard:06d}.jsonl"
-
-
-def _read(path: Path) -> tuple[float, list[str]] | None:
-    """Seconds and lines of a shard, or `None` where they are not what was written."""
-    try:
-        head, *lines = path.read_text(encoding="utf-8").strip("\n").split("\n")
-        about = json.loads(head)
-        return (float(about["seconds"]), lines) if about["sha256"] == _sum(lines) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a shard is there as it was written; a damaged one is named."""
-    if _read(path) is not None:
-        return True
-    if path.is_file():
-        warn(f"`{path}` is not what was written there: it is made again")
-    return False
-
-
-def _sum(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-@contextmanager
-def _bar(console: Console | None, shards: int, before: int) -> Iterator[Callable[[int, float], None]]:
-    """Progress on stderr: shards, tokens a second, what is left. Where there is no terminal, a line now and then."""
-    done, tokens, seconds, last = before, 0, 0.0, time.perf_counter()
-
-    def advance(more: int, took: float) -> None:
-        nonlocal done, tokens, seconds, last
-        done, tokens, seconds = done + 1, tokens + more, seconds + took
-        left = seconds / (done - before) * (shards - done)
-        speed = f"{tokens / max(seconds, 1e-9):.0f} tokens/s"
-        if bar is not None:
-            bar.update(task, completed=done, speed=speed)
-        elif console is not None and (time.perf_counter() - last > QUIET_SECONDS or done == shards):
-            last = time.perf_counter()
-            console.print(f"pseudo-labels: {done} of {shards} shards, {speed}, {left / 60:.1f} minutes left")
-
-    bar: Progress | None = None
-    task = TaskID(0)
-    if console is None or not console.is_terminal:
-        yield advance
-        return
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    bar = Progress(
-        TextColumn("pseudo-labels"), *columns, TextColumn("{task.fields[speed]}"), console=console, transient=True
-    )
-    with bar:
-        task = bar.add_task("", total=shards, completed=before, speed="")
-        yield advance
