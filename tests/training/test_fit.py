@@ -13,6 +13,7 @@ from transformers import TrainingArguments
 
 from distiller import config
 from distiller.cache.folders import FolderCache
+from distiller.models.eight_bits import EightBits
 from distiller.training.callbacks import ProgressBar, Stopwatch
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, Fitting, Job, fit, pace_of, training_arguments
@@ -149,6 +150,39 @@ def test_the_best_development_score_chooses_the_weights(tmp_path: Path, precisio
     logits = predict_logits(small, made.dev, made.collate, precision=precision)
     torch.testing.assert_close(logits, seen[1].float(), rtol=1e-4, atol=apart)
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_end_in_eight_bits_chooses_among_its_own_weights_and_resumes(
+    tmp_path: Path, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten steps, the last two in 8 bits; development scores after 2, 4, … fall, so the best before would be chosen."""
+    training = TRAINING.model_copy(update={"precision": precision, "evaluations": 3})
+    started: list[bool] = []
+
+    def rounding(folder: Path, **given: Any) -> tuple[Any, Fit]:
+        made, small, falling = job(), student(dropout=0.1), iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+        work = Job(made.train, made.dev, made.collate, lambda *_: {"accuracy": next(falling)}, "accuracy")
+        eight = EightBits(small)
+        found = fit(
+            small, work, training, objective=WISH, folder=folder, seed=0, title="", teacher=teacher(),
+            eight_bits=eight, **given,
+        )  # fmt: skip
+        started.append(eight.on)
+        return small, found
+
+    whole, facts = rounding(tmp_path / "whole")
+    scored = [entry["step"] for entry in facts.history if "eval_accuracy" in entry]
+    assert facts.best_step == min(step for step in scored if step > 8)
+    assert facts.history[-1].keys() == {"step", "eight_bits_accuracy"}
+    with interrupted(monkeypatch, 9):
+        rounding(tmp_path / "cut")
+    resumed, more = rounding(tmp_path / "cut", resume=True)
+    assert equal(whole, resumed)
+    assert more.best_step == facts.best_step
+    assert started == [False, False]
+    plain, _ = run(tmp_path / "plain", training=training)
+    assert not equal(whole, plain)
 
 
 def test_patience_ends_a_training(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """How weights are trained."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -61,6 +61,9 @@ class Training(Optimisation):
     """CPU threads of this process. `null`: what torch chooses."""
     workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
     """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
+    quantization_aware: bool = False
+    """Let the distilled student compute in 8 bits, as `distiller export --to onnx-int8`, from where its rate falls (the last fifth of
+    the steps or more): for a student that is to run in 8 bits and loses by it. Its weights stay float32."""
     compile: bool = False
     """Run teacher, student and objective through `torch.compile`; batches are padded to multiples of 32 tokens, so that
     few graphs are made. The first steps, which compile, take long: for long trainings on a GPU."""
@@ -73,6 +76,12 @@ class Training(Optimisation):
     their own settings say, e.g. `MLFLOW_TRACKING_URI`."""
     log_every: Count = 20
     """Optimisation steps between two log lines."""
+
+    @model_validator(mode="after")
+    def _rounds_or_compiles(self) -> Self:
+        if self.quantization_aware and self.compile:
+            raise ValueError("`quantization_aware` changes how layers compute on the way, `compile` fixes it: set one")
+        return self
 
     @model_validator(mode="before")
     @classmethod

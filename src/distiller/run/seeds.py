@@ -21,6 +21,7 @@ from distiller.files import digest, read_sealed, refuse_damage, replace_folder, 
 from distiller.models.folders import weights_fingerprint
 from distiller.record import SeedResult
 from distiller.run.stages import Stage, stages_of
+from distiller.models.eight_bits import EightBits
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.checkpoints import load_weights
 from distiller.training.fit import Fit, TrainingData, fit
@@ -82,6 +83,10 @@ class Shared(Protocol):
 
     def teach_words(self, student: PreTrainedModel) -> None:
         """Let the student's word vectors learn from the teacher's in the training that follows, where that is asked."""
+        ...
+
+    def eight_bits(self, student: PreTrainedModel) -> EightBits:
+        """The rounding of the engines that run such students in 8 bits."""
         ...
 
     def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
@@ -234,6 +239,7 @@ def _train_stage(
         console=setup.console,
         resume=resume,
         select_best=objective.beta1 > 0 or bool(objective.gamma1),
+        eight_bits=setup.eight_bits(student) if stage.training.quantization_aware else None,
         on_evaluation=on_evaluation,
         keep=keep,
     )

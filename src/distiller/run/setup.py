@@ -22,6 +22,7 @@ from distiller.models.heads import class_names
 from distiller.models.load import follow_tokenizer, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
+from distiller.models.eight_bits import EightBits
 from distiller.models.taught_words import teach_words, vectors_of_tokens
 from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_outputs
@@ -125,6 +126,10 @@ class Setup:
             own = self.plan.student_tokenizer
             vectors = vectors_of_tokens(self.teacher, own, self.plan.teacher_tokenizer)
             teach_words(student, vectors, special=own.all_special_ids)
+
+    def eight_bits(self, student: PreTrainedModel) -> EightBits:
+        """As ONNX Runtime computes in 8 bits; OpenVINO's rounding is finer."""
+        return EightBits(student, weight_bits=7)
 
     def untaught_student(self, seed: int) -> PreTrainedModel:
         """A student cut from the teacher, as it was before it was fine-tuned."""

@@ -14,6 +14,7 @@ from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config.translation import TranslationRun
 from distiller.device import Compute, compute
 from distiller.files import write_sums
+from distiller.models.eight_bits import EightBits
 from distiller.models.folders import weights_fingerprint
 from distiller.record import DataFacts, EfficiencyRow, ModelFacts
 from distiller.run.results import Findings, keep_outcomes, outcomes_of
@@ -111,6 +112,10 @@ class TranslationWork:
 
     def teach_words(self, student: PreTrainedModel) -> None:
         """Not here: a student's words are of a vocabulary of its own."""
+
+    def eight_bits(self, student: PreTrainedModel) -> EightBits:
+        """As CTranslate2 computes in 8 bits."""
+        return EightBits(student)
 
     def job(self, seed: int) -> TranslationData:
         """Pairs, gold or made by the teacher; those of all seeds."""

@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
+from distiller.models.eight_bits import EightBits
+from distiller.training.checkpoints import BestWeights
+
 OnEvaluation = Callable[[int, float], None]
 """Hears of (optimisation step, development score)."""
 
@@ -48,6 +51,22 @@ class LastStepCounts(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_evaluate = True
         control.should_log = control.should_log or control.should_evaluate
+
+
+class RoundsAtTheEnd(TrainerCallback):
+    """Lets the model compute in 8 bits from where the rate falls; only weights after that can be the best."""
+
+    def __init__(self, eight_bits: EightBits, falls_from: Callable[[], int], best: BestWeights) -> None:
+        self.eight_bits = eight_bits
+        self.falls_from = falls_from
+        self.best = best
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Is it time? A resumed training begins where it stood."""
+        start = self.falls_from()
+        if state.global_step >= start:
+            self.eight_bits.start()
+            self.best.forget(start)
 
 
 class Reporter(TrainerCallback):

@@ -68,6 +68,10 @@ class BestWeights(TrainerCallback):
         if len(self.found) < self.most or score > self.found[-1].score:
             self._keep([*self.found, Scored(score, state.global_step, self._copied())])
 
+    def forget(self, until: int) -> None:
+        """Let go of weights up to the step `until`."""
+        self.found = [one for one in self.found if one.step > until]
+
     def restore(self) -> None:
         """Give the student its best weights back."""
         if self.found:

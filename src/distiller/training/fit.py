@@ -20,11 +20,19 @@ from distiller.cache.teacher_outputs import TeacherCache
 from distiller.device import compute, release
 from distiller.errors import RunError
 from distiller.interruption import StopRequest
+from distiller.models.eight_bits import EightBits
 from distiller.models.masks import unread_masks
 from distiller.models.taught_words import settle_words
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch, FollowsEpoch, LengthBucketSampler, SortedByLength, views_of
-from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, Stopwatch
+from distiller.training.callbacks import (
+    LastStepCounts,
+    OnEvaluation,
+    ProgressBar,
+    Reporter,
+    RoundsAtTheEnd,
+    Stopwatch,
+)
 from distiller.training.checkpoints import (
     AT_LEAST,
     CHECKPOINTS,
@@ -221,12 +229,13 @@ def fit(
     console: Console | None = None,
     resume: bool = False,
     select_best: bool = True,
+    eight_bits: EightBits | None = None,
     on_evaluation: OnEvaluation | None = None,
     keep: Callable[[Fit], None] | None = None,
 ) -> Fit:
     """Train `model` in place; it ends with the weights of its best development score or, where the pace says so, the
     mean of those of its best ones; if not `select_best`, with the last. Checkpoints live in `folder` while it runs;
-    with `resume` the newest whole one is continued. `on_evaluation` hears (step, development score). `keep` writes
+    with `resume` the newest whole one is continued. `eight_bits` rounds `model` from where the rate falls. `on_evaluation` hears (step, development score). `keep` writes
     what is wanted of the trained model before its checkpoints go.
 
     A signal to stop ends it after a whole step and a checkpoint, with `Interrupted`.
@@ -242,6 +251,9 @@ def fit(
     callbacks.append(Checkpoints(training.checkpoint_minutes, request))
     if select_best:
         callbacks.append(best_weights)
+    if eight_bits is not None:
+        falls_from = partial(_falls_from, steps, learns)
+        callbacks.append(RoundsAtTheEnd(eight_bits, falls_from, best_weights))
     if console is not None:
         callbacks.append(ProgressBar(title, job.metric, console))
     callbacks += tracker_callbacks(training.report_to, folder)
@@ -280,7 +292,8 @@ def fit(
             if teacher_cache is not None:
                 teacher_cache.close()
         examples = trainer.examples_read * processes.count()
-        done = _outcome(trainer, watch, job.metric, examples, select_best=select_best)
+        since = _falls_from(steps, learns) if eight_bits is not None else -1
+        done = _outcome(trainer, watch, job.metric, examples, select_best=select_best, since=since)
         if select_best:
             for callback in callbacks:  # they have heard of the training's end
                 trainer.remove_callback(callback)
@@ -288,6 +301,8 @@ def fit(
             if console is not None and (averaged := done.history[-1].get("averaged")):
                 of = f"the mean of the weights of its {averaged:.0f} best evaluations"
                 console.print(f"{title}: {job.metric} {done.scores[job.metric]:.4f}, {of}", highlight=False)
+        if eight_bits is not None:
+            done = _unrounded(trainer, eight_bits, done)
         trainer.distillation.reader.close()
         settle_words(model)
         processes.from_first(partial(_kept, keep, done, folder))
@@ -295,6 +310,11 @@ def fit(
     del trainer
     release(device)
     return done
+
+
+def _falls_from(steps: Pace, learns: UntilLearnt | None) -> int:
+    """The step from which the rate of a training falls, as far as it is known."""
+    return steps.falls_from(learns.cooling_from if learns is not None else None)
 
 
 def _kept(keep: Callable[[Fit], None] | None, done: Fit, folder: Path) -> None:
@@ -316,9 +336,11 @@ def _scores(job: Job, logits: Any, labels: Any) -> dict[str, float]:
     return job.score(logits, labels)
 
 
-def _outcome(trainer: DistillationTrainer, watch: Stopwatch, metric: str, examples: float, *, select_best: bool) -> Fit:
+def _outcome(
+    trainer: DistillationTrainer, watch: Stopwatch, metric: str, examples: float, *, select_best: bool, since: int
+) -> Fit:
     history = [repeatable(entry) for entry in trainer.state.log_history if repeatable(entry).keys() - {"step", "epoch"}]
-    evaluations = [entry for entry in history if f"eval_{metric}" in entry]
+    evaluations = [entry for entry in history if f"eval_{metric}" in entry and entry["step"] > since]
     best = max(evaluations, key=lambda entry: entry[f"eval_{metric}"]) if select_best else evaluations[-1]
     return Fit(
         scores=development_scores(best),
@@ -383,6 +405,14 @@ def _averaged(trainer: DistillationTrainer, best: BestWeights, steps: Pace, done
             return replace(done, scores=scores, history=[*done.history, note])
     best.restore()
     return done
+
+
+def _unrounded(trainer: DistillationTrainer, eight_bits: EightBits, done: Fit) -> Fit:
+    """The scores that the same weights have in full precision; the history says those in 8 bits too."""
+    eight_bits.stop()
+    note = {"step": float(done.steps), **{f"eight_bits_{name}": score for name, score in done.scores.items()}}
+    scores = development_scores(repeatable(trainer.evaluate()))
+    return replace(done, scores=scores, history=[*done.history, note])
 
 
 def development_scores(entry: Mapping[str, float]) -> dict[str, float]:

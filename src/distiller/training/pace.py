@@ -73,6 +73,10 @@ class Pace:
                 return step
         return None
 
+    def falls_from(self, cooling_from: int | None) -> int:
+        """The step from which the rate falls, or would with a constant one before: the last fifth at least."""
+        return cooling_from if cooling_from is not None else math.floor(self.ceiling / (1 + COOLING))
+
     def end(self, cooling_from: int | None) -> int:
         """The last step."""
         if cooling_from is None:
@@ -81,7 +85,7 @@ class Pace:
 
     def rate(self, step: int, cooling_from: int | None) -> float:
         """The factor of the learning rate at `step` (counted from 0)."""
-        start = cooling_from if cooling_from is not None else math.floor(self.ceiling / (1 + COOLING))
+        start = self.falls_from(cooling_from)
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
         if step < start:

@@ -304,6 +304,7 @@ def _what_decides(training: config.Training) -> dict[str, Any]:
         "log_every",
         "checkpoint_minutes",
         "compile",
+        "quantization_aware",  # of the distilled student alone
         "cache_teacher",
         "cache_gb",
         "threads",

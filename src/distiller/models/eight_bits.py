@@ -1,0 +1,94 @@
+"""A model that computes as in 8 bits while it is trained, so that its weights get used to it.
+
+Quantisation-aware training (Jacob et al. 2018, arXiv:1712.05877): where a layer multiplies, its weights and what it
+reads are rounded as an engine rounds them, and the gradient passes as if they had not been. The weights themselves stay
+float32, and the model is an ordinary one as soon as the rounding is off.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+LEVELS = {8: 127, 7: 63}
+"""The largest whole number of so many bits, sign included."""
+
+
+def rounded(values: Tensor, levels: int = LEVELS[8]) -> Tensor:
+    """`values` `[…, n]` rounded to 2·levels + 1 multiples of max|·| / levels along the last dimension.
+
+    The gradient passes unchanged (the straight-through estimator of Bengio et al. 2013, arXiv:1308.3432).
+    """
+    with torch.no_grad():
+        scale = values.abs().amax(-1, keepdim=True) / levels
+        steps = torch.where(scale > 0, values / scale, values).round()
+        difference = steps * scale - values
+    return values + difference
+
+
+class EightBits:
+    """Switches the rounding of a model's products and tables of vectors on and off; its `state_dict` never changes.
+
+    Weights have a scale for each output, vectors of tokens and what a layer reads one for each row. `weight_bits`: ONNX
+    Runtime has 7 for weights, so that processors without VNNI do not overflow; CTranslate2 has 8.
+    """
+
+    def __init__(self, model: nn.Module, *, weight_bits: int = 8) -> None:
+        self.model = model
+        self.levels = LEVELS[weight_bits]
+        self.on = False
+
+    def start(self) -> None:
+        """From here on the model computes in 8 bits."""
+        if self.on:
+            return
+        self.on = True
+        for module in self.model.modules():
+            if isinstance(module, nn.Linear):
+                module.forward = MethodType(_linear(self.levels), module)
+            elif isinstance(module, Conv1D):
+                module.forward = MethodType(_conv(self.levels), module)
+            elif isinstance(module, nn.Embedding):
+                module.forward = MethodType(_embedding(type(module)), module)
+
+    def stop(self) -> None:
+        """The model is as it was, but for what its weights have learnt."""
+        self.on = False
+        for module in self.model.modules():
+            if isinstance(module, nn.Linear | Conv1D | nn.Embedding):
+                module.__dict__.pop("forward", None)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Without rounding, and then as before."""
+        was, _ = self.on, self.stop()
+        try:
+            yield
+        finally:
+            if was:
+                self.start()
+
+
+def _linear(levels: int) -> Any:
+    def forward(self: nn.Linear, input: Tensor) -> Tensor:
+        return nn.functional.linear(rounded(input), rounded(self.weight, levels), self.bias)
+
+    return forward
+
+
+def _conv(levels: int) -> Any:
+    def forward(self: Any, input: Tensor) -> Tensor:  # GPT-2's products: the weight `[inputs, outputs]`
+        return nn.functional.linear(rounded(input), rounded(self.weight.T, levels), self.bias)
+
+    return forward
+
+
+def _embedding(kind: type[nn.Embedding]) -> Any:
+    def forward(self: nn.Embedding, *given: Any, **named: Any) -> Tensor:  # rows are rounded by themselves
+        return rounded(kind.forward(self, *given, **named))
+
+    return forward
