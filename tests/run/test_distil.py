@@ -288,3 +288,12 @@ def test_of_a_part_of_an_epoch_only_what_the_steps_read_is_cached(shop: Workshop
     assert record.student.steps == [2, 2]
     (index,) = cache.glob("teacher-outputs/*/index.npy")
     assert 64 <= np.load(index).shape[1] < 160
+
+
+def test_a_student_that_was_rounded_has_the_scores_of_its_folder(shop: Workshop, tmp_path: Path) -> None:
+    training = {**FAST, "epochs": 2, "threads": 1, "log_every": 4, "quantization_aware": True}
+    record = distil(shop, tmp_path, training=training)
+    assert evaluate(tmp_path / "out")["accuracy"] == pytest.approx(record.student.scores["accuracy"], abs=1e-9)
+    assert "eight_bits_accuracy" in record.seeds[0].history[-1]
+    with pytest.raises(ConfigError, match="set one"):
+        parse_run(shop.run(tmp_path, training={**training, "compile": True}))

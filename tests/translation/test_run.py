@@ -441,3 +441,13 @@ def test_the_kind_of_the_task_decides_what_a_run_is() -> None:
     assert type(Run(task={"name": "rte"})) is Run  # type: ignore[arg-type]
     said = parse_run({"task": {"train": sides}, "teacher": {"translations": "a.tsv"}, "sequence": {}})
     assert said.objective.beta1 == 0
+
+
+def test_a_student_that_was_rounded_has_the_scores_of_its_folder(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, training=pace(5) | {"threads": 1, "quantization_aware": True, "evaluations": 5})
+    record = distil(run)
+    one = record.seeds[0]
+    assert "eight_bits_bleu" in one.history[-1]
+    assert one.best_step > 0.8 * one.steps
+    plain = distil(tiny_run(tmp_path / "plain", training=pace(5) | {"threads": 1, "evaluations": 5}))
+    assert "eight_bits_bleu" not in plain.seeds[0].history[-1]

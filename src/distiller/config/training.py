@@ -62,8 +62,8 @@ class Training(Optimisation):
     workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
     """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
     quantization_aware: bool = False
-    """Let the distilled student compute in 8 bits, as `distiller export --to onnx-int8`, from where its rate falls (the last fifth of
-    the steps or more): for a student that is to run in 8 bits and loses by it. Its weights stay float32."""
+    """Let the distilled student compute in 8 bits, as `distiller export --to onnx-int8` makes it, from where its rate
+    falls (the last fifth of the steps): for one that is to run in 8 bits and loses by it. Its weights stay float32."""
     compile: bool = False
     """Run teacher, student and objective through `torch.compile`; batches are padded to multiples of 32 tokens, so that
     few graphs are made. The first steps, which compile, take long: for long trainings on a GPU."""

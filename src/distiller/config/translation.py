@@ -146,8 +146,8 @@ class Training(Optimisation):
     cache_gb: Positive = 8.0
     """Room for one run's teacher outputs, in 10^9 bytes."""
     quantization_aware: bool = False
-    """Let the distilled student compute in 8 bits, as CTranslate2 does, from where its rate falls (the last fifth of
-    the steps or more): for a student that is to run in 8 bits and loses by it. Its weights stay float32."""
+    """Let the distilled student compute in 8 bits, as CTranslate2 does, in the last fifth of the steps: for one that is
+    to run in 8 bits and loses by it. Its weights stay float32."""
 
 
 class Languages(Config):

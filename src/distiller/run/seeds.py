@@ -18,10 +18,10 @@ from distiller.config import Run
 from distiller.device import Compute
 from distiller.errors import DamagedError, warn
 from distiller.files import digest, read_sealed, refuse_damage, replace_folder, write_sealed
+from distiller.models.eight_bits import EightBits
 from distiller.models.folders import weights_fingerprint
 from distiller.record import SeedResult
 from distiller.run.stages import Stage, stages_of
-from distiller.models.eight_bits import EightBits
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.checkpoints import load_weights
 from distiller.training.fit import Fit, TrainingData, fit

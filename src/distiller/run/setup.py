@@ -17,12 +17,12 @@ from distiller.cache.folders import FolderCache, cache_root
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import Run
 from distiller.device import Compute, accelerator, compute
+from distiller.models.eight_bits import EightBits
 from distiller.models.folders import load_config
 from distiller.models.heads import class_names
 from distiller.models.load import follow_tokenizer, load_model
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
-from distiller.models.eight_bits import EightBits
 from distiller.models.taught_words import teach_words, vectors_of_tokens
 from distiller.record import VocabularyFacts
 from distiller.run.label_order import warn_of_outputs

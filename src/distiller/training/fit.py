@@ -235,8 +235,9 @@ def fit(
 ) -> Fit:
     """Train `model` in place; it ends with the weights of its best development score or, where the pace says so, the
     mean of those of its best ones; if not `select_best`, with the last. Checkpoints live in `folder` while it runs;
-    with `resume` the newest whole one is continued. `eight_bits` rounds `model` from where the rate falls. `on_evaluation` hears (step, development score). `keep` writes
-    what is wanted of the trained model before its checkpoints go.
+    with `resume` the newest whole one is continued. `eight_bits` rounds `model` from where the rate falls.
+    `on_evaluation` hears (step, development score). `keep` writes what is wanted of the trained model before its
+    checkpoints go.
 
     A signal to stop ends it after a whole step and a checkpoint, with `Interrupted`.
     """
