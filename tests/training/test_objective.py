@@ -43,6 +43,24 @@ def test_without_label_weight_it_is_plain_distillation_and_labels_may_be_absent(
     Eq1(objective(gamma1=1), small, large)(examples | {"labels": labels})
 
 
+@pytest.mark.parametrize(("weight", "all_weights"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"options": {"alhpa": 1}},
+        {"mapping": {"name": "skip", "options": {"first": 1}}},
+        {"critic": {"name": "mlp", "options": {"layer": 1}}},
+    ],
+)
+def test_options_of_a_term_that_is_switched_off_are_checked_too(
+    weight: int, all_weights: int, wrong: dict[str, Any]
+) -> None:
+    terms = [{"loss": "mi_alpha", "weight": weight, **wrong}]
+    wish = config.Objective.model_validate({"intermediate": terms, "intermediate_weight": all_weights})
+    with pytest.raises(ConfigError, match="no option of"):
+        Eq1(wish, student(), teacher())
+
+
 @pytest.mark.parametrize("losses", [("mse", "pkd"), ("mi_alpha",), ("attention_mse",)])
 def test_an_equal_second_view_adds_its_weights(losses: tuple[str, ...]) -> None:
     on = objective(losses=losses, beta1=1, beta2=0.7, gamma1=0.5, gamma2=0.2, augmented_label="gold")

@@ -4,6 +4,7 @@ Everything that is known of a trial is in its storage: the levels are its parame
 hold the rest (`INDEX`, `WORKER`, `RUN`, `RECORD`, `REASON`).
 """
 
+import inspect
 import random
 import re
 import warnings
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
+from pydantic import ConfigDict, create_model
 
 from distiller.errors import ConfigError, MissingPackageError, OutputError, RunError, did_you_mean, importing
+from distiller.registry import checked_options
 from distiller.study.config import Study
 from distiller.study.search_space import Cell, SearchSpace
 
@@ -261,8 +264,17 @@ def _pruner(study: Study) -> Any:
 
 
 def _made(kind: Any, role: str, name: str, options: dict[str, Any]) -> Any:
+    """A sampler or pruner of Optuna. Raises `ConfigError` for options that it does not have or cannot take."""
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(kind).parameters.values():
+        default = parameter.default
+        required = default is inspect.Parameter.empty
+        plain = isinstance(default, bool | int | float | str)  # the type of others is known to Optuna alone
+        fields[parameter.name] = (type(default) if plain else Any, ... if required else default)
+    schema = create_model(kind.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+    checked = checked_options(f"{role} `{name}`", schema, options)
     try:
-        return kind(**options)
+        return kind(**{option: checked[option] for option in options})
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0].replace(f"{kind.__name__}.__init__() ", "")
         raise ConfigError(

@@ -55,6 +55,26 @@ def _one_side(shape: ModelShapes, side: str | None) -> ModelShape:
     return shape[side]
 
 
+def _critic(term: config.Term) -> tuple[str, dict[str, Any]]:
+    """The critic of a term that has one, and its options."""
+    wish = term.critic or config.Critic()
+    moves = bool(MAPPING[term.mapping.name].traits.get("transport"))
+    name = wish.name or ("mlp" if moves else "transformer")
+    return name, CRITICS.options(name, wish.options)
+
+
+def _check_options(term: config.Term) -> None:
+    """Raise `ConfigError` for an option that nobody reads, of a term that is switched off too."""
+    INTERMEDIATE.options(term.loss, term.options)
+    MAPPING.options(term.mapping.name, term.mapping.options)
+    if INTERMEDIATE[term.loss].traits["head"] == "critic":
+        _critic(term)
+    elif term.critic is not None:
+        raise ConfigError(
+            f"intermediate objective `{term.loss}` has no critic", hint="remove `critic`, or use `mi_alpha`"
+        )
+
+
 class IntermediateTerm(nn.Module):
     """One intermediate objective over the layer pairs of its mapping, with its projections or critics."""
 
@@ -73,10 +93,6 @@ class IntermediateTerm(nn.Module):
         self.per: str = entry.traits["per"]
         self.head_kind: str | None = entry.traits["head"]
         self.grid = entry.traits["grid"]
-        if term.critic is not None and self.head_kind != "critic":
-            raise ConfigError(
-                f"intermediate objective `{term.loss}` has no critic", hint="remove `critic`, or use `mi_alpha`"
-            )
         mapping_options = MAPPING.options(term.mapping.name, term.mapping.options)
         self.pairs: list[LayerPair] = MAPPING[term.mapping.name].function(
             teacher.layers, student.layers, **mapping_options
@@ -103,20 +119,14 @@ class IntermediateTerm(nn.Module):
         """Whether the term compares one token for each text, rather than every token or their mean."""
         if self.head_kind != "critic":
             return self.options.get("tokens") == "cls"
-        name, options = self._critic(term)
+        name, options = _critic(term)
         return options.get("pool") == "cls" and options.get("network", name) == "mlp"
-
-    def _critic(self, term: config.Term) -> tuple[str, dict[str, Any]]:
-        """The critic of a term that has one, and its options."""
-        wish = term.critic or config.Critic()
-        name = wish.name or ("mlp" if self.transport is not None else "transformer")
-        return name, CRITICS.options(name, wish.options)
 
     def _make_heads(self, term: config.Term, student: ModelShape, teacher: ModelShape) -> nn.ModuleDict:
         """Projections by student layer or critics by pair; the key `all` is shared by every pair."""
         if self.head_kind == "critic":
             wish = term.critic or config.Critic()
-            name, options = self._critic(term)
+            name, options = _critic(term)
             if self.options.get("alpha") == 1 and options.get("baseline") == "tower":
                 options["baseline"] = "none"  # alpha = 1 never reads the baseline
             shared = wish.shared if wish.shared is not None else self.transport is None
@@ -269,6 +279,8 @@ class DistillationObjective(nn.Module):
         self.augmented_label = objective.augmented_label or "teacher_soft"
         self.intermediate_weight = objective.intermediate_weight
         self.term_names = _term_names(objective)
+        for term in objective.terms:
+            _check_options(term)
         terms = [term for term in objective.terms if term.active and objective.intermediate_weight > 0]
         if terms and (student is None or teacher is None):
             raise ConfigError("intermediate objectives need a teacher")
