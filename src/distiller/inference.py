@@ -228,9 +228,9 @@ class Predictor:
             raise ModelError(f"`{self.name}` answers no questions", hint="it has another head: call the predictor")
         form = self.form(overrides=overrides, skip_bad=skip_bad)
         table, bad = read_new_questions(given, form)
-        split = question_split("predict", table, bad, labelled=False)
-        bad.warn(table.where)
         task = self._run.task if self._run else Task()
+        split = question_split("predict", table, bad, labelled=False, null_answers=bool(task.null_answers))
+        bad.warn(table.where)
         longest = longest_input(self._model)
         encoded = encode_questions(
             split,

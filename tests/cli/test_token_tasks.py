@@ -104,6 +104,46 @@ def test_answers_are_learnt_and_distilled_over_windows(
     assert right == pytest.approx(scored["exact_match"])  # these answers have nothing to normalise
 
 
+@pytest.mark.slow
+def test_questions_without_an_answer_are_learnt_distilled_and_exported(
+    shop: Workshop, asked: dict[str, str], distiller: Command, tmp_path: Path
+) -> None:
+    task: dict[str, Any] = {"kind": "qa", "max_length": 14, "stride": 3}
+    for name, file in asked.items():
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+        for number, part in enumerate(content["data"][0]["paragraphs"]):
+            part["qas"][0]["is_impossible"] = number % 2 == 1
+            if number % 2:
+                part["qas"][0] |= {"question": "the actors", "answers": []}  # other words ask for nothing that is there
+        task[name] = str(tmp_path / f"{name}.json")
+        Path(task[name]).write_text(json.dumps(content), encoding="utf-8")
+    run = shop.run(tmp_path, task=task, training=LONGER, teacher={"model": shop.base, "training": TEACHER})
+    run["objective"] = {"gamma1": 0.5, "intermediate": [{"loss": "mse"}]}
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(run), encoding="utf-8")
+    told = distiller("run", file)
+    assert told.code == 0
+    assert "80 of 160 questions of" in told.err
+    scores = load_record(tmp_path / "out").student.scores
+    assert scores["has_answer_f1"] > 0.8
+    assert scores["no_answer_accuracy"] > 0.8
+    scored = json.loads(distiller("evaluate", tmp_path / "out", "--json").out)
+    assert scored == pytest.approx(scores)
+
+    said = json.loads(distiller("predict", tmp_path / "out", task["dev"]).out)
+    gold = [qa for part in json.loads(Path(task["dev"]).read_text())["data"][0]["paragraphs"] for qa in part["qas"]]
+    right = sum(said[qa["id"]] == (qa["answers"] or [{"text": ""}])[0]["text"] for qa in gold) / len(gold)
+    assert right == pytest.approx(scored["exact_match"])
+    never = distiller("evaluate", tmp_path / "out", "task.null_threshold=1000", "--json")
+    assert json.loads(never.out)["no_answer_accuracy"] == 0
+    pytest.importorskip("onnxruntime")
+    exported = distiller("export", tmp_path / "out", "--to", "onnx")
+    assert exported.code == 0
+    facts = json.loads(next(tmp_path.rglob("export.json")).read_text(encoding="utf-8"))
+    assert facts["null_token"] == 2
+    assert facts["script_agrees"] == 1
+
+
 def test_token_outputs_of_two_tokenizers_are_not_compared(
     shop: Workshop, tagged: dict[str, str], distiller: Command, tmp_path: Path
 ) -> None:
@@ -149,7 +189,7 @@ def too_long(questions: list[dict[str, Any]]) -> None:
 
 
 def unanswered(questions: list[dict[str, Any]]) -> None:
-    questions[9]["answers"] = []
+    questions[9]["answers"] = None
 
 
 SPOILT = {

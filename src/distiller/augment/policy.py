@@ -16,7 +16,7 @@ from distiller.augment.passage import Edit, Operator, Passage
 from distiller.augment.pretrained import stamp
 from distiller.config import Component
 from distiller.errors import ConfigError, DistillerError, RunError
-from distiller.tasks.data import AnySplit, QuestionSplit, TaggedSplit
+from distiller.tasks.data import NO_ANSWER, AnySplit, QuestionSplit, TaggedSplit
 from distiller.tasks.encode import IGNORED
 
 HOPELESS = 100
@@ -121,7 +121,9 @@ class Policy:
         return replace(split, words=words, tags=followed)
 
     def _questions(self, split: QuestionSplit, seed: int, epoch: int) -> QuestionSplit:
-        answers = split.answers or [None] * len(split)
+        none = [right == (NO_ANSWER,) for right in split.answers or ()]  # which stays so
+        answers = [() if null else right for null, right in zip(none, split.answers or (), strict=True)]
+        answers = answers or [None] * len(split)
         drafts = [of_text(text, f"{number}/question") for text, number in zip(split.questions, split.ids, strict=True)]
         drafts += [
             of_context(text, known, f"{number}/context")
@@ -130,6 +132,8 @@ class Policy:
         done = self._apply(drafts, seed, epoch)
         questions, contexts = done[: len(split)], done[len(split) :]
         kept = tuple(draft.answers or () for draft in contexts)
+        if any(none):
+            kept = tuple((NO_ANSWER,) if null else right for null, right in zip(none, kept, strict=True))
         self.counts["gold.dropped"] += sum(map(len, split.answers or ())) - sum(map(len, kept))
         return replace(
             split,

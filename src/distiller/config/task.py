@@ -103,8 +103,18 @@ class Task(Config):
     """Question answering: longest predicted answer in tokens."""
     n_best: Count = 20
     """Question answering: starts and ends considered for each window."""
+    null_answers: bool | None = None
+    """Question answering: a context may hold no answer, as in SQuAD 2, and the model says so with an empty one. `null`:
+    where the training questions, or without their answers the development questions, have some of this kind."""
+    null_threshold: float = 0.0
+    """Question answering with `null_answers`: the empty answer is given where its score is above that of the best
+    other one by more than this (`null_score_diff_threshold`)."""
 
     @property
-    def answer_limits(self) -> dict[str, int]:
+    def answer_limits(self) -> dict[str, Any]:
         """What bounds the answers to a question, as `distiller.tasks.answers.answers` takes it."""
-        return {"n_best": self.n_best, "max_answer_length": self.max_answer_length}
+        return {
+            "n_best": self.n_best,
+            "max_answer_length": self.max_answer_length,
+            "null_threshold": self.null_threshold,
+        }

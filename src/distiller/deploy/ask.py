@@ -15,7 +15,7 @@ from distiller.deploy.finished import Finished
 from distiller.deploy.forms import engine_runtime, input_names
 from distiller.deploy.runtimes import Runtime
 from distiller.errors import DataError, DistillerError, OutputError
-from distiller.tasks.answers import answers
+from distiller.tasks.answers import NOTHING, answers
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit
 from distiller.tasks.encode import IGNORED, EncodedSplit
 from distiller.tasks.tokens import encode_split
@@ -120,7 +120,7 @@ def _tokens(source: Finished, text: str, pair: str | None) -> tuple[AnySplit, En
         words = tuple(words_of(text))
         split = TaggedSplit("asked", (words,), ((0,) * len(words),))  # marks the token on which each word is read
     elif source.kind == "qa":
-        split = QuestionSplit("asked", (text,), (pair or "",))
+        split = QuestionSplit("asked", (text,), (pair or "",), null_answers=bool(source.run.task.null_answers))
     else:
         split = Split("asked", (text,), (pair or "",) if source.pairs else None)
     task = source.run.task.model_copy(update={"truncate": True})
@@ -139,7 +139,7 @@ def _decoded(
         assert source.run is not None
         starts, ends = logits[..., 0], logits[..., 1]
         found = next(iter(answers(encoded, split, starts, ends, **source.run.task.answer_limits).values()), None)
-        return (found.text, {"probability": found.probability}) if found else ("", {})
+        return (found.text or NOTHING, {"probability": found.probability}) if found else ("", {})
     if isinstance(split, TaggedSplit):
         assert encoded.gold is not None
         places = encoded.gold[0] != IGNORED

@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 
 from distiller.config import Task
 from distiller.deploy.examination import Disagreement
-from distiller.tasks.answers import answers
+from distiller.tasks.answers import NOTHING, answers
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit
 from distiller.tasks.encode import IGNORED, EncodedSplit
 from distiller.tasks.overlap import token_f1
@@ -116,8 +116,14 @@ def by_answer(split: QuestionSplit, student: Said, teacher: Said, task: Task) ->
         ours, theirs = (predictions[key].text for predictions in found)
         distance = 1 - token_f1(ours, theirs)
         if distance > 0 and ours != theirs:
-            gold = split.answers[row][0].text if split.answers is not None else ""
-            yield Disagreement(text=_text(split, row), gold=gold, teacher=theirs, student=ours, distance=distance)
+            gold = "" if split.answers is None else split.answers[row][0].text or NOTHING
+            yield Disagreement(
+                text=_text(split, row),
+                gold=gold,
+                teacher=theirs or NOTHING,
+                student=ours or NOTHING,
+                distance=distance,
+            )
 
 
 OF_ROWS: dict[str, Callable[..., Iterator[Disagreement]]] = {

@@ -18,7 +18,7 @@ from distiller.models.heads import HEADS
 from distiller.tasks.answers import answers
 from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, sample
 from distiller.tasks.encode import IGNORED
-from distiller.tasks.windows import EncodedQuestions
+from distiller.tasks.windows import EncodedQuestions, null_token
 from distiller.tasks.words import WORD
 
 TRIED = 16
@@ -166,21 +166,27 @@ def answer(question, context):
         for place, position in enumerate(inside):
             around = min(place, len(inside) - 1 - place) + 0.01 * len(inside)
             most[window.offsets[position]] = max(most.get(window.offsets[position], (-1, 0)), (around, -number))
-    best = (-np.inf, 0, 0)
+    best, nothing = (-np.inf, 0, 0), np.inf
     for number, window in enumerate(windows):
         start, end = (np.array(scores[0]) for scores in run(arrays([window])))
-        inside = np.array([sequence == 1 for sequence in window.sequence_ids])
+{null}        inside = np.array([sequence == 1 for sequence in window.sequence_ids])
         own = inside & np.array([most.get(span, (0, 1))[1] == -number for span in window.offsets])
         sums = np.where(own, start, -np.inf)[:, None] + np.where(inside, end, -np.inf)[None, :]
         sums = np.where(np.tri(len(start), k=-1) + np.tri(len(start), k=-FACTS["max_answer_length"]).T, -np.inf, sums)
         first, last = divmod(int(sums.argmax()), len(start))
         best = max(best, (sums[first, last], window.offsets[first][0], window.offsets[last][1]))
-    return context[best[1] : best[2]]
+    return {answer}context[best[1] : best[2]]
 
 
 if __name__ == "__main__":
     print(answer(sys.argv[1], sys.argv[2]))
 '''
+
+
+NULL_SCORE = """        null = window.ids.index(FACTS["null_token"])
+        nothing = min(nothing, start[null] + end[null])
+"""
+NULL_TEXT = """"" if nothing - best[0] > FACTS["null_threshold"] else """
 
 
 def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
@@ -195,7 +201,9 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
     if source.kind == "tagging":
         body = TAGGING.format(space=space)
     elif source.kind == "qa":
-        body = QA
+        known = source.run is not None and source.run.task.null_answers
+        body = QA.replace("{null}", NULL_SCORE if known else "").replace("{answer}", NULL_TEXT if known else "")
+        body = body if known else body.replace("best, nothing = (-np.inf, 0, 0), np.inf", "best = (-np.inf, 0, 0)")
     else:
         body = TEXTS.format(
             encode=(ENCODE_FAST if fast else ENCODE_SLOW).rstrip(),
@@ -223,6 +231,8 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         task = source.run.task if source.run else None
         for name, default in (("stride", 128), ("max_question_length", 64), ("max_answer_length", 30)):
             facts[name] = getattr(task, name, default)
+        if task is not None and task.null_answers:
+            facts |= {"null_token": null_token(tokenizer), "null_threshold": task.null_threshold}
     if source.kind == "tagging":
         facts["words"] = WORD.pattern
     return facts

@@ -33,7 +33,7 @@ tokenizer = AutoTokenizer.from_pretrained("{folder}")
 inputs = tokenizer("the question", "the text", return_tensors="pt")
 found = model(**inputs)
 first, last = int(found.start_logits.argmax()), int(found.end_logits.argmax())
-print(tokenizer.decode(inputs["input_ids"][0, first : last + 1]))"""
+print(tokenizer.decode(inputs["input_ids"][0, first : last + 1], skip_special_tokens=True))"""
 CODE = {"qa": ANSWER, "translation": TRANSLATE}
 """For kinds without a pipeline: the one for questions went with transformers 5."""
 BODY = """

@@ -135,6 +135,8 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
     """
     check_stages(run)
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
+    if data.null_answers:
+        task = task.model_copy(update={"null_answers": True})
     if (data.unlabelled or data.soft) and task.name == "custom" and data.labels:  # they may be those of the teacher
         task = task.model_copy(update={"labels": list(data.labels)})
     operators = list(check_policy(run.augmentation))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from distiller.files import LEFT_OUT, write_text
-from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
+from distiller.tasks.data import NO_ANSWER, AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, EncodedSplit
 
 SHOWN = 8
@@ -38,7 +38,8 @@ def list_left_out(folder: Path, data: TaskData) -> None:
 def _labels_of(split: AnySplit, labels: tuple[str, ...]) -> str:
     """Shares of the classes, or the range of the numbers."""
     if isinstance(split, QuestionSplit):
-        return f"about {len(set(split.contexts)):,} contexts"
+        none = sum(right == (NO_ANSWER,) for right in split.answers or ())
+        return f"about {len(set(split.contexts)):,} contexts" + (f", {none:,} without an answer" if none else "")
     given = split.tags if isinstance(split, TaggedSplit) else split.labels
     if given is None:
         return "without labels"

@@ -9,7 +9,7 @@ from distiller.record import Comparison
 from distiller.run.label_order import better_order
 from distiller.tasks.data import TaskData
 from distiller.tasks.encode import IGNORED
-from distiller.tasks.outcomes import Difference, constant, difference, score_of
+from distiller.tasks.outcomes import Difference, constant, difference, score_of, silence
 
 Apart = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Difference]
 """How much better the outcomes of one side are, by training seed."""
@@ -137,6 +137,9 @@ def _another_teacher(data: TaskData, outcome: np.ndarray, gold: Any) -> str:
 
 def _no_better(data: TaskData, outcome: np.ndarray, fixed: float, gold: Any) -> bool:
     """Whether `outcome` is within one standard error of a constant answer, or below it."""
+    if data.null_answers:
+        apart = difference(data, [outcome], [silence(data)], gold)
+        return apart.value <= apart.error
     if data.kind in ("multilabel", "qa"):
         return False
     if data.kind == "regression":

@@ -21,8 +21,12 @@ IDLE = {
     "config": "leave it out; it is that of a data set in task.data",
     "unlabelled_limit": "leave it out; no row is without a label",
     "probabilities": "leave it out, or name columns that are there",
+    "null_threshold": "leave it out; no question is without an answer (task.null_answers)",
 }
 """What may be done about some fields from which nothing follows."""
+
+QUESTIONS_ONLY = ("stride", "max_question_length", "max_answer_length", "n_best", "null_answers")
+"""Fields of `config.Task` that only question answering reads."""
 
 TaskLoader = Callable[[Task], TaskData]
 
@@ -120,7 +124,8 @@ def _refuse_idle_fields(task: Task, data: TaskData) -> None:
         "config": task.data is None and task.name == "custom",
         "unlabelled_limit": not data.unlabelled,
         "probabilities": not data.soft,
-        **dict.fromkeys(("stride", "max_question_length", "max_answer_length", "n_best"), data.kind != "qa"),
+        **dict.fromkeys(QUESTIONS_ONLY, data.kind != "qa"),
+        "null_threshold": not data.null_answers,
     }
     for field, without in idle.items():
         if without and getattr(task, field) != Task.model_fields[field].default:

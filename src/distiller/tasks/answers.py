@@ -1,5 +1,6 @@
 """Start and end scores of windows to answers: the best parts of each question's context, over all its windows."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,20 +11,23 @@ import numpy as np
 
 from distiller.errors import OutputError, ShapeError, warn
 from distiller.files import write_json
-from distiller.tasks.data import QuestionSplit
+from distiller.tasks.data import NO_ANSWER, QuestionSplit
 from distiller.tasks.overlap import squad_scores, squad_values
 from distiller.tasks.windows import EncodedQuestions
 
 CHUNK = 512
 """Questions decoded at a time: some 250,000 pairs of a start and an end with 20 of each."""
+NOTHING = "(no answer)"
+"""How an empty answer is shown to people."""
 
 
 class Candidate(NamedTuple):
     """One possible answer."""
 
     text: str
+    """Empty: the context holds none."""
     start: int
-    """Its first character in the context, counted from 0."""
+    """Its first character in the context, counted from 0; -1 for no answer."""
     score: float
     """Start logit plus end logit."""
     probability: float
@@ -57,6 +61,7 @@ def answers(
     *,
     n_best: int = 20,
     max_answer_length: int = 30,
+    null_threshold: float = 0.0,
 ) -> dict[str, Prediction]:
     """Every question's id to its prediction, from logits `[rows of encoded, length]` that may be padded on the right.
 
@@ -64,8 +69,10 @@ def answers(
     paired; an end is not before its start, an answer has at most `max_answer_length` tokens, and a start counts only
     in the window that has most context around it. The pairs of all windows of a question compete by the sum of their
     logits; of equal texts the best stays, `n_best` in all. Ties go to the earlier position. Logits that are not finite
-    are never chosen. Raises `ShapeError` if the shapes do not fit. Source: the BERT script for SQuAD,
-    arXiv:1810.04805.
+    are never chosen. Where a context may hold none, no answer has the lowest score that any window gives its place for
+    it (`encoded.nulls`), and is chosen where this exceeds the best other score by more than `null_threshold`, or where
+    there is no other (Devlin et al. 2019, section 4.3). Raises `ShapeError` if the shapes do not fit. Source: the BERT
+    script for SQuAD, arXiv:1810.04805.
     """
     starts, ends = (np.asarray(logits) for logits in (start_logits, end_logits))
     if starts.shape != ends.shape or starts.ndim != 2 or len(starts) != len(encoded):
@@ -74,6 +81,7 @@ def answers(
         )
     if starts.shape[1] < max(encoded.lengths):
         raise ShapeError(f"logits for {starts.shape[1]} tokens, but windows have up to {max(encoded.lengths)}")
+    nothing = _null_candidates(encoded, starts, ends)
     bounds = np.searchsorted(encoded.questions, range(0, len(split) + CHUNK, CHUNK))
     found: list[Prediction] = []
     for chunk, (a, b) in enumerate(pairwise(bounds)):
@@ -82,7 +90,8 @@ def answers(
         edges = np.searchsorted(pairs.question, [*questions, questions.stop])
         for question, (first, last) in zip(questions, pairwise(edges), strict=True):
             ranked = pairs.between(int(first), int(last))
-            found.append(Prediction(_distinct(ranked, split.contexts[question], n_best)))
+            null = nothing.get(question)
+            found.append(Prediction(_distinct(ranked, split.contexts[question], n_best, null, null_threshold)))
     return dict(zip(split.question_ids, found, strict=True))
 
 
@@ -93,12 +102,13 @@ def question_scores(
     *,
     n_best: int = 20,
     max_answer_length: int = 30,
+    null_threshold: float = 0.0,
 ) -> dict[str, float]:
     """`exact_match` and `answer_f1`, from 0 to 1, of start and end logits side by side `[rows of encoded, length, 2]`.
 
     Raises `ShapeError` if the shapes do not fit. Logits that are not finite are warned of.
     """
-    return squad_scores(_texts(encoded, split, logits, n_best, max_answer_length), split)
+    return squad_scores(_texts(encoded, split, logits, n_best, max_answer_length, null_threshold), split)
 
 
 def question_values(
@@ -109,13 +119,19 @@ def question_values(
     *,
     n_best: int = 20,
     max_answer_length: int = 30,
+    null_threshold: float = 0.0,
 ) -> np.ndarray:
     """What each question `[q]` adds to `metric`, `exact_match` or `answer_f1`: 0 to 1. Else as `question_scores`."""
-    return squad_values(_texts(encoded, split, logits, n_best, max_answer_length), split, metric)
+    return squad_values(_texts(encoded, split, logits, n_best, max_answer_length, null_threshold), split, metric)
 
 
 def _texts(
-    encoded: EncodedQuestions, split: QuestionSplit, logits: Any, n_best: int, max_answer_length: int
+    encoded: EncodedQuestions,
+    split: QuestionSplit,
+    logits: Any,
+    n_best: int,
+    max_answer_length: int,
+    null_threshold: float,
 ) -> dict[str, str]:
     """The answer of every question that has one."""
     raw = np.asarray(logits)
@@ -125,7 +141,15 @@ def _texts(
         )
     if not np.isfinite(raw).all():
         warn("some logits are not finite: the training diverged")
-    found = answers(encoded, split, raw[..., 0], raw[..., 1], n_best=n_best, max_answer_length=max_answer_length)
+    found = answers(
+        encoded,
+        split,
+        raw[..., 0],
+        raw[..., 1],
+        n_best=n_best,
+        max_answer_length=max_answer_length,
+        null_threshold=null_threshold,
+    )
     return {key: prediction.text for key, prediction in found.items() if prediction.candidates}
 
 
@@ -198,8 +222,27 @@ def _best(logits: np.ndarray, permitted: np.ndarray, n_best: int) -> tuple[np.nd
     return order, np.take_along_axis(values, order, axis=1)
 
 
-def _distinct(ranked: Iterable[tuple[int, int, float, float]], context: str, n_best: int) -> tuple[Candidate, ...]:
-    """The best pairs of different texts, cut from the context as it is written."""
+def _null_candidates(encoded: EncodedQuestions, starts: np.ndarray, ends: np.ndarray) -> dict[int, tuple[float, float]]:
+    """Question → start and end logit of no answer, in the window that holds it for least likely."""
+    found: dict[int, tuple[float, float]] = {}
+    if encoded.nulls is None:
+        return found
+    rows = np.arange(len(encoded))
+    pairs = zip(starts[rows, encoded.nulls].tolist(), ends[rows, encoded.nulls].tolist(), strict=True)
+    for question, (start, end) in zip(encoded.questions.tolist(), pairs, strict=True):
+        if math.isfinite(start + end) and (question not in found or start + end < sum(found[question])):
+            found[question] = start, end
+    return found
+
+
+def _distinct(
+    ranked: Iterable[tuple[int, int, float, float]],
+    context: str,
+    n_best: int,
+    null: tuple[float, float] | None = None,
+    null_threshold: float = 0.0,
+) -> tuple[Candidate, ...]:
+    """The best pairs of different texts, cut from the context as it is written, and among them no answer (`null`)."""
     kept: dict[str, tuple[int, float, float]] = {}
     for first, behind, start_logit, end_logit in ranked:
         text = context[first:behind]
@@ -208,6 +251,10 @@ def _distinct(ranked: Iterable[tuple[int, int, float, float]], context: str, n_b
             kept[text] = (first + shift, start_logit, end_logit)
             if len(kept) == n_best:
                 break
+    if null is not None:
+        best = next((start_logit + end_logit for _, start_logit, end_logit in kept.values()), -math.inf)
+        none = {NO_ANSWER.text: (NO_ANSWER.start, *null)}
+        kept = none | kept if sum(null) - best > null_threshold else kept | none
     if not kept:
         return ()
     scores = np.asarray([start_logit + end_logit for _, start_logit, end_logit in kept.values()])

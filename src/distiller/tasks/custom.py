@@ -20,6 +20,8 @@ from distiller.tasks.questions import (
     IMPOSSIBLE,
     has_answers,
     in_one_form,
+    is_null,
+    nulls,
     question_split,
     refuse_other_fields,
 )
@@ -197,14 +199,19 @@ def _with_label(task: Task, name: str, table: Table) -> tuple[Table, list[str]]:
     ]
 
 
-def _with_answers(name: str, table: Table) -> tuple[Table, list[str]]:
-    """Questions of `dev` or `test` that have an answer, where only some have one."""
+def _with_answers(name: str, table: Table, *, null_answers: bool) -> tuple[Table, list[str]]:
+    """Questions of `dev` or `test` whose answer is known, where it is of some; with `null_answers` it may be none."""
     answers = table.columns.get("answers", ())
     impossible = table.columns.get(IMPOSSIBLE) or [None] * len(table)
-    kept = [row for row, cell in enumerate(answers) if has_answers(cell) or impossible[row]]
+    kept = [
+        row
+        for row, (cell, null) in enumerate(zip(answers, impossible, strict=False))
+        if (is_null(cell, null) and null_answers) or (has_answers(cell) and not null)
+    ]
     if len(kept) in (0, len(table)):
         return table, []
-    return table.take(kept), [f"{len(table) - len(kept):,} of {len(table):,} questions of {name} have no answer"]
+    left = f"{len(table) - len(kept):,} of {len(table):,} questions of {name} have no answer"
+    return table.take(kept), [left if null_answers else f"{left}, and are left out (task.null_answers=true keeps them)"]
 
 
 def _task_data(
@@ -274,16 +281,26 @@ def _tagging(
 def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], notes: list[str]) -> TaskData:
     refuse_other_fields(task)
     tables = {name: in_one_form(table) for name, table in tables.items()}
+    answered = any(map(has_answers, tables["train"].columns.get("answers", ())))
+    known = tables["train"] if answered else tables.get("dev", tables["train"])
+    null_answers = task.null_answers
+    if null_answers is None and (null_answers := nulls(known) > 0):
+        notes = [
+            *notes,
+            f"{nulls(known):,} of {len(known):,} questions of `{known.where}` have no answer, and a model learns to "
+            "say so (task.null_answers=false refuses them)",
+        ]
     for name in ("dev", "test"):
         if name in tables:
-            tables[name], note = _with_answers(name, tables[name])
+            tables[name], note = _with_answers(name, tables[name], null_answers=null_answers)
             notes = [*notes, *note]
     splits: dict[str, AnySplit] = {
         name: question_split(
             name,
             table,
             bad[name],
-            labelled=name == "dev" or (name == "train" and any(map(has_answers, table.columns.get("answers", ())))),
+            labelled=name == "dev" or (name == "train" and answered),
+            null_answers=null_answers,
         )
         for name, table in tables.items()
     }

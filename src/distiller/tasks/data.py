@@ -136,6 +136,10 @@ class Answer(NamedTuple):
     """Its first character, counted from 0."""
 
 
+NO_ANSWER = Answer("", -1)
+"""The one right answer to a question that its context does not answer."""
+
+
 @dataclass(frozen=True)
 class QuestionSplit:
     """Questions of one split, each about a context of its own, in the order of their source."""
@@ -145,13 +149,16 @@ class QuestionSplit:
     contexts: tuple[str, ...]
     """One for each question; questions about the same context share one object."""
     answers: tuple[tuple[Answer, ...], ...] | None = None
-    """What counts as right for each question, at least one answer; `None`: unlabelled."""
+    """What counts as right for each question: answers, `NO_ANSWER` alone, or nothing where it is not known. `None`:
+    unlabelled."""
     ids: tuple[int, ...] = ()
     """Position of each question among those of its source, from 0; by default 0, 1, 2, …"""
     question_ids: tuple[str, ...] = ()
     """The name of each question in its source, no two alike; by default its position."""
     source: str = field(default="", compare=False)
     """The file, or data set and split, as an error names it."""
+    null_answers: bool = False
+    """Whether a context may hold no answer: a window then has a place that says so."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -188,7 +195,8 @@ class QuestionSplit:
             return None if column is None else tuple(column[row] for row in rows)
 
         columns = (self.questions, self.contexts, self.answers, self.ids, self.question_ids)
-        return QuestionSplit(name or self.name, *map(chosen, columns), source=self.source)
+        kept = QuestionSplit(name or self.name, *map(chosen, columns), source=self.source)
+        return replace(kept, null_answers=self.null_answers)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -247,6 +255,11 @@ class TaskData:
         return isinstance(train, Split) and train.pairs is not None
 
     @property
+    def null_answers(self) -> bool:
+        """Whether a context may hold no answer to its question."""
+        return any(isinstance(split, QuestionSplit) and split.null_answers for split in self.splits.values())
+
+    @property
     def labelled(self) -> int:
         """Training rows that have a label."""
         return len(self.splits["train"]) if self.splits["train"].labelled else 0
@@ -300,7 +313,8 @@ def joined(first: AnySplit, second: AnySplit) -> AnySplit:
             answers = tuple(row for one in (first, second) for row in one.answers or ((),) * len(one))
         questions, contexts = first.questions + second.questions, first.contexts + second.contexts
         names = first.question_ids + second.question_ids
-        return QuestionSplit(first.name, questions, contexts, answers, ids, names, first.source)
+        nulls = first.null_answers or second.null_answers
+        return QuestionSplit(first.name, questions, contexts, answers, ids, names, first.source, nulls)
     assert isinstance(first, Split)
     assert isinstance(second, Split)
     known = next((one.labels for one in (first, second) if one.labels), None)

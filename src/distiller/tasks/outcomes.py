@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distiller.tasks.answers import question_values
-from distiller.tasks.data import QuestionSplit, TaskData
+from distiller.tasks.data import NO_ANSWER, QuestionSplit, TaskData
 from distiller.tasks.encode import IGNORED, EncodedSplit
 from distiller.tasks.metrics import METRICS
 from distiller.tasks.windows import EncodedQuestions
@@ -112,8 +112,17 @@ def paired_difference(
     return Difference(float(np.mean(by_seed)), variance**0.5)
 
 
+def silence(data: TaskData) -> np.ndarray:
+    """What each development question `[q]` adds to the score of whoever never answers."""
+    split = data.splits["dev"]
+    assert isinstance(split, QuestionSplit)
+    return np.asarray([float(right == (NO_ANSWER,)) for right in split.answers or ()])
+
+
 def constant(data: TaskData, gold: Any) -> tuple[float, str | None]:
-    """The score of whoever always says the same, and what that is: the most frequent class."""
+    """The score of whoever always says the same, and what that is: the most frequent class, or no answer."""
+    if data.null_answers:
+        return float(silence(data).mean()), "no answer"
     if data.kind in ("regression", "multilabel", "qa"):
         return 0.0, None
     labels = np.asarray(gold)

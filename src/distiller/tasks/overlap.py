@@ -1,5 +1,6 @@
 """Answer texts against gold answers, as the official script of SQuAD 1.1 compares them (arXiv:1606.05250).
 
+Where a context may hold no answer, as that of SQuAD 2 (arXiv:1806.03822): an empty text is right, and all or nothing.
 Scripts without blanks between words are compared as the script of MLQA does (arXiv:1910.07475): letter by letter.
 """
 
@@ -36,7 +37,12 @@ def matches(prediction: str, gold: str) -> float:
 
 
 def token_f1(prediction: str, gold: str) -> float:
-    """F1 of the words that two normalised texts share, each as often as both have it; 0 if they share none."""
+    """F1 of the words that two normalised texts share, each as often as both have it; 0 if they share none.
+
+    No answer, an empty `gold`, is matched by a text without words alone.
+    """
+    if not gold:
+        return matches(prediction, gold)
     predicted, right = normalise(prediction).split(), normalise(gold).split()
     shared = (Counter(predicted) & Counter(right)).total()
     return 2 * shared / (len(predicted) + len(right)) if shared else 0.0
@@ -55,6 +61,8 @@ def answer_f1(predictions: Sequence[str | None], golds: Sequence[Sequence[str]])
 def squad_scores(predictions: Mapping[str, str], split: QuestionSplit) -> dict[str, float]:
     """`exact_match` and `answer_f1`, from 0 to 1 (the official script prints them times 100), by question id.
 
+    Where some questions have no answer, also both over the questions that have one (HasAns of that script), and the
+    share of the others that are left without one (NoAns).
     The mean is over all questions of `split`: one without a prediction scores 0, and a prediction for no question
     counts nothing. Raises `DataError` for a split without answers.
     """
@@ -62,7 +70,17 @@ def squad_scores(predictions: Mapping[str, str], split: QuestionSplit) -> dict[s
         raise DataError(f"split `{split.name}` has no answers to score with", hint="score one that has, such as `dev`")
     found = [predictions.get(key) for key in split.question_ids]
     golds = [[answer.text for answer in right] for right in split.answers]
-    return {"exact_match": exact_match(found, golds), "answer_f1": answer_f1(found, golds)}
+    values = {"exact_match": exact_match(found, golds), "answer_f1": answer_f1(found, golds)}
+    known = [one for one in zip(found, golds, strict=True) if any(one[1])]
+    if split.null_answers and 0 < len(known) < len(golds):
+        answered = tuple(zip(*known, strict=True))
+        empty = tuple(zip(*(one for one in zip(found, golds, strict=True) if not any(one[1])), strict=True))
+        values |= {
+            "has_answer_exact_match": exact_match(*answered),
+            "has_answer_f1": answer_f1(*answered),
+            "no_answer_accuracy": exact_match(*empty),
+        }
+    return values
 
 
 def squad_values(predictions: Mapping[str, str], split: QuestionSplit, metric: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError, warn
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.data import Answer, QuestionSplit, hold_out
+from distiller.tasks.data import NO_ANSWER, Answer, QuestionSplit, hold_out
 from distiller.tasks.objects import read_json
 from distiller.tasks.table import Table, is_empty, refuse_surrogates, shown
 from distiller.tasks.text_files import ending, read_text
@@ -32,7 +32,8 @@ ARRAY = re.compile(r"array\((\[[^\[\]]*\]), dtype=\w+\)")
 """A list as numpy shows it."""
 
 PART_HINT = "answers are parts of contexts, written as they are there"
-NO_ANSWER_HINT = "a model here always answers; only the questions of a test split may have no answer"
+NO_ANSWER_HINT = "an empty list of answers, or `is_impossible`, marks a question that its context does not answer"
+ALWAYS_HINT = "task.null_answers=true teaches to say so"
 
 METRICS = ("answer_f1", "exact_match")
 
@@ -127,12 +128,26 @@ def _whole(cell: Any) -> Any:
         return cell
 
 
-def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = True) -> QuestionSplit:
+def is_null(answers: Any, impossible: Any) -> bool:
+    """Whether a row says that its context does not answer its question: with an empty list, or with `IMPOSSIBLE`."""
+    return bool(impossible) or (isinstance(answers, list | dict) and not has_answers(answers))
+
+
+def nulls(table: Table) -> int:
+    """How many questions of `table` are said to have no answer."""
+    impossible = table.columns.get(IMPOSSIBLE) or [None] * len(table)
+    return sum(map(is_null, table.columns.get("answers", ()), impossible))
+
+
+def question_split(
+    name: str, table: Table, bad: BadRows, *, labelled: bool = True, null_answers: bool = False
+) -> QuestionSplit:
     """The questions of `table` that can be used; the others are `bad`.
 
     A question has an id of its own, a text, a context and at least one answer, which stands in the context where its
     `answer_start`, in characters, says; without one, where it stands first. Answers are `{"text": […], "answer_start":
-    […]}`, a list of `{"text": …, "answer_start": …}`, or a list of texts. Without `labelled` all answers may be absent.
+    […]}`, a list of `{"text": …, "answer_start": …}`, or a list of texts. Without `labelled` all answers may be absent;
+    with `null_answers` a question may have none (`is_null`).
     Raises `DataError` that names file and row if no question is left.
     """
     cells = [table.column(column) for column in COLUMNS[:3]]
@@ -152,10 +167,11 @@ def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = Tr
                 for column, values in zip(("question", "context"), cells[1:], strict=True)
             )
             context = contexts.setdefault(context, context)
-            if impossible[row] and not hidden:
-                raise DataError(f"{place} has no answer (`{IMPOSSIBLE}`), as in SQuAD 2", hint=NO_ANSWER_HINT)
-            pairs = [] if hidden else _pairs(place, answers[row])
-            right = tuple(_answer(place, context, text, start) for text, start in pairs)
+            null = not hidden and is_null(answers[row], impossible[row])
+            if null:
+                _check_null(place, answers[row], impossible[row], null_answers)
+            pairs = [] if hidden or null else _pairs(place, answers[row])
+            right = (NO_ANSWER,) if null else tuple(_answer(place, context, text, start) for text, start in pairs)
         except DataError as error:
             bad.meet(error)
         else:
@@ -171,7 +187,7 @@ def question_split(name: str, table: Table, bad: BadRows, *, labelled: bool = Tr
             "context; the first place counts"
         )
     rows, keys, questions, texts, golds = zip(*found, strict=True)
-    return QuestionSplit(name, questions, texts, None if hidden else golds, rows, keys, table.where)
+    return QuestionSplit(name, questions, texts, None if hidden else golds, rows, keys, table.where, null_answers)
 
 
 def hold_out_contexts(split: QuestionSplit, fraction: float, *, seed: int) -> tuple[list[int], list[int]]:
@@ -250,6 +266,14 @@ def _pairs(place: str, cell: Any) -> list[tuple[Any, Any]]:
     if not pairs:
         raise DataError(f"{place} has no answer", hint=NO_ANSWER_HINT)
     return pairs
+
+
+def _check_null(place: str, answers: Any, impossible: Any, null_answers: bool) -> None:
+    if not null_answers:
+        marked = f" (`{IMPOSSIBLE}`), as in SQuAD 2" if impossible else ""
+        raise DataError(f"{place} has no answer{marked}", hint=ALWAYS_HINT)
+    if impossible and has_answers(answers):
+        raise DataError(f"{place}: `{IMPOSSIBLE}` is true, and there are answers", hint="one of both is wrong")
 
 
 def _answer(place: str, context: str, text: Any, start: Any) -> Answer:

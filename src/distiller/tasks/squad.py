@@ -1,4 +1,4 @@
-"""SQuAD 1.1: questions about Wikipedia paragraphs, each answered by a part of its paragraph."""
+"""SQuAD: questions about Wikipedia paragraphs, each answered by a part of its paragraph."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,12 @@ from distiller.tasks.data import TaskData
 
 DEV_QUESTIONS = 10570
 """Questions of the official development set."""
+DEV_QUESTIONS_2 = 11873
+"""Those of SQuAD 2, half of which have no answer."""
 
 
 def squad(task: Task) -> TaskData:
-    """Questions whose answer is a part of a Wikipedia paragraph; the files or the data set of SQuAD 1.1.
+    """Questions whose answer is a part of a Wikipedia paragraph, or in SQuAD 2 none; the files or the data set.
 
     `task.data` is a folder of one train*.json and one dev*.json, or what `datasets` resolves; `task.train` and
     `task.dev` may name the files instead. Raises `ConfigError` where no data is named, `DataError` for files that are
@@ -28,9 +30,10 @@ def squad(task: Task) -> TaskData:
         task = task.model_copy(update=_files(task, folder))
     data = replace(load_custom(task.model_copy(update={"kind": "qa"})), name="squad")
     asked = len(data.splits["dev"]) + data.skipped.get("dev", 0)
-    if asked != DEV_QUESTIONS:
+    official = DEV_QUESTIONS_2 if data.null_answers else DEV_QUESTIONS
+    if asked != official:
         warn(
-            f"`squad` has {asked} development questions, the official ones are {DEV_QUESTIONS}: "
+            f"`squad` has {asked} development questions, the official ones are {official}: "
             "scores are not comparable with SQuAD scores"
         )
     return data

@@ -113,7 +113,7 @@ def _texts(task: Task, data: TaskData, name: str, bad: BadRows) -> AnySplit:
         table = table.with_texts_as(task.text)
     if data.kind == "qa":
         asked = Table(table.where, {column: cells for column, cells in table.columns.items() if column != "answers"})
-        split: AnySplit = question_split(UNLABELLED, asked, bad, labelled=False)
+        split: AnySplit = question_split(UNLABELLED, asked, bad, labelled=False, null_answers=data.null_answers)
     elif data.kind == "tagging":
         words = untagged(table, task.text, task, bad)
         split = TaggedSplit(UNLABELLED, tuple(words), source=table.where)

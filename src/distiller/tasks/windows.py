@@ -9,7 +9,7 @@ import numpy as np
 
 from distiller.errors import DataError, ModelError
 from distiller.tasks.bad_rows import BadRows
-from distiller.tasks.data import Answer, QuestionSplit
+from distiller.tasks.data import NO_ANSWER, Answer, QuestionSplit
 from distiller.tasks.encode import CHUNK, IGNORED, EncodedSplit, check_max_length
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class EncodedQuestions(EncodedSplit):
     """Questions in tokens: a row is one window, `labels` are its start and end position `[rows, 2]`, or -100 twice.
 
-    `output_mask` has the tokens of the context, the possible answers. The further columns lead from a token back to
-    the text; the windows of one question are consecutive rows.
+    `output_mask` has the tokens of the context, the possible answers, and that of `nulls`. The further columns lead
+    from a token back to the text; the windows of one question are consecutive rows.
     """
 
     questions: np.ndarray
@@ -37,6 +37,9 @@ class EncodedQuestions(EncodedSplit):
     own: np.ndarray
     """The context tokens, from the first to the one behind the last, that have more context around them in this
     window than in any other, int32 `[rows, 2]` counted from `firsts`."""
+    nulls: np.ndarray | None = None
+    """Position in each window where an answer begins and ends that is not in it, int32 `[rows]`; `None` where every
+    context has one."""
 
 
 def encode_questions(
@@ -52,14 +55,17 @@ def encode_questions(
     """Windows of `max_length` tokens, each a question and as much of its context as fits; they overlap by `stride`.
 
     Questions are cut at `max_question_length` tokens, and `truncated` counts them. The labels of a window are the
-    first of the question's answers that lies in it as a whole. A question that leaves too little room for windows of
-    its context to advance is refused; with `skip_bad` it has no window and is counted, with `unanswered` it is cut
-    and its windows overlap by less. Raises `ConfigError` if `max_length` has no room for text, `DataError` for such a
-    question or if the answers are known but no window holds one (unless `unanswered`), `ModelError` for a tokenizer
-    that cannot tell where tokens come from. Source of the windows: Devlin et al. 2019, arXiv:1810.04805.
+    first of the question's answers that lies in it as a whole; where contexts may hold none (`split.null_answers`), a
+    window without one has the place of the token that stands for the whole text, such as [CLS]. A question that leaves
+    too little room for windows of its context to advance is refused; with `skip_bad` it has no window and is counted,
+    with `unanswered` it is cut and its windows overlap by less. Raises `ConfigError` if `max_length` has no room for
+    text, `DataError` for such a question or if the answers are known but no window holds one (unless `unanswered`),
+    `ModelError` for a tokenizer that cannot tell where tokens come from. Source of the windows and of the place
+    without an answer: Devlin et al. 2019, arXiv:1810.04805.
     """
     check_max_length(max_length, tokenizer, pairs=True)
     template = _template(tokenizer)
+    null = _null_place(tokenizer, template) if split.null_answers else None
     number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
     contexts = _tokenize(tokenizer, list(number))
     begins = np.concatenate([[0], np.cumsum([len(context.ids) for context in contexts], dtype=np.int64)])
@@ -70,21 +76,24 @@ def encode_questions(
     longest = min(max_question_length, max_length - template.special - 1) if unanswered else max_question_length
     for row, question in enumerate(questions):
         one = number[split.contexts[row]]
-        inside = [_tokens_of(answer, contexts[one].spans) for answer in (split.answers[row] if split.answers else ())]
+        right = split.answers[row] if split.answers else ()
+        inside = [_tokens_of(answer, contexts[one].spans) for answer in right if answer != NO_ANSWER]
         asked = question.ids[:longest]
         room = max_length - template.special - len(asked)
         overlap = min(stride, room - 1) if unanswered else stride
         if room < 1 or len(contexts[one].ids) > room <= overlap:
             bad.meet(_no_room(split.place(row), max_length, template.special, len(asked), room, stride))
             continue
-        windows = _windows(template, asked, contexts[one].ids, inside, room, overlap)
+        windows = _windows(template, asked, contexts[one].ids, inside, room, overlap, null, known=bool(right))
         found += windows
         numbers += [(row, begins[one] + window.begin) for window in windows]
     bad.warn(split.source or split.name)
     if not found:
         raise bad.errors[0]
     labels = None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64)
-    if labels is not None and not unanswered and (labels == IGNORED).all():
+    held = any(window.label not in ((IGNORED, IGNORED), (window.null, window.null)) for window in found)
+    wanted = any(answer != NO_ANSWER for right in split.answers or () for answer in right)
+    if labels is not None and not unanswered and not held and (wanted or null is None):
         raise DataError(
             f"{split.where}: none of its {len(found)} windows holds an answer as a whole, so there is nothing "
             f"to learn (task.max_length is {max_length}, task.stride {stride})",
@@ -106,6 +115,7 @@ def encode_questions(
         origins=np.asarray([origin for _, origin in numbers], dtype=np.int64),
         spans=np.concatenate([context.spans for context in contexts]),
         own=np.asarray([window.own for window in found], dtype=np.int32),
+        nulls=None if null is None else np.asarray([window.null for window in found], dtype=np.int32),
         skipped=len(bad.errors),
     )
 
@@ -178,6 +188,7 @@ class _Window(NamedTuple):
     """Its context tokens."""
     own: tuple[int, int]
     label: tuple[int, int]
+    null: int | None
 
 
 def _windows(
@@ -187,25 +198,38 @@ def _windows(
     inside: Sequence[tuple[int, int]],
     room: int,
     stride: int,
+    null: int | None,
+    *,
+    known: bool,
 ) -> list[_Window]:
-    """The windows of one question, of `room` context tokens; `inside` has the first and last token of each answer."""
+    """The windows of one question, of `room` context tokens; `inside` has the first and last token of each answer.
+
+    `null` is the place of no answer in a window, from its end where it is negative; `known`: no answer is the truth.
+    """
     head = np.concatenate([template.head, question, template.middle])
     windows = window_ranges(len(context), room, stride)
     found: list[_Window] = []
     for (begin, end), own in zip(windows, own_ranges(windows), strict=True):
         sizes = (len(template.head), len(question), len(template.middle), end - begin, len(template.tail))
         shift = len(head) - begin
-        label = next(((a + shift, b + shift) for a, b in inside if begin <= a <= b < end), (IGNORED, IGNORED))
+        mask = np.repeat(np.asarray([0, 0, 0, 1, 0], dtype=np.int8), sizes)
+        place, absent = None, IGNORED
+        if null is not None:
+            place = range(len(mask))[null]
+            mask[place] = 1
+            absent = place if known else IGNORED
+        label = next(((a + shift, b + shift) for a, b in inside if begin <= a <= b < end), (absent, absent))
         found.append(
             _Window(
                 tokens=np.concatenate([head, context[begin:end], template.tail]),
                 types=np.repeat(np.asarray(template.types, dtype=np.int8), sizes),
-                mask=np.repeat(np.asarray([0, 0, 0, 1, 0], dtype=np.int8), sizes),
+                mask=mask,
                 first=len(head),
                 begin=begin,
                 size=end - begin,
                 own=own,
                 label=label,
+                null=place,
             )
         )
     return found
@@ -217,11 +241,7 @@ def _template(tokenizer: Any) -> _Template:
             f"the tokenizer of `{tokenizer.name_or_path}` cannot tell which characters a token comes from",
             hint="question answering needs a fast tokenizer, one with a tokenizer.json",
         )
-    if tokenizer.padding_side != "right":
-        raise ModelError(
-            f"the tokenizer of `{tokenizer.name_or_path}` pads on the left, which would move the answers",
-            hint='set "padding_side": "right" in its tokenizer_config.json',
-        )
+    tokenizer.padding_side = "right"  # places are counted from the left, and a mask hides what stands behind
     found = tokenizer(["a"], ["a"], verbose=False).encodings[0]
     text = [position for position, sequence in enumerate(found.sequence_ids) if sequence is not None]
     question, context = ([p for p in text if found.sequence_ids[p] == sequence] for sequence in (0, 1))
@@ -232,6 +252,31 @@ def _template(tokenizer: Any) -> _Template:
         middle=ids[bounds[1] : bounds[2]],
         tail=ids[bounds[3] :],
         types=[kinds[0], kinds[bounds[0]], kinds[bounds[2] - 1], kinds[bounds[2]], kinds[-1]],
+    )
+
+
+def null_token(tokenizer: Any) -> int:
+    """The token that stands for no answer. Raises `ModelError` as `encode_questions` does."""
+    template = _template(tokenizer)
+    place = _null_place(tokenizer, template)
+    return int((template.head if place >= 0 else template.tail)[place])
+
+
+def _null_place(tokenizer: Any, template: _Template) -> int:
+    """Where in a window no answer stands, from its end where it is negative.
+
+    [CLS], or else a token that begins each text, or one that ends it. Raises `ModelError` where there is none.
+    """
+    head, tail = template.head.tolist(), template.tail.tolist()
+    for wanted in (tokenizer.cls_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if wanted is not None and wanted in head:
+            return head.index(wanted)
+        if wanted is not None and wanted in tail:
+            return tail.index(wanted) - len(tail)
+    raise ModelError(
+        f"the tokenizer of `{tokenizer.name_or_path}` puts no token before or behind a text, which would stand for "
+        "no answer",
+        hint="take an encoder such as BERT; or task.null_answers=false with task.skip_bad=true",
     )
 
 
