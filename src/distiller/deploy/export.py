@@ -50,6 +50,10 @@ class Export(Config):
     max_question_length: int | None = None
     max_answer_length: int | None = None
     """Question answering: how a long context is cut into windows, and how long an answer is."""
+    null_token: int | None = None
+    """Question answering: the token where an answer begins and ends that is not in a window."""
+    null_threshold: float | None = None
+    """By how much the score of no answer must be above that of the best one."""
     words: str | None = None
     """Tagging: the pattern of a word of plain text."""
     opset: int | None = None
