@@ -192,7 +192,7 @@ def _phases(
     def add(
         name: str, model: PretrainedConfig, training: Optimisation, examples: int, times: int, **beside: Any
     ) -> None:
-        steps = _pace(training, examples, dev)
+        steps = _pace(training, examples, dev, plan.patient if name.startswith("student") else 0)
         batch = training.batch_size * (2 if beside.get("views") else 1)
         memory = training_memory(model, length=longest, batch=batch, half=half) + 4 * parameter_count(model)  # the best
         teacher = beside.get("teacher")
@@ -364,9 +364,9 @@ def _size(name: str, shape: PretrainedConfig, length: int) -> Size:
     return Size(name, parameter_count(shape), flops(shape, length=length))
 
 
-def _pace(training: Optimisation, examples: int, dev: int) -> Pace:
+def _pace(training: Optimisation, examples: int, dev: int, patient: int) -> Pace:
     per_epoch = max(1, math.ceil(math.ceil(examples / training.batch_size) / training.accumulate))
-    return pace(training, steps_per_epoch=per_epoch, dev_examples=dev)
+    return pace(training, steps_per_epoch=per_epoch, dev_examples=dev, patient=patient)
 
 
 def _own_memory() -> int:

@@ -11,7 +11,7 @@ from transformers import BertConfig
 
 from distiller import config
 from distiller.training.fit import Job, fit
-from distiller.training.pace import COOLING, Pace, learning_rate, pace
+from distiller.training.pace import COOLING, Pace, learning_rate, pace, patient_steps
 from training.tiny import job, student, teacher
 
 scores_by_step = st.lists(st.floats(0, 1), min_size=1, max_size=60)
@@ -104,6 +104,28 @@ def test_development_scores_take_at_most_a_fifth_of_the_time() -> None:
 def test_rates_by_kind_of_model(width: int, layers: int, pretrained: bool, rate: float) -> None:
     shape = BertConfig(hidden_size=width, num_hidden_layers=layers)
     assert learning_rate(shape, pretrained=pretrained) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "steps"),
+    [((128, 2), 5000), ((384, 3), 500), ((256, 4), 843), ((384, 6), 250), ((64, 1), 5000)],
+)
+def test_a_small_student_of_answered_texts_is_patient(sizes: tuple[int, int], steps: int) -> None:
+    large = BertConfig(hidden_size=384, num_hidden_layers=6)
+    small = BertConfig(hidden_size=sizes[0], num_hidden_layers=sizes[1], num_attention_heads=4)
+    assert patient_steps(large, small) == steps
+
+
+@given(st.integers(0, 5000), st.integers(1, 40_000))
+def test_patience_raises_the_floor_by_ten_passes_at_most_and_what_is_said_holds(patient: int, epoch: int) -> None:
+    usual = pace(config.Training(), steps_per_epoch=epoch, dev_examples=100)
+    raised = pace(config.Training(), steps_per_epoch=epoch, dev_examples=100, patient=patient)
+    assert raised.floor == max(usual.floor, min(patient, 10 * epoch))
+    assert (raised.ceiling, raised.every) == (usual.ceiling, usual.every)
+    assert raised.floor <= raised.ceiling
+    for said in (config.Training(min_steps=300, max_steps=900), config.Training(epochs=2)):
+        told = pace(said, steps_per_epoch=epoch, dev_examples=100, patient=patient)
+        assert told == pace(said, steps_per_epoch=epoch, dev_examples=100)
 
 
 def test_a_training_that_does_not_get_better_ends_and_keeps_its_best(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from distiller.tasks.data import TaskData
 from distiller.tasks.soft_labels import with_gold_as_soft
 from distiller.training.defaults import filled_in
 from distiller.training.objective import DistillationObjective
-from distiller.training.pace import learning_rate
+from distiller.training.pace import learning_rate, patient_steps
 from distiller.training.trackers import check_trackers
 from distiller.training.trainer import model_shape
 
@@ -72,6 +72,13 @@ class RunPlan:
         return spec.finetune == "always" or not has_head_for(
             spec.model, kind=self.data.kind, labels=self.labels, trust_remote_code=spec.trust_remote_code
         )
+
+    @property
+    def patient(self) -> int:
+        """The fewest steps of the student where the run does not say: more where texts are answered by the teacher."""
+        if self.teacher is None or len(self.data.transfer) < 2:
+            return 0
+        return patient_steps(self.teacher, self.student)
 
     def objective(self, stage: Stage) -> DistillationObjective:
         """The objective of `stage` for these models, to ask it what fits and what it reads; draws no random state."""

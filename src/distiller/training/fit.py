@@ -136,6 +136,8 @@ class Job:
     """Whether examples bring probabilities along."""
     class_weights: tuple[float, ...] | None = None
     """How much each class counts in the label terms."""
+    patient: int = 0
+    """The fewest steps where a run does not say, for a student of texts that its teacher alone has answered."""
 
     @property
     def rising(self) -> str:
@@ -379,7 +381,7 @@ def pace_of(training: config.Training, job: Job, objective: config.Objective) ->
     micro_batches = len(job.train) // batch_size
     micro_batches += remainder > 0 and not _drops_last(training, job, objective)
     steps_per_epoch = max(1, math.ceil(micro_batches / training.accumulate))
-    return pace(training, steps_per_epoch=steps_per_epoch, dev_examples=len(job.dev))
+    return pace(training, steps_per_epoch=steps_per_epoch, dev_examples=len(job.dev), patient=job.patient)
 
 
 def _drops_last(training: config.Training, job: Job, objective: config.Objective) -> bool:

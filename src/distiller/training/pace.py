@@ -22,6 +22,12 @@ EPOCHS = (3, 20)
 FLOOR = (200, 1000)
 """… and the least and most steps that they may come to."""
 CEILING = (800, 6000)
+PATIENT = (10, 5000)
+"""Passes and steps that a small student takes at least of texts which its teacher alone has answered: nothing there is
+wrong, so it does not overfit, and it goes on learning long after its development score stands still (docs/results.md)
+…"""
+SMALLER = 20
+"""… where it is so many times smaller than its teacher; fewer in proportion, for its steps cost more then."""
 PATIENCE = 6
 LOOKS = 40
 """Development scores up to the ceiling."""
@@ -94,11 +100,21 @@ class Pace:
         return max(0.0, (end - step) / max(1, end - start))
 
 
-def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: int) -> Pace:
-    """What `training` means for a training set of so many steps an epoch."""
+def patient_steps(teacher: PretrainedConfig, student: PretrainedConfig) -> int:
+    """The fewest steps that `student` takes where most of its texts have been answered by `teacher` alone."""
+    times = _layers_size(teacher) / _layers_size(student)
+    return math.floor(PATIENT[1] * min(1.0, times / SMALLER))
+
+
+def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: int, patient: int = 0) -> Pace:
+    """What `training` means for a training set of so many steps an epoch.
+
+    `patient` are the fewest steps, as far as they are not too many passes, where a run does not say.
+    """
     if training.epochs is None:
         fewest, most = EPOCHS
-        floor = training.min_steps or _between(FLOOR, fewest * steps_per_epoch)
+        usual = max(_between(FLOOR, fewest * steps_per_epoch), min(patient, PATIENT[0] * steps_per_epoch))
+        floor = training.min_steps or usual
         top = max(CEILING[1], 2 * steps_per_epoch)
         ceiling = training.max_steps or _between((CEILING[0], top), most * steps_per_epoch)
         ceiling = max(ceiling, training.min_steps or 0)
@@ -164,6 +180,11 @@ class UntilLearnt(TrainerCallback):
 
     def _scores(self, history: Sequence[dict[str, float]]) -> list[tuple[int, float]]:
         return [(int(entry["step"]), entry[self.metric]) for entry in history if self.metric in entry]
+
+
+def _layers_size(shape: PretrainedConfig) -> int:
+    """What the weights of all layers are in proportion to."""
+    return max(1, shape.num_hidden_layers) * shape.hidden_size**2
 
 
 def _between(limits: tuple[int, int], value: int) -> int:
