@@ -166,7 +166,9 @@ class Setup:
         teacher = Collator(self.plan.teacher_tokenizer, multiple)
         student = Collator(self.plan.student_tokenizer, multiple)
         collate = ViewCollator(student, teacher if self.paired else None, mixup=self.policy.mixup, seed=seed)
-        return replace(self.label_job, train=train, collate=collate, soft_labels=self.data.soft > 0, patient=self.plan.patient)
+        return replace(
+            self.label_job, train=train, collate=collate, soft_labels=self.data.soft > 0, patient=self.plan.patient
+        )
 
     def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
         """The same student fine-tuned on the gold labels alone; `untaught` from the teacher's pretrained layers."""
