@@ -13,7 +13,7 @@ from distiller.models.folders import load_config, load_tokenizer, resolve
 from distiller.models.heads import has_head_for, kind_of_head
 from distiller.models.load import follow_tokenizer, load_model, longest_input
 from distiller.record import FILE, load_record
-from distiller.run.changed_data import changed
+from distiller.run.changed_data import changed, other_than
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import Prediction, answers
@@ -57,14 +57,17 @@ def evaluate(
         return Predictor(model).scores(data, text=text, text_pair=text_pair, label=label)
     transformers_logging.disable_progress_bar()
     name, described = model_and_run(model, run, overrides)
+    own = run is None and not overrides and (Path(model) / FILE).is_file()
     if described is None and translates(name):
         return TextTranslator(name, None, overrides).split_scores(split).values
     if isinstance(described, TranslationRun):
-        return TextTranslator(name, described).split_scores(split).values
+        translator = TextTranslator(name, described)
+        if own and (said := other_than(load_record(model).data, translator.text.fingerprint)):
+            warn(f"`{model}`: {said}")
+        return translator.split_scores(split).values
     if described is None:
         raise OutputError(f"`{model}` is not a run's output", hint="say which task with --run run.yaml")
     data = load_task(described.task)
-    own = run is None and not overrides and (Path(model) / FILE).is_file()
     if own and (said := changed(load_record(model).data, data)):
         warn(f"`{model}`: {said}")
     if split not in data.splits:

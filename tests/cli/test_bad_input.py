@@ -308,6 +308,29 @@ def test_run_files_that_are_none(distiller: Command, tmp_path: Path) -> None:
     assert "a run is written in YAML" in complaint(distiller("check", toml))
 
 
+OTHERS = {
+    ("check", "record.json"): "is the Record of a finished run",
+    ("check", "config.json"): "is the configuration of a model",
+    ("run", "space.yaml"): "is a study, not a run",
+    ("study run", "mine.yaml"): "is a run, not a study",
+    ("study status", "trials.db"): "is a storage of studies",
+}
+
+
+@pytest.mark.parametrize(("command", "name"), OTHERS)
+def test_another_kind_of_file_is_named_as_what_it_is(
+    command: str, name: str, distiller: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "record.json").write_text('{"run": {"task": {}}, "seeds": []}', encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    (tmp_path / "space.yaml").write_text("name: mine\nbase: {task: {name: rte}}\nspace: {}\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text("task: {name: rte}\n", encoding="utf-8")
+    (tmp_path / "trials.db").write_bytes(b"SQLite format 3\x00\xff")
+    answer = distiller(*command.split(), tmp_path / name)
+    assert OTHERS[command, name] in complaint(answer)
+    assert "hint:" in answer.err
+
+
 def test_a_misspelt_family(distiller: Command) -> None:
     assert "did you mean `mapping`" in complaint(distiller("components", "maping"))
 

@@ -50,6 +50,20 @@ def test_a_row_says_what_was_tried_and_what_came_out(small: Small) -> None:
         assert str(study.place) not in text
 
 
+def test_trials_of_two_studies_are_taken_together_only_with_a_word(small: Small, tmp_path: Path) -> None:
+    where = str(tmp_path / "both.db")
+    for name, space in (("first", {"training.epochs": [1, 2]}), ("second", {"student.layers": [1, 2, 3]})):
+        study = small(name=name, space=space, storage=where, sampler="grid", folder=str(tmp_path / name))
+        started(study)
+        work(study, "w", "study.fakes:failing")
+    with pytest.warns(UserWarning, match="holds the studies `first`, `second`, and the trials of all"):
+        assert len(load_trials(where).frame) == 5
+    file = tmp_path / "mine.yaml"
+    file.write_text((tmp_path / "second" / "study.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    for one in (load_trials(where, name="second"), load_trials(file)):
+        assert (len(one.frame), one.factors) == (3, ("student.layers",))
+
+
 def test_what_runs_or_waits_is_no_row_and_what_was_pruned_has_no_score(small: Small) -> None:
     stored = started(small())
     for _ in range(2):

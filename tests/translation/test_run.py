@@ -20,11 +20,13 @@ from distiller.cli import run as run_command
 from distiller.cli.show import _against
 from distiller.config import Run, load_run, parse_run, to_yaml
 from distiller.config.translation import Decoding, TranslationRun, Vocabulary
+from distiller.deploy.translators import open_translator
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError, Notice, OutputError
 from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
-from distiller.training.output_folder import _refuse_other
+from distiller.run.changed_data import changed_text, keep_to
+from distiller.training.output_folder import MARK, _refuse_other
 from distiller.translation import efficiency
 from distiller.translation.corpus import Pairs
 from distiller.translation.model import parameter_count
@@ -97,6 +99,31 @@ def test_the_record_says_what_was_done(done: tuple[TranslationRun, Record]) -> N
     assert {"teacher", "student-0", "baseline-0"} == set(load_file(folder / "development.safetensors"))
     assert {"loss/label", "loss/prediction", "loss/encoder_cos"} <= set().union(*record.seeds[0].history)
     assert record.versions["sacrebleu"]
+
+
+def test_text_that_changed_meanwhile_is_said(done: tuple[TranslationRun, Record], tmp_path: Path) -> None:
+    run, record = done
+    file = Path(run.task.train.source)
+    before = file.read_text(encoding="utf-8")
+    assert changed_text(record.data, run.task) is None
+    try:
+        file.write_text(before.replace("\n", " again\n", 1), encoding="utf-8")
+        with pytest.warns(UserWarning, match="is finished, but the data have changed"):
+            assert distil(run, resume=True) == record
+        with pytest.warns(UserWarning, match="the data have changed since"):
+            distiller.evaluate(run.output)
+        source = open_translator(run.output)
+        assert source is not None
+        assert source.sentences is not None
+        assert "the data have changed" in source.notes[0]
+        again = run.model_copy(update={"output": str(tmp_path / "out")})
+        (tmp_path / "out" / "seeds").mkdir(parents=True)
+        (tmp_path / "out" / "run.yaml").write_text(MARK + to_yaml(again), encoding="utf-8")
+        keep_to(record.data.fingerprint, tmp_path / "out" / "seeds")
+        with pytest.raises(OutputError, match="was started with other data"):
+            distil(again, resume=True)
+    finally:
+        file.write_text(before, encoding="utf-8")
 
 
 def test_an_engine_that_translates_a_part_has_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ def importance(
     columns: Annotated[
         list[str] | None, typer.Option("--map", help="What a column of a table is, e.g. `score=dev_accuracy`.")
     ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Which study of a storage that has several.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the forests and of the intervals.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print numbers instead of tables.")] = False,
 ) -> None:
@@ -39,7 +40,7 @@ def importance(
     from distiller.analysis.importance import importance as analyse
     from distiller.errors import DataError
 
-    trials = open_source(source, pairs(columns)).where(**pairs(where))
+    trials = open_source(source, pairs(columns), name).where(**pairs(where))
     if trials.complete.empty:
         among = f" with {' and '.join(where)}" if where else ""
         raise DataError(f"`{source}` has no finished trial{among}", hint="`distiller study status` says how it stands")
@@ -69,7 +70,7 @@ def importance(
     _print_best(best, trials.factors)
 
 
-def open_source(source: str, columns: dict[str, str]) -> "Trials":
+def open_source(source: str, columns: dict[str, str], name: str | None = None) -> "Trials":
     """Trials from a table file, the folder of the authors' runs, or a study. Raises `DistillerError`."""
     from pathlib import Path
 
@@ -82,7 +83,7 @@ def open_source(source: str, columns: dict[str, str]) -> "Trials":
             return read_table(path, columns=columns)
         if path.suffix in (".csv", ".parquet") or (path / "runs.csv").is_file():
             return open_table(path)
-    return load_trials(source)
+    return load_trials(source, name=name)
 
 
 def pairs(options: list[str] | None) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """`distiller recipes` and `distiller init`: runs and studies to copy and edit."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -61,12 +61,15 @@ def load(source: str, overrides: list[str]) -> "Run":
     """The run in the file `source`, or of the recipe with that name, or the standard run on a file of data."""
     from distiller.config import load_yaml, parse_run, read_yaml
 
+    _refuse_results(source)
     if _is_data(source):
         return _on_data(source, overrides)
     is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
     if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
     data = load_yaml(recipe_text(source)) if is_name else read_yaml(source)
+    if "task" not in data and {"base", "space"} & data.keys():
+        raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
     return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)
 
 
@@ -89,16 +92,35 @@ def _is_data(source: str) -> bool:
 
 def _is_json_run(source: str) -> bool:
     """Whether a JSON file is a run, which YAML reads as well, and no table of examples."""
+    return isinstance(_json_object(source).get("task"), dict)
+
+
+def _refuse_results(source: str) -> None:
+    """Raise `ConfigError` for a JSON file that is neither a run nor data, but what came of one: a Record, a model."""
+    found = _json_object(source)
+    folder = Path(source).parent
+    if isinstance(found.get("run"), dict) and "seeds" in found:
+        raise ConfigError(
+            f"`{source}` is the Record of a finished run", hint=f"distiller show {folder}; its run is {folder}/run.yaml"
+        )
+    if isinstance(found.get("model_type"), str):
+        raise ConfigError(
+            f"`{source}` is the configuration of a model", hint=f"a run names its folder: teacher.model={folder}"
+        )
+
+
+def _json_object(source: str) -> dict[str, Any]:
+    """What a JSON file that is no large one holds, if that is an object."""
     from json import loads
 
     path = Path(source)
     if path.suffix.lower() != ".json" or not path.is_file() or path.stat().st_size > RUN_BYTES:
-        return False
+        return {}
     try:
         data = loads(path.read_bytes())
     except (ValueError, RecursionError):
-        return False
-    return isinstance(data, dict) and isinstance(data.get("task"), dict)
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _on_data(source: str, overrides: list[str]) -> "Run":

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 SOURCE = typer.Argument(metavar="STUDY", help="A study file, the folder of a study, or the name of a recipe.")
 OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="Fields to change, e.g. `trials=100 engine.workers=4`.")
-TRIALS = typer.Argument(metavar="TRIALS", help="The folder of a study, a storage (file or URL), or a table of trials.")
+TRIALS = typer.Argument(
+    metavar="TRIALS", help="A study (folder or file), a storage (file or URL), or a table of trials."
+)
 NAME = typer.Option("--name", help="Which study of a storage that has several.")
 QUIET = typer.Option("--quiet", "-q", help="No progress on stderr.")
 JSON = typer.Option("--json", help="Print JSON instead of a table.")

@@ -121,7 +121,9 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
     if dev is None:
         raise ConfigError(
             f"there are no development texts to measure `{one.name}` on: {'; '.join(source.notes)}",
-            hint="name the task with --run run.yaml",
+            hint="name the task with --run run.yaml"
+            if source.run is None
+            else "put them back, or name where they are in a copy of its run: --run copy.yaml",
         )
     split, encoded = dev
     names = input_names(source)

@@ -17,6 +17,7 @@ from distiller.deploy.script import imported
 from distiller.errors import ConfigError, DistillerError, OutputError
 from distiller.models.encoder_decoder import longest_text
 from distiller.record import FILE, load_record
+from distiller.run.changed_data import changed_text
 from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.converted import pieces_by_id
@@ -139,6 +140,8 @@ class FinishedTranslator(Finished):
             self.notes.append("no run says what it translated, so it is compared on made-up sentences")
             return None
         task = self.described.task
+        if self.record is not None and (said := changed_text(self.record.data, task)):
+            self.notes.append(said)
         named = {"dev": task.dev, "test": task.test, "train": task.train}
         split, files = next((split, files) for split, files in named.items() if files is not None)
         try:

@@ -21,7 +21,7 @@ from distiller.config import Run, load_run
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError, warn
 from distiller.record import Record, load_record
-from distiller.run.changed_data import changed, keep_to
+from distiller.run.changed_data import changed, changed_text, keep_to
 from distiller.run.plan import RunPlan, make_plan
 from distiller.run.results import Find, find, finish
 from distiller.run.seeds import Shared, train_seed
@@ -129,18 +129,19 @@ def _encoders(plan: RunPlan) -> _Beginning:
 
 def _begun(folder: Path, plan: RunPlan) -> None:
     """What an output folder says of the data before anything is trained."""
-    keep_to(plan.data, folder / SEEDS)
+    keep_to(plan.data.fingerprint, folder / SEEDS)
     list_left_out(folder, plan.data)
 
 
 def _translation(run: TranslationRun) -> _Beginning:
     beginning = cache(lambda: begin_translation(run))
 
-    def prepared(_: Path, console: Console | None) -> _Prepared:
+    def prepared(folder: Path, console: Console | None) -> _Prepared:
+        processes.from_first(lambda: keep_to(beginning().splits.fingerprint, folder / SEEDS))
         work = prepare_translation(beginning(), console)
         return _Prepared(work, work.find, beginning().store)
 
-    return _Beginning(run, lambda: outline(beginning()), prepared, lambda _: None)
+    return _Beginning(run, lambda: outline(beginning()), prepared, lambda record: changed_text(record.data, run.task))
 
 
 def check(run: Run) -> RunPlan | Outline:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from distiller.errors import OutputError
+from distiller.config.translation import Translation
+from distiller.errors import DistillerError, OutputError
 from distiller.files import write_text
 from distiller.record import DataFacts
 from distiller.tasks.data import TaskData
 from distiller.tasks.table import listed
+from distiller.translation.corpus import read_corpus
 
 FILE = "data.sha256"
 """In the folder of the seeds: the fingerprint of the data they are trained on."""
@@ -19,21 +21,36 @@ def changed(facts: DataFacts, data: TaskData, *, whole: bool = True) -> str | No
     """
     if set(facts.labels) != set(data.labels):
         return f"the data have the classes {listed(data.labels)} now, and the run was taught {listed(facts.labels)}"
-    if whole and list(data.labels) == facts.labels and data.fingerprint != facts.fingerprint:
-        return "the data have changed since the run was trained: it may have learnt from rows that score it now"
+    if whole and list(data.labels) == facts.labels:
+        return other_than(facts, data.fingerprint)
     return None
 
 
-def keep_to(data: TaskData, seeds: Path) -> None:
+def changed_text(facts: DataFacts, task: Translation) -> str | None:
+    """The same of a translation, whose text is read anew: also where it cannot be."""
+    try:
+        return other_than(facts, read_corpus(task).fingerprint)
+    except DistillerError as error:
+        return f"its text cannot be read any more: {error.message}"
+
+
+def other_than(facts: DataFacts, fingerprint: str) -> str | None:
+    """What to say of data with this `fingerprint`, if the run of these `facts` was trained on others."""
+    if fingerprint == facts.fingerprint:
+        return None
+    return "the data have changed since the run was trained: it may have learnt from rows that score it now"
+
+
+def keep_to(fingerprint: str, seeds: Path) -> None:
     """Remember the data that the trainings below the folder `seeds` learn from, or see that they are the same still.
 
     Raises `OutputError` for an interrupted run that began with other data.
     """
     kept = seeds / FILE
-    if kept.is_file() and kept.read_text("utf-8").strip() != data.fingerprint:
+    if kept.is_file() and kept.read_text("utf-8").strip() != fingerprint:
         raise OutputError(
             f"`{seeds.parent}` was started with other data: they have changed since",
             hint="put them back, or start over: --overwrite",
         )
     seeds.mkdir(exist_ok=True)
-    write_text(kept, data.fingerprint + "\n")
+    write_text(kept, fingerprint + "\n")

@@ -226,8 +226,13 @@ def load_study(source: str | Path, overrides: Sequence[str] = ()) -> Study:
     path = Path(source)
     if not path.exists() and not path.suffix and path.name == str(source):
         return parse_study(yaml.safe_load(recipe_text(str(source))), overrides, where=f"recipe {source}")
+    if "://" in str(source) or path.suffix in STORAGES:
+        raise ConfigError(f"`{source}` is a storage of studies", hint="name the file or the folder of one study")
     if not path.is_dir():
-        return parse_study(read_yaml(path), overrides, where=str(source))
+        data = read_yaml(path)
+        if "task" in data and "name" not in data:
+            raise ConfigError(f"`{source}` is a run, not a study", hint=f"distiller run {source}")
+        return parse_study(data, overrides, where=str(source))
     if not (path / STUDY_FILE).is_file():
         raise ConfigError(f"`{path}` is not the folder of a study", hint="`distiller study run` makes one")
     stored = {**read_yaml(path / STUDY_FILE), "folder": str(path)}  # it may have been moved
@@ -244,5 +249,7 @@ def base_of(study: Study) -> dict[str, Any]:
     return read_yaml(path)
 
 
+STORAGES = (".db", ".sqlite", ".sqlite3", ".journal", ".log")
+"""What files are called that hold the trials of studies."""
 STUDY_FILE = "study.yaml"
 """The study in full, in its folder."""

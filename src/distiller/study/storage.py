@@ -19,7 +19,7 @@ from pydantic import ConfigDict, create_model
 
 from distiller.errors import ConfigError, MissingPackageError, OutputError, RunError, did_you_mean, importing
 from distiller.registry import checked_options
-from distiller.study.config import Study
+from distiller.study.config import STORAGES, Study
 from distiller.study.search_space import Cell, SearchSpace
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def open_storage(where: str, *, make: bool = False) -> "BaseStorage":
     url = where
     if "://" not in where:
         path = Path(where).expanduser()
-        if path.suffix not in (".db", ".sqlite", ".sqlite3", ".journal", ".log"):
+        if path.suffix not in STORAGES:
             raise ConfigError(f"`{where}` is no storage of studies", hint="a .db or .journal file, or a database URL")
         if not make and not path.is_file():
             raise OutputError(f"there are no trials at `{where}`", hint="`distiller study run` makes them")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distiller.config import Run, parse_run
-from distiller.errors import ConfigError, OutputError, did_you_mean
+from distiller.errors import ConfigError, OutputError, did_you_mean, warn
 from distiller.study.config import STUDY_FILE, label_of, load_study
 from distiller.study.progress import state_of
 from distiller.study.queue import attempts
@@ -32,10 +32,10 @@ LOST = "its worker stopped answering, twice"
 
 
 def load_trials(source: str | Path, *, name: str | None = None) -> Trials:
-    """The finished and failed trials of a study folder, a storage (path or URL), or a table of trials.
+    """The finished and failed trials of a study (folder or file), a storage (path or URL), or a table of trials.
 
-    A storage may hold several studies: `name` chooses one, else all are read. Of several attempts at one point the
-    last counts. Raises `DistillerError`; needs no torch.
+    A storage may hold several studies: `name` chooses one, else all are read, and it is said. Of several attempts at
+    one point the last counts. Raises `DistillerError`; needs no torch.
     """
     path = Path(source)
     if "://" not in str(source) and path.suffix in TABLES:
@@ -43,7 +43,7 @@ def load_trials(source: str | Path, *, name: str | None = None) -> Trials:
     where = str(source)
     if "://" not in where and not path.suffix and not path.exists():
         raise OutputError(f"there is no study at `{source}`", hint="name its folder, its storage, or a table of trials")
-    if path.is_dir():
+    if path.is_dir() or path.suffix in (".yaml", ".yml"):
         study = load_study(path)
         where, name = storage_of(study), name or study.name
     return _from_storage(where, name)
@@ -81,6 +81,9 @@ def _from_storage(where: str, name: str | None) -> Trials:
             raise OutputError(
                 f"the storage has no study `{name}`", hint=did_you_mean(name, list(named)) if named else None
             )
+        if name is None and len(named) > 1:
+            known = ", ".join(f"`{one}`" for one in named)
+            warn(f"`{where}` holds the studies {known}, and the trials of all are taken together: --name takes one")
         for label, cells in named.items():
             if name not in (None, label):
                 continue

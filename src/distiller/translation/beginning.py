@@ -131,6 +131,7 @@ def within_length(
         monolingual=[short(one, one.name) for one in splits.monolingual],
         backward=[short(one, one.name, "target") for one in splits.backward],
         skipped=skipped,
+        fingerprint=splits.fingerprint,
     )
 
 

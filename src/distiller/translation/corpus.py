@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,12 +70,8 @@ class Splits:
     backward: list[Pairs] = field(default_factory=list)
     """Text in the target language without sources; `source` holds it."""
     skipped: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of every sentence that a run reads."""
-        tests = [self.test] if self.test else []
-        return text_fingerprint(self.train, self.dev, *tests, self.seen, *self.monolingual, *self.backward)
+    fingerprint: str = ""
+    """SHA-256 of every sentence that was read, before long ones are left out."""
 
 
 def read_corpus(task: Translation) -> Splits:
@@ -89,7 +85,7 @@ def read_corpus(task: Translation) -> Splits:
     if test is None and task.hold_out_test:
         train, test = hold_out(train, task.held_out, seed=task.split_seed + 1, name="test")
     train = _limited(train, task.train.limit, task.split_seed)
-    return Splits(
+    found = Splits(
         train=train,
         dev=_limited(dev, task.dev.limit if task.dev else None, task.split_seed),
         test=_limited(test, task.test.limit if task.test else None, task.split_seed) if test else None,
@@ -98,6 +94,9 @@ def read_corpus(task: Translation) -> Splits:
         backward=[_usable(read_lines(name, task.encoding), task, skipped, name) for name in task.monolingual_target],
         skipped=skipped,
     )
+    tests = [found.test] if found.test else []
+    texts = (found.train, found.dev, *tests, found.seen, *found.monolingual, *found.backward)
+    return replace(found, fingerprint=text_fingerprint(*texts))
 
 
 def read_split(parallel: Parallel, task: Translation, split: str) -> Pairs:

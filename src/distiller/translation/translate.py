@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from distiller.errors import ConfigError, DataError
 from distiller.models.encoder_decoder import longest_text
 from distiller.models.folders import load_config
 from distiller.translation.beginning import within_length
-from distiller.translation.corpus import Pairs, read_corpus, read_split
+from distiller.translation.corpus import Pairs, Splits, read_corpus, read_split
 from distiller.translation.engines import engine
 from distiller.translation.scores import Scores, score, sentence_counts
 from distiller.translation.students import load_translator
@@ -93,6 +94,11 @@ class TextTranslator:
         """A translation for each line; an empty line stays one."""
         return translated_lines(self.model, self.tokenizer, lines, self.run.evaluation)
 
+    @cached_property
+    def text(self) -> Splits:
+        """The text of its run. Raises `DataError`."""
+        return read_corpus(self.run.task)
+
     def scores(self, pairs: Pairs) -> Scores:
         """BLEU and chrF of what it makes of `pairs`."""
         return evaluate(self.model, self.tokenizer, pairs, self.run.evaluation)
@@ -101,7 +107,7 @@ class TextTranslator:
         """The same of the `dev` or `test` text of its run. Raises `ConfigError` for one that the run has not."""
         task = self.run.task
         if self.described:
-            splits = within_length(read_corpus(task), Words(self.tokenizer, None), self.run)
+            splits = within_length(self.text, Words(self.tokenizer, None), self.run)
             pairs = {"dev": splits.dev, "test": splits.test}.get(split)
         else:
             named = {"dev": task.dev, "test": task.test}.get(split)
