@@ -123,7 +123,7 @@ def test_patience_raises_the_floor_by_ten_passes_at_most_and_what_is_said_holds(
     assert raised.floor == max(usual.floor, min(patient, 10 * epoch))
     assert (raised.ceiling, raised.every) == (usual.ceiling, usual.every)
     assert raised.floor <= raised.ceiling
-    for said in (config.Training(min_steps=300, max_steps=900), config.Training(epochs=2)):
+    for said in (config.Training(min_steps=300), config.Training(max_steps=900), config.Training(epochs=2)):
         told = pace(said, steps_per_epoch=epoch, dev_examples=100, patient=patient)
         assert told == pace(said, steps_per_epoch=epoch, dev_examples=100)
 

@@ -16,7 +16,8 @@ class Optimisation(Config):
     between `min_steps` and `max_steps`; the rate is constant until then and falls to 0 over a quarter of the steps
     before."""
     min_steps: Count | None = None
-    """Without `epochs`: the fewest optimisation steps. `null`: 3 epochs, at least 200 steps and at most 1,000."""
+    """Without `epochs`: the fewest optimisation steps. `null`: 3 epochs, at least 200 steps and at most 1,000; without
+    `max_steps` up to 10 epochs or 5,000 steps for a small student of texts that its teacher alone has answered."""
     max_steps: Count | None = None
     """Stop after so many optimisation steps, whatever else is said. `null`: `epochs`; or without them 20 epochs, at
     least 800 steps and at most 6,000 or two epochs."""

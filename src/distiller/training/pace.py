@@ -109,12 +109,14 @@ def patient_steps(teacher: PretrainedConfig, student: PretrainedConfig) -> int:
 def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: int, patient: int = 0) -> Pace:
     """What `training` means for a training set of so many steps an epoch.
 
-    `patient` are the fewest steps, as far as they are not too many passes, where a run does not say.
+    `patient` are the fewest steps, as far as they are not too many passes, where a run says neither `min_steps` nor
+    `max_steps`.
     """
     if training.epochs is None:
         fewest, most = EPOCHS
-        usual = max(_between(FLOOR, fewest * steps_per_epoch), min(patient, PATIENT[0] * steps_per_epoch))
-        floor = training.min_steps or usual
+        floor = training.min_steps or _between(FLOOR, fewest * steps_per_epoch)
+        if training.min_steps is None and training.max_steps is None:
+            floor = max(floor, min(patient, PATIENT[0] * steps_per_epoch))
         top = max(CEILING[1], 2 * steps_per_epoch)
         ceiling = training.max_steps or _between((CEILING[0], top), most * steps_per_epoch)
         ceiling = max(ceiling, training.min_steps or 0)
