@@ -26,11 +26,12 @@ from distiller.objectives.critics import CRITICS as ALL_CRITICS
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
 from distiller.training.batching import count, views_of
+from distiller.training.distillation_model import DistillationModel
 from distiller.training.fit import fit
 from distiller.training.mixing import draw, mixed
-from distiller.training.objective import DistillationObjective
+from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
+from distiller.training.trainer import DistillationTrainer
 from run.tiny import Workshop, workshop
 from training.generating import of_language, of_translation
 from training.tiny import (

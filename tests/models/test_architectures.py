@@ -24,9 +24,9 @@ from distiller.models.layers import attention_projections, reading, reported_sta
 from distiller.models.layouts import LISTS, check_known, layout
 from distiller.models.signals import SignalReader
 from distiller.models.students import build_student, check_copy, student_config
-from distiller.training.objective import DistillationObjective
+from distiller.training.distillation_model import DistillationModel
+from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, model_shape
 from distiller.training.view import Totals
 from models.tiny import tiny_tokenizer
 from models.zoo import ARCHITECTURES, LAYERS, VOCABULARY, tiny_classifier, tiny_config

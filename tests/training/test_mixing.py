@@ -146,8 +146,8 @@ class Eq1Of(Eq1):
     """Only the gold labels of the augmented view, for a model of another kind."""
 
     def __init__(self, kind: Any, small: Any) -> None:
-        from distiller.training.objective import DistillationObjective
-        from distiller.training.trainer import DistillationModel, model_shape
+        from distiller.training.distillation_model import DistillationModel
+        from distiller.training.objective import DistillationObjective, model_shape
 
         parts = DistillationObjective(objective(gamma2=1), student=model_shape(small.config), teacher=None, kind=kind)
         self.model, self.teacher = DistillationModel(small, parts).eval(), None

@@ -12,7 +12,8 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback, de
 from distiller import config
 from distiller.errors import ConfigError, RunError
 from distiller.training.defaults import filled_in
-from distiller.training.trainer import PARTS, DistillationTrainer
+from distiller.training.objective_state import PARTS
+from distiller.training.trainer import DistillationTrainer
 from training.tiny import (
     DECOMPOSABLE,
     Eq1,

@@ -26,11 +26,12 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.objectives.mapping import MAPPING
 from distiller.objectives.prediction import PREDICTION
 from distiller.training.batching import count, views_of
+from distiller.training.distillation_model import DistillationModel
 from distiller.training.mixing import draw, mixed
-from distiller.training.objective import DistillationObjective
+from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.output_places import KnownPlaces
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
+from distiller.training.trainer import DistillationTrainer
 from training.generating import of_language, of_translation
 from training.tiny import CRITICS, Examples, batch, student, teacher, term, trainer
 

@@ -10,10 +10,11 @@ from transformers import BertConfig, BertForSequenceClassification, TrainerCallb
 
 from distiller import config
 from distiller.training.batching import Batch, ViewCollator, count, views_of
+from distiller.training.distillation_model import DistillationModel
 from distiller.training.fit import Job
-from distiller.training.objective import DistillationObjective, prediction_choice
+from distiller.training.objective import DistillationObjective, model_shape, prediction_choice
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.trainer import DistillationModel, DistillationTrainer, model_shape
+from distiller.training.trainer import DistillationTrainer
 
 CRITICS = {
     "transformer": {"layers": 1, "feedforward": 16, "heads": 2, "dropout": 0.0, "embedding": 8},

@@ -35,10 +35,9 @@ from distiller.tasks.crossover import usual_crossovers, with_crossed
 from distiller.tasks.data import TaskData
 from distiller.tasks.soft_labels import with_gold_as_soft
 from distiller.training.defaults import filled_in
-from distiller.training.objective import DistillationObjective
+from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.pace import learning_rate, patient_steps
 from distiller.training.trackers import check_trackers
-from distiller.training.trainer import model_shape
 
 
 @dataclass(frozen=True)

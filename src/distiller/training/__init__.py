@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from distiller.exports import lazily
 
 if TYPE_CHECKING:
+    from distiller.training.distillation_model import DistillationModel as DistillationModel
     from distiller.training.evaluate import predict_logits as predict_logits
     from distiller.training.objective import DistillationObjective as DistillationObjective
     from distiller.training.objective import ModelShape as ModelShape
     from distiller.training.pace import UntilLearnt as UntilLearnt
-    from distiller.training.trainer import DistillationModel as DistillationModel
     from distiller.training.trainer import DistillationTrainer as DistillationTrainer
 
 __all__ = [
@@ -24,9 +24,10 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "distillation_model": ["DistillationModel"],
         "evaluate": ["predict_logits"],
         "objective": ["DistillationObjective", "ModelShape"],
         "pace": ["UntilLearnt"],
-        "trainer": ["DistillationModel", "DistillationTrainer"],
+        "trainer": ["DistillationTrainer"],
     },
 )

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from distiller import config
 from distiller.config import translation
 from distiller.errors import ConfigError
 from distiller.models.encoder_decoder import Seq2SeqReader
+from distiller.models.layers import summary_token
 from distiller.models.layouts import Summary
 from distiller.models.signals import SignalReader, Signals
 from distiller.objectives.critics import CRITICS, SeparableCritic, projection
@@ -46,6 +47,12 @@ class ModelShape:
 
 ModelShapes = ModelShape | Mapping[str, ModelShape]
 """Of an encoder–decoder that of either side, by its name."""
+
+
+def model_shape(shape: PretrainedConfig | PreTrainedModel) -> ModelShape:
+    """Encoder layers and hidden width of a model, or of one with this configuration, and which token is its summary."""
+    known = shape if isinstance(shape, PretrainedConfig) else shape.config
+    return ModelShape(known.num_hidden_layers, known.hidden_size, summary_token(shape))
 
 
 def _one_side(shape: ModelShapes, side: str | None) -> ModelShape:

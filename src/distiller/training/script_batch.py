@@ -4,22 +4,27 @@ Labels then stand beside the outputs that they are for: start and end of an answ
 causal model at the position that predicts it. -100 is no label.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import IterableDataset
 from transformers import PreTrainedModel
 from transformers.models.auto import modeling_auto
+from transformers.utils.generic import ModelOutput
 
+from distiller import config
 from distiller.errors import ConfigError
 from distiller.models.heads import PROBLEMS, names_head
 from distiller.models.layers import inputs_of
 from distiller.objectives.prediction import IGNORED
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch
+from distiller.training.defaults import filled_in
 from distiller.training.readout import Kind
+from distiller.training.view import View
 
 CAUSAL = frozenset(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 SEQUENCE_TO_SEQUENCE = frozenset(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values())
@@ -173,3 +178,33 @@ def _is_numbers(label: Any) -> bool:
 def _is_list(label: Any) -> bool:
     """Whether a label is a list of more than one number."""
     return not isinstance(label, str | None) and torch.as_tensor(label).dim() == 1 and len(label) > 1
+
+
+def filled_in_by_example(
+    wish: config.Objective, kind: Kind, example: Mapping[str, Any], label_names: Sequence[str], *, layers: bool
+) -> config.Objective:
+    """`wish` with what it leaves open filled in as in a run, by what can be seen of an example of this `kind`.
+
+    `layers`: there is a teacher whose layers might be compared.
+    """
+    collated = kind == "generation" or not example  # labels are made with the batch, or nobody can tell
+    return filled_in(
+        wish,
+        "regression" if kind == "regression" else "classification",  # of all kinds, numbers alone are apart
+        ["augmented"] if "augmented" in example else [],
+        labelled=collated or has_label(example, label_names),
+        layers=layers and kind != "generation",
+        tokens="teacher" not in example,
+    )
+
+
+def label_loss(view: View, *, own: Callable[..., Tensor] | None, smoothing: float, causal: bool) -> Tensor:
+    """The loss of gold labels by a `compute_loss_func` of one's `own`, else with label `smoothing`: a mean."""
+    if view.labels is None or view.mix is not None:
+        raise ConfigError("mixed examples have no label for this loss", hint="use mixup without it")
+    if own is not None:
+        outputs = ModelOutput(logits=view.student.logits)
+        return own(outputs, labels_as_given(view.labels, causal=causal), num_items_in_batch=view.totals.labels)
+    scores = view.student.logits.flatten(0, -2).float()
+    losses = F.cross_entropy(scores, view.labels.flatten(), reduction="sum", label_smoothing=smoothing)
+    return losses / view.totals.labels

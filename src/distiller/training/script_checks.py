@@ -54,6 +54,19 @@ class Explained:
             )
 
 
+def check_parallelism(args: TrainingArguments, *, divided: bool) -> None:
+    """Raise `ConfigError` for several GPUs in one process, and where weights are `divided` among processes."""
+    if args.n_gpu > 1:
+        raise ConfigError(
+            "several GPUs in one process are not supported", hint="start one process for each: torchrun …"
+        )
+    if divided:
+        raise ConfigError(
+            "DeepSpeed and FSDP would divide the student alone, without the parts of the objective",
+            hint="torchrun trains with one whole copy in each process",
+        )
+
+
 def check_examples(data: Any) -> None:
     """Raise `DataError` for a training set that has no examples, or is several sets."""
     if isinstance(data, Mapping):

@@ -4,7 +4,6 @@ It adds what distillation needs and nothing else: a frozen teacher beside the tr
 the whole optimisation step, component losses in the log, and checkpoints whose student is a plain model folder.
 """
 
-import json
 import os
 import time
 import weakref
@@ -17,13 +16,10 @@ from typing import Any, cast
 
 import torch
 from accelerate.utils import convert_to_fp32, find_batch_size
-from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import IterableDataset
 from transformers import (
-    PretrainedConfig,
     PreTrainedModel,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
@@ -40,8 +36,7 @@ from distiller.cache.folders import forget
 from distiller.cache.teacher_outputs import READING, TeacherCache, WithReadings
 from distiller.device import Precision, seeded
 from distiller.errors import ConfigError, warn
-from distiller.files import check_sums, write_json, write_sums
-from distiller.models.layers import summary_token
+from distiller.files import check_sums, write_sums
 from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
 from distiller.training.batching import (
@@ -53,9 +48,10 @@ from distiller.training.batching import (
     views_of,
 )  # fmt: skip
 from distiller.training.checkpoints import CheckpointState, OnSave
-from distiller.training.defaults import filled_in
-from distiller.training.mixing import embedded, mix_of
-from distiller.training.objective import DistillationObjective, ModelShape
+from distiller.training.distillation_model import DistillationModel
+from distiller.training.mixing import mix_of
+from distiller.training.objective import DistillationObjective, model_shape
+from distiller.training.objective_state import read_counted, read_parts, read_running, write_parts, write_running
 from distiller.training.output_places import PLACES, KnownPlaces, WithPlaces
 from distiller.training.pairing import check_apart, check_heads, check_model, check_vocabularies, class_order
 from distiller.training.readout import Kind
@@ -63,10 +59,10 @@ from distiller.training.running_losses import TOTAL, RunningLosses
 from distiller.training.script_batch import (
     LABELS,
     accepted,
-    has_label,
+    filled_in_by_example,
     is_causal,
     kind_of,
-    labels_as_given,
+    label_loss,
     objective_batch,
     plain_model,
     say_problem,
@@ -79,91 +75,21 @@ from distiller.training.script_checks import (
     check_examples,
     check_label,
     check_label_loss,
+    check_parallelism,
     check_terms,
     recomputes_without_graph,
 )
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.soft_labels import signals_of, with_soft_labels
 from distiller.training.teacher import FrozenTeacher
-from distiller.training.view import Totals, View
+from distiller.training.view import Totals
 
-RUNNING = "running_{rank}.json"
-"""The sums of a process since its last log line, of a checkpoint between two of them."""
-PARTS = "objective.safetensors"
-"""Projections, critics and mapping state of a checkpoint, beside the student's own files."""
 GRAPHS = 64
 """Compiled graphs that are kept: as many lengths of batches, and the last, smaller one."""
-COUNTED = "augmentation.json"
-"""What the augmentation policy had counted by then."""
-
 
 OWN = ("example_id", "example_ids", "output_mask", "soft_labels")
 """Columns of an example that the objective reads, and no model."""
 TRAINING_ARGS_NAME = "training_args.bin"
-
-
-class DistillationModel(nn.Module):
-    """Student and every trained part of the objective in one module.
-
-    Multi-process training, checkpointing and compiling therefore see every trained weight.
-    """
-
-    def __init__(
-        self, student: PreTrainedModel, objective: DistillationObjective, kind: Kind = "classification"
-    ) -> None:
-        super().__init__()
-        self.student = student
-        self.objective = objective
-        self.kind: Kind = kind
-        self.config = student.config
-        self.reader = objective.reader(plain_model(student))
-        self.compiled_reader: Callable[[Mapping[str, Any]], Signals] | None = None
-
-    def compile_parts(self) -> None:
-        """Let the student and each intermediate term run through `torch.compile`.
-
-        What weights the terms changes with the step, and a compiled function must not depend on it.
-        """
-        self.compiled_reader = torch.compile(self.reader.__call__, dynamic=False)
-        for term in self.objective.terms:
-            nn.Module.compile(term, dynamic=False)
-
-    def forward(
-        self,
-        views: Mapping[str, Batch] | None = None,
-        teacher: Mapping[str, Signals] | None = None,
-        totals: Mapping[str, Totals] | None = None,
-        measure: bool = False,
-        outputs: bool = False,
-        **inputs: Any,
-    ) -> Any:
-        """Loss and components of `views`; without views, what the student makes of `inputs`.
-
-        With `outputs` the student's logits of the original view come third. With `measure`, the share of every term in
-        the student's gradient is noted in `objective.balance`.
-        """
-        if views is None or totals is None:
-            return self.student(**inputs)
-        read = self.compiled_reader or self.reader
-        compared = {
-            name: View(
-                student=read(embedded(self.student, self._readable(view))),
-                teacher=teacher[name] if teacher else None,
-                labels=view.get("labels"),
-                totals=totals[name],
-                output_mask=view.get("output_mask"),
-                mix=mix_of(view),
-                class_weights=getattr(self.objective, "class_weights", None),
-                output_places=view.get(PLACES),
-            )
-            for name, view in views.items()
-        }
-        measured = [weight for weight in self.student.parameters() if weight.requires_grad] if measure else ()
-        loss, components = self.objective(compared, measured)
-        return (loss, components, compared["original"].student.logits) if outputs else (loss, components)
-
-    def _readable(self, view: Batch) -> Batch:
-        return with_decoder_inputs(self.student, view) if self.kind == "generation" else view
 
 
 class DistillationTrainer(Seq2SeqTrainer):
@@ -280,7 +206,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         """By this process, in this life of it."""
         self.running = RunningLosses()
         self._arrived = -1
-        self._refuse_what_would_be_ignored()
+        check_parallelism(self.args, divided=self.is_deepspeed_enabled or self.is_fsdp_enabled)
         self._assemble(self.model)
         if optimizers[1] is not None and any(True for _ in self.distillation.objective.parameters()):
             raise ConfigError(
@@ -318,7 +244,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         check_label(label, self.data_collator)
         kind = kind_of(model, label)
         say_problem(model, kind)
-        self.wish = self._filled_in(kind, example)
+        self.wish = filled_in_by_example(
+            self._given_objective, kind, example, self.label_names, layers=teacher is not None
+        )
         with seeded(self.args.seed):  # parts depend on it alone, and the training not on them
             parts = self.make_objective(model, kind)
         self._check(model, parts, kind, label)
@@ -326,7 +254,12 @@ class DistillationTrainer(Seq2SeqTrainer):
         if self._given_class_weights is not None:
             parts.class_weights = torch.tensor(self._given_class_weights, dtype=torch.float32)
         if self.compute_loss_func is not None or self.label_smoother is not None:
-            parts.gold = partial(self._own_label_loss, model)
+            parts.gold = partial(
+                label_loss,
+                own=self.compute_loss_func,
+                smoothing=self.args.label_smoothing_factor,
+                causal=is_causal(model),
+            )
         nn.Module.to(parts, self.args.device)
         if self._readers is not None:
             self._readers()
@@ -394,29 +327,6 @@ class DistillationTrainer(Seq2SeqTrainer):
             smoothed=self.label_smoother is not None,
         )
         check_terms(self.wish, parts, model, kind, self.args)
-
-    def _filled_in(self, kind: Kind, example: Mapping[str, Any]) -> config.Objective:
-        """The objective, with what it leaves open filled in as in a run, by what can be seen of an example."""
-        collated = kind == "generation" or not example  # labels are made with the batch, or nobody can tell
-        return filled_in(
-            self._given_objective,
-            "regression" if kind == "regression" else "classification",  # of all kinds, numbers alone are apart
-            ["augmented"] if "augmented" in example else [],
-            labelled=collated or has_label(example, self.label_names),
-            layers=self._given_teacher is not None and kind != "generation",
-            tokens="teacher" not in example,
-        )
-
-    def _refuse_what_would_be_ignored(self) -> None:
-        if self.args.n_gpu > 1:
-            raise ConfigError(
-                "several GPUs in one process are not supported", hint="start one process for each: torchrun …"
-            )
-        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            raise ConfigError(
-                "DeepSpeed and FSDP would divide the student alone, without the parts of the objective",
-                hint="torchrun trains with one whole copy in each process",
-            )
 
     # --- one step ---------------------------------------------------------------------------------------------
 
@@ -529,19 +439,6 @@ class DistillationTrainer(Seq2SeqTrainer):
             inputs = with_decoder_inputs(self.teacher.model, inputs)
         return self.teacher(inputs)
 
-    def _own_label_loss(self, model: Any, view: View) -> Tensor:
-        """The label loss of `compute_loss_func` or `label_smoothing_factor`, on the outputs of `model`."""
-        if view.labels is None or view.mix is not None:
-            raise ConfigError("mixed examples have no label for this loss", hint="use mixup without it")
-        labels = labels_as_given(view.labels, causal=self._causal)
-        outputs = ModelOutput(logits=view.student.logits)
-        if self.compute_loss_func is not None:
-            return self.compute_loss_func(outputs, labels, num_items_in_batch=view.totals.labels)
-        scores = view.student.logits.flatten(0, -2).float()
-        smoothing = self.args.label_smoothing_factor
-        losses = F.cross_entropy(scores, view.labels.flatten(), reduction="sum", label_smoothing=smoothing)
-        return losses / view.totals.labels
-
     @staticmethod
     def cached_tokens(batch: Mapping[str, Any]) -> Tensor:
         """The mask `[b, l]` of the tokens whose outputs the teacher's cache holds."""
@@ -578,8 +475,9 @@ class DistillationTrainer(Seq2SeqTrainer):
             # `Trainer` has forgotten the steps before a checkpoint between two log lines; these sums have not
             logs = logs | {"loss": means.pop(TOTAL, logs["loss"])}
             logs |= {f"loss/{name}": value for name, value in means.items()}
-            logs |= {f"share/{name}": float(share) for name, share in self._shares().items()}
-            self._set_shares({})
+            balance = self.distillation.objective.balance
+            logs |= {f"share/{name}": float(share) for name, share in balance.latest.items()}
+            balance.latest = {}
         super().log(logs, start_time)
 
     # --- data, optimiser -------------------------------------------------------------------------
@@ -696,7 +594,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         finally:
             self.args.logging_nan_inf_filter = filtered
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
-            self._load_parts(Path(self.state.best_model_checkpoint))
+            read_parts(Path(self.state.best_model_checkpoint), self.distillation.objective)
         return outcome
 
     def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
@@ -763,16 +661,12 @@ class DistillationTrainer(Seq2SeqTrainer):
         if not self.args.should_save:
             return
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle, which nobody reads
-        if self.distillation.objective.state_dict():
-            save_model(self.distillation.objective, str(folder / PARTS))
-        if self.augmentation:
-            write_json(folder / COUNTED, self.augmentation)
+        write_parts(folder, self.distillation.objective, self.augmentation)
 
     def _complete_checkpoint(self) -> None:
         """Add what `Trainer` does not know to the checkpoint that it has just written, and the sums of its files."""
         folder = self._saved
-        shares = {name: float(share) for name, share in self._shares().items()}
-        write_json(folder / RUNNING.format(rank=self.args.process_index), self.running.state() | {"shares": shares})
+        write_running(folder, self.args.process_index, self.running, self.distillation.objective)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             for callback in self._kept():
@@ -781,37 +675,14 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _load_rest(self, folder: Path) -> None:
         """What a checkpoint holds beside the weights and what `Trainer` keeps."""
-        self._load_parts(folder, counts=True)
-        running = folder / RUNNING.format(rank=self.args.process_index)
-        if running.is_file():
-            found = json.loads(running.read_text(encoding="utf-8"))
-            self.running.load(found)
-            self._set_shares({name: torch.tensor(share) for name, share in found["shares"].items()})
+        read_parts(folder, self.distillation.objective)
+        self.augmentation.update(read_counted(folder))
+        read_running(folder, self.args.process_index, self.running, self.distillation.objective)
         for callback in self._kept():
             callback.read(folder)
 
-    def _shares(self) -> dict[str, Tensor]:
-        """Of each term in the student's gradient, when they were measured last and not yet logged."""
-        return self.distillation.objective.balance.latest
-
-    def _set_shares(self, shares: dict[str, Tensor]) -> None:
-        self.distillation.objective.balance.latest = shares
-
     def _kept(self) -> list[CheckpointState]:
         return [callback for callback in self.callback_handler.callbacks if isinstance(callback, CheckpointState)]
-
-    def _load_parts(self, folder: Path, *, counts: bool = False) -> None:
-        objective = self.distillation.objective
-        if (folder / PARTS).is_file() or objective.state_dict():
-            try:
-                load_model(objective, str(folder / PARTS))
-            except (RuntimeError, FileNotFoundError):
-                raise ConfigError(
-                    f"the checkpoint {folder} has not the projections and critics of this objective",
-                    hint="resume with the objective that made it, or begin anew with its weights as the student",
-                ) from None
-        if counts and (folder / COUNTED).is_file():
-            self.augmentation.update(json.loads((folder / COUNTED).read_text(encoding="utf-8")))
 
 
 def _named(logits: Tensor, kind: Kind) -> ModelOutput:
@@ -825,9 +696,3 @@ def _close(*readers: Any) -> None:
     for reader in readers:
         if reader is not None:
             reader.close()
-
-
-def model_shape(shape: PretrainedConfig | PreTrainedModel) -> ModelShape:
-    """Encoder layers and hidden width of a model, or of one with this configuration, and which token is its summary."""
-    known = shape if isinstance(shape, PretrainedConfig) else shape.config
-    return ModelShape(known.num_hidden_layers, known.hidden_size, summary_token(shape))
