@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import Run, Task, load_run
 from distiller.config.translation import TranslationRun
+from distiller.device import compute
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean, warn
 from distiller.models.folders import load_config, load_tokenizer, resolve
 from distiller.models.heads import has_head_for, kind_of_head
@@ -110,15 +112,25 @@ class Predictor:
     """A model that stays loaded: what it says of texts, as often as some come.
 
     `model` is a run's output folder or any fine-tuned model; `overrides` change what its run, or none, says of the
-    search for translations (`evaluation.beam=1`). Raises `DistillerError`.
+    search for translations (`evaluation.beam=1`). Texts are cut at `max_length` tokens, by default as its run did;
+    `precision` is `fp32`, `bf16`, `fp16` (on a GPU) or `auto`. Raises `DistillerError`.
 
         predictor = Predictor("outputs/reviews")
         predictor(["A lovely film.", "A bleak one."])
     """
 
-    def __init__(self, model: str | Path, *, overrides: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        overrides: Sequence[str] = (),
+        max_length: int | None = None,
+        precision: str = "fp32",
+    ) -> None:
         transformers_logging.disable_progress_bar()
         self.name, self._run = model_and_run(model, None, overrides)
+        self.kind: str | None = "translation"
+        """The kind of task that its head is for."""
         self.classes: list[str] = []
         """The classes in the order of the model's outputs; one without a meaning for a regression."""
         self.tags = False
@@ -133,19 +145,27 @@ class Predictor:
         if overrides:
             raise ConfigError(f"`{overrides[0]}` has no meaning: `{model}` does not translate", hint="leave it out")
         shape: Any = load_config(self.name)
-        kind = kind_of_head(shape)
+        kind = self.kind = kind_of_head(shape)
         self.tags = kind == "tagging"
         self.classes = [] if kind == "qa" else [str(shape.id2label[index]) for index in range(shape.num_labels)]
-        self._kind = kind
-        self._names = None if kind in ("regression", "qa") else self.classes
-        if kind is None or not has_head_for(self.name, kind=kind, labels=self._names):
+        self.names = None if kind in ("regression", "qa") else self.classes
+        if kind is None or not has_head_for(self.name, kind=kind, labels=self.names):
             raise ModelError(
                 f"`{self.name}` is not fine-tuned for a task: it has no head",
                 hint="name a run's output, or a fine-tuned model",
             )
-        self._model = load_model(self.name, kind=kind, labels=self._names)
+        self._compute = compute(precision)
+        self._model = load_model(self.name, kind=kind, labels=self.names, attention=self._compute.attention)
         self._tokenizer = load_tokenizer(self.name)
         follow_tokenizer(self._model, self._tokenizer)
+        limit = longest_input(self._model)
+        self.max_length = max_length or (self._run.task.max_length if self._run else None) or self._longest()
+        """Tokens of a text that are read."""
+        if self.max_length > limit:
+            raise ConfigError(
+                f"max_length is {self.max_length}, but `{self.name}` takes {limit} tokens",
+                hint=f"--max-length {limit}, or max_length={limit}",
+            )
 
     def __call__(
         self,
@@ -167,7 +187,7 @@ class Predictor:
             if text_pair is not None or skip_bad or overrides:
                 raise ConfigError("a translation has a line for each line", hint="name nothing but texts, and `text`")
             return [{"translation": said} for said in self._translator(self.sentences(texts, text=text))]
-        if self._kind == "qa":
+        if self.kind == "qa":
             if text is not None or text_pair is not None:
                 raise ConfigError("questions and contexts have fixed columns", hint="name none: question, context")
             if isinstance(texts, list | tuple) and not texts:
@@ -204,21 +224,23 @@ class Predictor:
         table, first, second = given.table, given.text, given.text_pair
         if not len(table):
             return []
-        logits = self._logits(Split("predict", table.texts(first), table.texts(second) if second else None))[0]
-        if self._names is None:
-            return [{"score": value} for value in logits.squeeze(-1).tolist()]
+        said = self.probabilities(table.texts(first), table.texts(second) if second else None)
+        if self.names is None:
+            return [{"score": value} for value in said.squeeze(-1).tolist()]
+        several = self.kind == "multilabel"
+        key = "labels" if several else "label"
         rows: list[Row] = []
-        if self._kind == "multilabel":
-            for shares in logits.sigmoid().tolist():
-                there = [name for name, share in zip(self.classes, shares, strict=True) if share > 0.5]
-                shown = {f"p({name})": share for name, share in zip(self.classes, shares, strict=True)}
-                rows.append({"labels": there, **shown})
-            return rows
-        for shares in logits.softmax(-1).tolist():
-            best = max(range(len(shares)), key=shares.__getitem__)
+        for shares in said.tolist():
             shown = {f"p({name})": share for name, share in zip(self.classes, shares, strict=True)}
-            rows.append({"label": self.classes[best], **shown})
+            rows.append({key: named(shares, self.classes, several=several), **shown})
         return rows
+
+    def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tensor:
+        """The probability of each class, or the number, of every text `[rows, c]`."""
+        logits = self._logits(Split("predict", tuple(texts), None if pairs is None else tuple(pairs)))[0]
+        if self.names is None:
+            return logits
+        return logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
 
     def answers(
         self, given: Any, *, skip_bad: bool = False, overrides: Sequence[str] = ()
@@ -227,7 +249,7 @@ class Predictor:
 
         Gold answers are not looked at. Raises `DistillerError`.
         """
-        if self._translator is not None or self._kind != "qa":
+        if self._translator is not None or self.kind != "qa":
             raise ModelError(f"`{self.name}` answers no questions", hint="it has another head: call the predictor")
         form = self.form(overrides=overrides, skip_bad=skip_bad)
         table, bad = read_new_questions(given, form)
@@ -262,18 +284,18 @@ class Predictor:
             raise ConfigError(
                 "a tagger is scored on the task of a run", hint='evaluate("outputs/tagger", split="test")'
             )
-        if self._kind in ("multilabel", "qa"):
-            whose = "answers are" if self._kind == "qa" else "a model of several labels is"
+        if self.kind in ("multilabel", "qa"):
+            whose = "answers are" if self.kind == "qa" else "a model of several labels is"
             raise ConfigError(f"{whose} scored on the task of a run", hint='evaluate("outputs/run", split="test")')
         given = read_new_texts(data, self.form(text=text, text_pair=text_pair))
         table, first, second = given.table, given.text, given.text_pair
         gold = label or self._task.label
-        labels = table.numbers(gold) if self._names is None else table.class_ids(gold, tuple(self.classes))
+        labels = table.numbers(gold) if self.names is None else table.class_ids(gold, tuple(self.classes))
         split = Split("given", table.texts(first), table.texts(second) if second else None, labels)
-        kind = "regression" if self._names is None else "classification"
+        kind = "regression" if self.names is None else "classification"
         logits, encoded = self._logits(split)
         task = TaskData(
-            name="given", kind=kind, labels=tuple(self._names or ()), metrics=METRICS_OF[kind], splits={"given": split}
+            name="given", kind=kind, labels=tuple(self.names or ()), metrics=METRICS_OF[kind], splits={"given": split}
         )
         return scorer(task, Task(), split, encoded)(logits.numpy(), encoded.gold)
 
@@ -283,10 +305,9 @@ class Predictor:
 
     def _logits(self, split: Split) -> tuple[Any, Any]:
         """The model's outputs on `split`, and its tokens."""
-        limit = (self._run.task.max_length if self._run else None) or self._longest()
-        encoded = encode(split, self._tokenizer, limit, True)
-        collate = Collator(self._tokenizer, max_length=limit)
-        return predict_logits(self._model, encoded, collate), encoded
+        encoded = encode(split, self._tokenizer, self.max_length, True)
+        collate = Collator(self._tokenizer, max_length=self.max_length)
+        return predict_logits(self._model, encoded, collate, precision=self._compute.precision), encoded
 
     def _longest(self) -> int:
         return min(self._tokenizer.model_max_length, 512, longest_input(self._model))
@@ -308,6 +329,13 @@ class Predictor:
             tags = [self.classes[int(tag)] for tag in ids[: len(places)][places]]
             rows.append({"words": list(row), "tags": [*tags, *["_"] * (len(row) - len(tags))]})
         return rows
+
+
+def named(shares: Sequence[float], names: Sequence[str], *, several: bool) -> str | list[str]:
+    """The most probable class; where `several` may be there, those that are more probable than not."""
+    if several:
+        return [name for name, share in zip(names, shares, strict=True) if share > 0.5]
+    return names[max(range(len(shares)), key=shares.__getitem__)]
 
 
 def predict(

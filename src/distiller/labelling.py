@@ -5,7 +5,7 @@ The shards are tables that anybody reads; a run reads them one after the other (
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,22 +14,17 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from distiller.config import Config, Run
-from distiller.device import compute
+from distiller.config import Config
 from distiller.errors import ConfigError, DataError, ModelError, importing, warn
 from distiller.files import LEFT_OUT, write_text
-from distiller.inference import model_and_run
+from distiller.inference import Predictor, named
 from distiller.jobs import Done, Job
-from distiller.models.folders import load_config, load_tokenizer, resolve
+from distiller.models.folders import resolve
 from distiller.models.folders import weights_fingerprint as fingerprint_of_weights
-from distiller.models.heads import class_names, has_head_for, kind_of_head
-from distiller.models.load import load_model, longest_input
 from distiller.tasks.data import Split
-from distiller.tasks.encode import Collator, encode
 from distiller.tasks.new_texts import Form, NewTexts, read_new_texts
 from distiller.tasks.table import Table
 from distiller.tasks.unlabelled import WRITTEN
-from distiller.training.evaluate import predict_logits
 
 Format = Literal["jsonl", "parquet"]
 
@@ -46,46 +41,30 @@ class Summary(Config):
 
 @dataclass(frozen=True)
 class Labeller:
-    """A fine-tuned model, and how its outputs become columns; with `others`, what all say on average."""
+    """Fine-tuned models of the same classes, in whatever order, and how much each counts; what they say on average."""
 
-    model: Any
-    tokenizer: Any
-    kind: str
-    names: Sequence[str] | None
-    max_length: int
-    precision: Any
-    weight: float = 1.0
-    """How much it counts beside others."""
-    others: Sequence["Labeller"] = ()
-    """Models of the same classes, in whatever order; each reads its own tokens."""
+    models: Sequence[Predictor]
+    weights: Sequence[float]
 
     def rows(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[dict[str, Any]]:
         """The label and the probability of each class, or the number, of every text."""
-        split = Split("label", tuple(texts), None if pairs is None else tuple(pairs))
-        together = [self, *self.others]
-        whole = sum(one.weight for one in together)
-        said = torch.stack([one.weight / whole * one.shares(split, self.names) for one in together]).sum(0)
-        if self.names is None:
-            return [{"label": value} for value in said.squeeze(-1).tolist()]
-        several = self.kind == "multilabel"
-        columns = [WRITTEN.replace("*", name) for name in self.names]
+        first = self.models[0]
+        parts: list[Tensor] = []
+        for model, weight in zip(self.models, self.weights, strict=True):
+            said = model.probabilities(texts, pairs) * (weight / sum(self.weights))
+            if first.names is not None:
+                said = said[:, [model.classes.index(name) for name in first.names]]
+            parts.append(said)
+        average = torch.stack(parts).sum(0)
+        if first.names is None:
+            return [{"label": value} for value in average.squeeze(-1).tolist()]
+        columns = [WRITTEN.replace("*", name) for name in first.names]
+        several = first.kind == "multilabel"
         found: list[dict[str, Any]] = []
-        for row in said.tolist():
-            best = max(range(len(row)), key=row.__getitem__)
-            label: Any = self.names[best]
-            if several:
-                label = [name for name, value in zip(self.names, row, strict=True) if value > 0.5]
-            found.append({"label": label} | dict(zip(columns, row, strict=True)))
+        for row in average.tolist():
+            label = {"label": named(row, first.names, several=several)}
+            found.append(label | dict(zip(columns, row, strict=True)))
         return found
-
-    def shares(self, split: Split, names: Sequence[str] | None) -> Tensor:
-        """The probability of each of `names`, which are the model's own in some order, or the number: `[rows, c]`."""
-        encoded = encode(split, self.tokenizer, self.max_length, True)
-        logits = predict_logits(self.model, encoded, Collator(self.tokenizer), precision=self.precision)
-        if names is None or self.names is None:
-            return logits
-        said = logits.sigmoid() if self.kind == "multilabel" else logits.softmax(-1)
-        return said[:, [self.names.index(name) for name in names]]
 
 
 def label(
@@ -122,21 +101,22 @@ def label(
     weights = [1.0] * len(models) if weights is None else weights
     if len(weights) != len(models) or min(weights) <= 0:
         raise ConfigError(f"{len(models)} models have {len(weights)} weights", hint="a number above 0 for each model")
-    found = [_labeller(name, max_length) for name in models]
-    labeller, run = _together([one for one, _ in found], weights), found[0][1]
-    reading = Form.of(run, text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
+    labeller = Labeller([_load(name, max_length) for name in models], weights)
+    _check_classes(labeller.models)
+    first = labeller.models[0]
+    reading = first.form(text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
     given = _read_all(files, reading)
     facts = {
-        "model": fingerprint_of_weights(resolve(model_and_run(model)[0])),
+        "model": fingerprint_of_weights(resolve(first.name)),
         "files": [[file.name, rows] for file, rows in zip(files, given.sizes, strict=True)],
         "texts": _digest(given.texts, given.pairs),
         "columns": list(given.columns),
-        "max_length": labeller.max_length,
+        "max_length": first.max_length,
         "shard_size": shard_size,
         "form": form,
     }
     if also:
-        facts["also"] = [fingerprint_of_weights(resolve(model_and_run(name)[0])) for name in also]
+        facts["also"] = [fingerprint_of_weights(resolve(one.name)) for one in labeller.models[1:]]
         facts["weights"] = list(weights)
     count = len(given.texts)
     job = Job(folder, facts, count, shard_size, f"part-{{:06d}}.{form}", what="labelling", summary=Summary, part=part)
@@ -217,32 +197,23 @@ def _write_labels(labeller: Labeller, given: _Given, form: Format, rows: range, 
     return len(rows)
 
 
-def _labeller(model: str, max_length: int | None) -> tuple[Labeller, Run | None]:
-    name, run = model_and_run(model)
-    shape: Any = load_config(name)
-    kind = kind_of_head(shape)
-    names = None if kind == "regression" else class_names(shape)
-    if kind not in ("classification", "multilabel", "regression") or not has_head_for(name, kind=kind, labels=names):
+def _load(model: str, max_length: int | None) -> Predictor:
+    found = Predictor(model, max_length=max_length, precision="auto")
+    if found.kind not in ("classification", "multilabel", "regression"):
         raise ModelError(
-            f"`{name}` has no head that labels whole texts",
+            f"`{model}` has no head that labels whole texts",
             hint="name a run's output or a fine-tuned model; `distiller predict` tags words and answers questions",
         )
-    here = compute("auto", "auto")
-    loaded, tokenizer = load_model(name, kind=kind, labels=names, attention=here.attention), load_tokenizer(name)
-    limit = longest_input(loaded)
-    wanted = max_length or (run.task.max_length if run else None) or min(tokenizer.model_max_length, 512, limit)
-    if wanted > limit:
-        raise ConfigError(f"--max-length is {wanted}, but the model takes {limit} tokens", hint=f"--max-length {limit}")
-    return Labeller(loaded, tokenizer, kind, names, wanted, here.precision), run
+    return found
 
 
 def _digest(texts: Sequence[str], pairs: Sequence[str] | None) -> str:
     return Split("texts", tuple(texts), None if pairs is None else tuple(pairs)).fingerprint
 
 
-def _together(labellers: Sequence[Labeller], weights: Sequence[float]) -> Labeller:
-    """Several models as one. Raises `ModelError` unless they know the same classes."""
-    first, *others = labellers
+def _check_classes(models: Sequence[Predictor]) -> None:
+    """Raise `ModelError` unless all know the same classes."""
+    first, *others = models
     for one in others:
         if one.kind != first.kind or set(one.names or ()) != set(first.names or ()):
             raise ModelError(
@@ -250,8 +221,6 @@ def _together(labellers: Sequence[Labeller], weights: Sequence[float]) -> Labell
                 f"{', '.join(one.names or ['a number'])}",
                 hint="average models of one task",
             )
-    counted = [replace(one, weight=weight) for one, weight in zip(labellers, weights, strict=True)]
-    return replace(counted[0], others=counted[1:])
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]], form: Format) -> None:

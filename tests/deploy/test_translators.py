@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cli.conftest import Command
 from deploy.conftest import translated
@@ -15,7 +14,7 @@ from distiller.deploy.ask_translators import LoadedTranslators
 from distiller.deploy.export import export
 from distiller.deploy.measure_translation import measure_translation
 from distiller.deploy.translators import open_translator
-from distiller.errors import Notice
+from distiller.errors import ModelError, Notice
 from distiller.record import load_record
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.students import load_translator, save_translator
@@ -161,5 +160,8 @@ def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, mon
 
 def test_other_models_are_no_translators(tmp_path: Path) -> None:
     assert open_translator(str(tmp_path)) is None
-    (tmp_path / "config.json").write_text(yaml.safe_dump({"model_type": "bert"}), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}), encoding="utf-8")
     assert open_translator(str(tmp_path)) is None
+    (tmp_path / "config.json").write_text("no JSON", encoding="utf-8")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        open_translator(str(tmp_path))

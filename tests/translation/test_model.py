@@ -10,7 +10,8 @@ from transformers import AutoModelForSeq2SeqLM
 from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
 
 from distiller.config.translation import Shape
-from distiller.translation.model import TokenIds, parameter_count, shift_right, sinusoids, without_seed
+from distiller.models.cost import parameter_count
+from distiller.translation.model import TokenIds, shift_right, sinusoids, without_seed
 from translation.tiny import model
 
 COUNTS = {

@@ -22,6 +22,7 @@ from distiller.config import Run, load_run, parse_run, to_yaml
 from distiller.config.translation import Decoding, TranslationRun, Vocabulary
 from distiller.deploy.translators import open_translator
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError, Notice, OutputError
+from distiller.models.cost import parameter_count
 from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
@@ -29,7 +30,6 @@ from distiller.run.changed_data import changed_text, keep_to
 from distiller.training.output_folder import MARK, _refuse_other
 from distiller.translation import efficiency
 from distiller.translation.corpus import Pairs
-from distiller.translation.model import parameter_count
 from distiller.translation.students import load_translator
 from distiller.translation.translate import TextTranslator, translated_lines
 from translation.tiny import SHAPE, model, pace, sentences, tiny_run, translator, write_pairs

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from distiller.cache.folders import FolderCache
-from distiller.cache.teacher_outputs import TeacherCache
+from distiller.cache.teacher_outputs import INDEX, TeacherCache
 from distiller.config import parse, parse_run
 from distiller.config.translation import Objective, TranslationRun
 from distiller.errors import ConfigError
@@ -150,6 +151,21 @@ def test_pairs_that_are_never_drawn_are_not_asked_about(tmp_path: Path) -> None:
     kept = TeacherCache(made.teacher_cache)
     assert made.training_data.examples.gold == 0
     assert len(made.training_data.examples) == len(kept) == made.pseudo > 0
+
+
+@pytest.mark.parametrize(("batches", "gold_ratio"), [(3, 0.5), (40, 0.5), (2, 1.0)])
+def test_a_few_steps_ask_about_what_they_read(tmp_path: Path, batches: int, gold_ratio: float) -> None:
+    text, frozen = examples(), teacher()
+    stream = BatchStream(text, batch_tokens=60, seed=5, gold_ratio=gold_ratio, batches=batches)
+    drawn = {feature["id"] for index in range(len(stream)) for feature in stream[index]}
+    assert stream.rows.tolist() == sorted(drawn)
+    folder, _ = teacher_states(FolderCache(tmp_path), frozen, text, run(), read=stream.rows)
+    assert folder is not None
+    assert sorted(np.load(folder / INDEX)[0].tolist()) == sorted(drawn)
+    kept = TeacherCache(folder)
+    for index in range(len(stream)):
+        batch = collate([stream[index]])
+        assert kept.read(batch["example_ids"], batch["output_mask"]).logits.any()
 
 
 def test_examples_of_a_mixture_are_counted_as_often_as_they_are_drawn() -> None:

@@ -11,12 +11,12 @@ from distiller.deploy.measure import weights_megabytes
 from distiller.deploy.table import Measured
 from distiller.deploy.translators import FinishedTranslator, open_translator
 from distiller.errors import DistillerError, OutputError
+from distiller.models.cost import megabytes
 from distiller.models.encoder_decoder import encoder_decoder_config
 from distiller.models.folders import resolve, weights_fingerprint
 from distiller.run.translation import TEACHER
 from distiller.tasks.data import sample
 from distiller.translation.engines import bounds_of, choose_engine, convert
-from distiller.translation.model import stored_megabytes
 from distiller.translation.scores import METRIC, RISING, score
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import PLAIN
@@ -121,7 +121,7 @@ def measured_translator(
         role=one.role,
         engine=f"{one.engine} {one.compute}",
         folder=str(one.converted or one.folder),
-        megabytes=weights_megabytes(place) if isinstance(place, Path) else stored_megabytes(model),
+        megabytes=weights_megabytes(place) if isinstance(place, Path) else megabytes(model),
         score=scores[METRIC],
         scores={RISING: scores[RISING]},
         **result,

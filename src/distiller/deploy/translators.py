@@ -1,6 +1,5 @@
 """Finished translation models, and their forms: a plain folder, and CTranslate2 with 8-bit weights."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +26,7 @@ from distiller.translation.scores import score
 from distiller.translation.shortlist import lexical_shortlist
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import TranslationTokenizer
-from distiller.translation.translate import GENERATORS, Translate, translator
+from distiller.translation.translate import Translate, translates, translator
 
 TRIED = 16
 SENTENCES = ("A house.", "One two three four five.", "Seven words are in this sentence, no more and no less than that.")
@@ -196,7 +195,7 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
     transformers_logging.disable_progress_bar()
     output = Path(name)
     folder = output / STUDENT if (output / STUDENT).is_dir() else output
-    if not _translates(folder):
+    if not (folder / "config.json").is_file() or not translates(str(folder)):
         return None
     if folder == output:
         return FinishedTranslator(name, folder, "translation", None, rows=rows)
@@ -288,13 +287,3 @@ def try_translator_script(source: FinishedTranslator, place: Path) -> float:
 
 def _equal(ours: list[str], theirs: list[str]) -> float:
     return sum(one == other for one, other in zip(ours, theirs, strict=True)) / len(ours)
-
-
-def _translates(folder: Path) -> bool:
-    """Whether a model folder says that it generates text from text."""
-    try:
-        shape = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        names = [str(name) for name in shape.get("architectures") or []]
-        return bool(shape.get("is_encoder_decoder")) and any(name.endswith(GENERATORS) for name in names)
-    except (OSError, ValueError, AttributeError):
-        return False

@@ -34,16 +34,23 @@ class Latency:
 
 
 def parameter_count(model: PreTrainedModel | PretrainedConfig, *, head: bool = True) -> int:
-    """Number of weights; without `head`, those of the encoder only. A configuration has no head."""
+    """Number of weights; tied ones count once, and what is never stored (Marian's table of fixed positions) not at all.
+
+    Without `head`, those of the encoder only. A configuration has no head.
+    """
     if isinstance(model, PretrainedConfig):
         model = _on_meta(model)
-    counted = model if head else model.base_model
-    return sum(parameter.numel() for parameter in counted.parameters())
+    return sum(weight.numel() for weight in _weights(model if head else model.base_model))
 
 
 def megabytes(model: nn.Module) -> float:
-    """Size of the weights as they lie in memory, in 10^6 bytes."""
-    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) / 1e6
+    """Size of these weights as they lie in memory, in 10^6 bytes."""
+    return sum(weight.numel() * weight.element_size() for weight in _weights(model)) / 1e6
+
+
+def _weights(model: nn.Module) -> Iterator[nn.Parameter]:
+    fixed = set(getattr(model, "_keys_to_ignore_on_save", None) or ())
+    return (weight for name, weight in model.named_parameters() if name not in fixed)
 
 
 def flops(model: PreTrainedModel | PretrainedConfig, *, length: Count, batch: Count = 1) -> int:

@@ -14,6 +14,7 @@ from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config.translation import TranslationRun
 from distiller.device import Compute, compute
 from distiller.files import write_sums
+from distiller.models.cost import megabytes, parameter_count
 from distiller.models.eight_bits import EightBits
 from distiller.models.folders import weights_fingerprint
 from distiller.record import DataFacts, EfficiencyRow, ModelFacts
@@ -29,7 +30,6 @@ from distiller.translation.corpus import Splits
 from distiller.translation.efficiency import efficiency
 from distiller.translation.engines import choose_engine
 from distiller.translation.gold import gold_data, gold_training, shape_facts, trained_teacher
-from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import METRIC, bleu_of
 from distiller.translation.sequence import given_translations, mixed_examples, pseudo_pairs
 from distiller.translation.shortlist import lexical_shortlist
@@ -185,7 +185,7 @@ class TranslationWork:
             data=self._data(),
             teacher=self._teacher_facts(),
             parameters=(parameters, parameters),
-            megabytes=stored_megabytes(student),
+            megabytes=megabytes(student),
             start=START[run.student.init],
             comparison=comparison,
             verdict=gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE),
@@ -218,7 +218,7 @@ class TranslationWork:
                 name=spec.model or spec.shape.architecture,
                 parameters=parameters,
                 parameters_with_head=parameters,
-                megabytes=stored_megabytes(self.teacher),
+                megabytes=megabytes(self.teacher),
                 scores=theirs.scores,
                 fingerprint=weights_fingerprint(self.teacher),
             )
@@ -266,7 +266,8 @@ def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
         data = replace(data, examples=examples, gold_ratio=run.sequence.gold_ratio)
         if overlong:
             notes.append(f"{overlong} pseudo-labels are longer than a model takes: left out")
-    kept, why_not = teacher_states(store, teacher, data.examples, run, console, rows=words.rows)
+    read = data.rows_read(run.training, run.seeds)
+    kept, why_not = teacher_states(store, teacher, data.examples, run, console, rows=words.rows, read=read)
     return TranslationWork(
         beginning=beginning,
         teacher=teacher,

@@ -88,17 +88,18 @@ def gain_words(
         return []
     said: list[str] = []
     gain = Difference(comparison.difference, comparison.error)
-    size = f"{scale * abs(gain.value):.1f} ± {scale * gain.error:.1f} points"
+    better, than = "better" if gain.value >= 0 else "worse", "than the same student fine-tuned without a teacher"
     if gain.clear:
-        better = "better" if gain.value > 0 else "worse"
-        said.append(f"The distilled student is {size} {better} than the same student fine-tuned without a teacher.")
+        size = f"{scale * abs(gain.value):.1f} ± {scale * gain.error:.1f} points"
+        said.append(f"The distilled student is {size} {better} {than}.")
     else:
         said.append(
-            f"The distilled student and the same student fine-tuned without a teacher cannot be told apart: {size} "
-            f"{'more' if gain.value >= 0 else 'less'} on {len(found.student[0]):,} development examples."
+            f"It is not certain that the distilled student is {better} {than}: {scale * gain.value:+.1f} ± "
+            f"{scale * gain.error:.1f} points on {len(found.student[0]):,} development examples."
         )
     if comparison.gap_closed is not None and gain.value > 0:
-        said[-1] += f" It makes up for {100 * comparison.gap_closed:.0f} % of the teacher's lead."
+        share = f"makes up for {100 * comparison.gap_closed:.0f} % of the teacher's lead"
+        said[-1] += f" It {share}." if gain.clear else f" If it is, it {share}."
     if found.teacher is not None and comparison.teacher_lead is not None and not (gain.clear and gain.value > 0):
         lead = Difference(comparison.teacher_lead, comparison.teacher_lead_error or 0.0)
         said.append(_advice(gain, lead, scale, more, change))

@@ -99,6 +99,17 @@ class BatchStream:
         rows[~from_gold] = gold + _rounds(pseudo, int((~from_gold).sum()), rng)
         return rows
 
+    @property
+    def rows(self) -> np.ndarray:
+        """The examples that its batches hold, in rising order, each once."""
+        held = np.zeros(len(self.examples), dtype=bool)
+        left, epoch = self.count, 0
+        while left > 0 and not held.all():
+            batches = self._batches(epoch)[:left]
+            held[np.concatenate(batches)] = True
+            left, epoch = left - len(batches), epoch + 1
+        return held.nonzero()[0]
+
     def _plan(self, epoch: int) -> list[np.ndarray]:
         """Batches of an epoch: sorted by length within pools, cut at `batch_tokens`, in random order."""
         order = self.draw(epoch)

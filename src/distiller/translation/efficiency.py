@@ -9,11 +9,11 @@ from transformers import PreTrainedModel
 
 from distiller.config.translation import Decoding
 from distiller.errors import ModelError
+from distiller.models.cost import megabytes, parameter_count
 from distiller.record import EfficiencyRow
 from distiller.translation.converted import Engine
 from distiller.translation.corpus import Pairs
 from distiller.translation.engines import bounds_of, choose_engine, convert, converted, generating
-from distiller.translation.model import parameter_count, stored_megabytes
 from distiller.translation.scores import METRIC, RISING, score
 from distiller.translation.shortlist import Shortlist
 from distiller.translation.timing import timed
@@ -81,7 +81,7 @@ def _measure(
     if decoding.engine == "transformers":
         few = pairs.take(range(min(len(pairs), SINGLE)))
         nn.Module.to(model, "cpu")  # as its weights would be used: a training may have left it on a GPU
-        found = _timed(generating(model, tokenizer, decoding), tokenizer, few, stored_megabytes(model))
+        found = _timed(generating(model, tokenizer, decoding), tokenizer, few, megabytes(model))
         if len(few) < len(pairs):
             del found[METRIC], found[RISING]
         return found

@@ -192,14 +192,3 @@ def _without_row(row: int) -> Any:
         weight.grad[row] = 0.0
 
     return silence
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Number of weights; tied ones count once, and Marian's table of fixed positions, which is not stored, never."""
-    fixed = set(getattr(model, "_keys_to_ignore_on_save", None) or ())
-    return sum(parameter.numel() for name, parameter in model.named_parameters() if name not in fixed)
-
-
-def stored_megabytes(model: nn.Module) -> float:
-    """10^6 bytes of the weights in float32."""
-    return 4 * parameter_count(model) / 1e6

@@ -7,9 +7,10 @@ import torch
 from transformers import PreTrainedModel
 
 from distiller.config.translation import TranslationRun
+from distiller.models.cost import parameter_count
 from distiller.translation.beginning import Beginning
 from distiller.translation.corpus import Splits
-from distiller.translation.model import parameter_count, without_seed
+from distiller.translation.model import without_seed
 from distiller.translation.objective import TranslationObjective, model_shapes
 from distiller.translation.sequence import given_translations
 from distiller.translation.students import build_student

@@ -34,10 +34,12 @@ def teacher_states(
     console: Console | None = None,
     *,
     rows: Tensor | None = None,
+    read: np.ndarray | None = None,
 ) -> tuple[Path | None, str | None]:
     """The folder of the teacher's states on `examples`, computed if it is not there yet.
 
-    Where there is none, the second result says why, in words.
+    `rows` are the ids of its vocabulary that the student's keeps, `read` the examples that will be read; by default
+    all. Where there is no folder, the second result says why, in words.
     """
     training, objective = run.training, run.objective
     if training.cache_teacher == "never" or not objective.beta1 or teacher is None:
@@ -49,12 +51,15 @@ def teacher_states(
     if training.cache_teacher == "auto":
         if _readings(examples, run) <= 1:
             return None, None
-        size = 4 * len(examples.target.tokens) * width_of(teacher)
+        tokens = examples.target.lengths if read is None else examples.target.lengths[read]
+        size = 4 * int(tokens.sum()) * width_of(teacher)
         if why_not := no_room(store, size, training.cache_gb):
             return None, why_not
     machine = compute(training.precision)
     device = machine.device
     facts = what_decides_outputs(teacher, machine.precision, device) | {"examples": _fingerprint(examples, rows)}
+    if read is not None:
+        facts["read"] = hashlib.sha256(read.tobytes()).hexdigest()
 
     def make(folder: Path) -> None:
         nn.Module.to(frozen_teacher(teacher), torch.device(device))
@@ -64,7 +69,7 @@ def teacher_states(
             with torch.inference_mode(), machine.autocast():
                 return Signals(listen(batch).logits, {}, {}, batch["output_mask"])
 
-        groups = by_length(np.arange(len(examples)), examples.lengths, training.batch_tokens)
+        groups = by_length(np.arange(len(examples)) if read is None else read, examples.lengths, training.batch_tokens)
         watched = track(groups, "ask the teacher once", console=console, transient=True, disable=console is None)
         batches = _batches(examples, watched, torch.device(device))
         build_teacher_cache(folder, states, batches, len(examples), [])

@@ -1,11 +1,12 @@
 """What a training of a translation model reads: batches by tokens, a rate, and scores of translations."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from distiller import config, processes
@@ -54,6 +55,15 @@ class TranslationData:
             source_dropout=training.source_dropout,
             special=self.tokenizer.special,
         )
+
+    def rows_read(self, training: Optimisation, seeds: Sequence[int]) -> np.ndarray | None:
+        """The examples that trainings of `max_steps` read, in rising order; `None` without, or where it is all."""
+        if training.max_steps is None:
+            return None
+        batches = training.max_steps * training.accumulate * processes.count()
+        drawn = [self.stream(training, seed=seed, batches=batches).rows for seed in seeds]
+        found = np.unique(np.concatenate(drawn))
+        return None if len(found) == len(self.examples) else found
 
     def pace(self, training: Optimisation, objective: Objective, *, seed: int) -> tuple[Pace, bool]:
         """With neither `epochs` nor `max_steps` a training ends when the model has learnt."""
