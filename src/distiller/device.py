@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from distiller import memory
 from distiller.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -150,9 +151,4 @@ def peak_memory_megabytes() -> float:
     """Highest memory use so far in 10^6 bytes: of the accelerator where there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
-    try:
-        import resource
-    except ImportError:  # not a POSIX system
-        return float("nan")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if platform.system() == "Darwin" else peak / 1e3
+    return memory.peak() / 1e6

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from distiller import memory
 from distiller.config import Optimisation, Run, Teacher, Training
-from distiller.device import Compute, accelerator, finish, peak_memory_megabytes
+from distiller.device import Compute, accelerator, finish
 from distiller.errors import ConfigError
 from distiller.models.cost import activation_bytes, flops, parameter_count, training_memory
 from distiller.models.folders import load_config
@@ -157,7 +158,7 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
     vocabulary = vocabulary_facts(plan, tokens, teacher_tokens)
     if vocabulary is not None:
         told.append(f"{'':10}{vocabulary_line(vocabulary)}")
-    process = _own_memory() + ROOM if accelerator() == "cpu" else 0
+    process = round(memory.present()) + ROOM if accelerator() == "cpu" else 0
     clock = _Clock(plan, tokens, teacher_tokens) if timed else None
     kept = _outputs_bytes(plan, teacher_tokens)
     cached = kept is not None
@@ -367,15 +368,6 @@ def _size(name: str, shape: PretrainedConfig, length: int) -> Size:
 def _pace(training: Optimisation, examples: int, dev: int, patient: int) -> Pace:
     per_epoch = max(1, math.ceil(math.ceil(examples / training.batch_size) / training.accumulate))
     return pace(training, steps_per_epoch=per_epoch, dev_examples=dev, patient=patient)
-
-
-def _own_memory() -> int:
-    """Bytes that this process has now."""
-    try:
-        with open("/proc/self/status", encoding="utf-8") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
-    except (OSError, StopIteration):  # not Linux: the most it ever had, which is nearly the same here
-        return round(1e6 * peak_memory_megabytes())
 
 
 def _gigabytes(size: int) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cli.conftest import Command
+from distiller import memory
 from distiller.cli.bench import print_bench
-from distiller.deploy.measure import peak_megabytes, read_arrays, write_arrays
+from distiller.deploy.measure import read_arrays, write_arrays
 from distiller.deploy.table import Bench, Measured, Throughput, load_bench
 from distiller.errors import OutputError
 from distiller.record import load_record
@@ -106,11 +107,11 @@ def test_arrays_come_back_in_their_order(tmp_path: Path) -> None:
 
 
 def test_memory_is_that_of_this_process() -> None:
-    before = peak_megabytes()
+    before = memory.peak()
     kept = np.ones(40_000_000, dtype=np.int8)
     kept[::4096] = 2
-    assert peak_megabytes() >= before
-    assert peak_megabytes() > 40
+    assert memory.peak() >= before
+    assert memory.peak() > 40e6
 
 
 def test_what_is_no_benchmark_is_said(tmp_path: Path) -> None:

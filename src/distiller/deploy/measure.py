@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from distiller import memory
 from distiller.deploy.runtimes import Arrays, Runtime, onnx_runtime, openvino_runtime
 from distiller.files import write_json
 
@@ -49,23 +50,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "timed": len(milliseconds),
         "throughput": rates,
         "seconds_to_load": loading,
-        "peak_megabytes": peak_megabytes(),
+        "peak_megabytes": memory.peak() / 1e6,
     }
-
-
-def peak_megabytes() -> float:
-    """Highest memory use of this process so far, 10^6 bytes; NaN where the system does not say."""
-    try:  # what `getrusage` says on Linux includes the process that started this one
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # not a POSIX system
-        return float("nan")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
 
 
 def weights_megabytes(folder: Path) -> float:

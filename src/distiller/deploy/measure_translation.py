@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from distiller import memory
 from distiller.config.translation import Decoding, Languages
-from distiller.deploy.measure import peak_megabytes
 from distiller.translation.converted import Bounds, Engine, loaded
 from distiller.translation.timing import timed
 
@@ -32,7 +32,7 @@ def measure_translation(job: dict[str, Any]) -> dict[str, Any]:
         "timed": found.singles,
         "throughput": [rate],
         "seconds_to_load": loading,
-        "peak_megabytes": peak_megabytes(),
+        "peak_megabytes": memory.peak() / 1e6,
         "said": found.said,
     }
 

@@ -15,6 +15,7 @@ from transformers import (
 from distiller.errors import ModelError, did_you_mean
 from distiller.models.folders import load_config, resolve
 from distiller.tasks.labels import same_names, says_nothing
+from distiller.tasks.table import listed
 
 HEADS: dict[str, Any] = {
     "classification": AutoModelForSequenceClassification,
@@ -195,7 +196,7 @@ def head_differs(
     if kind not in NAMED or labels is None:
         wanted = "a number" if kind == "regression" else "a start and an end"
         return Difference(f"it has {len(theirs)} outputs, and the task is {wanted}", None)
-    what = f"its classes are {_listed(theirs)}, those of the task {_listed(labels)}"
+    what = f"its classes are {listed(theirs)}, those of the task {listed(labels)}"
     return Difference(what, _what_keeps(theirs, labels))
 
 
@@ -211,7 +212,3 @@ def _what_keeps(theirs: Sequence[str], labels: Sequence[str]) -> str | None:
     if len(labels) == len(theirs):
         return "it is kept if the label column has its names, or the id2label of its config.json those of the task"
     return None
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names[:8]) + (", …" if len(names) > 8 else "")

@@ -617,6 +617,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         columns = self._signature_columns or []
         self._signature_columns = [*columns, *(name for name in ours if name not in columns)]
 
+    @property
+    def _parent(self) -> Any:
+        """`Seq2SeqTrainer` where `args` are those of one, else `Trainer`: how an evaluation goes differs."""
+        return super() if self.generates else super(Seq2SeqTrainer, self)
+
     def prediction_step(
         self,
         model: nn.Module,
@@ -627,9 +632,10 @@ class DistillationTrainer(Seq2SeqTrainer):
     ) -> Any:
         """Loss, outputs and labels of the student, as `Trainer` has them."""
         read = {name: value for name, value in inputs.items() if name in self._accepted or name in self.label_names}
-        parent: Any = super() if self.generates else super(Seq2SeqTrainer, self)
         with self.accelerator.autocast():
-            loss, outputs, labels = parent.prediction_step(model, read, prediction_loss_only, ignore_keys, **generation)
+            loss, outputs, labels = self._parent.prediction_step(
+                model, read, prediction_loss_only, ignore_keys, **generation
+            )
         return loss, convert_to_fp32(outputs), labels
 
     def evaluate(
@@ -640,8 +646,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         **generation: Any,
     ) -> dict[str, float]:
         """`Trainer.evaluate`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
-        parent: Any = super() if self.generates else super(Seq2SeqTrainer, self)
-        return parent.evaluate(eval_dataset, ignore_keys, metric_key_prefix, **generation)
+        return self._parent.evaluate(eval_dataset, ignore_keys, metric_key_prefix, **generation)
 
     def predict(
         self,
@@ -651,8 +656,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         **generation: Any,
     ) -> PredictionOutput:
         """`Trainer.predict`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
-        parent: Any = super() if self.generates else super(Seq2SeqTrainer, self)
-        return parent.predict(test_dataset, ignore_keys, metric_key_prefix, **generation)
+        return self._parent.predict(test_dataset, ignore_keys, metric_key_prefix, **generation)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The student as a plain model folder, and the parts of the objective beside it."""

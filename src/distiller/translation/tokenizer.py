@@ -21,6 +21,7 @@ from distiller.config import translation as config
 from distiller.config.translation import Languages
 from distiller.errors import ConfigError, DataError, ModelError, importing
 from distiller.models.folders import explained, load_tokenizer
+from distiller.tasks.table import listed
 
 END, UNKNOWN = 0, 1
 """Ids of the tokenizers that are trained here; padding is the last one."""
@@ -141,7 +142,7 @@ def load_translation_tokenizer(
         elif not before:
             raise ConfigError(
                 f"`{name}` translates into several languages and has to be told which",
-                hint=f"teacher.languages.target, one of {_listed([code[2:-2] for code in codes])}",
+                hint=f"teacher.languages.target, one of {listed([code[2:-2] for code in codes])}",
             )
     elif hasattr(tokenizer, "src_lang"):
         _set_languages(tokenizer, languages, name)
@@ -169,7 +170,7 @@ def _set_languages(tokenizer: Any, languages: Languages, name: str | Path) -> No
     if source is None or target is None:
         raise ConfigError(
             f"`{name}` translates between many languages and has to be told which",
-            hint=f"teacher.languages.source and .target, among {_listed(codes)}",
+            hint=f"teacher.languages.source and .target, among {listed(codes)}",
         )
     tokenizer.src_lang = _known(source, codes, name)
     tokenizer.tgt_lang = _known(target, codes, name)
@@ -203,12 +204,8 @@ def _check_named(tokenizer: Any, languages: Languages, name: str | Path) -> None
 def _known(code: str, codes: Sequence[str], name: str | Path, before: str = "", behind: str = "") -> str:
     if code not in codes:
         near = [known for known in codes if known.startswith(code[:2])] or codes
-        raise ConfigError(f"`{name}` knows no language `{code}`", hint=f"its codes are {_listed(near)}")
+        raise ConfigError(f"`{name}` knows no language `{code}`", hint=f"its codes are {listed(near)}")
     return before + code + behind
-
-
-def _listed(codes: Sequence[str]) -> str:
-    return ", ".join(codes[:8]) + (", …" if len(codes) > 8 else "")
 
 
 # --- tokenizers that are trained here --------------------------------------------------------------------------------
