@@ -314,6 +314,7 @@ OTHERS = {
     ("run", "space.yaml"): "is a study, not a run",
     ("study run", "mine.yaml"): "is a run, not a study",
     ("study status", "trials.db"): "is a storage of studies",
+    ("check", "book.xlsx"): "has an ending that is not read",
 }
 
 
@@ -325,6 +326,7 @@ def test_another_kind_of_file_is_named_as_what_it_is(
     (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     (tmp_path / "space.yaml").write_text("name: mine\nbase: {task: {name: rte}}\nspace: {}\n", encoding="utf-8")
     (tmp_path / "mine.yaml").write_text("task: {name: rte}\n", encoding="utf-8")
+    (tmp_path / "book.xlsx").write_bytes(b"PK\x03\x04")
     (tmp_path / "trials.db").write_bytes(b"SQLite format 3\x00\xff")
     answer = distiller(*command.split(), tmp_path / name)
     assert OTHERS[command, name] in complaint(answer)

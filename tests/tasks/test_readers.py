@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distiller.config import Task
 from distiller.errors import DataError
+from distiller.tasks import load_task
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.readers import Layout, read_plain_tsv, read_table
 
@@ -198,3 +200,34 @@ def test_rows_of_cells_in_json_have_names_in_their_first_row_or_in_the_layout(tm
     with pytest.raises(DataError) as error:
         read_table(tmp_path / "values.json")
     assert "task.columns" in str(error.value.hint)
+
+
+def test_cells_of_objects_are_named_with_a_dot(tmp_path: Path) -> None:
+    rows = [{"data": {"text": f"words {n}"}, "mark": {"by": {"label": "ab"[n % 2]}}} for n in range(8)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"data": None}])), encoding="utf-8")
+    task = Task(train=str(tmp_path / "rows.jsonl"), text="data.text", label="mark.by.label", skip_bad=True)
+    with pytest.warns(UserWarning, match="line 9: `data.text` is missing"):
+        data = load_task(task)
+    assert data.labels == ("a", "b")
+    assert {text for split in data.splits.values() for text in split.texts} == {f"words {n}" for n in range(8)}
+    with pytest.raises(DataError, match="no column `label`") as caught:
+        load_task(Task(train=task.train, text="data.text"))
+    assert "mark.by.label" in str(caught.value.hint)
+
+
+def test_rows_of_nothing_below_the_others_are_left_out(tmp_path: Path) -> None:
+    lines = ["text,label", *(f"words {n},{'ab'[n % 2]}" for n in range(8)), ",", " ,", ",a"]
+    (tmp_path / "rows.csv").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"left out 3 bad row\(s\), the first: .*line 10: `text` is blank"):
+        data = load_task(Task(train=str(tmp_path / "rows.csv"), skip_bad=True))
+    assert ({name: len(split) for name, split in data.splits.items()}, data.skipped) == (
+        {"train": 7, "dev": 1},
+        {"train": 3},
+    )
+
+
+def test_flags_without_a_label_are_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,spam,news\na b,1,0\nb c,0,1\nc d,0,0\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no column `label`") as caught:
+        load_task(Task(train=str(tmp_path / "rows.csv")))
+    assert "task.labels=[spam, news]" in str(caught.value.hint)

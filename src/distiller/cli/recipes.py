@@ -67,7 +67,14 @@ def load(source: str, overrides: list[str]) -> "Run":
     is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
     if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
-    data = load_yaml(recipe_text(source)) if is_name else read_yaml(source)
+    try:
+        data = load_yaml(recipe_text(source)) if is_name else read_yaml(source)
+    except ConfigError:
+        if Path(source).is_file() and Path(source).suffix.lower() not in ("", ".yaml", ".yml", ".json", ".toml"):
+            from distiller.tasks.readers import read_table
+
+            read_table(source)  # a table of a kind that is not read is refused as such
+        raise
     if "task" not in data and {"base", "space"} & data.keys():
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
     return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)

@@ -71,7 +71,7 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     if kind in ("classification", "multilabel"):
         task, soft = _with_probabilities(kind, task, tables, bad, declared, head)
     known = _labelled_table(task, tables)
-    tables, said = _scored(task, _divided(tables, task.label))
+    tables, said = _scored(task, _divided(tables, task))
     notes += said
     if kind == "tagging":
         return _tagging(task, tables, declared, bad, notes, head)
@@ -332,10 +332,16 @@ def _any_label(task: Task, table: Table) -> bool:
     return not all(map(is_empty, table.columns.get(task.label, ())))
 
 
-def _divided(tables: Mapping[str, Table], label: str) -> dict[str, Table]:
-    """`tables` in which the training rows without a label, if others have one, are a table of their own."""
+def _divided(tables: Mapping[str, Table], task: Task) -> dict[str, Table]:
+    """`tables` in which the training rows without a label, if others have one, are a table of their own.
+
+    Rows of nothing, as spreadsheets leave them below the others, stay where they are left out with bad ones.
+    """
     train = tables["train"]
-    empty = {row for row, cell in enumerate(train.columns.get(label, ())) if is_empty(cell)}
+    empty = {row for row, cell in enumerate(train.columns.get(task.label, ())) if is_empty(cell)}
+    if task.skip_bad and task.text in train.columns:
+        texts = train.columns[task.text]
+        empty = {row for row in empty if not is_empty(texts[row]) and str(texts[row]).strip()}
     if not empty or len(empty) == len(train):
         return dict(tables)
     kept = [row for row in range(len(train)) if row not in empty]

@@ -191,7 +191,7 @@ def _of_file(path: Path, form: Form, bad: BadRows, *, tagging: bool) -> tuple[Ta
     guessed = "separator" not in form.said and ending(path) in DELIMITED
     if guessed and task.separator and task.separator not in first_line(read_text(path, task.encoding)):
         layout = replace(layout, separator=None)
-    table = read_table(path, layout, bad)
+    table = read_table(path, layout, bad).with_inner(task.text, task.text_pair)
     if task.text_pair is None and not {"text", "columns"} & form.said:
         table = table.with_texts_as(task.text)
     return task, with_lists(table, text=task.text, label=None) if tagging else table

@@ -111,6 +111,7 @@ def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Tab
     if is_squad(path, qa=task.kind == "qa", encoding=task.encoding):
         return read_squad(path, bad, task.encoding)
     table = read_table(path, Layout.of(task, labelled=labelled), bad)
+    table = table.with_inner(task.text, task.text_pair, task.label)
     if task.columns is not None:
         missing = set(filter(None, task.columns)) - table.columns.keys()
         if missing - (set() if labelled else {task.label}):

@@ -52,7 +52,7 @@ class Table:
             raise DataError(f"`{self.where}`: two columns are called `{name}`", hint="give each a name of its own")
         if name not in self.columns:
             known = list(self.columns)
-            hint = did_you_mean(name, known[:LISTED])
+            hint = did_you_mean(name, [*self._inner(), *known][:LISTED])
             if name in ("text", "label") and "mean" not in hint:
                 hint = f"task.{name} names {hint}"
             if ending(self.where) in DELIMITED and len(known) == 1:
@@ -60,8 +60,33 @@ class Table:
             elif ending(self.where) in DELIMITED:
                 hint += f"; or, if its first line is no header, {NAMED}"
             columns = listed(shown(column)[1:-1] for column in known)
+            if name == "label" and len(flags := [one for one in known if self._is_flag(one)]) > 1:
+                hint += f"; or task.labels=[{', '.join(flags)}], where each class has a column"
             raise DataError(f"`{self.where}` has no column `{name}`; its columns are {columns}", hint=hint)
         return self.columns[name]
+
+    def with_inner(self, *names: str | None) -> "Table":
+        """The cells called `outer.inner` too, of objects in the column `outer`, at any depth."""
+        columns = dict(self.columns)
+        for name in names:
+            outer, _, inner = (name or "").partition(".")
+            if (
+                name
+                and name not in columns
+                and inner
+                and any(isinstance(cell, dict) for cell in columns.get(outer, ()))
+            ):
+                columns[name] = [_inside(cell, inner.split(".")) for cell in columns[outer]]
+        return replace(self, columns=columns)
+
+    def _inner(self) -> list[str]:
+        """What cells of objects can be called, as the first row has them."""
+        first = {name: next((cell for cell in cells if cell is not None), None) for name, cells in self.columns.items()}
+        return [one for name, cell in first.items() if isinstance(cell, dict) for one in _leaves(name, cell)]
+
+    def _is_flag(self, name: str) -> bool:
+        """Whether a column has 0 and 1, and nothing else."""
+        return {str(cell) for cell in self.columns[name]} in ({"0", "1"}, {"0.0", "1.0"}, {"True", "False"})
 
     def with_texts_as(self, name: str) -> "Table":
         """The column `name` too where the one column there is has another header: then these are the texts.
@@ -223,3 +248,15 @@ def filled(table: Table) -> Table:
         has = "only a header" if table.columns else "nothing in it"
         raise DataError(f"`{table.where}` is empty: there is {has}", hint="a data file needs at least one row")
     return table
+
+
+def _inside(cell: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        cell = cell.get(name) if isinstance(cell, dict) else None
+    return cell
+
+
+def _leaves(name: str, cell: Any) -> list[str]:
+    if not isinstance(cell, dict):
+        return [name]
+    return [leaf for key, inner in cell.items() for leaf in _leaves(f"{name}.{key}", inner)]
