@@ -392,11 +392,6 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
     return found
 
 
-def answers_questions(model: str | Path) -> bool:
-    """Whether the model (or the student of a run) has a head for extractive question answering."""
-    return kind_of_head(load_config(model_and_run(model, None, ())[0])) == "qa"
-
-
 def sentences_of(given: Any, text: str | None, encoding: str | None = None) -> list[str]:
     """The sentences of a list, a file with one a line, or a column."""
     if isinstance(given, (str, Path)):

@@ -72,7 +72,7 @@ def predict(
             hint="see distiller predict --help",
         )
     model, source = named
-    from distiller.inference import Predictor, answers_questions, model_and_run
+    from distiller.inference import Predictor, model_and_run
     from distiller.translation.translate import translates
 
     if translates(model_and_run(model)[0]):
@@ -80,7 +80,8 @@ def predict(
         _refuse(text_pair is not None, "a translation model reads one text", "leave out --text-pair")
         _translate(Predictor(model, overrides=overrides), source, text, output, keep=keep, json=json)
         return
-    if answers_questions(model):
+    predictor = Predictor(model)
+    if predictor.kind == "qa":
         _refuse(
             keep or json or source == "-",
             "question answering takes a file and gives JSON",
@@ -88,11 +89,10 @@ def predict(
         )
         named_columns = text is not None or text_pair is not None
         _refuse(named_columns, "questions and contexts have fixed columns", "leave out --text and --text-pair")
-        found, left_out = Predictor(model).answers(Path(source), skip_bad=skip_bad, overrides=overrides)
+        found, left_out = predictor.answers(Path(source), skip_bad=skip_bad, overrides=overrides)
         _write_answers(found, output)
         _list_left_out(left_out, output)
         return
-    predictor = Predictor(model)
     form = predictor.form(text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
     given = predictor.read(_given(source, form, tagging=predictor.tags), form)
     table = predictor.rows(given)

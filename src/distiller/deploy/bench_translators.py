@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from distiller.config.translation import Languages
-from distiller.deploy.export import exports_of, is_export, load_export
+from distiller.deploy.export import export_of, exports_of, is_export, load_export
 from distiller.deploy.measure import weights_megabytes
 from distiller.deploy.table import Measured
 from distiller.deploy.translators import FinishedTranslator, open_translator
 from distiller.errors import DistillerError, OutputError
 from distiller.models.cost import megabytes
 from distiller.models.encoder_decoder import encoder_decoder_config
-from distiller.models.folders import resolve, weights_fingerprint
+from distiller.models.folders import resolve
 from distiller.run.translation import TEACHER
 from distiller.tasks.data import sample
 from distiller.translation.engines import bounds_of, choose_engine, convert
@@ -140,12 +140,10 @@ def _in_every_engine(
 
 def _of_export(name: str, folder: Path, source: FinishedTranslator) -> list[TranslatorEntrant]:
     """An export in CTranslate2's format; a plain folder is measured as the student."""
-    facts = load_export(folder)
-    if facts.form != CONVERTED:
+    form = export_of(source, folder).form
+    if form != CONVERTED:
         return []
-    if facts.fingerprint != weights_fingerprint(source.folder):
-        raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
-    return [TranslatorEntrant(name, facts.form, "ctranslate2", "int8", source, source.folder, converted=folder)]
+    return [TranslatorEntrant(name, form, "ctranslate2", "int8", source, source.folder, converted=folder)]
 
 
 def _of_teacher(name: str, source: FinishedTranslator) -> Iterator[TranslatorEntrant]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from distiller.deploy.export import exports_of, is_export, load_export
+from distiller.deploy.export import export_of, exports_of, is_export, load_export
 from distiller.deploy.finished import Finished, open_finished
 from distiller.deploy.forms import FORMS
 from distiller.deploy.teachers import find_teacher
@@ -50,10 +50,8 @@ def entrants(
 
 
 def _of_export(name: str, folder: Path, source: Finished) -> Entrant:
-    facts = load_export(folder)
-    if facts.fingerprint != source.fingerprint:
-        raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
-    return Entrant(name, FORMS[facts.form].traits["engine"], folder, source, facts.form)
+    form = export_of(source, folder).form
+    return Entrant(name, FORMS[form].traits["engine"], folder, source, form)
 
 
 def reading(one: Entrant) -> Finished:

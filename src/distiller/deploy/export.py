@@ -221,6 +221,14 @@ def is_export(folder: Path) -> bool:
     return (folder / FACTS).is_file()
 
 
+def export_of(source: Finished, folder: Path) -> Export:
+    """What the export in `folder` says of itself. Raises `OutputError` for one that was made from another student."""
+    facts = load_export(folder)
+    if facts.fingerprint != source.fingerprint:
+        raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
+    return facts
+
+
 def exports_of(output: Path) -> dict[str, Path]:
     """The exports of a run's output, by the names of their folders."""
     found = (path for path in sorted((output / EXPORTS).glob("*")) if is_export(path))
