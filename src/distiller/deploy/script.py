@@ -19,7 +19,7 @@ from distiller.tasks.answers import answers
 from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, sample
 from distiller.tasks.encode import IGNORED
 from distiller.tasks.windows import EncodedQuestions, null_token
-from distiller.tasks.words import WORD
+from distiller.tasks.words import SET_APART, SPACED, WORD
 
 TRIED = 16
 """Development texts on which a script must say what the library says."""
@@ -130,8 +130,8 @@ ANSWERS = {
 }
 TAGGING = '''
 def words_of(text):
-    """What blanks separate, and single letters in scripts that have no blanks between words."""
-    return re.findall(FACTS["words"], text)
+    """What blanks and punctuation separate, and single letters in scripts that have no blanks between words."""
+    return re.findall(FACTS["spaced" if re.search(FACTS["set_apart"], text) else "words"], text)
 
 
 def predict(sentences):
@@ -234,7 +234,7 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         if task is not None and task.null_answers:
             facts |= {"null_token": null_token(tokenizer), "null_threshold": task.null_threshold}
     if source.kind == "tagging":
-        facts["words"] = WORD.pattern
+        facts |= {"words": WORD.pattern, "spaced": SPACED.pattern, "set_apart": SET_APART.pattern}
     return facts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from distiller.errors import DataError, warn
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.table import Table, shown
-from distiller.tasks.words import words_of
+from distiller.tasks.words import pattern_of, words_of
 
 Span = tuple[int, int, str]
 """First character, the one behind the last, and what they are."""
@@ -145,11 +145,11 @@ def _checked(table: Table, row: int, label: str, text: str, cell: Sequence[Any])
 
 def _tagged(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, str]]:
     """The words of a text and their tags."""
-    position = 0
+    position, pattern = 0, pattern_of(text)
     for start, end, name in [*spans, (len(text), len(text), "")]:
-        for word in words_of(text[position:start]):
+        for word in pattern.findall(text[position:start]):
             yield word, "O"
-        for number, word in enumerate(words_of(text[start:end])):
+        for number, word in enumerate(pattern.findall(text[start:end])):
             yield word, f"{'I' if number else 'B'}-{name}"
         position = end
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from distiller.errors import DataError
 from distiller.tasks.data import QuestionSplit
-from distiller.tasks.words import MARKS, words_of
+from distiller.tasks.words import MARKS, spaced_words
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 MARK = re.compile(f"[{MARKS}]")
@@ -23,12 +23,12 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 def normalise(text: str) -> str:
     """`text` in lower case, without punctuation and the words a, an and the, with single spaces between words.
 
-    Punctuation is that of ASCII, and that of scripts whose letters are words here (`words_of`).
+    Punctuation is that of ASCII, and that of scripts whose letters are words here (`spaced_words`).
     """
     plain = text.lower().translate(PUNCTUATION)
     if not plain.isascii():
         plain = MARK.sub("", plain)
-    return " ".join(words_of(ARTICLES.sub(" ", plain)))
+    return " ".join(spaced_words(ARTICLES.sub(" ", plain)))
 
 
 def matches(prediction: str, gold: str) -> float:

@@ -16,11 +16,38 @@ MARKS = "\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 _SIGNS = "".join(sign for sign in map(chr, range(0xE00, 0x3100)) if unicodedata.category(sign)[0] == "M")
 """Vowel signs, tones and the like, which belong to the letter before them."""
 
-WORD = re.compile(rf"[{UNSPACED}{MARKS}][{_SIGNS}]*|[^\s{UNSPACED}{MARKS}]+")
+_OPENING = "\"(\\[{«“‘„¿¡"
+_CLOSING = "\".,;:!?…)\\]}»”’'"
+_LETTER = rf"[^\s{UNSPACED}{MARKS}]"
+SPACED = re.compile(rf"[{UNSPACED}{MARKS}][{_SIGNS}]*|{_LETTER}+")
+WORD = re.compile(
+    rf"[{UNSPACED}{MARKS}][{_SIGNS}]*"
+    rf"|[{_OPENING}]|'(?!(?:s|t|re|ve|ll|d|m)\b)(?=\w)"  # in front of a word, but not the 's of `Berlin 's`
+    r"|\.{2,}|!{2,}|\?{2,}|''"
+    rf"|(?:[^\W\d_{UNSPACED}]\.){{2,}}"  # U.S., e.g.
+    rf"|[{_CLOSING}](?!\w)"
+    rf"|{_LETTER}+?(?=[{_CLOSING}]*(?:\s|$|[{UNSPACED}{MARKS}]))"
+)
 """A word of plain text."""
+SET_APART = re.compile(r"(?<!\S)[.,](?!\S)")
+"""What stands in a text whose words have been set apart already: there blanks alone separate them."""
+
+
+def spaced_words(text: str) -> list[str]:
+    """What blanks separate, punctuation included, as SQuAD counts words; of a script without blanks each letter."""
+    return SPACED.findall(text)
 
 
 def words_of(text: str) -> list[str]:
-    """What blanks separate; of a script without blanks between words (Chinese, Japanese, Thai, …) each letter, with the
-    signs on it, and each punctuation mark."""
-    return WORD.findall(text)
+    """What blanks separate, without the punctuation around it, each mark of which is a word as in tagged corpora; of a
+    script without blanks between words (Chinese, Japanese, Thai, …) each letter, with the signs on it.
+
+    So `"bad".` is read as it is learnt where a span marks `bad`, and as in files whose words were set apart. A text
+    with a full stop or a comma between blanks is of such a file, and keeps its words.
+    """
+    return pattern_of(text).findall(text)
+
+
+def pattern_of(text: str) -> re.Pattern[str]:
+    """What finds the words of `text`, or of parts of it."""
+    return SPACED if SET_APART.search(text) else WORD
