@@ -235,7 +235,9 @@ SPACED = st.text(max_size=9).filter(lambda text: not re.search(f"[{UNSPACED}{MAR
 def test_scores_are_the_official_ones(first: str, second: str) -> None:
     text, overlap, equal = official(first, second)
     assert (normalise(first), matches(first, second)) == (text, equal)
-    assert token_f1(first, second) == pytest.approx(float(overlap if second else equal))  # SQuAD 2 gives all for no answer
+    assert token_f1(first, second) == pytest.approx(
+        float(overlap if second else equal)
+    )  # SQuAD 2 gives all for no answer
 
 
 def test_scores_need_answers_and_metrics_are_rows_of_the_table() -> None:

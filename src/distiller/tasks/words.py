@@ -16,7 +16,7 @@ MARKS = "\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 _SIGNS = "".join(sign for sign in map(chr, range(0xE00, 0x3100)) if unicodedata.category(sign)[0] == "M")
 """Vowel signs, tones and the like, which belong to the letter before them."""
 
-_OPENING = "\"(\\[{«“‘„¿¡"
+_OPENING = '"(\\[{«“‘„¿¡'
 _CLOSING = "\".,;:!?…)\\]}»”’'"
 _LETTER = rf"[^\s{UNSPACED}{MARKS}]"
 SPACED = re.compile(rf"[{UNSPACED}{MARKS}][{_SIGNS}]*|{_LETTER}+")
