@@ -122,8 +122,8 @@ def advice(shop: Workshop, folder: Path) -> list[str]:
 
 COMMANDS = {
     "study": Long(study, "distiller.study.engine:progress_of"),
-    "label": Long(labelling, "distiller.labelling:_label_shard", 2),
-    "pseudo-label": Long(pseudo_labels, "distiller.translation.pseudo_labels:_sum", 2),
+    "label": Long(labelling, "distiller.jobs:Job._make", 2),
+    "pseudo-label": Long(pseudo_labels, "distiller.jobs:Job._make", 2),
     "export": Long(
         lambda shop, folder: ["export", shop.tuned, "--to", "folder", "-o", str(folder / "job")],
         "distiller.deploy.export:_finish",

@@ -57,7 +57,7 @@ def test_it_is_on_and_off_and_changes_no_weight(make: Any) -> None:
         assert torch.equal(model(input_ids=ids).logits, during)
         rounding.stop()
         assert torch.equal(model(input_ids=ids).logits, before)
-    assert 0 < (during - before).abs().max() < 0.1 * before.abs().max()
+    assert 0 < (during - before).abs().max() < 0.5 * before.abs().max()
     assert not torch.equal(coarse.model(input_ids=ids).logits, during)
     assert model.state_dict().keys() == state.keys()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())

@@ -106,7 +106,7 @@ class Task(Config):
     null_answers: bool | None = None
     """Question answering: a context may hold no answer, as in SQuAD 2, and the model says so with an empty one. `null`:
     where the training questions, or without their answers the development questions, have some of this kind."""
-    null_threshold: float = 0.0
+    null_threshold: Annotated[float, Number] = 0.0
     """Question answering with `null_answers`: the empty answer is given where its score is above that of the best
     other one by more than this (`null_score_diff_threshold`)."""
 

@@ -55,7 +55,11 @@ class Export(Config):
     null_threshold: float | None = None
     """By how much the score of no answer must be above that of the best one."""
     words: str | None = None
-    """Tagging: the pattern of a word of plain text."""
+    """Tagging: the pattern of a word of plain text …"""
+    set_apart: str | None = None
+    """… unless this is found in it: then its words have been set apart already, …"""
+    spaced: str | None = None
+    """… and this is the pattern of a word."""
     opset: int | None = None
     """Version of the ONNX operators."""
     calibration: int | None = None
