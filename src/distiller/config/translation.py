@@ -343,7 +343,9 @@ class TranslationRun(config.Run):
                 "student.init to random and vocabulary.of to corpus"
             )
         if self.sequence is None:
-            raise ValueError("a teacher known by its translations alone needs `sequence`, e.g. `sequence.gold_ratio=0.5`")
+            raise ValueError(
+                "a teacher known by its translations alone needs `sequence`, e.g. `sequence.gold_ratio=0.5`"
+            )
 
 
 def _speaks_otherwise(data: Mapping[str, Any]) -> bool:
