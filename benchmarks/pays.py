@@ -30,12 +30,14 @@ from distiller.record import ModelFacts, Record, load_record
 from distiller.tasks import load_task
 from distiller.tasks.data import TaskData, keys_of, sample
 from distiller.tasks.encode import Collator, EncodedSplit
-from distiller.tasks.outcomes import difference, outcomes, score_of
+from distiller.tasks.outcomes import Difference, difference, outcomes, score_of
 from distiller.tasks.tokens import encode_split
 from distiller.training.evaluate import predict_logits
 
 GLUE = {"sst2": "SST-2", "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "stsb": "STS-B"}
 TEXT = {"mr": "mr/all.tsv", "subj": "subj/all.tsv", "sst5": "sst5", "ag-news": "ag_news"}
+EQUAL = "-equal-time"
+"""Behind the name of a cell: the same student, fine-tuned for as many steps as distilling took."""
 TASKS = [*GLUE, *TEXT, "ud-ewt", "squad"]
 
 
@@ -104,7 +106,7 @@ def run_file(cell: tuple[str, str, int], given: argparse.Namespace) -> dict[str,
         steps = round(sum(taken) / len(taken))
         run["objective"] = {"beta1": 0.0, "gamma1": 1.0}
         run["training"] = {"min_steps": steps, "max_steps": steps}
-        run |= {"output": f"{place(out, cell)}-equal-time", "baseline": False}
+        run |= {"output": f"{place(out, cell)}{EQUAL}", "baseline": False}
     return run
 
 
@@ -162,9 +164,19 @@ def unseen(out: Path) -> None:
         lead = difference(data, [said[0]], [said[1]], encoded.gold)
         student, _, labels = file.parent.name.rpartition("-")
         cells = [file.parent.parent.name, student, labels, record.metric, f"{len(encoded):,}", *map(_percent, scores)]
-        cells.append(f"{100 * gain.value:+.1f} ± {100 * gain.error:.1f}")
+        cells.append(_gain(gain))
         cells.append(f"{100 * gain.value / lead.value:.0f} %" if lead.clear and lead.value > 0 else "–")
         print("| " + " | ".join(cells) + " |", flush=True)
+        for longer in sorted(file.parent.parent.glob(f"{file.parent.name}{EQUAL}/student")):
+            (outcome,) = _said(data, record.run.task, [longer])[1]
+            gain = difference(data, [said[2]], [outcome], encoded.gold)
+            score = _percent(score_of(data, outcome, encoded.gold))
+            cells[2], cells[6:] = f"{labels}, for as long", [score, cells[7], _gain(gain), ""]
+            print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def _gain(gain: Difference) -> str:
+    return f"{100 * gain.value:+.1f} ± {100 * gain.error:.1f}"
 
 
 FEWEST, MOST = 500, 5_000

@@ -52,9 +52,6 @@ def test_it_is_on_and_off_and_changes_no_weight(make: Any) -> None:
         coarse = EightBits(make(), weight_bits=7)
         coarse.model.load_state_dict(state)
         coarse.start()
-        with rounding.paused():
-            assert torch.equal(model(input_ids=ids).logits, before)
-        assert torch.equal(model(input_ids=ids).logits, during)
         rounding.stop()
         assert torch.equal(model(input_ids=ids).logits, before)
     assert 0 < (during - before).abs().max() < 0.5 * before.abs().max()

@@ -12,10 +12,12 @@ from distiller.forecast import forecast
 from distiller.recipes import recipe_text
 from distiller.record import load_record
 from distiller.run.plan import make_plan
+from distiller.run.setup import encode_splits, prepare
 from distiller.tasks.crossover import MOST
 from distiller.tasks.data import CROSSED
 from run.tiny import BAD, FAST, GOOD, Workshop, reviews, write
 
+PATIENT: dict[str, Any] = {**FAST, "epochs": None}
 MOODS = {*GOOD, *BAD}
 OPEN: dict[str, Any] = {"batch_size": 32, "learning_rate": 2e-3, "threads": 1, "min_steps": 20}
 
@@ -122,3 +124,25 @@ def test_a_translation_has_no_such_field() -> None:
     task = {"kind": "translation", "train": {"source": "a", "target": "b"}}
     with pytest.raises(ConfigError, match="crossovers"):
         parse_run({"task": task, "crossovers": 2})
+
+
+@pytest.mark.parametrize(
+    ("fields", "patient"),
+    [
+        ({}, True),
+        ({"crossovers": 1}, False),  # half of the texts have labels
+        ({"crossovers": 0}, False),
+        ({"training": {**PATIENT, "min_steps": 210}}, False),
+        ({"training": {**PATIENT, "max_steps": 2000}, "crossovers": 4}, False),
+    ],
+)
+def test_who_is_patient(shop: Workshop, tmp_path: Path, fields: dict[str, Any], patient: bool) -> None:
+    """Two layers of four: 500 steps at least, where the usual floor is 255 at most; the baseline has it in any case."""
+    run = parse_run(shop.run(tmp_path, **{"training": PATIENT, "objective": {}, "baseline": True, **fields}))
+    phases = {phase.name: phase.fewest for phase in forecast(run).phases}
+    assert (phases["student"] == 500) == patient
+    assert phases["baseline"] <= 210
+    plan = make_plan(run)
+    work = prepare(plan, encode_splits(plan))
+    floors = [job.pace(run.training, run.objective)[0].floor for job in (work.job(0), work.label_job)]
+    assert floors == [phases["student"], phases["baseline"]]

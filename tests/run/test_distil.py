@@ -297,3 +297,5 @@ def test_a_student_that_was_rounded_has_the_scores_of_its_folder(shop: Workshop,
     assert "eight_bits_accuracy" in record.seeds[0].history[-1]
     with pytest.raises(ConfigError, match="set one"):
         parse_run(shop.run(tmp_path, training={**training, "compile": True}))
+    with pytest.raises(ConfigError, match="before `quantization_aware` begins"):
+        parse_run(shop.run(tmp_path, training={**training, "patience": 1}))

@@ -477,5 +477,12 @@ def test_a_student_that_was_rounded_has_the_scores_of_its_folder(tmp_path: Path)
     one = record.seeds[0]
     assert "eight_bits_bleu" in one.history[-1]
     assert one.best_step > 0.8 * one.steps
+    assert distiller.evaluate(run.output)["bleu"] == pytest.approx(record.student.scores["bleu"])
     plain = distil(tiny_run(tmp_path / "plain", training=pace(5) | {"threads": 1, "evaluations": 5}))
     assert "eight_bits_bleu" not in plain.seeds[0].history[-1]
+
+
+@pytest.mark.parametrize("lasts", [{"max_steps": 4}, {"epochs": 2}])
+def test_patience_may_not_end_a_training_before_it_is_rounded(tmp_path: Path, lasts: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="before `quantization_aware` begins"):
+        tiny_run(tmp_path, training={"quantization_aware": True, "patience": 1, "max_steps": None, **lasts})

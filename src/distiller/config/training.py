@@ -63,8 +63,8 @@ class Training(Optimisation):
     workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
     """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
     quantization_aware: bool = False
-    """Let the distilled student compute in 8 bits, as `distiller export --to onnx-int8` makes it, from where its rate
-    falls (the last fifth of the steps): for one that is to run in 8 bits and loses by it. Its weights stay float32."""
+    """Let the distilled student compute in 8 bits, as `distiller export --to onnx-int8` makes it, in the last fifth
+    of its steps: for one that is to run in 8 bits and loses by it. Its weights stay float32."""
     compile: bool = False
     """Run teacher, student and objective through `torch.compile`; batches are padded to multiples of 32 tokens, so that
     few graphs are made. The first steps, which compile, take long: for long trainings on a GPU."""
@@ -79,9 +79,13 @@ class Training(Optimisation):
     """Optimisation steps between two log lines."""
 
     @model_validator(mode="after")
-    def _rounds_or_compiles(self) -> Self:
+    def _rounds_at_the_end(self) -> Self:
         if self.quantization_aware and self.compile:
             raise ValueError("`quantization_aware` changes how layers compute on the way, `compile` fixes it: set one")
+        if self.quantization_aware and self.patience is not None and self.epochs is not None:
+            raise ValueError(
+                "`patience` may end a training of given length before `quantization_aware` begins: set one of them"
+            )
         return self
 
     @model_validator(mode="before")

@@ -4,7 +4,7 @@ Everything else of a run is that of `distiller.config`, and is read by the same 
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -148,6 +148,15 @@ class Training(Optimisation):
     quantization_aware: bool = False
     """Let the distilled student compute in 8 bits, as CTranslate2 does, in the last fifth of the steps: for one that is
     to run in 8 bits and loses by it. Its weights stay float32."""
+
+    @model_validator(mode="after")
+    def _rounds_at_the_end(self) -> Self:
+        lasts = self.epochs is not None or self.max_steps is not None
+        if self.quantization_aware and self.patience is not None and lasts:
+            raise ValueError(
+                "`patience` may end a training of given length before `quantization_aware` begins: set one of them"
+            )
+        return self
 
 
 class Languages(Config):

@@ -5,8 +5,6 @@ reads are rounded as an engine rounds them, and the gradient passes as if they h
 float32, and the model is an ordinary one as soon as the rounding is off.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -33,7 +31,8 @@ def rounded(values: Tensor, levels: int = LEVELS[8]) -> Tensor:
 class EightBits:
     """Switches the rounding of a model's products and tables of vectors on and off; its `state_dict` never changes.
 
-    Weights have a scale for each output, vectors of tokens and what a layer reads one for each row. `weight_bits`: ONNX
+    What computes with the weight of a layer without calling it is not rounded: so the losses of a translation, which
+    make the scores of the vocabulary themselves, in chunks. Weights have a scale for each output, vectors of tokens and what a layer reads one for each row. `weight_bits`: ONNX
     Runtime has 7 for weights, so that processors without VNNI do not overflow; CTranslate2 has 8.
     """
 
@@ -61,16 +60,6 @@ class EightBits:
         for module in self.model.modules():
             if isinstance(module, nn.Linear | Conv1D | nn.Embedding):
                 module.__dict__.pop("forward", None)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Without rounding, and then as before."""
-        was, _ = self.on, self.stop()
-        try:
-            yield
-        finally:
-            if was:
-                self.start()
 
 
 def _linear(levels: int) -> Any:
