@@ -164,18 +164,18 @@ def unseen(out: Path) -> None:
         lead = difference(data, [said[0]], [said[1]], encoded.gold)
         student, _, labels = file.parent.name.rpartition("-")
         cells = [file.parent.parent.name, student, labels, record.metric, f"{len(encoded):,}", *map(_percent, scores)]
-        cells.append(_gain(gain))
+        cells.append(_with_error(gain))
         cells.append(f"{100 * gain.value / lead.value:.0f} %" if lead.clear and lead.value > 0 else "–")
         print("| " + " | ".join(cells) + " |", flush=True)
         for longer in sorted(file.parent.parent.glob(f"{file.parent.name}{EQUAL}/student")):
             (outcome,) = _said(data, record.run.task, [longer])[1]
             gain = difference(data, [said[2]], [outcome], encoded.gold)
             score = _percent(score_of(data, outcome, encoded.gold))
-            cells[2], cells[6:] = f"{labels}, for as long", [score, cells[7], _gain(gain), ""]
+            cells[2], cells[6:] = f"{labels}, for as long", [score, cells[7], _with_error(gain), ""]
             print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def _gain(gain: Difference) -> str:
+def _with_error(gain: Difference) -> str:
     return f"{100 * gain.value:+.1f} ± {100 * gain.error:.1f}"
 
 
