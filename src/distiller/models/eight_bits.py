@@ -31,9 +31,10 @@ def rounded(values: Tensor, levels: int = LEVELS[8]) -> Tensor:
 class EightBits:
     """Switches the rounding of a model's products and tables of vectors on and off; its `state_dict` never changes.
 
-    What computes with the weight of a layer without calling it is not rounded: so the losses of a translation, which
-    make the scores of the vocabulary themselves, in chunks. Weights have a scale for each output, vectors of tokens and what a layer reads one for each row. `weight_bits`: ONNX
-    Runtime has 7 for weights, so that processors without VNNI do not overflow; CTranslate2 has 8.
+    Weights have a scale for each output, vectors of tokens and what a layer reads one for each row. `weight_bits`: ONNX
+    Runtime has 7 for weights, so that processors without VNNI do not overflow; CTranslate2 has 8. What computes with
+    the weight of a layer without calling it is not rounded: so the losses of a translation, which make the scores of
+    the vocabulary themselves, in chunks.
     """
 
     def __init__(self, model: nn.Module, *, weight_bits: int = 8) -> None:

@@ -74,7 +74,7 @@ class RunPlan:
 
     @property
     def patient(self) -> int:
-        """The fewest steps of the student where the run does not say: more where its teacher alone answered most texts."""
+        """The fewest steps of the student where the run does not say, if its teacher alone has answered most texts."""
         texts = sum(map(len, self.data.transfer))
         if self.teacher is None or 2 * self.data.labelled >= texts:
             return 0
