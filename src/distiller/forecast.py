@@ -195,15 +195,15 @@ def _phases(
     ) -> None:
         steps = _pace(training, examples, dev, plan.patient if name.startswith("student") else 0)
         batch = training.batch_size * (2 if beside.get("views") else 1)
-        memory = training_memory(model, length=longest, batch=batch, half=half) + 4 * parameter_count(model)  # the best
+        size = training_memory(model, length=longest, batch=batch, half=half) + 4 * parameter_count(model)  # the best
         teacher = beside.get("teacher")
         if teacher is not None:
-            memory += 4 * sum(parameter_count(one) for _, one in _teachers(plan))
+            size += 4 * sum(parameter_count(one) for _, one in _teachers(plan))
             if not cached:
                 layers = max(1, teacher.num_hidden_layers)
-                memory += activation_bytes(teacher, length=longest, batch=batch) // layers // (2 if half else 1)
+                size += activation_bytes(teacher, length=longest, batch=batch) // layers // (2 if half else 1)
         seconds = None if clock is None else clock.step(name, model, training, steps, dev, taught=not cached, **beside)
-        phases.append(Phase(name, steps.floor, steps.ceiling, times, memory, seconds))
+        phases.append(Phase(name, steps.floor, steps.ceiling, times, size, seconds))
 
     for number, (spec, shape) in enumerate(_tuned(plan)):
         merged = Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})

@@ -53,8 +53,8 @@ class Table:
         if name not in self.columns:
             known = list(self.columns)
             hint = did_you_mean(name, [*self._inner(), *known][:LISTED])
-            if name in ("text", "label") and "mean" not in hint:
-                hint = f"task.{name} names {hint}"
+            if name in ("text", "label"):
+                hint = f"{hint} task.{name} names it" if "mean" in hint else f"task.{name} names {hint}"
             if ending(self.where) in DELIMITED and len(known) == 1:
                 hint = "task.separator says what stands between columns; words and tags on lines are task.kind=tagging"
             elif ending(self.where) in DELIMITED:
