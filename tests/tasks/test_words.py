@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distiller.tasks.words import spaced_words, words_of
+from distiller.tasks.words import SET_APART, spaced_words, words_of
 
 
 @pytest.mark.parametrize(
@@ -29,5 +29,6 @@ def test_words(text: str, words: str) -> None:
 def test_nothing_is_lost_and_words_do_not_fall_apart_further(text: str) -> None:
     found = words_of(text)
     assert "".join(found) == "".join(text.split())
-    assert all(words_of(word) == [word] for word in found)
+    if not SET_APART.search(text):  # else blanks alone count: of `1? .` the word `1?` falls apart by itself
+        assert all(words_of(word) == [word] for word in found)
     assert spaced_words(" ".join(text.split())) == spaced_words(text)
