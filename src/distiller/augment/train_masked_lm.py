@@ -4,15 +4,31 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from random import Random
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import (
+    AutoModelForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    DataCollatorForLanguageModeling,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from distiller.augment.masked_lm import scores_only_at
+from distiller.device import compute
 from distiller.errors import ConfigError, DataError, ModelError, OutputError
 from distiller.files import building
+from distiller.models.folders import explained, load_tokenizer, resolve
 from distiller.tasks.encode import IGNORED
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SMALL: Mapping[str, int] = {
     "hidden_size": 256,
@@ -62,10 +78,6 @@ def train_masked_lm(
     fewer than two texts, `ModelError` for a tokenizer without a mask token, `OutputError` for a folder that is there.
     Source: Devlin et al. 2019, arXiv:1810.04805.
     """
-    from transformers import set_seed
-
-    from distiller.models.folders import load_tokenizer
-
     folder = Path(folder)
     if folder.exists():
         raise OutputError(f"`{folder}` is already there", hint="name a new folder, or delete it")
@@ -76,11 +88,14 @@ def train_masked_lm(
     model = _model(start, words, config or SMALL, max_length)
     training, held_out = _rows(texts, words, min(max_length, model.config.max_position_embeddings), seed)
     with building(folder) as place:
-        trainer = _trainer(
-            model, words, training, place,
-            steps=steps, minutes=minutes, batch_size=batch_size, learning_rate=learning_rate,
-            mask_probability=mask_probability, seed=seed,
-        )  # fmt: skip
+        trainer = MaskedTokens(
+            model=model,
+            args=_arguments(place, steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed),
+            train_dataset=training,  # pyright: ignore[reportArgumentType]
+            data_collator=DataCollatorForLanguageModeling(words, mlm_probability=mask_probability),
+            callbacks=[Deadline(minutes)],
+        )
+        trainer.remove_callback(PrinterCallback)
         before = _loss(trainer, held_out, seed)
         began = time.monotonic()
         trainer.train()
@@ -101,13 +116,8 @@ def _tokenizer_of(start: str | None, tokenizer: str | None) -> str:
 
 
 def _model(
-    start: str | None, tokenizer: "PreTrainedTokenizerBase", config: Mapping[str, Any], max_length: int
-) -> "PreTrainedModel":
-    import torch
-    from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM
-
-    from distiller.models.folders import explained, resolve
-
+    start: str | None, tokenizer: PreTrainedTokenizerBase, config: Mapping[str, Any], max_length: int
+) -> PreTrainedModel:
     if start is not None:
         with explained(start):
             model = AutoModelForMaskedLM.from_pretrained(resolve(start), use_safetensors=True, dtype=torch.float32)
@@ -127,11 +137,9 @@ def _model(
 
 
 def _rows(
-    texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int, seed: int
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int, seed: int
 ) -> tuple[list[dict[str, list[int]]], list[dict[str, list[int]]]]:
     """Token ids of the texts to train on, and of those held out."""
-    from random import Random
-
     distinct = [text for text in dict.fromkeys(texts) if text.strip()]
     if len(distinct) < 2:
         raise DataError(f"{len(distinct)} text(s) to train a masked language model on", hint="it needs at least two")
@@ -145,50 +153,40 @@ def _rows(
     return rows[held_out:], rows[:held_out]
 
 
-def _trainer(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    rows: list[dict[str, list[int]]],
-    folder: Path,
-    *,
-    steps: int,
-    minutes: float | None,
-    batch_size: int,
-    learning_rate: float,
-    mask_probability: float,
-    seed: int,
-) -> Any:
-    from torch.nn.functional import cross_entropy
-    from transformers import DataCollatorForLanguageModeling, PrinterCallback, TrainingArguments
-    from transformers import Trainer as PlainTrainer
-    from transformers import TrainerCallback as Callback
+class MaskedTokens(Trainer):
+    """Scores the vocabulary at masked tokens only: for small models most of the work."""
 
-    from distiller.device import compute
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The mean cross-entropy of masked tokens."""
+        labels = inputs.pop("labels")
+        masked = labels != IGNORED
+        with scores_only_at(self.accelerator.unwrap_model(model), masked):
+            outputs = model(**inputs)
+        logits = outputs.logits if outputs.logits.dim() == 2 else outputs.logits[masked]
+        loss = cross_entropy(logits.float(), labels[masked], reduction="sum") / masked.sum().clamp(min=1)
+        return (loss, outputs) if return_outputs else loss
 
-    class Trainer(PlainTrainer):
-        """Scores the vocabulary at masked tokens only: for small models most of the work."""
 
-        def compute_loss(
-            self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            labels = inputs.pop("labels")
-            masked = labels != IGNORED
-            with scores_only_at(self.accelerator.unwrap_model(model), masked):
-                outputs = model(**inputs)
-            logits = outputs.logits if outputs.logits.dim() == 2 else outputs.logits[masked]
-            loss = cross_entropy(logits.float(), labels[masked], reduction="sum") / masked.sum().clamp(min=1)
-            return (loss, outputs) if return_outputs else loss
+class Deadline(TrainerCallback):
+    """Ends a training after so many `minutes`."""
 
-    class Deadline(Callback):
-        """Ends the training when its time is over."""
+    def __init__(self, minutes: float | None) -> None:
+        self.seconds = 60 * (minutes or float("inf"))
+        self.end = 0.0
 
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.end = time.monotonic() + (minutes or float("inf")) * 60
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        """Start counting."""
+        self.end = time.monotonic() + self.seconds
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            control.should_training_stop |= time.monotonic() > self.end
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Is it over?"""
+        control.should_training_stop |= time.monotonic() > self.end
 
-    arguments = TrainingArguments(
+
+def _arguments(folder: Path, *, steps: int, batch_size: int, learning_rate: float, seed: int) -> TrainingArguments:
+    return TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=batch_size,
@@ -204,30 +202,17 @@ def _trainer(
         **compute("fp32").trainer_arguments(),
         seed=seed,
     )
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=rows,  # pyright: ignore[reportArgumentType]
-        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=mask_probability),
-        callbacks=[Deadline()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def _loss(trainer: Any, rows: list[dict[str, list[int]]], seed: int) -> float:
     """Mean loss of the same masked tokens at every call."""
-    import torch
-
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return float(trainer.evaluate(rows)["eval_loss"])
 
 
-def _save(trainer: Any, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+def _save(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write beside `folder` and rename, so that a folder that is there is whole."""
-    from distiller.models.folders import explained
-
     part = Path(trainer.args.output_dir)
     with explained(str(folder)):
         trainer.model.save_pretrained(part)

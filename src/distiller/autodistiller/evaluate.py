@@ -1,7 +1,8 @@
 """How well a predictor ranks the pipelines of a task it has not seen: leave-one-task-out, its limits and controls."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import comb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class HeldOutTask:
         chosen = ratio[np.argsort(-self.order[places], kind="stable")[:n]]
         ranked = np.sort(ratio)
         # The best of n drawn without replacement is the k-th smallest with probability C(k-1, n-1) / C(N, n).
-        chance = np.array([_binomial(k, n - 1) for k in range(len(ranked))])
+        chance = np.array([float(comb(k, n - 1)) for k in range(len(ranked))])
         return {
             "advised": float(chosen.mean()),
             "random": float(ratio.mean()),
@@ -78,13 +79,18 @@ class HeldOutTask:
 
 def leave_one_task_out(experience: Experience, rank: Rank) -> list[HeldOutTask]:
     """Hold out every task in turn: `rank` gets the trials of the others, and the task's rows without outcomes."""
-    rows = experience.complete
     found = []
-    for task in rows["task"].unique():
-        own = rows.loc[rows["task"] == task].reset_index(drop=True)
+    for task, own, others in held_out(experience):
         blind = own.assign(score=np.nan, ratio=np.nan)
-        found.append(HeldOutTask(str(task), own, rank(experience.without(str(task)), blind)))
+        found.append(HeldOutTask(task, own, rank(others, blind)))
     return found
+
+
+def held_out(experience: Experience) -> "Iterator[tuple[str, pd.DataFrame, Experience]]":
+    """Every task in turn: its name, its complete trials, and the experience without them."""
+    rows = experience.complete
+    for task in map(str, rows["task"].unique()):
+        yield task, rows.loc[rows["task"] == task].reset_index(drop=True), experience.without(task)
 
 
 def ranker(
@@ -140,13 +146,11 @@ def ceiling(held: HeldOutTask, factors: Sequence[str]) -> float:
 
 def covered(experience: Experience, *, baseline: bool = True, vectors: Vectors | None = None) -> Mapping[str, float]:
     """The share of held-out ratios of each task inside the 80 % interval."""
-    rows = experience.complete
     found = {}
-    for task in rows["task"].unique():
-        own = rows.loc[rows["task"] == task].reset_index(drop=True)
-        said = fit(experience.without(str(task)), vectors=vectors, baseline=baseline).predict(own)
+    for task, own, others in held_out(experience):
+        said = fit(others, vectors=vectors, baseline=baseline).predict(own)
         ratio = own["ratio"].to_numpy(float)
-        found[str(task)] = float(np.mean((said.low <= ratio) & (ratio <= said.high)))
+        found[task] = float(np.mean((said.low <= ratio) & (ratio <= said.high)))
     return found
 
 
@@ -157,9 +161,3 @@ def spearman(left: np.ndarray, right: np.ndarray) -> float:
     if len(left) < 2 or np.ptp(left) == 0 or np.ptp(right) == 0:
         return float("nan")
     return float(spearmanr(left, right).statistic)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _binomial(n: int, k: int) -> float:
-    from math import comb
-
-    return float(comb(n, k))

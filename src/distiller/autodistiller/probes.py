@@ -1,12 +1,13 @@
 """Probe runs: a few trials on the new task itself, which ones to spend, and what they change."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distiller.autodistiller.additive import covariance, fit_additive
-from distiller.autodistiller.evaluate import spearman
+from distiller.autodistiller.evaluate import held_out, spearman
 from distiller.autodistiller.experience import Experience
 from distiller.autodistiller.features import before
 from distiller.autodistiller.fit_data import FitData, impossible
@@ -72,26 +73,22 @@ def probe_gain(
 ) -> list[Gain]:
     """Simulate probes: on each task in turn, `k` of its trials become known, and the others are ranked again."""
     rng = np.random.default_rng(seed)
-    rows = experience.complete
     found = []
-    for task in map(str, rows["task"].unique()):
-        own = rows.loc[rows["task"] == task].reset_index(drop=True)
-        others = experience.without(task)
+    for task, own, others in held_out(experience):
         first = fit(others, vectors=vectors, baseline=baseline)
-        ratio = own["ratio"].to_numpy(float)
-
-        def after(
-            probes: list[int], own: "pd.DataFrame" = own, others: Experience = others, ratio: np.ndarray = ratio
-        ) -> float:
-            fitted = fit(with_probes(others, own.iloc[probes]), vectors=vectors, baseline=baseline)
-            rest = np.setdiff1d(np.arange(len(own)), probes)
-            return spearman(fitted.predict(own.iloc[rest]).order, ratio[rest])
-
+        after = partial(_after, others, own, vectors=vectors, baseline=baseline)
         chosen = choose_probes(first.fit_data, own, k)
         rest = np.setdiff1d(np.arange(len(own)), chosen)
-        drawn = [
-            after([int(i) for i in rng.choice(len(own), min(k, len(own) - 2), replace=False)]) for _ in range(draws)
-        ]
-        before_any = spearman(first.predict(own).order[rest], ratio[rest])
-        found.append(Gain(task, before_any, float(np.mean(drawn)), after(chosen)))
+        without = spearman(first.predict(own).order[rest], own["ratio"].to_numpy(float)[rest])
+        drawn = [after(rng.choice(len(own), min(k, len(own) - 2), replace=False).tolist()) for _ in range(draws)]
+        found.append(Gain(task, without, float(np.mean(drawn)), after(chosen)))
     return found
+
+
+def _after(
+    others: Experience, own: "pd.DataFrame", probes: list[int], *, vectors: Vectors | None, baseline: bool
+) -> float:
+    """How well the rows of a task that were not probed are ranked by who knows the probes."""
+    fitted = fit(with_probes(others, own.iloc[probes]), vectors=vectors, baseline=baseline)
+    rest = own.drop(index=probes)
+    return spearman(fitted.predict(rest).order, rest["ratio"].to_numpy(float))

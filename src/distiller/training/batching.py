@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import BatchSampler, Sampler
 from transformers import TrainerCallback
 
-from distiller.training.mixing import MixupOptions, draw, label_weights, mixed
+from distiller.augment.mixup import Mixup
+from distiller.training.mixing import draw, label_weights, mixed
 from distiller.training.view import Totals
 
 Batch = dict[str, Any]
@@ -164,7 +165,7 @@ class ViewCollator:
         student: Callable[..., Batch],
         teacher: Callable[..., Batch] | None = None,
         *,
-        mixup: MixupOptions | None = None,
+        mixup: Mixup | None = None,
         seed: int = 0,
     ) -> None:
         self.student = student

@@ -6,37 +6,15 @@ arXiv:2109.11105, section 3.1.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from distiller.augment.mixup import Mixup
+
 PARTNER, WEIGHT = "mixup_partner", "mixup_weight"
-
-
-class MixupOptions(Protocol):
-    """How to mix."""
-
-    @property
-    def alpha(self) -> float:
-        """Both parameters of the Beta distribution that weights are drawn from."""
-        ...
-
-    @property
-    def per(self) -> str:
-        """`pair`: a weight for each example; `batch`: one for all."""
-        ...
-
-    @property
-    def mask(self) -> str:
-        """`union`: tokens of either text count; `first`: only those of the example itself."""
-        ...
-
-    @property
-    def align_segments(self) -> bool:
-        """Whether second texts of pairs begin at the same place in all examples of a batch."""
-        ...
 
 
 class Mix(NamedTuple):
@@ -53,7 +31,7 @@ class Mix(NamedTuple):
         return weight * own + (1 - weight) * own[self.partner]
 
 
-def draw(size: int, options: MixupOptions, seed: tuple[int, ...]) -> Mix:
+def draw(size: int, options: Mixup, seed: tuple[int, ...]) -> Mix:
     """A random pairing of `size` examples; the same for the same seed."""
     random = np.random.default_rng(seed)
     weight = random.beta(options.alpha, options.alpha, size=size if options.per == "pair" else 1)
