@@ -10,7 +10,7 @@ from cli.conftest import Command
 from deploy.conftest import translated
 from distiller.config import to_yaml
 from distiller.deploy import bench
-from distiller.deploy.ask_translators import LoadedTranslators
+from distiller.deploy.ask import LoadedModels
 from distiller.deploy.export import export
 from distiller.deploy.measure_translation import measure_translation
 from distiller.deploy.translators import open_translator
@@ -150,7 +150,7 @@ def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, mon
     alone = bench.bench([str(out / "exports" / "folder")], rows=5, repeats=1, threads=1)
     assert [(one.role, one.score) for one in alone.models] == [("folder", found.models[3].score)]
 
-    opened = LoadedTranslators(out)
+    opened = LoadedModels(out)
     said = {one.name: one for one in opened.ask("eins zwei")}
     assert {name: one.engine for name, one in said.items()} == {"teacher": "ctranslate2", "student": "transformers"}
     search = source.decoding.model_copy(update={"engine": "transformers"})

@@ -51,12 +51,7 @@ class Importance:
 
 
 def importance(
-    trials: "Trials",
-    *,
-    factors: Sequence[str] | None = None,
-    order: int = 2,
-    trees: int = 64,
-    seed: int = 0,
+    trials: "Trials", *, factors: Sequence[str] | None = None, order: int = 2, trees: int = 64, seed: int = 0
 ) -> Importance:
     """fANOVA of the scores of each task, the mean of its shares over tasks, and PED-ANOVA of the same trials.
 

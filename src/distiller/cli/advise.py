@@ -28,8 +28,7 @@ def advise(
     top: Annotated[int, typer.Option(min=1, help="How many pipelines to advise.")] = 5,
     space: Annotated[str, typer.Option(help="The study whose space to choose from.")] = "study-distiller",
     experience: Annotated[
-        list[str] | None,
-        typer.Option(help="More past trials: a study, a storage or a table. Give it again for more."),
+        list[str] | None, typer.Option(help="More past trials: a study, a storage or a table. Give it again for more.")
     ] = None,
     predictor: Annotated[str, typer.Option(help="`additive`, `forest` or `autogluon`.")] = "additive",
     vectors: Annotated[

@@ -3,24 +3,32 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from scipy.special import expit, softmax
 
+from distiller.deploy.bench_translators import TranslatorEntrant, is_translator, translator_entrants
 from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import engine_runtime, input_names
 from distiller.deploy.runtimes import Runtime
-from distiller.errors import DataError, DistillerError, OutputError
+from distiller.errors import DataError, DistillerError, ModelError, OutputError
+from distiller.models.encoder_decoder import longest_text
 from distiller.tasks.answers import NOTHING, answers
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit
 from distiller.tasks.encode import IGNORED, EncodedSplit
 from distiller.tasks.tokens import encode_split
 from distiller.tasks.windows import EncodedQuestions
 from distiller.tasks.words import words_of
+from distiller.translation.converted import Engine
+from distiller.translation.engines import bounds_of, converted, engine, generating
+from distiller.translation.students import load_translator
+from distiller.translation.tokenizer import TranslationTokenizer
 
 REPEATS = 5
 
@@ -42,31 +50,51 @@ class Answer:
     """Why it cannot answer, in one line."""
 
 
+Said = tuple[str, dict[str, float], Callable[[], object]]
+"""What a model makes of a text, the shares of the classes, and the pass that is timed."""
+
+
 @dataclass(frozen=True)
 class _Loaded:
     name: str
     engine: str
-    source: Finished
-    run: Runtime | None
-    error: str | None
+    say: Callable[[str, str | None], Said]
+    """What it makes of a text, and of a second one where the task reads two. Raises `DistillerError`."""
+
+    def answer(self, text: str, pair: str | None) -> Answer:
+        try:
+            said, shares, again = self.say(text, pair)
+        except DistillerError as error:
+            return Answer(self.name, self.engine, "", error=error.message)
+        return Answer(self.name, self.engine, said, shares, _median_milliseconds(again))
 
 
 class LoadedModels:
     """The models of one finished run, loaded once and asked as often as some texts come.
 
     `output` is a run's output folder, or a single model or export whose task the file `run` says. Raises
-    `DistillerError`. A form that cannot be loaded says so in its answers.
+    `DistillerError`. A form that cannot be loaded says so in its answers. Translation models are run by CTranslate2
+    where it is installed and can convert them.
     """
 
     def __init__(self, output: str | Path, *, run: Path | None = None) -> None:
         self.notes: list[str] = []
         """What was left out, in words."""
+        self.pairs = False
+        """Whether the task reads two texts."""
+        if is_translator(str(output)):
+            voices = translator_entrants(str(output), notes=self.notes, teacher=True, rows=1)
+            self._engines = ExitStack()  # which end when this object goes
+            asked = [one for one in voices if one.converted is not None or one.fastest]
+            self._models = [_translator(one, self._engines) for one in asked]
+            return
         found = entrants(str(output), run=run, notes=self.notes)
-        if found[0].source.run is None:
+        source = found[0].source
+        if source.run is None:
             raise OutputError(f"nothing says what the task of `{output}` is", hint="name a run's output, or its run")
-        self.source = found[0].source
-        self._models = [_loaded(one) for one in found]
-        self.notes += self.source.notes
+        self.pairs = source.pairs
+        self._models = [_encoder(one) for one in found]
+        self.notes += source.notes
 
     def ask(self, text: str, pair: str | None = None) -> list[Answer]:
         """What every model says of `text`, and of `pair` where the task reads two: of a question its context.
@@ -75,35 +103,54 @@ class LoadedModels:
         """
         if not text.strip():
             raise DataError("there is no text", hint="type one")
-        if self.source.pairs and not (pair or "").strip():
+        if self.pairs and not (pair or "").strip():
             raise DataError("this task reads two texts, and the second is missing", hint="type both")
-        return [_answer(model, text, pair) for model in self._models]
+        return [model.answer(text, pair) for model in self._models]
 
 
-def _loaded(one: Entrant) -> _Loaded:
+def _encoder(one: Entrant) -> _Loaded:
     name = one.name.rpartition(": ")[2]
     try:
         source = reading(one)
-        return _Loaded(name, one.engine, source, engine_runtime(one.engine, one.folder, source=source), None)
+        run = engine_runtime(one.engine, Path(one.folder), source=source)
     except DistillerError as error:
-        return _Loaded(name, one.engine, one.source, None, error.message)
+        return _Loaded(name, one.engine, partial(_refused, error))
+    return _Loaded(name, one.engine, partial(_said, source, run))
 
 
-def _answer(model: _Loaded, text: str, pair: str | None) -> Answer:
-    if model.run is None:
-        return Answer(model.name, model.engine, "", error=model.error)
-    source = model.source
-    try:
-        split, encoded = _tokens(source, text, pair)
-        batch = source.collate([encoded[row] for row in range(len(encoded))])
-    except DistillerError as error:
-        return Answer(model.name, model.engine, "", error=error.message)
+def _refused(error: DistillerError, text: str, pair: str | None) -> NoReturn:
+    raise error
+
+
+def _said(source: Finished, run: Runtime, text: str, pair: str | None) -> Said:
+    split, encoded = _tokens(source, text, pair)
+    batch = source.collate([encoded[row] for row in range(len(encoded))])
     arrays = {name: batch[name].numpy() for name in input_names(source)}
-    said, shares = _decoded(source, split, encoded, model.run(arrays))
-    return Answer(model.name, model.engine, said, shares, median_milliseconds(partial(model.run, arrays)))
+    return *_decoded(source, split, encoded, run(arrays)), partial(run, arrays)
 
 
-def median_milliseconds(answer: Callable[[], object]) -> float:
+def _translator(one: TranslatorEntrant, engines: ExitStack) -> _Loaded:
+    model, tokenizer = load_translator(one.folder, one.languages)
+    decoding = one.source.decoding.model_copy(update={"engine": one.engine, "compute": one.compute})
+    used = one.engine
+    if one.converted is not None:
+        run = engines.enter_context(converted(one.converted, bounds_of(model, tokenizer, decoding), decoding))
+    else:
+        try:
+            run = engines.enter_context(engine(model, tokenizer, decoding))
+        except ModelError:  # CTranslate2 cannot convert it
+            used, run = "transformers", generating(model, tokenizer, decoding)
+    return _Loaded(one.name.rpartition(": ")[2], used, partial(_translated, tokenizer, longest_text(model), run))
+
+
+def _translated(tokenizer: TranslationTokenizer, longest: int | None, run: Engine, text: str, pair: str | None) -> Said:
+    ids = tokenizer.encode([" ".join(text.split())])
+    if longest is not None and len(ids[0]) > longest:
+        raise DataError(f"the text has {len(ids[0])} tokens, and the model takes {longest}")
+    return tokenizer.decode([run(ids, 0)[0][0].tokens])[0], {}, partial(run, ids, 0)
+
+
+def _median_milliseconds(answer: Callable[[], object]) -> float:
     """Of some passes."""
     seconds = []
     for _ in range(REPEATS):

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +30,6 @@ from distiller.record import now
 from distiller.tasks.data import sample
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.tokens import scorer
-from distiller.translation.scores import METRIC
-
-T = TypeVar("T", Entrant, TranslatorEntrant)
 
 BATCHES = (1, 8, 32)
 SINGLES = 50
@@ -62,37 +59,30 @@ def bench(
     translates = [is_translator(name) for name in names]
     if any(translates) and not all(translates):
         raise ConfigError("translation models are measured apart from others", hint="name them alone")
-    measured: list[Measured] = []
+    found: list[Entrant] = []
+    measure: Callable[[Any, Path], Measured]
     if any(translates):
         if run is not None or lengths:
             raise ConfigError("translations are measured on the text of their run", hint="leave --run and --length out")
-        voices: list[TranslatorEntrant] = []
         for name in names:
-            voices += translator_entrants(name, notes=notes, teacher=teacher, rows=rows)
+            found += translator_entrants(name, notes=notes, teacher=teacher, rows=rows)
         process = partial(_in_a_process, threads=threads)
-        for one, folder in _in_turn(voices, on_start):
-            try:
-                measured.append(measured_translator(one, folder, process, threads=threads, repeats=repeats))
-            except ModelError as error:
-                if one.engine == "transformers":
-                    raise
-                notes.append(f"left out: {one.name} in {one.engine} {one.compute}: {error.message}")
-        text = voices[0].source.sentences
-        about = {"task": text.name if text else "", "metric": METRIC, "rows": len(text) if text else 0}
-        sources: list[Finished] = [one.source for one in voices]
+        measure = partial(measured_translator, process=process, threads=threads, repeats=repeats)
     else:
-        found: list[Entrant] = []
         for name in names:
             found += entrants(name, run=run, teacher=teacher, rows=rows, notes=notes)
-        for one, folder in _in_turn(found, on_start):
-            measured.append(_measured(one, folder, threads=threads, repeats=repeats, lengths=lengths))
-        data = found[0].source.data
-        about = {"task": "", "metric": None, "rows": 0}
-        if data is not None:
-            about = {"task": data.name, "metric": data.metric, "rows": len(data.splits["dev"])}
-        sources = [one.source for one in found]
-    for source in sources:
-        notes += source.notes
+        measure = partial(_measured, threads=threads, repeats=repeats, lengths=lengths)
+    measured: list[Measured] = []
+    for one, folder in _in_turn(found, on_start):
+        try:
+            measured.append(measure(one, folder))
+        except ModelError as error:
+            if not isinstance(one, TranslatorEntrant) or one.engine == "transformers":
+                raise
+            notes.append(f"left out: {one.name} in {one.engine} {one.compute}: {error.message}")
+    about = found[0].source.about
+    for one in found:
+        notes += one.source.notes
     return Bench(
         created=now(),
         machine=describe_machine() | {"threads": threads},
@@ -102,7 +92,7 @@ def bench(
     )
 
 
-def _in_turn(found: Sequence[T], on_start: Callable[[str], None] | None) -> Iterator[tuple[T, Path]]:
+def _in_turn(found: Sequence[Entrant], on_start: Callable[[str], None] | None) -> Iterator[tuple[Any, Path]]:
     """Each of those that are measured, with an empty folder for it. Raises `OutputError` where there are none."""
     if not found:
         raise OutputError("there is nothing to measure", hint="name a run's output folder")
@@ -152,7 +142,7 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
         role=one.role,
         engine=one.engine,
         folder=str(one.folder),
-        megabytes=weights_megabytes(one.folder),
+        megabytes=weights_megabytes(Path(one.folder)),
         score=scores[source.data.metric],
         **result,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.config.translation import Languages
+from distiller.deploy.entrants import Entrant
 from distiller.deploy.export import export_of, exports_of, is_export, load_export
 from distiller.deploy.measure import weights_megabytes
 from distiller.deploy.table import Measured
@@ -29,17 +30,12 @@ Process = Callable[[dict[str, Any], Path, str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class TranslatorEntrant:
+class TranslatorEntrant(Entrant):
     """One translation model in one form that takes part."""
 
-    name: str
-    role: str
-    engine: str
-    compute: str
     source: FinishedTranslator
     """The finished model whose text is translated."""
-    folder: Path | str
-    """The model: a folder, or a hub id."""
+    compute: str = "float32"
     languages: Languages = PLAIN
     """What it has to be told."""
     converted: Path | None = None
@@ -87,7 +83,7 @@ def translator_entrants(name: str, *, notes: list[str], teacher: bool, rows: int
 
 
 def measured_translator(
-    one: TranslatorEntrant, folder: Path, process: Process, *, threads: int, repeats: int
+    one: TranslatorEntrant, folder: Path, *, process: Process, threads: int, repeats: int
 ) -> Measured:
     """One model in one form: `process` runs it. Raises `ModelError` for one that CTranslate2 cannot convert."""
     pairs = one.source.sentences
@@ -135,7 +131,7 @@ def _in_every_engine(
     if choose_engine("auto") == "ctranslate2":
         forms += [("ctranslate2", "float32"), ("ctranslate2", "int8")]
     for engine, compute in forms:
-        yield TranslatorEntrant(name, role, engine, compute, source, folder, languages)
+        yield TranslatorEntrant(name, role, engine, folder, source, compute, languages)
 
 
 def _of_export(name: str, folder: Path, source: FinishedTranslator) -> list[TranslatorEntrant]:
@@ -143,7 +139,7 @@ def _of_export(name: str, folder: Path, source: FinishedTranslator) -> list[Tran
     form = export_of(source, folder).form
     if form != CONVERTED:
         return []
-    return [TranslatorEntrant(name, form, "ctranslate2", "int8", source, source.folder, converted=folder)]
+    return [TranslatorEntrant(name, form, "ctranslate2", source.folder, source, "int8", converted=folder)]
 
 
 def _of_teacher(name: str, source: FinishedTranslator) -> Iterator[TranslatorEntrant]:

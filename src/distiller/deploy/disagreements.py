@@ -118,11 +118,7 @@ def by_answer(split: QuestionSplit, student: Said, teacher: Said, task: Task) ->
         if distance > 0 and ours != theirs:
             gold = "" if split.answers is None else split.answers[row][0].text or NOTHING
             yield Disagreement(
-                text=_text(split, row),
-                gold=gold,
-                teacher=theirs or NOTHING,
-                student=ours or NOTHING,
-                distance=distance,
+                text=_text(split, row), gold=gold, teacher=theirs or NOTHING, student=ours or NOTHING, distance=distance
             )
 
 

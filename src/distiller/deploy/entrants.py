@@ -17,11 +17,12 @@ class Entrant:
     """One model in one form that takes part."""
 
     name: str
+    role: str
     engine: str
-    folder: Path
+    folder: Path | str
+    """The model: a folder, or of a translation perhaps a hub id."""
     source: Finished
     """The finished student whose task it has."""
-    role: str
 
 
 def entrants(
@@ -36,11 +37,11 @@ def entrants(
         return [_of_export(folder.name, folder, open_finished(load_export(folder).source, run=run, rows=rows))]
     source = open_finished(name, run=run, rows=rows)
     if source.output is None:
-        return [Entrant(folder.name, "transformers", source.folder, source, "model")]
+        return [Entrant(folder.name, "model", "transformers", source.folder, source)]
     found = []
     if teacher and (place := find_teacher(source)) is not None:
-        found.append(Entrant(f"{folder.name}: teacher", "transformers", Path(resolve(place)), source, "teacher"))
-    found.append(Entrant(f"{folder.name}: student", "transformers", source.folder, source, "student"))
+        found.append(Entrant(f"{folder.name}: teacher", "teacher", "transformers", Path(resolve(place)), source))
+    found.append(Entrant(f"{folder.name}: student", "student", "transformers", source.folder, source))
     for form, place in exports_of(source.output).items():
         try:
             found.append(_of_export(f"{folder.name}: {form}", place, source))
@@ -51,7 +52,7 @@ def entrants(
 
 def _of_export(name: str, folder: Path, source: Finished) -> Entrant:
     form = export_of(source, folder).form
-    return Entrant(name, FORMS[form].traits["engine"], folder, source, form)
+    return Entrant(name, form, FORMS[form].traits["engine"], folder, source)
 
 
 def reading(one: Entrant) -> Finished:
@@ -59,4 +60,4 @@ def reading(one: Entrant) -> Finished:
     if one.role != "teacher" or same_vocabulary(load_tokenizer(one.folder), one.source.tokenizer):
         return one.source
     source = one.source
-    return Finished(source.name, one.folder, source.kind, source.labels, run=source.run, rows=source.rows)
+    return Finished(source.name, Path(one.folder), source.kind, source.labels, run=source.run, rows=source.rows)

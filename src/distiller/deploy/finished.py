@@ -86,6 +86,13 @@ class Finished:
         return data
 
     @property
+    def about(self) -> dict[str, Any]:
+        """The task, metric and number of rows of the development text, as a benchmark says them."""
+        if self.data is None:
+            return {"task": "", "metric": None, "rows": 0}
+        return {"task": self.data.name, "metric": self.data.metric, "rows": len(self.data.splits["dev"])}
+
+    @property
     def pairs(self) -> bool:
         """Whether an input is two texts."""
         if self.kind == "qa":

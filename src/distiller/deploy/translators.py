@@ -22,7 +22,7 @@ from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.converted import pieces_by_id
 from distiller.translation.corpus import Pairs, read_corpus, read_split
 from distiller.translation.engines import bounds_of, convert, converted, search_of
-from distiller.translation.scores import score
+from distiller.translation.scores import METRIC, score
 from distiller.translation.shortlist import lexical_shortlist
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import TranslationTokenizer
@@ -153,6 +153,12 @@ class FinishedTranslator(Finished):
         if self.rows:
             pairs = pairs.take(sample(len(pairs), self.rows, seed=0))
         return self._short(pairs)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The text, metric and number of sentences, as a benchmark says them."""
+        text = self.sentences
+        return {"task": text.name if text else "", "metric": METRIC, "rows": len(text) if text else 0}
 
     def _short(self, pairs: Pairs) -> Pairs | None:
         """`pairs` of at most `max_length` tokens a side, with a note of the others."""

@@ -252,8 +252,7 @@ def _check_complete(
         if (first and _word_in(rest, particular.not_first)) or _word_in(rest, particular.of_model):
             continue
         raise ModelError(
-            f"`{name}` of the source has no place in the student: its layers are of several kinds",
-            hint=KINDS,
+            f"`{name}` of the source has no place in the student: its layers are of several kinds", hint=KINDS
         )
 
 

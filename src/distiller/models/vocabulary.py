@@ -54,11 +54,7 @@ class Vocabulary:
 
 
 def cut_tokenizer(
-    tokenizer: PreTrainedTokenizerBase,
-    counts: np.ndarray,
-    size: int | None = None,
-    *,
-    also: Iterable[int] = (),
+    tokenizer: PreTrainedTokenizerBase, counts: np.ndarray, size: int | None = None, *, also: Iterable[int] = ()
 ) -> Vocabulary:
     """`tokenizer` with the pieces that occur, by `counts` `[ids]`, and those that rarer ones can be put together from.
 

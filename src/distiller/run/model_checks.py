@@ -13,13 +13,7 @@ from distiller.models.heads import HEADS, contradicts_itself, has_head_for, head
 from distiller.models.layers import check_states
 from distiller.models.layouts import check_known, check_trainable, finds_end
 from distiller.models.load import check_vocabulary, longest_input
-from distiller.models.students import (
-    check_copy,
-    initialisation,
-    same_vocabulary,
-    source_of,
-    student_config,
-)
+from distiller.models.students import check_copy, initialisation, same_vocabulary, source_of, student_config
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.run.stages import finetune_hint, stages_of, teachers_of
 from distiller.tasks.data import QuestionSplit

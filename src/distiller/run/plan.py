@@ -17,13 +17,7 @@ from distiller.models.folders import load_config, load_tokenizer
 from distiller.models.heads import HEADS, has_head_for, head_names, with_labels
 from distiller.models.layouts import check_known, incomparable
 from distiller.models.load import check_vocabulary
-from distiller.models.students import (
-    initialisation,
-    same_vocabulary,
-    source_of,
-    student_config,
-    student_tokenizer,
-)
+from distiller.models.students import initialisation, same_vocabulary, source_of, student_config, student_tokenizer
 from distiller.models.taught_words import has_words
 from distiller.models.vocabulary import Vocabulary, with_vocabulary
 from distiller.run.data_checks import check_data, check_objective, check_pace, check_stages, check_views

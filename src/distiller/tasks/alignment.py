@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 
 def encode_tagged(
-    split: TaggedSplit,
-    tokenizer: "PreTrainedTokenizerBase",
-    max_length: int,
-    truncate: bool = True,
+    split: TaggedSplit, tokenizer: "PreTrainedTokenizerBase", max_length: int, truncate: bool = True
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, cut at `max_length` tokens.
 

@@ -95,44 +95,23 @@ def answers(
     return dict(zip(split.question_ids, found, strict=True))
 
 
-def question_scores(
-    encoded: EncodedQuestions,
-    split: QuestionSplit,
-    logits: Any,
-    *,
-    n_best: int = 20,
-    max_answer_length: int = 30,
-    null_threshold: float = 0.0,
-) -> dict[str, float]:
+def question_scores(encoded: EncodedQuestions, split: QuestionSplit, logits: Any, **limits: Any) -> dict[str, float]:
     """`exact_match` and `answer_f1`, from 0 to 1, of start and end logits side by side `[rows of encoded, length, 2]`.
 
-    Raises `ShapeError` if the shapes do not fit. Logits that are not finite are warned of.
+    `limits` are the options of `answers`. Raises `ShapeError` if the shapes do not fit. Logits that are not finite are
+    warned of.
     """
-    return squad_scores(_texts(encoded, split, logits, n_best, max_answer_length, null_threshold), split)
+    return squad_scores(_texts(encoded, split, logits, limits), split)
 
 
 def question_values(
-    encoded: EncodedQuestions,
-    split: QuestionSplit,
-    logits: Any,
-    metric: str,
-    *,
-    n_best: int = 20,
-    max_answer_length: int = 30,
-    null_threshold: float = 0.0,
+    encoded: EncodedQuestions, split: QuestionSplit, logits: Any, metric: str, **limits: Any
 ) -> np.ndarray:
     """What each question `[q]` adds to `metric`, `exact_match` or `answer_f1`: 0 to 1. Else as `question_scores`."""
-    return squad_values(_texts(encoded, split, logits, n_best, max_answer_length, null_threshold), split, metric)
+    return squad_values(_texts(encoded, split, logits, limits), split, metric)
 
 
-def _texts(
-    encoded: EncodedQuestions,
-    split: QuestionSplit,
-    logits: Any,
-    n_best: int,
-    max_answer_length: int,
-    null_threshold: float,
-) -> dict[str, str]:
+def _texts(encoded: EncodedQuestions, split: QuestionSplit, logits: Any, limits: Mapping[str, Any]) -> dict[str, str]:
     """The answer of every question that has one."""
     raw = np.asarray(logits)
     if raw.ndim != 3 or raw.shape[2] != 2:
@@ -141,15 +120,7 @@ def _texts(
         )
     if not np.isfinite(raw).all():
         warn("some logits are not finite: the training diverged")
-    found = answers(
-        encoded,
-        split,
-        raw[..., 0],
-        raw[..., 1],
-        n_best=n_best,
-        max_answer_length=max_answer_length,
-        null_threshold=null_threshold,
-    )
+    found = answers(encoded, split, raw[..., 0], raw[..., 1], **limits)
     return {key: prediction.text for key, prediction in found.items() if prediction.candidates}
 
 

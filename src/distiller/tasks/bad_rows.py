@@ -12,6 +12,11 @@ class BadRows:
     leave_out: bool = False
     errors: list[DataError] = field(default_factory=list)
 
+    @property
+    def first(self) -> str | None:
+        """What is wrong with the first of them, as a hint says it where no row is left."""
+        return f"the first problem: {self.errors[0].message}" if self.errors else None
+
     def meet(self, error: DataError) -> None:
         """Raise `error`, with the way to leave such rows out in its hint, or remember it as one more of those."""
         if not self.leave_out:

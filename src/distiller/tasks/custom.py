@@ -29,13 +29,7 @@ from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.soft_labels import read_all, repeats, soft_classes, with_hard_labels
 from distiller.tasks.sources import SPLITS, check_names, name_of, read_tables
 from distiller.tasks.table import Table, is_empty
-from distiller.tasks.tagging import (
-    metrics_of,
-    sentences,
-    tagged_split,
-    with_conllu_columns,
-    written_tags,
-)
+from distiller.tasks.tagging import metrics_of, sentences, tagged_split, with_conllu_columns, written_tags
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.written_numbers import Reading, reading_of
 
@@ -104,10 +98,7 @@ def _reading(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tup
 
 
 def _kind(
-    task: Task,
-    tables: Mapping[str, Table],
-    declared: Mapping[str, tuple[str, ...]],
-    reading: Reading | None,
+    task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]], reading: Reading | None
 ) -> tuple[Kind, list[str]]:
     """The kind of task, and where it is a guess, what it was guessed from."""
     if task.kind is not None:
@@ -296,11 +287,7 @@ def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRow
             notes = [*notes, *note]
     splits: dict[str, AnySplit] = {
         name: question_split(
-            name,
-            table,
-            bad[name],
-            labelled=name == "dev" or (name == "train" and answered),
-            null_answers=null_answers,
+            name, table, bad[name], labelled=name == "dev" or (name == "train" and answered), null_answers=null_answers
         )
         for name, table in tables.items()
     }

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -27,8 +27,42 @@ TRANSFER = ("train", UNLABELLED, CROSSED)
 """The splits that a student learns from, of which `train` is always there."""
 
 
+class _Rows:
+    """What splits of all kinds can do; their columns are those of their fields that are a tuple or an array."""
+
+    name: str
+    ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: Iterable[int], *, name: str | None = None) -> Self:
+        """The rows at these positions, in this order, optionally under another name."""
+        rows = list(rows)
+        split: Any = self
+        chosen: dict[str, Any] = {"name": name or self.name}
+        for column in fields(split):
+            cells = getattr(self, column.name)
+            if isinstance(cells, np.ndarray):
+                chosen[column.name] = cells[rows]
+            elif isinstance(cells, tuple | list):
+                chosen[column.name] = tuple(cells[row] for row in rows)
+        return replace(split, **chosen)
+
+
+class _Placed(_Rows):
+    """Rows whose places in their source an error names."""
+
+    source: str
+
+    @property
+    def where(self) -> str:
+        """The file, or at least the split, as an error names it."""
+        return f"`{self.source}`" if self.source else f"split `{self.name}`"
+
+
 @dataclass(frozen=True)
-class Split:
+class Split(_Rows):
     """Rows of one split, in the order of their source."""
 
     name: str
@@ -55,19 +89,6 @@ class Split:
         """Whether the labels are known."""
         return self.labels is not None
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, rows: Iterable[int], *, name: str | None = None) -> "Split":
-        """The rows at these positions, in this order, optionally under another name."""
-        rows = list(rows)
-
-        def chosen(column: Sequence[Any] | None) -> Any:
-            return None if column is None else tuple(column[row] for row in rows)
-
-        columns = (chosen(column) for column in (self.texts, self.pairs, self.labels, self.ids))
-        return Split(name or self.name, *columns, soft=None if self.soft is None else self.soft[rows])
-
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over texts, pairs, labels and probabilities."""
@@ -78,7 +99,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class TaggedSplit:
+class TaggedSplit(_Placed):
     """Sentences of one split in words, in the order of their source."""
 
     name: str
@@ -103,24 +124,9 @@ class TaggedSplit:
         """Whether the tags are known."""
         return self.tags is not None
 
-    @property
-    def where(self) -> str:
-        """The file, or at least the split, as an error names it."""
-        return f"`{self.source}`" if self.source else f"split `{self.name}`"
-
     def place(self, row: int) -> str:
         """Where the sentence at position `row` is to be found, as an error says it."""
         return f"{self.where}, sentence {self.ids[row] + 1}"
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def take(self, rows: Iterable[int], *, name: str | None = None) -> "TaggedSplit":
-        """The sentences at these positions, in this order, optionally under another name."""
-        rows = list(rows)
-        tags = None if self.tags is None else tuple(self.tags[row] for row in rows)
-        words, ids = tuple(self.words[row] for row in rows), tuple(self.ids[row] for row in rows)
-        return TaggedSplit(name or self.name, words, tags, ids, self.source)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -141,7 +147,7 @@ NO_ANSWER = Answer("", -1)
 
 
 @dataclass(frozen=True)
-class QuestionSplit:
+class QuestionSplit(_Placed):
     """Questions of one split, each about a context of its own, in the order of their source."""
 
     name: str
@@ -175,28 +181,9 @@ class QuestionSplit:
         """Whether the answers are known."""
         return self.answers is not None
 
-    @property
-    def where(self) -> str:
-        """The file, or at least the split, as an error names it."""
-        return f"`{self.source}`" if self.source else f"split `{self.name}`"
-
     def place(self, row: int) -> str:
         """Where the question at position `row` is to be found, as an error says it."""
         return f"{self.where}, row {self.ids[row] + 1}, question `{self.question_ids[row]}`"
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def take(self, rows: Iterable[int], *, name: str | None = None) -> "QuestionSplit":
-        """The questions at these positions, in this order, optionally under another name."""
-        rows = list(rows)
-
-        def chosen(column: Sequence[Any] | None) -> Any:
-            return None if column is None else tuple(column[row] for row in rows)
-
-        columns = (self.questions, self.contexts, self.answers, self.ids, self.question_ids)
-        kept = QuestionSplit(name or self.name, *map(chosen, columns), source=self.source)
-        return replace(kept, null_answers=self.null_answers)
 
     @cached_property
     def fingerprint(self) -> str:

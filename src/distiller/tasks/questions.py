@@ -179,8 +179,7 @@ def question_split(
             found.append((row, key, question, context, right))
             guessed += any(start is None and context.count(text) > 1 for text, start in pairs)
     if not found:
-        first = f"the first problem: {bad.errors[0].message}" if bad.errors else None
-        raise DataError(f"`{table.where}` has no question that can be used", hint=first)
+        raise DataError(f"`{table.where}` has no question that can be used", hint=bad.first)
     if guessed:
         warn(
             f"`{table.where}`: answers to {guessed:,} question(s) have no `{START}` and stand several times in the "

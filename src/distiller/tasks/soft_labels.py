@@ -361,8 +361,7 @@ def sure_enough(task: Task, data: TaskData) -> TaskData:
             del splits[split.name]
     if "train" not in splits:
         raise DataError(
-            f"in no training row a class has a probability of {task.min_confidence:g}",
-            hint="lower task.min_confidence",
+            f"in no training row a class has a probability of {task.min_confidence:g}", hint="lower task.min_confidence"
         )
     return replace(data, splits=splits, unsure=unsure)
 

@@ -13,11 +13,7 @@ from distiller.tasks.conll import ENDINGS, is_conll, read_conll
 from distiller.tasks.data import UNLABELLED
 from distiller.tasks.doubts import refuse_header
 from distiller.tasks.hub import DEV_NAMES, load_dataset_tables, pick_split
-from distiller.tasks.questions import (
-    COLUMNS,
-    is_squad,
-    read_squad,
-)
+from distiller.tasks.questions import COLUMNS, is_squad, read_squad
 from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
 from distiller.tasks.table import Table, check_columns
 from distiller.tasks.text_files import DELIMITED, ending, stem

@@ -60,7 +60,7 @@ def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) 
         else:
             found.append(Sentence(row, texts, names))
     if not found:
-        raise DataError(f"`{table.where}` has no sentence that can be used", hint=_first(bad))
+        raise DataError(f"`{table.where}` has no sentence that can be used", hint=bad.first)
     return found
 
 
@@ -102,7 +102,7 @@ def tagged_split(
             )
         )
     if not kept:
-        raise DataError(f"`{table.where}` has no sentence that can be used", hint=_first(bad))
+        raise DataError(f"`{table.where}` has no sentence that can be used", hint=bad.first)
     tags = tuple(None if one.tags is None else tuple(ids[tag] for tag in one.tags) for one in kept)
     return TaggedSplit(
         name=name,
@@ -162,7 +162,3 @@ def _entries(table: Table, row: int, column: str, cell: Any, *, numbers: bool = 
 def _is_unicode(text: str) -> bool:
     """JSON can spell half of a surrogate pair, which no tokenizer takes."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _first(bad: BadRows) -> str | None:
-    return f"the first problem: {bad.errors[0].message}" if bad.errors else None

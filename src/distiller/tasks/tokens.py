@@ -21,12 +21,7 @@ Tokens = Mapping[str, EncodedSplit]
 
 
 def encode_split(
-    split: AnySplit,
-    tokenizer: "PreTrainedTokenizerBase",
-    task: Task,
-    max_length: int,
-    *,
-    unanswered: bool = False,
+    split: AnySplit, tokenizer: "PreTrainedTokenizerBase", task: Task, max_length: int, *, unanswered: bool = False
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, at most `max_length` of them a row. Raises as the kind's encoder does.
 

@@ -46,6 +46,5 @@ def usable_rows(
         else:
             kept.append(row)
     if not kept:
-        first = f"the first problem: {bad.errors[0].message}" if bad.errors else None
-        raise DataError(f"`{table.where}` has no row that can be used", hint=first)
+        raise DataError(f"`{table.where}` has no row that can be used", hint=bad.first)
     return table if len(kept) == len(table) else table.take(kept)

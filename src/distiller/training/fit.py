@@ -25,14 +25,7 @@ from distiller.models.masks import unread_masks
 from distiller.models.taught_words import settle_words
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import Batch, FollowsEpoch, LengthBucketSampler, SortedByLength, views_of
-from distiller.training.callbacks import (
-    LastStepCounts,
-    OnEvaluation,
-    ProgressBar,
-    Reporter,
-    RoundsAtTheEnd,
-    Stopwatch,
-)
+from distiller.training.callbacks import LastStepCounts, OnEvaluation, ProgressBar, Reporter, RoundsAtTheEnd, Stopwatch
 from distiller.training.checkpoints import (
     AT_LEAST,
     CHECKPOINTS,

@@ -36,8 +36,7 @@ def draw(size: int, options: Mixup, seed: tuple[int, ...]) -> Mix:
     random = np.random.default_rng(seed)
     weight = random.beta(options.alpha, options.alpha, size=size if options.per == "pair" else 1)
     return Mix(
-        torch.from_numpy(random.permutation(size)),
-        torch.from_numpy(np.broadcast_to(weight, size).astype(np.float32)),
+        torch.from_numpy(random.permutation(size)), torch.from_numpy(np.broadcast_to(weight, size).astype(np.float32))
     )
 
 

@@ -267,12 +267,7 @@ class DistillationObjective(nn.Module):
     """All of Eq. (1) for one run; holds every trained part beside the student."""
 
     def __init__(
-        self,
-        objective: config.Objective,
-        *,
-        student: ModelShapes | None,
-        teacher: ModelShapes | None,
-        kind: Kind,
+        self, objective: config.Objective, *, student: ModelShapes | None, teacher: ModelShapes | None, kind: Kind
     ) -> None:
         super().__init__()
         self.weights = view_weights(objective)
@@ -324,9 +319,7 @@ class DistillationObjective(nn.Module):
     def reader(self, student: PreTrainedModel) -> SignalReader | Seq2SeqReader:
         """What reads of `student` all that is compared."""
         return SignalReader(
-            student,
-            hidden_layers=self.layers("student"),
-            attention_layers=self.layers("student", "attention_scores"),
+            student, hidden_layers=self.layers("student"), attention_layers=self.layers("student", "attention_scores")
         )
 
     @property

@@ -115,10 +115,7 @@ def check_vocabularies(student: PretrainedConfig, teacher: PretrainedConfig, tok
     if ours is None or theirs is None:  # CANINE reads characters
         return
     if abs(ours - theirs) > PADDED * max(ours, theirs):
-        raise ConfigError(
-            f"teacher and student have different vocabularies: {theirs} and {ours} tokens",
-            hint=hint,
-        )
+        raise ConfigError(f"teacher and student have different vocabularies: {theirs} and {ours} tokens", hint=hint)
     if ours != theirs:
         logger.warning(
             "Teacher and student have tables of %d and %d tokens; their tokens are taken to be the same.", theirs, ours

@@ -19,13 +19,7 @@ from accelerate.utils import convert_to_fp32, find_batch_size
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import IterableDataset
-from transformers import (
-    PreTrainedModel,
-    Seq2SeqTrainer,
-    Seq2SeqTrainingArguments,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, Seq2SeqTrainer, Seq2SeqTrainingArguments, Trainer, TrainingArguments
 from transformers.trainer_utils import PredictionOutput, get_last_checkpoint
 from transformers.utils.generic import ModelOutput
 
@@ -39,14 +33,7 @@ from distiller.errors import ConfigError, warn
 from distiller.files import check_sums, write_sums
 from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
-from distiller.training.batching import (
-    COUNTS,
-    NESTED,
-    Batch,
-    count,
-    shared_evenly,
-    views_of,
-)  # fmt: skip
+from distiller.training.batching import COUNTS, NESTED, Batch, count, shared_evenly, views_of  # fmt: skip
 from distiller.training.checkpoints import CheckpointState, OnSave
 from distiller.training.distillation_model import DistillationModel
 from distiller.training.mixing import mix_of

@@ -15,9 +15,5 @@ if TYPE_CHECKING:
 __all__ = ["TextTranslator", "load_translator", "translated_lines"]
 
 __getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "students": ["load_translator"],
-        "translate": ["TextTranslator", "translated_lines"],
-    },
+    __name__, {"students": ["load_translator"], "translate": ["TextTranslator", "translated_lines"]}
 )

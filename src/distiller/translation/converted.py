@@ -59,13 +59,7 @@ def pieces_by_id(folder: Path) -> list[str]:
 
 @contextmanager
 def loaded(
-    folder: Path,
-    bounds: Bounds,
-    decoding: Decoding,
-    *,
-    n_best: int = 1,
-    threads: int = 0,
-    device: str = "cpu",
+    folder: Path, bounds: Bounds, decoding: Decoding, *, n_best: int = 1, threads: int = 0, device: str = "cpu"
 ) -> Iterator[Engine]:
     """What translates with the converted model in `folder`; a shortlist that lies there is used."""
     import ctranslate2

@@ -90,11 +90,7 @@ def kept_rows(
     encode = tokenizer.encode_targets if targets else tokenizer.encode
     if store is None or len(sentences) < KEPT:
         return encoded(encode, sentences)
-    facts = {
-        "text": sentences_fingerprint(sentences),
-        "tokenizer": tokenizer.fingerprint,
-        "targets": targets,
-    }
+    facts = {"text": sentences_fingerprint(sentences), "tokenizer": tokenizer.fingerprint, "targets": targets}
 
     def make(folder: Path) -> None:
         rows = encoded(encode, sentences)

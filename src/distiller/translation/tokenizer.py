@@ -261,10 +261,7 @@ def _from_sentencepiece(model: bytes) -> PreTrainedTokenizerBase:
             (Path(folder) / name).write_bytes(model)
         (Path(folder) / "vocab.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
         return marian_tokenizer(
-            Path(folder),
-            eos_token=pieces[processor.eos_id()],
-            unk_token=pieces[processor.unk_id()],
-            pad_token=pad,
+            Path(folder), eos_token=pieces[processor.eos_id()], unk_token=pieces[processor.unk_id()], pad_token=pad
         )
 
 

@@ -76,11 +76,7 @@ class TranslationData:
                 batch_size=math.ceil(once.examples_per_batch * processes.count()),
                 accumulate=training.accumulate,
             )
-            found = pace(
-                usual,
-                steps_per_epoch=math.ceil(once.per_epoch / shared),
-                dev_examples=DECODING * self.dev,
-            )
+            found = pace(usual, steps_per_epoch=math.ceil(once.per_epoch / shared), dev_examples=DECODING * self.dev)
             every = math.ceil(found.ceiling / training.evaluations) if training.evaluations else found.every
             return replace(found, every=every, warmup=training.warmup_steps or found.warmup), True
         batches = max(1, math.ceil((training.epochs or 1) * once.per_epoch))

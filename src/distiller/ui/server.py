@@ -37,12 +37,9 @@ class OpenModels:
     def ask(self, folder: Path, text: str, pair: str | None) -> tuple[list[dict[str, Any]], list[str]]:
         """Answers of every model of a run, and what was left out."""
         from distiller.deploy.ask import LoadedModels
-        from distiller.deploy.ask_translators import LoadedTranslators
-        from distiller.deploy.bench_translators import is_translator
 
         with self._lock:  # one at a time: each would only make the other's times longer
-            opened = LoadedTranslators if is_translator(str(folder)) else LoadedModels
-            loaded = self._open.pop(folder, None) or opened(folder)
+            loaded = self._open.pop(folder, None) or LoadedModels(folder)
             self._open[folder] = loaded
             while len(self._open) > LOADED:
                 del self._open[next(iter(self._open))]
