@@ -49,6 +49,40 @@ def test_recipes_are_listed_and_written(distiller: Command, tmp_path: Path, monk
     assert yaml.safe_load(Path("run.yaml").read_text(encoding="utf-8"))["recipe"] == "hinton"
 
 
+def test_init_writes_a_run_on_a_file_of_data(
+    shop: Workshop, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    columns = ("task.text=first", "task.text_pair=second", "task.label=verdict")
+    written = distiller("init", shop.pairs, *columns, f"teacher.model={shop.base}")
+    assert written.code == 0, written.err
+    found = yaml.safe_load(Path("run.yaml").read_text(encoding="utf-8"))
+    assert found == {
+        "task": {"train": shop.pairs, "text": "first", "text_pair": "second", "label": "verdict"},
+        "teacher": {"model": shop.base},
+        "output": "outputs/pairs",
+        "student": {"layers": 2},
+    }
+    assert distiller("check", "run.yaml", "task.max_length=16").code == 0
+    absent = distiller("init", shop.pairs, "-o", "other.yaml")
+    assert absent.code == 2
+    assert "task.label names" in absent.err
+    assert not Path("other.yaml").exists()
+
+
+def test_init_takes_fields_of_a_recipe(distiller: Command, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    assert distiller("init", "nmt-hybrid", "task.train={source: x.csv}", "task.dev=null", "-o", file).code == 0
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert (found["task"]["train"], found["task"]["dev"], found["vocabulary"]) == (
+        {"source": "x.csv"},
+        None,
+        {"size": 8000},
+    )
+    assert "no field" in distiller("init", "hinton", "task.lable=x", "-o", tmp_path / "other.yaml").err
+    assert "study run study-small" in distiller("init", "study-small", "x=1", "-o", tmp_path / "other.yaml").err
+
+
 def test_check_prints_the_run_in_full_and_makes_nothing(shop: Workshop, distiller: Command, tmp_path: Path) -> None:
     file = shop.file(tmp_path, seeds=[3, 4], cache=str(tmp_path / "cache"))
     answer = distiller("check", file, "training.epochs=2", "objective.prediction=kl")

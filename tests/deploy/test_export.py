@@ -12,13 +12,13 @@ import torch
 
 from cli.conftest import Command
 from deploy.conftest import KINDS, Models
-from distiller.deploy.export import exports_of, judge, load_export
+from distiller.deploy.export import export, exports_of, judge, load_export
 from distiller.deploy.finished import open_finished
 from distiller.deploy.forms import FORMS, batches, engine_runtime, torch_runtime
 from distiller.deploy.graph import write_graph
 from distiller.deploy.parity import Parity, compare
 from distiller.deploy.runtimes import onnx_runtime
-from distiller.errors import OutputError, RunError
+from distiller.errors import ConfigError, OutputError, RunError
 from models.tiny import FAMILIES, tiny_inputs, tiny_model
 
 pytest.importorskip("onnxruntime")
@@ -100,6 +100,15 @@ def test_static_ranges_come_from_training_texts(output: Path, distiller: Command
     alone = distiller("export", output / "student", *wanted[2:], "--overwrite")
     assert alone.code == 2
     assert "training texts" in alone.err
+
+
+@pytest.mark.parametrize("form", ["onnx-int8", "openvino-int8"])
+def test_ranges_without_training_texts_are_refused_before_a_graph_is_made(
+    form: str, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distiller.deploy.forms.write_graph", pytest.fail)
+    with pytest.raises(ConfigError, match="training texts, which are not there"):
+        export(open_finished(str(output / "student")), form, folder=tmp_path / "it", options={"calibration": 3})
 
 
 def test_a_form_that_is_not_the_model_is_refused(models: Models) -> None:

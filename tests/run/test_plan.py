@@ -12,12 +12,13 @@ import torch
 from transformers import BertForSequenceClassification
 
 import distiller
-from distiller.config import parse_run
+from distiller.config import Task, parse_run
 from distiller.errors import ConfigError, Notice
 from distiller.forecast import forecast
 from distiller.run.label_order import better_memberships, better_order
 from distiller.run.plan import RunPlan, make_plan
-from distiller.run.summary import LEFT_OUT
+from distiller.run.summary import LEFT_OUT, data_lines
+from distiller.tasks import load_task
 from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop, reviews, save, shape, write
 
 
@@ -62,6 +63,18 @@ def test_the_data_are_said_before_anything_is_trained(shop: Workshop, tmp_path: 
     assert "6 rows; bad 50.0 %, good 50.0 %;" in said
     assert " at most, " in said
     assert " cut at 8" in said
+
+
+def test_shares_of_labels_that_go_together_are_shares_of_rows(tmp_path: Path) -> None:
+    name = "what nobody can read to its end in one line of a summary"
+    rows = [
+        {"text": one["text"], "label": ["long", name] if n % 4 else ["long"]}
+        for n, one in enumerate(reviews(40, seed=1))
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = load_task(Task(train=str(tmp_path / "train.jsonl"), dev=str(tmp_path / "train.jsonl")))
+    (_, train, *_) = data_lines(data, {}, 8)
+    assert train == f"train     40 rows; long 100.0 %, {name[:39]}… 75.0 %"
 
 
 def test_what_is_left_out_is_listed_in_the_output(shop: Workshop, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Parallel text: what is read, what is refused in words, and what is held out leaks into nothing."""
 
+import csv
 import gzip
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from distiller.errors import DataError, MissingPackageError
 from distiller.translation.corpus import (
     Pairs,
     hold_out,
+    oddities,
     read_corpus,
     read_pairs,
     share,
@@ -65,6 +69,67 @@ def test_columns_of_a_table(tmp_path: Path) -> None:
     assert (found.source, found.target) == (["eins", "zwei"], ["one", "two"])
     with pytest.raises(DataError, match="line 1 has 3 columns, column 5"):
         read_pairs(Parallel(source=str(tmp_path / "x.tsv"), columns=(0, 5)))
+
+
+ROWS = [("ein Haus", "a house"), ('er sagt: "ja, gern"', 'he says: "yes, please"'), ("zwei", "two")]
+
+
+def as_csv(rows: list[tuple[str, str]], first: str, second: str) -> str:
+    file = io.StringIO()
+    csv.writer(file).writerows([(first, second), *rows])
+    return file.getvalue()
+
+
+def as_objects(rows: list[tuple[str, str]]) -> str:
+    return "".join(json.dumps({"id": n, "translation": {"de": s, "en": t}}) + "\n" for n, (s, t) in enumerate(rows))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "columns"),
+    [
+        ("x.csv", as_csv(ROWS, "de", "en"), None),
+        ("x.csv", as_csv([(t, s) for s, t in ROWS], "target", "source"), None),
+        ("x.csv", as_csv(ROWS, "de", "en"), ("de", "en")),
+        ("x.csv", as_csv([(t, s) for s, t in ROWS], "en", "de"), (1, 0)),
+        ("x.tsv", "en\tde\n" + "".join(f"{target}\t{source}\n" for source, target in ROWS), ("de", "en")),
+        ("x.jsonl", as_objects(ROWS), ("translation.de", "translation.en")),
+    ],
+)
+def test_tables_of_pairs_are_read_by_the_names_of_their_columns(
+    file: str, text: str, columns: Any, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(text, encoding="utf-8")
+    found = read_pairs(Parallel(source=str(tmp_path / file), columns=columns))
+    assert list(zip(found.source, found.translations, strict=True)) == ROWS
+
+
+def test_the_two_sides_of_an_object_need_no_names_where_there_are_no_others(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text(json.dumps({"translation": {"de": "ein\nHaus", "en": "a house"}}) + "\n", encoding="utf-8")
+    found = read_pairs(Parallel(source=str(file)))
+    assert (found.source, found.target) == (["ein Haus"], ["a house"])
+    file.write_text(as_objects(ROWS), encoding="utf-8")
+    with pytest.raises(DataError, match=r"columns `id`, `translation.de`, `translation.en`, and nothing says which"):
+        read_pairs(Parallel(source=str(file)))
+    with pytest.raises(DataError, match="has no column `fr`"):
+        read_pairs(Parallel(source=str(file), columns=("translation.de", "fr")))
+
+
+def test_a_table_s_bad_rows_are_left_out_where_that_is_wished(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(as_csv([*ROWS, ("vier", "")], "de", "en") + "a,b,c\n", encoding="utf-8")
+    task = Translation.model_validate({"train": {"source": str(tmp_path / "x.csv")}, "held_out": 1})
+    with pytest.raises(DataError, match="line 6"):
+        read_corpus(task)
+    with pytest.warns(UserWarning, match="left out 2 bad row"):
+        assert read_corpus(task.model_copy(update={"skip_bad": True})).skipped == {"train": 2}
+
+
+def test_a_header_that_is_taken_for_a_pair_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "x.tsv"
+    for head, said in (("de\ten\n", True), ("source\ttarget\n", True), ("Geh.\tGo.\n", False)):
+        file.write_text(head + "".join(f"{s}\t{t}\n" for s, t in sentences(9)), encoding="utf-8")
+        task = Translation.model_validate({"train": {"source": str(file)}, "held_out": 2})
+        assert any("looks like a header" in one for one in oddities(read_corpus(task))) == said
 
 
 def test_places_that_hold_no_text(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     Columns that do not fit follow in a second part, with the first column before them.
     """
     from rich.console import Console
+    from rich.text import Text
 
     listed = [[str(cell) for cell in row] for row in rows]
     room = width()
@@ -68,7 +69,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
         names = [columns[place] for place in part]
         cells = [[row[place] for place in part] for row in listed]
         with out.capture() as drawn:
-            out.print(_table(names, cells, [least[place] for place in part], room, None if number else title))
+            if title and not number:
+                out.print(Text(title, style="table.title"))  # as wide as the page, however narrow the table is
+            out.print(_table(names, cells, [least[place] for place in part], room))
         print()
         for line in drawn.get().splitlines():
             print(line.rstrip())
@@ -80,15 +83,13 @@ def fits(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
     return len(_parts(_least_widths(columns, list(rows)), width())) == 1
 
 
-def _table(names: list[str], rows: list[list[str]], least: list[int], room: int, title: str | None) -> "Table":
+def _table(names: list[str], rows: list[list[str]], least: list[int], room: int) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     widths = _widths(names, rows, least, room)
-    table = Table(
-        title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
-    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for position, name in enumerate(names):
         numeric = position > 0 and any(_is_number(row[position]) for row in rows)
         justify = "right" if numeric else "left"

@@ -32,19 +32,25 @@ def recipes(
 
 
 def init(
-    recipe: Annotated[str, typer.Argument(help="A name from `distiller recipes`.", autocompletion=names_like)],
+    recipe: Annotated[
+        str, typer.Argument(help="A name from `distiller recipes`, or a file of data.", autocompletion=names_like)
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to set, e.g. `task.label=stars`.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write it: run.yaml, or study.yaml for a study.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:
-    """Write a recipe to a file, to edit and run.
+    """Write a recipe, or the standard run on a file of data, to a file to edit and run.
 
-    Example:
+    Examples:
 
         distiller init mi-alpha -o rte.yaml
+        distiller init reviews.csv task.text=review task.label=stars
     """
-    text = recipe_text(recipe)
+    text = _written(recipe, overrides) if overrides or _is_data(recipe) else recipe_text(recipe)
     study = recipe.startswith(STUDY)
     output = output or Path("study.yaml" if study else "run.yaml")
     if output.exists() and not force:
@@ -57,13 +63,38 @@ def init(
     typer.echo(f"wrote {output}; next: distiller {command} {output}", err=True)
 
 
+def _written(source: str, overrides: list[str] | None) -> str:
+    """The fields of the recipe `source`, or of the standard run on that file of data, with `overrides`, as YAML.
+
+    The data are read, so that a column that is not there is refused here.
+    """
+    from yaml import safe_dump
+
+    from distiller.config import apply_override, load_yaml, parse_run
+    from distiller.tasks import load_task
+
+    if source.startswith(STUDY):
+        raise ConfigError(
+            "a study is written as it is", hint=f"distiller init {source}, and edit it; or study run {source} KEY=VALUE"
+        )
+    if _is_data(source):
+        load_task(parse_run({"task": {"train": source}}, overrides or [], where=source).task)
+        data = _data_fields(source, overrides or [])
+    else:
+        data = load_yaml(recipe_text(source))
+    parse_run(data, overrides or [], where=source)
+    for override in overrides or []:
+        data = apply_override(data, override)
+    return safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
 def load(source: str, overrides: list[str]) -> "Run":
     """The run in the file `source`, or of the recipe with that name, or the standard run on a file of data."""
     from distiller.config import load_yaml, parse_run, read_yaml
 
     _refuse_results(source)
     if _is_data(source):
-        return _on_data(source, overrides)
+        return parse_run(_data_fields(source, overrides), overrides, where=source)
     is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
     if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
@@ -130,8 +161,8 @@ def _json_object(source: str) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _on_data(source: str, overrides: list[str]) -> "Run":
-    """The standard run on the file `source`; what it chose is said on stderr."""
+def _data_fields(source: str, overrides: list[str]) -> dict[str, Any]:
+    """The standard run on the file `source`, before `overrides`; what it chose is said on stderr."""
     from importlib.metadata import PackageNotFoundError, version
 
     from distiller.config import parse_run
@@ -143,16 +174,14 @@ def _on_data(source: str, overrides: list[str]) -> "Run":
     except PackageNotFoundError:
         teacher = DEFAULT_TEACHER
     name = Path(source).name.partition(".")[0]
-    data = {"task": {"train": source}, "teacher": {"model": teacher}, "output": f"outputs/{name}"}
-    wanted = parse_run(data, overrides, where=source)
-    spec = wanted.teacher
+    data: dict[str, Any] = {"task": {"train": source}, "teacher": {"model": teacher}, "output": f"outputs/{name}"}
+    spec = parse_run(data, overrides, where=source).teacher
     if spec is not None and not any(change.startswith("student") for change in overrides):
         layers = load_config(spec.model, trust_remote_code=spec.trust_remote_code).num_hidden_layers
         data["student"] = {"layers": max(1, layers // 2)}
-        wanted = parse_run(data, overrides, where=source)
         typer.echo(
             f"teacher {spec.model}, student {max(1, layers // 2)} of its {layers} layers; "
             "others: teacher.model=…, student.layers=… or student.architecture=bert-tiny",
             err=True,
         )
-    return wanted
+    return data

@@ -40,3 +40,7 @@ def run(
         console().print_json(record.model_dump_json())
     else:
         print_record(record)
+    if not (json or quiet):
+        form = "ctranslate2-int8" if record.data.kind == "translation" else "onnx-int8"
+        out = record.run.output
+        typer.echo(f"next: distiller predict {out} FILE, report {out}, export {out} --to {form}", err=True)

@@ -25,15 +25,20 @@ def _refuse_set(part: Config, names: tuple[str, ...], where: str = "") -> None:
             raise ValueError(f"{where}{name} has no meaning where the task is a translation: leave it out")
 
 
+Column = Annotated[int, Field(ge=0), Number] | str
+
+
 class Parallel(Config):
-    """Sentences and their translations: two files of equal length, or two columns of one .tsv file."""
+    """Sentences and their translations: two files of equal length, or two columns of one file."""
 
     source: str
-    """A text file with one sentence a line, or a .tsv file; `package:NAME/FILE` is a file that a package carries."""
+    """A text file with one sentence a line, or a table; `package:NAME/FILE` is a file that a package carries."""
     target: str | None = None
-    """The translations, line by line. `null`: `source` is a .tsv file with both."""
-    columns: tuple[Annotated[int, Field(ge=0), Number], Annotated[int, Field(ge=0), Number]] = (0, 1)
-    """Columns of source and target in a .tsv file, counted from 0."""
+    """The translations, line by line. `null`: `source` is a table with both (.tsv .csv .jsonl .json .parquet)."""
+    columns: tuple[Column, Column] | None = None
+    """Columns of source and target: by name, also `translation.de` in an object; or counted from 0, in a .tsv file
+    without a header. `null`: the first two of a .tsv file, elsewhere `source` and `target` or the two that there are.
+    """
     limit: Count | None = None
     """Use only so many pairs, chosen by `task.split_seed`."""
 

@@ -60,12 +60,13 @@ def onnx_int8(
 ) -> dict[str, Any]:
     """An ONNX graph with 8-bit weights, a quarter of the size. Activations are scaled while it runs, or with
     `calibration` by their ranges on so many training texts."""
+    ranges = None if calibration is None else list(calibration_batches(source, calibration))
     plain = target / "float32.onnx"
     written = write_graph(source.model, example(source), plain, opset=opset)
-    if calibration is None:
+    if ranges is None:
         quantise(plain, target / "model.onnx")
     else:
-        quantise_static(plain, target / "model.onnx", calibration_batches(source, calibration))
+        quantise_static(plain, target / "model.onnx", ranges)
     for file in target.glob("float32.onnx*"):
         file.unlink()
     return {"opset": written, "calibration": calibration}
@@ -77,9 +78,9 @@ def openvino_int8(source: Finished, target: Path, *, calibration: Count = 300) -
     with importing("this form needs", extra="openvino"):
         import nncf
         import openvino
+    ranges = list(calibration_batches(source, calibration))
     plain = target / "float32.onnx"
     written = write_graph(source.model, example(source), plain)
-    ranges = list(calibration_batches(source, calibration))
     nncf.set_log_level(40)  # no warnings about its own choices: what they cost is measured after
     with quiet():
         smaller = nncf.quantize(

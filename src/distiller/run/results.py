@@ -268,7 +268,7 @@ def _label_notes(setup: Setup) -> list[str]:
         notes.append(f"{data.unsure} rows were left out: no class was as probable as {setup.run.task.min_confidence:g}")
     if CROSSED in data.splits:
         notes.append(
-            f"{len(data.splits[CROSSED])} more texts have the beginning of one training text and the end of another: "
+            f"{len(data.splits[CROSSED]):,} more texts have the beginning of one training text and the end of another: "
             "of them the student learnt what the teacher says"
         )
     if setup.run.taught_words:

@@ -9,6 +9,7 @@ import numpy as np
 from distiller.files import LEFT_OUT, write_text
 from distiller.tasks.data import NO_ANSWER, AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, EncodedSplit
+from distiller.tasks.table import short
 
 SHOWN = 8
 """Classes that are named; of more the largest."""
@@ -58,11 +59,13 @@ def _labels_of(split: AnySplit, labels: tuple[str, ...]) -> str:
             else:
                 counts[int(label)] += 1
     del counts[IGNORED]
+    several = isinstance(split, Split) and isinstance(next(iter(split.labels or ()), 0), tuple)
+    total = len(split) if several else counts.total()  # of rows, whose shares may come to more than all
     named = counts.most_common(SHOWN)
-    shares = [f"{labels[int(one)]} {_percent(count / counts.total())}" for one, count in named]
+    shares = [f"{short(labels[int(one)])} {_percent(count / total)}" for one, count in named]
     rest = len(counts) - len(named)
-    absent = [label for number, label in enumerate(labels) if number not in counts]
-    more = [f"{rest} more, the smallest {_percent(min(counts.values()) / counts.total())}"] if rest else []
+    absent = [short(label) for number, label in enumerate(labels) if number not in counts]
+    more = [f"{rest} more, the smallest {_percent(min(counts.values()) / total)}"] if rest else []
     none = [f"none of {', '.join(absent[:SHOWN])}{', …' if len(absent) > SHOWN else ''}"] if absent else []
     return ", ".join([*shares, *more, *none])
 

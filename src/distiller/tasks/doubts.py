@@ -38,7 +38,7 @@ def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[st
     if 2 * len(counts) > counts.total() > len(counts) / 2 and len(counts) > 2:
         notes.append(
             f"{len(counts):,} classes in {counts.total():,} rows: is `{column}` the column of the label? "
-            "Numbers are a task.kind=regression"
+            "Numbers are a task.kind=regression, texts of another language a translation (distiller init nmt-hybrid)"
         )
     return notes
 

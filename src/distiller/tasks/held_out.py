@@ -8,6 +8,7 @@ from distiller.config import Task
 from distiller.errors import DataError
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, sample
 from distiller.tasks.questions import hold_out_contexts
+from distiller.tasks.table import short
 
 
 class HeldOut(NamedTuple):
@@ -46,7 +47,9 @@ def hold_out_rows(rows: AnySplit, task: Task, labels: Sequence[str], *, where: s
     if classes is not None:
         missing = sorted(set(classes) - {classes[row] for row in aside})
         if missing:
-            named = ", ".join(f"`{labels[one]}` ({classes.count(one)} of {len(rows):,} rows)" for one in missing[:5])
+            named = ", ".join(
+                f"`{short(labels[one])}` ({classes.count(one)} of {len(rows):,} rows)" for one in missing[:5]
+            )
             named += ", …" if len(missing) > 5 else ""
             notes.append(f"no row of {len(missing)} class(es) is among the held-out ones: {named}")
     train = rows.take(row for row in range(len(rows)) if row not in gone)

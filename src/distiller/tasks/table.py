@@ -52,7 +52,7 @@ class Table:
             raise DataError(f"`{self.where}`: two columns are called `{name}`", hint="give each a name of its own")
         if name not in self.columns:
             known = list(self.columns)
-            hint = did_you_mean(name, [*self._inner(), *known][:LISTED])
+            hint = did_you_mean(name, list(dict.fromkeys([*self.leaves(), *known]))[:LISTED])
             if name in ("text", "label"):
                 hint = f"{hint} task.{name} names it" if "mean" in hint else f"task.{name} names {hint}"
             if ending(self.where) in DELIMITED and len(known) == 1:
@@ -62,6 +62,10 @@ class Table:
             columns = listed(shown(column)[1:-1] for column in known)
             if name == "label" and len(flags := [one for one in known if self._is_flag(one)]) > 1:
                 hint += f"; or task.labels=[{', '.join(flags)}], where each class has a column"
+            if name == "label" and {"target", "translation"} & {
+                part for leaf in self.leaves() for part in leaf.split(".")
+            }:
+                hint += "; translations are a task.kind=translation: distiller init nmt-hybrid"
             raise DataError(f"`{self.where}` has no column `{name}`; its columns are {columns}", hint=hint)
         return self.columns[name]
 
@@ -79,10 +83,10 @@ class Table:
                 columns[name] = [_inside(cell, inner.split(".")) for cell in columns[outer]]
         return replace(self, columns=columns)
 
-    def _inner(self) -> list[str]:
-        """What cells of objects can be called, as the first row has them."""
+    def leaves(self) -> list[str]:
+        """The names of columns, and in place of one of objects what their cells can be called, as in its first row."""
         first = {name: next((cell for cell in cells if cell is not None), None) for name, cells in self.columns.items()}
-        return [one for name, cell in first.items() if isinstance(cell, dict) for one in _leaves(name, cell)]
+        return [one for name, cell in first.items() for one in _leaves(name, cell)]
 
     def _is_flag(self, name: str) -> bool:
         """Whether a column has 0 and 1, and nothing else."""
@@ -208,6 +212,11 @@ def shown(cell: Any) -> str:
     """A cell as an error quotes it: never more than one short line."""
     text = f"{cell!r}"
     return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def short(name: str) -> str:
+    """The name of a class as a line among others has it."""
+    return name if len(name) <= 40 else f"{name[:39]}…"
 
 
 def listed(names: Iterable[str]) -> str:

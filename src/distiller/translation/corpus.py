@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, files
@@ -12,9 +13,14 @@ from distiller.config.shapes import LONGEST
 from distiller.config.translation import Parallel, Translation
 from distiller.errors import DataError, MissingPackageError
 from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.layout import Layout
+from distiller.tasks.readers import is_file_name, read_table
+from distiller.tasks.table import listed
 from distiller.tasks.text_files import ending, read_text
 
 PACKAGE = "package:"
+_COLUMN = re.compile(r"(?i)source|target|src|tgt|translation|[a-z]{2,3}([-_]\w+)?")
+"""What the column of a language is called."""
 
 
 class Tokenizer(Protocol):
@@ -77,9 +83,9 @@ class Splits:
 def read_corpus(task: Translation) -> Splits:
     """Read, check, hold out and choose. Raises `DataError` that names file and line."""
     skipped: dict[str, int] = {}
-    train = _usable(read_pairs(task.train, task.encoding), task, skipped, "train")
-    dev = _usable(read_pairs(task.dev, task.encoding), task, skipped, "dev") if task.dev else None
-    test = _usable(read_pairs(task.test, task.encoding), task, skipped, "test") if task.test else None
+    train = _usable_pairs(task.train, task, skipped, "train")
+    dev = _usable_pairs(task.dev, task, skipped, "dev") if task.dev else None
+    test = _usable_pairs(task.test, task, skipped, "test") if task.test else None
     if dev is None:
         train, dev = hold_out(train, task.held_out, seed=task.split_seed, name="dev")
     if test is None and task.hold_out_test:
@@ -90,8 +96,13 @@ def read_corpus(task: Translation) -> Splits:
         dev=_limited(dev, task.dev.limit if task.dev else None, task.split_seed),
         test=_limited(test, task.test.limit if task.test else None, task.split_seed) if test else None,
         seen=share(train, task.fraction, seed=task.split_seed),
-        monolingual=[_usable(read_lines(name, task.encoding), task, skipped, name) for name in task.monolingual],
-        backward=[_usable(read_lines(name, task.encoding), task, skipped, name) for name in task.monolingual_target],
+        monolingual=[
+            _usable(read_lines(name, task.encoding), BadRows(task.skip_bad), skipped, name) for name in task.monolingual
+        ],
+        backward=[
+            _usable(read_lines(name, task.encoding), BadRows(task.skip_bad), skipped, name)
+            for name in task.monolingual_target
+        ],
         skipped=skipped,
     )
     tests = [found.test] if found.test else []
@@ -101,13 +112,19 @@ def read_corpus(task: Translation) -> Splits:
 
 def read_split(parallel: Parallel, task: Translation, split: str) -> Pairs:
     """The pairs of one split, checked and limited as `task` says. Raises `DataError` that names file and line."""
-    return _limited(_usable(read_pairs(parallel, task.encoding), task, {}, split), parallel.limit, task.split_seed)
+    return _limited(_usable_pairs(parallel, task, {}, split), parallel.limit, task.split_seed)
 
 
-def read_pairs(parallel: Parallel, encoding: str | None = None) -> Pairs:
-    """The pairs of one or two files, bad ones included. Raises `DataError` when the files are not aligned."""
+def read_pairs(parallel: Parallel, encoding: str | None = None, bad: BadRows | None = None) -> Pairs:
+    """The pairs of one or two files, those with an empty side included; rows that cannot be read are `bad`.
+
+    Raises `DataError` when the files are not aligned.
+    """
     if parallel.target is None:
-        return _read_tsv(parallel, encoding)
+        numbered = not any(isinstance(column, str) for column in parallel.columns or ())
+        if numbered and ending(parallel.source) == ".tsv":
+            return _read_tsv(parallel, encoding)
+        return _read_table(parallel, encoding, bad)
     source, target = text_lines(parallel.source, encoding), text_lines(parallel.target, encoding)
     if len(source) != len(target):
         raise DataError(
@@ -145,8 +162,9 @@ def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, 
 
 
 def oddities(splits: Splits) -> list[str]:
-    """What is odd about the text, in words: held-out sentences among the training pairs, sides that look swapped."""
-    found = []
+    """What is odd about the text, in words: held-out sentences among the training pairs, sides that look swapped, names
+    of columns among the sentences."""
+    found = _headers(splits)
     known = set(splits.train.source)
     words = {"source": _words(splits.train.source), "target": _words(splits.train.translations)}
     for split, pairs in (("development", splits.dev), ("test", splits.test)):
@@ -163,6 +181,22 @@ def oddities(splits: Splits) -> list[str]:
         for pairs in texts:
             if _alike(pairs.source, words[other]) > _alike(pairs.source, words[side]):
                 found.append(f"`{pairs.name}` looks like {other} text, and is taken for {side} text")
+    return found
+
+
+def _headers(splits: Splits) -> list[str]:
+    """A note on each .tsv file without a header whose first pair looks like one."""
+    found = []
+    for pairs in (splits.train, splits.dev, splits.test):
+        if pairs is None or ending(pairs.name) != ".tsv" or 1 not in pairs.lines:
+            continue
+        row = pairs.lines.index(1)
+        first, second = pairs.source[row], pairs.translations[row]
+        if first != second and _COLUMN.fullmatch(first) and _COLUMN.fullmatch(second):
+            found.append(
+                f"`{pairs.name}` line 1, `{first}` and `{second}`, looks like a header and is taken for a pair: "
+                f"`columns: [{first}, {second}]` reads it as one"
+            )
     return found
 
 
@@ -232,9 +266,14 @@ def usable_sentences(name: str, vocabulary: Tokenizer | None, *, max_tokens: int
     return _some(pairs)
 
 
-def _usable(pairs: Pairs, task: Translation, skipped: dict[str, int], split: str) -> Pairs:
-    """The pairs with text on both sides. Raises `DataError` for the first other one, or counts them."""
+def _usable_pairs(parallel: Parallel, task: Translation, skipped: dict[str, int], split: str) -> Pairs:
+    """The pairs that can be read and have text on both sides. Raises `DataError` for the first other one, or counts."""
     bad = BadRows(task.skip_bad)
+    return _usable(read_pairs(parallel, task.encoding, bad), bad, skipped, split)
+
+
+def _usable(pairs: Pairs, bad: BadRows, skipped: dict[str, int], split: str) -> Pairs:
+    """The pairs with text on both sides. Raises `DataError` for the first other one, or counts them."""
     kept = _with_text(pairs, bad)
     bad.warn(pairs.name)
     if bad.errors:
@@ -268,11 +307,9 @@ def _limited(pairs: Pairs, limit: int | None, seed: int) -> Pairs:
 
 
 def _read_tsv(parallel: Parallel, encoding: str | None) -> Pairs:
-    if ending(parallel.source) != ".tsv":
-        raise DataError(
-            f"`{parallel.source}` has no translations beside it", hint="name `target`, or a .tsv file with both sides"
-        )
-    first, second = parallel.columns
+    first, second = parallel.columns or (0, 1)
+    assert isinstance(first, int)
+    assert isinstance(second, int)
     source, target, lines = [], [], []
     for number, line in enumerate(text_lines(parallel.source, encoding), 1):
         cells = line.split("\t")
@@ -285,6 +322,42 @@ def _read_tsv(parallel: Parallel, encoding: str | None) -> Pairs:
         target.append(cells[second])
         lines.append(number)
     return Pairs(parallel.source, source, target, lines)
+
+
+def _read_table(parallel: Parallel, encoding: str | None, bad: BadRows | None) -> Pairs:
+    """The pairs of a file whose columns have names. A line break inside a sentence becomes a blank."""
+    place = _place(parallel.source)
+    if not is_table(parallel.source) and parallel.columns is None:
+        raise DataError(
+            f"`{parallel.source}` has no translations beside it",
+            hint="name `target`, or a table with both sides: .tsv, .csv, .jsonl, .json or .parquet",
+        )
+    table = read_table(place, Layout(encoding=encoding), bad)
+    known = table.leaves()
+    named = parallel.columns
+    if named is None:
+        found = [name for name in known if name.split(".")[-1] in ("source", "target")]
+        named = sorted(found) if len(found) == 2 else known
+    names = [known[name] if isinstance(name, int) and name < len(known) else str(name) for name in named]
+    if len(names) != 2:
+        raise DataError(
+            f"`{parallel.source}` has the columns {listed(known)}, and nothing says which two are meant",
+            hint="`columns: [de, en]` beside `source` names those of source and target",
+        )
+    table = table.with_inner(*names)
+    sides = []
+    for name in names:
+        cells = ["" if cell is None else cell for cell in table.column(name)]
+        for row, cell in enumerate(cells):
+            table.check_text(row, name, cell)
+        sides.append([" ".join(cell.splitlines()) for cell in cells])
+    lines = [table.lines[row] if table.lines else table.position(row) + 1 for row in range(len(table))]
+    return Pairs(parallel.source, sides[0], sides[1], lines)
+
+
+def is_table(name: str) -> bool:
+    """Whether a file's name says that its columns have names."""
+    return is_file_name(name) and ending(name) not in (".txt", ".tsv")
 
 
 def is_file(text: str) -> bool:
