@@ -42,10 +42,26 @@ def test_a_data_file_gets_advice(distiller: Command, past: str, tmp_path: Path) 
     assert "best of 48 pipelines" in answer.out
     assert "past trials" in answer.out
     assert "task" in answer.out
+    assert "next: --write FOLDER" not in answer.err
     assert [load_run(file).teacher.model for file in sorted((tmp_path / "advised").glob("*.yaml"))] == ["big"] * 3
     data = json.loads(distiller(*call, "--json").out)
     assert len(data["advised"]) == 5
     assert parse_run(data["advised"][0]["run"]).student.layers == 2
+
+
+def test_a_data_file_alone_gets_advice_for_the_standard_run(
+    distiller: Command,  # noqa: F811
+    past: str,
+    shop: Workshop,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("distiller.cli.recipes.DEFAULT_PACKAGE", "no-such-package")
+    monkeypatch.setattr("distiller.cli.recipes.DEFAULT_TEACHER", shop.base)
+    answer = distiller("advise", shop.reviews, "--experience", past, *QUICK, "--json")
+    assert answer.code == 0, answer.err
+    run = parse_run(json.loads(answer.out)["advised"][0]["run"])
+    assert (run.teacher.model, run.student.layers) == (shop.base, 2)
+    assert "next: --write FOLDER" in distiller("advise", shop.reviews, "--experience", past, *QUICK).err
 
 
 @pytest.mark.slow
@@ -90,7 +106,8 @@ def test_bad_input_is_one_line(distiller: Command, past: str, tmp_path: Path) ->
     failed = write_trials(tabulate([{"status": "failed", "task": "a"}], FACTORS), tmp_path / "failed.csv")
 
     def call(file: str, *more: object) -> object:
-        return distiller("advise", tmp_path / file, "teacher.model=big", "--experience", past, *QUICK, *more)
+        model = ("teacher.model=big", "student.layers=2")
+        return distiller("advise", tmp_path / file, *model, "--experience", past, *QUICK, *more)
 
     refused(call("few.csv"), "at least 50")
     refused(call("same.csv"), "label")
@@ -100,6 +117,9 @@ def test_bad_input_is_one_line(distiller: Command, past: str, tmp_path: Path) ->
     refused(call("good.csv", "--experience", "nowhere"), "nowhere")
     refused(call("good.csv", "--predictor", "oracle"), "oracle")
     refused(call("good.csv", "--space", "study-smal"), "study-smal")
-    refused(distiller("advise", tmp_path / "good.csv", "--experience", past), "teacher")
-    refused(distiller("advise", tmp_path / "good.csv", "teacher.model=big"), "no experience", "--experience FILE")
+    refused(
+        distiller("advise", tmp_path / "good.csv", "teacher.model=big", "student.layers=2"),
+        "no experience",
+        "--experience FILE",
+    )
     refused(distiller("advise", "--add", tmp_path / "good.yaml"), "good.yaml")

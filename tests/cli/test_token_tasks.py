@@ -86,6 +86,7 @@ def test_answers_are_learnt_and_distilled_over_windows(
     file.write_text(yaml.safe_dump(run), encoding="utf-8")
     assert distiller("run", file, "-q").code == 0
     record = load_record(tmp_path / "out")
+    assert record.data.examples == {"train": 160, "dev": 40}  # not their windows
     assert set(record.student.scores) == {"exact_match", "answer_f1"}
     assert record.score > 0.8
     AutoModelForQuestionAnswering.from_pretrained(tmp_path / "out" / "student")

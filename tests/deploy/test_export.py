@@ -111,6 +111,24 @@ def test_ranges_without_training_texts_are_refused_before_a_graph_is_made(
         export(open_finished(str(output / "student")), form, folder=tmp_path / "it", options={"calibration": 3})
 
 
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("no such operator\nat line 3", "graph: no such operator\nhint"),
+        ("conflicts:\n\n- a length\n- b", "conflicts: - a length\nhint"),
+    ],
+)
+def test_what_the_exporter_does_not_get_through_is_said(
+    raised: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def export(*_: object, **__: object) -> None:
+        raise RuntimeError(raised)
+
+    monkeypatch.setattr("torch.onnx.export", export)
+    with pytest.raises(RunError, match=said):
+        write_graph(tiny_model("bert"), tiny_inputs(), tmp_path / "model.onnx")
+
+
 def test_a_form_that_is_not_the_model_is_refused(models: Models) -> None:
     source = open_finished(models.model("classification"), run=models.run("classification"))
     right = torch_runtime(source.model, ["input_ids", "attention_mask", "token_type_ids"])

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 OWN = "DISTILLER_EXPERIENCE"
 """Names the user's own experience file; `~/.config/distiller/experience.csv` without it."""
-DATA = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+WIDE = 2.0
+"""How many times the low end of an interval its high end is where past trials say little."""
 
 
 def advise(
@@ -84,6 +86,8 @@ def advise(
     if write is not None:
         for file in advice_module.write_advice(found, write):
             typer.echo(f"wrote {file}; next: distiller run {file}", err=True)
+    elif not (run or json):
+        typer.echo("next: --write FOLDER makes run files of them, --run 1 carries the first out", err=True)
     outcomes = _carry_out(found, run)
     if json:
         _print_json(found, outcomes)
@@ -130,12 +134,9 @@ def _experience(files: list[str]) -> "Experience":
 
 def _run_of(source: str, overrides: list[str]) -> "Run":
     from distiller.cli.recipes import load
-    from distiller.config import parse_run
     from distiller.config.translation import TranslationRun
     from distiller.errors import ConfigError
 
-    if Path(source).suffix in DATA:
-        return parse_run({"task": {"train": source}}, overrides, where=source)
     run = load(source, overrides)
     if isinstance(run, TranslationRun):
         raise ConfigError(
@@ -178,6 +179,9 @@ def _print(advice: "Advice") -> None:
     print_table(["", "choice", "level", "effect", "past trials", "of tasks"], rows, title="why")
     for note in advice.notes:
         typer.echo(note, err=True)
+    best = advice.advised[0]
+    if best.high > WIDE * best.low:
+        typer.echo("past trials say little about this task: --probe 5 first measures a few short runs on it", err=True)
 
 
 def _effect(effect: float | None) -> str:

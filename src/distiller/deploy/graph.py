@@ -178,11 +178,12 @@ def _answers(model: PreTrainedModel) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line that says what happened, of the innermost cause."""
+    """The first line that says what happened, of the innermost cause; with the next one where it ends in a colon."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    return (said or type(error).__name__)[:200]
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ from distiller.run.verdict import Outcomes, compare, shares, words
 from distiller.run.vocabulary import vocabulary_line
 from distiller.tasks.data import CROSSED, UNLABELLED
 from distiller.tasks.encode import Collator, EncodedSplit
+from distiller.tasks.windows import EncodedQuestions
 from distiller.training.output_folder import SEEDS, STUDENT, publish
 from distiller.training.shared_work import FineTuned
 
@@ -219,8 +220,11 @@ def _teacher_facts(setup: Setup) -> ModelFacts | None:
 
 
 def _examples(setup: Setup) -> dict[str, int]:
-    """Rows by split; training rows without a label are counted as `unlabelled` wherever they came from."""
-    counts = {name: len(split) for name, split in setup.splits.items()}
+    """Rows by split, of question answering questions, however many windows each has; training rows without a label
+    are counted as `unlabelled` wherever they came from."""
+    counts = {}
+    for name, split in setup.splits.items():
+        counts[name] = len(np.unique(split.questions)) if isinstance(split, EncodedQuestions) else len(split)
     return counts if setup.data.labelled else {"train": 0, UNLABELLED: counts["train"]} | {**counts, "train": 0}
 
 
