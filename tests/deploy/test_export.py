@@ -9,17 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from cli.conftest import Command
 from deploy.conftest import KINDS, Models
 from distiller.deploy.export import export, exports_of, judge, load_export
 from distiller.deploy.finished import open_finished
-from distiller.deploy.forms import FORMS, batches, engine_runtime, torch_runtime
+from distiller.deploy.forms import FORMS, batches, engine_runtime, input_names, torch_runtime
 from distiller.deploy.graph import write_graph
 from distiller.deploy.parity import Parity, compare
-from distiller.deploy.runtimes import onnx_runtime
+from distiller.deploy.runtimes import Arrays, onnx_runtime
 from distiller.errors import ConfigError, OutputError, RunError
 from models.tiny import FAMILIES, tiny_inputs, tiny_model
+from models.zoo import tiny_classifier, tiny_config
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -211,6 +216,39 @@ def test_a_model_without_texts_is_compared_on_made_up_ones(output: Path, distill
     assert parity.score is None
     assert len(parity.lengths) > 3
     assert "no run says what the task is" in answer.err
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("family", ["bart", "t5", "bert", "gpt2"])
+def test_made_up_texts_have_what_a_tokenizer_puts_around_them(family: str, side: str, tmp_path: Path) -> None:
+    """A BART reads the state of the token that ends a text, and raises where there is none."""
+    vocabulary = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {f"w{n}": n for n in range(4, 99)}
+    made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    made.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)])
+    special = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, padding_side=side, model_max_length=40, **special)
+    tokenizer.save_pretrained(tmp_path / "model")
+    config = tiny_config(family)
+    config.pad_token_id = None if family == "gpt2" else 0  # as in the folder of a GPT-2 that was fine-tuned by hand
+    tiny_classifier(config).save_pretrained(tmp_path / "model")
+    source = open_finished(str(tmp_path / "model"))
+    seen = []
+
+    def run(arrays: Arrays) -> np.ndarray:
+        seen.append(arrays)
+        return torch_runtime(source.model, input_names(source))(arrays)
+
+    found = compare(source, run)
+    assert (found.made_up, found.largest_difference, found.equal_predictions) == (True, 0.0, 1.0)
+    for arrays in seen:
+        for ids, mask in zip(arrays["input_ids"], arrays["attention_mask"], strict=True):
+            real = ids[mask == 1]
+            assert (real[0], real[-1]) == (1, 2)
+            assert (real[1:-1] > 3).all()
+            assert not ids[mask == 0].any()
+            if not mask.all():
+                assert mask[0 if side == "left" else -1] == 0
+    assert export(source, "folder", folder=tmp_path / "it")[1].parity.largest_difference == 0
 
 
 def test_batches_have_every_row_once(models: Models) -> None:

@@ -14,7 +14,7 @@ from distiller.config.translation import TranslationRun
 from distiller.errors import DistillerError, ModelError, OutputError
 from distiller.models.folders import load_config, load_tokenizer, resolve, weights_fingerprint
 from distiller.models.heads import NAMED, kind_of_head
-from distiller.models.load import load_model, longest_input
+from distiller.models.load import follow_tokenizer, load_model, longest_input
 from distiller.record import FILE, Record, load_record
 from distiller.run.changed_data import changed
 from distiller.tasks import load_task
@@ -46,8 +46,9 @@ class Finished:
 
     @cached_property
     def model(self) -> PreTrainedModel:
-        """The model in float32 on the processor, its outputs in the order of `labels`."""
-        return load_model(self.folder, kind=self.kind, labels=self.labels).eval()
+        """The model in float32 on the processor, its outputs in the order of `labels`, padded as its tokenizer pads."""
+        model = load_model(self.folder, kind=self.kind, labels=self.labels)
+        return follow_tokenizer(model, self.tokenizer).eval()
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

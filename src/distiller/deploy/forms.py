@@ -1,6 +1,7 @@
 """The forms a finished model can take: each function writes one into a folder, each row knows what runs it."""
 
 import inspect
+import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from distiller.deploy.finished import Finished
 from distiller.deploy.graph import Outputs, quantise, quantise_static, quiet, write_graph
 from distiller.deploy.runtimes import Arrays, Runtime, onnx_runtime, openvino_runtime, side_by_side
 from distiller.errors import ConfigError, importing
-from distiller.files import SUMS
+from distiller.files import SUMS, write_json
 from distiller.models.load import load_model
 from distiller.registry import Count, Entry, Family
 from distiller.tasks.data import sample
@@ -35,6 +36,10 @@ def folder(source: Finished, target: Path) -> dict[str, Any]:
     for file in sorted(source.folder.iterdir()):
         if file.is_file() and file.name != SUMS:  # the tokenizer is written anew, and `export.json` has sums of its own
             shutil.copy2(file, target / file.name)
+    config = target / "config.json"
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    if fields.get("pad_token_id") != source.model.config.pad_token_id:  # a causal one, by whose config none is padded
+        write_json(config, fields | {"pad_token_id": source.model.config.pad_token_id})
     return {}
 
 

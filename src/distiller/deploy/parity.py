@@ -86,19 +86,35 @@ def compare(source: Finished, run: Runtime) -> Parity:
 
 
 def _made_up(source: Finished) -> Iterator[tuple[list[int], Arrays]]:
-    """Batches of tokens drawn at random, of several lengths; the first row of each is padded."""
+    """Batches of tokens drawn at random, of several lengths, between those that the tokenizer puts around a text; the
+    first row of each is padded, on the tokenizer's side."""
     rng = np.random.default_rng(0)
     tokenizer: Any = source.tokenizer
+    words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
+    head, tail = _around(tokenizer)
+    least = len(head) + len(tail)
     row = 0
-    for length in sorted({min(length, source.max_length) for length in (*MADE_UP, source.max_length)}):
+    for length in sorted({max(least, min(length, source.max_length)) for length in (*MADE_UP, source.max_length)}):
         for size in (1, 5):
-            ids = rng.integers(0, len(tokenizer), (size, length))
-            mask = np.ones_like(ids)
-            if size > 1 and length > 2:
-                ids[0, length // 2 :], mask[0, length // 2 :] = tokenizer.pad_token_id, 0
+            ids, mask = rng.choice(words, (size, length)), np.ones((size, length), dtype=np.int64)
+            for number in range(size):
+                real = length if number or size == 1 else max(least, length // 2)
+                start = length - real if tokenizer.padding_side == "left" else 0
+                ids[number, start : start + len(head)] = head
+                ids[number, start + real - len(tail) : start + real] = tail
+                mask[number, :start] = mask[number, start + real :] = 0
+            ids[mask == 0] = tokenizer.pad_token_id
             arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
             yield list(range(row, row + size)), arrays
             row += size
+
+
+def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that a tokenizer puts before and behind a text."""
+    found = tokenizer("one", return_special_tokens_mask=True)
+    ids, own = found["input_ids"], found["special_tokens_mask"]
+    text = [place for place, special in enumerate(own) if not special] or [len(ids)]
+    return ids[: text[0]], ids[text[-1] + 1 :]
 
 
 def _counting(kind: str, arrays: Arrays) -> np.ndarray:
