@@ -1,6 +1,8 @@
 """What all commands promise about what they print: help, tables, JSON, completion, and how to go on after Ctrl-C."""
 
 import inspect
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
@@ -234,3 +236,25 @@ def test_every_line_of_sizes_and_speeds_says_which_model(
     for line, row in zip(shown, rows, strict=True):
         assert line.startswith(f"{row.model}, {row.engine}")
         assert ("26.7" in line) == (row.bleu is not None)
+
+
+@pytest.mark.parametrize(("wished", "shown"), [(None, False), ("warning", True)])
+def test_advice_of_libraries_is_shown_on_request_alone(wished: str | None, shown: bool) -> None:
+    """Tokenizers warn of texts beyond the model's limit, models of how they pad."""
+    program = """
+import sys
+from distiller.cli import main
+
+sys.argv = ["distiller", "--version"]
+try:
+    main()
+finally:
+    from transformers.utils import logging
+
+    logging.get_logger("transformers.models").warning("Token indices sequence length is longer")
+"""
+    known = {name: value for name, value in os.environ.items() if name != "TRANSFORMERS_VERBOSITY"}
+    wish = {} if wished is None else {"TRANSFORMERS_VERBOSITY": wished}
+    done = subprocess.run([sys.executable, "-c", program], env=known | wish, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert ("Token indices" in done.stderr) == shown

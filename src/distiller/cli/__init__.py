@@ -195,7 +195,9 @@ def main() -> None:
     """Entry point: every error a user can cause is one line and a hint."""
     # Threads that wait should sleep: spinning ones slow every other process on the machine down, some by a factor of 8.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DistributedDataParallel's advice is for who wrote the loop
+    # What libraries advise is for who wrote the loop; `TRANSFORMERS_VERBOSITY=warning` shows it.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     _show_notices_plainly()
     signal.signal(signal.SIGTERM, raise_interrupted)
     try:
