@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from distiller import memory
+from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Optimisation, Run, Teacher, Training
 from distiller.device import Compute, accelerator, finish
 from distiller.errors import ConfigError
@@ -153,7 +154,8 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
         return plan
     run, data, teacher, student = plan.run, plan.data, plan.teacher, plan.student
     length = run.task.max_length or data.default_max_length
-    tokens, teacher_tokens = encode_splits(plan)
+    store = FolderCache(cache_root(run.cache))
+    tokens, teacher_tokens = encode_splits(plan, store)
     told = data_lines(data, tokens, length)
     vocabulary = vocabulary_facts(plan, tokens, teacher_tokens)
     if vocabulary is not None:

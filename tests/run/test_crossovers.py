@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import distiller
+from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import load_yaml, parse_run
 from distiller.errors import ConfigError
 from distiller.forecast import forecast
@@ -143,6 +144,6 @@ def test_who_is_patient(shop: Workshop, tmp_path: Path, fields: dict[str, Any], 
     assert (phases["student"] == 500) == patient
     assert phases["baseline"] <= 210
     plan = make_plan(run)
-    work = prepare(plan, encode_splits(plan))
+    work = prepare(plan, encode_splits(plan), FolderCache(cache_root(run.cache)))
     floors = [job.pace(run.training, run.objective)[0].floor for job in (work.job(0), work.label_job)]
     assert floors == [phases["student"], phases["baseline"]]

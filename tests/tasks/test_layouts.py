@@ -197,7 +197,7 @@ def test_broken_rows_are_left_out_one_by_one(tmp_path: Path) -> None:
     path.write_text('text,label\na,1\n"open,1\nb,1\nc,2,3\n"d" e,1\nf,2\n', encoding="utf-8")
     bad = BadRows(leave_out=True)
     table = read_table(path, bad=bad)
-    assert (table.columns["text"], table.lines) == (("a", "b", "f"), [2, 4, 7])
+    assert (table.columns["text"], list(table.lines or ())) == (("a", "b", "f"), [2, 4, 7])
     assert sorted(error.message.partition(":")[0].rpartition(" ")[2] for error in bad.errors) == ["3", "5", "6"]
     lines = tmp_path / "rows.jsonl"
     lines.write_text('{"text": "a"}\n{"text": \n[3]\n{"text": "b"}\n', encoding="utf-8")

@@ -101,7 +101,7 @@ def test_lines_are_those_of_an_editor(tmp_path: Path) -> None:
     path = tmp_path / "lines.csv"
     path.write_text('text,label\n"two\nlines",a\n\nlast,\n', encoding="utf-8")
     table = read_table(path)
-    assert table.lines == [2, 5]
+    assert list(table.lines or ()) == [2, 5]
     with pytest.raises(DataError, match="line 5: `label` is empty"):
         table.classes("label")
 
@@ -159,7 +159,7 @@ def test_plain_tsv_keeps_quotes_and_skips_broken_rows_only_on_request(tmp_path: 
     with pytest.warns(UserWarning, match=r"left out 1 bad row\(s\), the first: .*line 3"):
         table = read_plain_tsv(path, skip_ragged=True)
     assert table.columns == {"q": ('"a" b', "c"), "label": ("1", "0")}
-    assert table.lines == [2, 4]
+    assert list(table.lines or ()) == [2, 4]
 
 
 def test_half_a_surrogate_pair_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from distiller.cache.folders import FolderCache
 from distiller.errors import ConfigError, DataError, Notice
 from distiller.jobs import SUMMARY
 from distiller.run import check
+from distiller.translation import token_rows
+from distiller.translation.beginning import begin
 from distiller.translation.corpus import Splits, read_corpus
+from distiller.translation.gold import gold_data
 from distiller.translation.pseudo_labels import RESULT, Summary
 from distiller.translation.sequence import PseudoPairs, given_translations, pseudo_pairs
 from distiller.translation.translators import Labelled, Scored
@@ -83,3 +86,18 @@ def test_check_refuses_what_a_run_refuses(tmp_path: Path) -> None:
     check(tiny_run(tmp_path, student={"shape": SHAPE, "init": "teacher"}))  # layers of one that is yet to be trained
     with pytest.raises(DataError, match="no vocabulary of 9000"):
         check(tiny_run(tmp_path, vocabulary={"size": 9000}))
+
+
+def test_a_long_text_is_not_tokenized_again_when_the_run_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tiny_run(tmp_path)
+    store = FolderCache(tmp_path / "cache")
+    monkeypatch.setattr(token_rows, "KEPT", 1)
+    first = begin(run)
+    monkeypatch.setattr(token_rows, "encoded", None)
+    again = begin(run)
+    assert (again.splits.train.source, again.splits.dev.source) == (first.splits.train.source, first.splits.dev.source)
+    train = first.splits.train
+    examples = gold_data(first.words.tokenizer, train, first.splits.dev, run, store).examples
+    assert [row.tolist() for row in examples.target] == first.words.tokenizer.encode_targets(train.translations)

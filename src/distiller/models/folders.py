@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -98,6 +100,22 @@ def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreT
             f"the tokenizer of `{name}` has no words", hint="put tokenizer.json or vocab.txt in its folder"
         )
     return tokenizer
+
+
+def tokenizer_fingerprint(tokenizer: Any, facts: Sequence[Any] = ()) -> str:
+    """SHA-256 of the files that `tokenizer` is saved in, and of `facts` about its use."""
+    digest = hashlib.sha256()
+    if tokenizer.is_fast:  # or else they would say how the last text was cut
+        tokenizer.backend_tokenizer.no_truncation()
+        tokenizer.backend_tokenizer.no_padding()
+    with tempfile.TemporaryDirectory(prefix="distiller-tokenizer-") as folder:
+        tokenizer.save_pretrained(folder)
+        for file in sorted(Path(folder).iterdir()):
+            if file.name != "tokenizer_config.json":  # says where it was loaded from
+                digest.update(file.name.encode())
+                digest.update(file.read_bytes())
+    digest.update(json.dumps([str(fact) for fact in facts]).encode())
+    return digest.hexdigest()
 
 
 def weights_fingerprint(model: nn.Module | str | Path) -> str:

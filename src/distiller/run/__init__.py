@@ -114,14 +114,15 @@ class _Beginning(NamedTuple):
 
 
 def _encoders(plan: RunPlan) -> _Beginning:
-    tokens = cache(lambda: encode_splits(plan))
+    store = FolderCache(cache_root(plan.run.cache))
+    tokens = cache(lambda: encode_splits(plan, store))
 
     def begin(folder: Path, console: Console | None) -> _Prepared:
         if console is not None:
             for line in data_lines(plan.data, tokens()[0], plan.run.task.max_length or 0):
                 console.print(line, markup=False, soft_wrap=True)
         processes.from_first(lambda: _begun(folder, plan))  # the others wait until the folder is claimed
-        setup = prepare(plan, tokens(), console)
+        setup = prepare(plan, tokens(), store, console)
         return _Prepared(setup, partial(find, setup), setup.store)
 
     return _Beginning(plan.run, tokens, begin, lambda record: changed(record.data, plan.data))

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from distiller import config, processes
 from distiller.augment import Policy, build_policy
-from distiller.cache.folders import FolderCache, cache_root
+from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import Run
 from distiller.device import Compute, accelerator, compute
@@ -25,6 +25,7 @@ from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.models.taught_words import teach_words, vectors_of_tokens
 from distiller.record import VocabularyFacts
+from distiller.run.kept_tokens import kept_split
 from distiller.run.label_order import warn_of_outputs
 from distiller.run.plan import RunPlan
 from distiller.run.stages import Stage, stages_of, teachers_of
@@ -252,15 +253,17 @@ class Setup:
         return {role: partial(encode, tokenizer=tokenizer) for role, tokenizer in tokenizers.items()}
 
 
-def encode_splits(plan: RunPlan) -> tuple[Tokens, Tokens]:
-    """The data in the student's and in the teacher's tokens; one object where both share a vocabulary."""
-    teacher = _encode_all(plan.data, plan.teacher_tokenizer, plan.run)
-    return teacher if plan.shared_tokens else _encode_all(plan.data, plan.student_tokenizer, plan.run), teacher
+def encode_splits(plan: RunPlan, store: FolderCache | None = None) -> tuple[Tokens, Tokens]:
+    """The data in the student's and in the teacher's tokens; one object where both share a vocabulary.
+
+    With `store` those of many texts are kept there.
+    """
+    teacher = _encode_all(plan, plan.teacher_tokenizer, store)
+    return teacher if plan.shared_tokens else _encode_all(plan, plan.student_tokenizer, store), teacher
 
 
-def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], console: Console | None = None) -> Setup:
+def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], store: FolderCache, console: Console | None = None) -> Setup:
     """Load the teacher, and fine-tune it if need be."""
-    store = FolderCache(cache_root(plan.run.cache))
     run = plan.run
     policy = build_policy(run.augmentation, refresh=run.augmentation_refresh, cache=store.root / "augmentation.sqlite")
     policy.prepare()  # what is missing is said before the teacher is trained
@@ -402,13 +405,14 @@ def machine(run: Run) -> Compute:
     return compute(run.training.precision, run.training.attention)
 
 
-def _encode_all(data: TaskData, tokenizer: Any, run: Run) -> dict[str, EncodedSplit]:
-    assert run.task.max_length is not None
+def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dict[str, EncodedSplit]:
+    task = plan.run.task
+    assert task.max_length is not None
     # what was made of two texts is cut, whatever the task says of its own rows
-    tasks = {CROSSED: run.task.model_copy(update={"truncate": True})}
+    tasks = {CROSSED: task.model_copy(update={"truncate": True})}
     return {
-        name: encode_split(split, tokenizer, tasks.get(name, run.task), run.task.max_length)
-        for name, split in data.splits.items()
+        name: kept_split(store, split, tokenizer, tasks.get(name, task), task.max_length)
+        for name, split in plan.data.splits.items()
         if not name.startswith("test")
     }
 

@@ -4,10 +4,11 @@ import csv
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ FASTTEXT = "__label__"
 NOTHING = "\x1f"
 """What separates the cells of a file with one column, where every character is text."""
 
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+"""A line with its end, or the last one without."""
+
 LOOKED_AT = 20
 """Rows that are tried to find the separator."""
 
@@ -47,7 +51,7 @@ def read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
     separator = layout.separator or (told[1] if told else _separator(text, usual, layout.columns))
     if separator in ("\t", NOTHING):
         return _read_perhaps_quoted(path, text, separator, layout, bad)
-    return table_of_records(path, layout.columns, list(_quoted_records(path, text, separator)), bad)
+    return table_of_records(path, layout.columns, _quoted_records(path, text, separator), bad)
 
 
 def read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
@@ -95,9 +99,9 @@ def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, 
     Of the two ways to read the file the one with fewer bad rows is right; quotes count as such where both have none.
     """
     quoted, plain = BadRows(leave_out=True), BadRows(leave_out=True)
-    table = table_of_records(path, layout.columns, list(_quoted_records(path, text, separator)), quoted)
+    table = table_of_records(path, layout.columns, _quoted_records(path, text, separator), quoted)
     if quoted.errors:
-        other = table_of_records(path, layout.columns, list(plain_records(text, separator)), plain)
+        other = table_of_records(path, layout.columns, plain_records(text, separator), plain)
         if len(plain.errors) < len(quoted.errors):
             table, quoted = other, plain
     for error in quoted.errors:
@@ -167,49 +171,74 @@ def plain_records(text: str, separator: str) -> Iterator[Record]:
 
 def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
     """The rows of a file whose cells may be quoted. After a row that is broken the next line starts anew."""
-    lines = io.StringIO(text, newline="").readlines()
-    start = 0
-    while start < len(lines):
-        reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), delimiter=separator, strict=True)
-        begin = start
+    number, begin = 1, 0  # line and place of the row that is read next
+    while begin < len(text):
+        lines = _Lines(text, begin)
+        reader = csv.reader(lines, delimiter=separator, strict=True)
+        before = number - 1
         try:
             with _unlimited_cells():
                 for cells in reader:
                     if cells and (len(cells) > 1 or not cells[0].isspace()):  # a blank line is no row
-                        yield begin + 1, cells
-                    begin = start + reader.line_num
+                        yield number, cells
+                    number, begin = before + reader.line_num + 1, lines.place
             return
         except csv.Error as error:
             yield (
-                begin + 1,
+                number,
                 DataError(
-                    f"`{path}`, line {begin + 1}: {error}",
+                    f"`{path}`, line {number}: {error}",
                     hint='put a cell that holds quotes into quotes and double those inside: "a ""b"" c", or use .jsonl',
                 ),
             )
-            start = begin + 1
+            broken = _Lines(text, begin)
+            next(broken)
+            number, begin = number + 1, broken.place
 
 
-def table_of_records(path: Path, columns: Sequence[str] | None, records: Sequence[Record], bad: BadRows) -> Table:
+class _Lines(Iterator[str]):
+    """The lines of `text` from `place` on, with their ends, of which none is held; it knows where the next begins."""
+
+    def __init__(self, text: str, place: int) -> None:
+        self.text = text
+        self.place = place
+
+    def __next__(self) -> str:
+        found = LINE.match(self.text, self.place)
+        if found is None:
+            raise StopIteration
+        self.place = found.end()
+        return found[0]
+
+
+def table_of_records(path: Path, columns: Sequence[str] | None, records: Iterable[Record], bad: BadRows) -> Table:
     """Rows under the names of `columns`, or of the first row; columns without a name are passed over.
 
     Cells behind the last name count only if something stands in them.
     """
-    first = next((cells for _, cells in records if isinstance(cells, list)), [])
+    records = iter(records)
+    begin: list[Record] = []
+    first: list[str] = []
+    for record in records:
+        begin.append(record)
+        if isinstance(record[1], list):
+            first = record[1]
+            break
     header = [name.strip() for name in columns or first]
     found_names, names = ([name.strip().casefold() for name in names] for names in (first, header))
     if found_names == names:
-        records = [record for record in records if record[1] is not first]
+        begin = begin[:-1]
     elif sorted(found_names) == sorted(names):
         raise DataError(
             f"the first line of `{path}` names its columns {', '.join(first)}, task.columns {', '.join(header)}",
             hint="leave task.columns out",
         )
     named = max((position + 1 for position, name in enumerate(header) if name), default=0)
-    lines: list[int] = []
-    rows: list[list[str]] = []
-    places: list[int] = []
-    for place, (line, cells) in enumerate(records):
+    positions = {name: position for position, name in enumerate(header) if name and header.count(name) == 1}
+    found: dict[str, list[str]] = {name: [] for name in positions}
+    filling = [(position, found[name]) for name, position in positions.items()]
+    lines, places = array("q"), array("q")  # 8 bytes each; numbers in a list take 36
+    for place, (line, cells) in enumerate(chain(begin, records)):
         if isinstance(cells, DataError):
             bad.meet(cells)
             continue
@@ -217,14 +246,12 @@ def table_of_records(path: Path, columns: Sequence[str] | None, records: Sequenc
             bad.meet(_ragged(path, line, len(cells), len(header), named=columns is not None))
             continue
         lines.append(line)
-        rows.append(cells)
         places.append(place)
-    found: dict[str, Sequence[str]] = {}
-    for position, name in enumerate(header):
-        if name and header.count(name) == 1:
-            found[name] = tuple(cells[position] for cells in rows)
-    doubled = {name for name in header if name and header.count(name) > 1}
-    return Table(str(path), found, lines, doubled=frozenset(doubled), places=places_of(places))
+        for position, column in filling:
+            column.append(cells[position])
+    doubled = frozenset(name for name in header if name and header.count(name) > 1)
+    cells_of = {name: tuple(column) for name, column in found.items()}
+    return Table(str(path), cells_of, lines, doubled=doubled, places=places_of(places))
 
 
 def _ragged(path: Path, line: int, found: int, expected: int, *, named: bool) -> DataError:

@@ -84,9 +84,11 @@ class EncodedSplit:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over tokens, segments, labels and mask: equal for whatever text and tokenizer give the same rows."""
-        digest = hashlib.sha256(self.starts.tobytes() + self.tokens.tobytes())
+        digest = hashlib.sha256(self.starts.data)
+        digest.update(self.tokens.data)
         for column in (self.types, self.labels, self.output_mask):
-            digest.update(b"-" if column is None else column.dtype.str.encode() + column.tobytes())
+            digest.update(b"-" if column is None else column.dtype.str.encode())
+            digest.update(b"" if column is None else np.ascontiguousarray(column).data)
         if self.soft is not None:
             digest.update(self.soft.tobytes())
         return digest.hexdigest()
@@ -118,13 +120,14 @@ def encode(
         truncated += cut
         lengths += map(len, ids)
         tokens.append(np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]))
-        types += [np.asarray(segment, dtype=np.int8) for segment in segments]
+        if segments:
+            types.append(np.concatenate([np.asarray(segment, dtype=np.int8) for segment in segments]))
     return EncodedSplit(
         name=split.name,
         lengths=lengths,
         tokens=np.concatenate(tokens),
         types=np.concatenate(types) if types else None,
-        labels=_label_array(split),
+        labels=label_array(split),
         truncated=truncated,
         soft=split.soft,
     )
@@ -243,7 +246,8 @@ def _tokenize(
     return ids, segments, cut
 
 
-def _label_array(split: Split) -> np.ndarray | None:
+def label_array(split: Split) -> np.ndarray | None:
+    """The labels of `split` as an `EncodedSplit` has them."""
     if split.labels is None:
         return None
     return np.asarray(split.labels, dtype=np.int64 if isinstance(split.labels[0], int) else np.float32)

@@ -38,7 +38,7 @@ def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, ski
     """
     path = Path(path)
     bad = BadRows(skip_ragged)
-    table = table_of_records(path, header, list(plain_records(read_text(path), "\t")), bad)
+    table = table_of_records(path, header, plain_records(read_text(path), "\t"), bad)
     bad.warn(str(path))
     return filled(table)
 

@@ -19,7 +19,7 @@ from distiller.translation.batches import collate
 from distiller.translation.corpus import Pairs, Splits, check_lengths, oddities, read_corpus
 from distiller.translation.model import POSITIONS
 from distiller.translation.students import load_translator
-from distiller.translation.token_rows import encoded
+from distiller.translation.token_rows import kept_rows
 from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.words import Words, words_of
 
@@ -54,7 +54,7 @@ def begin(run: TranslationRun) -> Beginning:
     splits = read_corpus(run.task)
     odd = oddities(splits)
     words = words_of(run, splits, tokenizer, store)
-    splits = within_length(splits, words, run, teacher, tokenizer)
+    splits = within_length(splits, words, run, teacher, tokenizer, store)
     if teacher is not None and tokenizer is not None:
         odd += wrong_files(run, tokenizer) or wrong_way(teacher, tokenizer, splits.train)
         if run.teacher.training != Optimisation():
@@ -87,21 +87,21 @@ def within_length(
     run: TranslationRun,
     teacher: PreTrainedModel | None = None,
     teachers: TranslationTokenizer | None = None,
+    store: FolderCache | None = None,
 ) -> Splits:
     """`splits` without sentences of more tokens than `task.max_length`, or than a model has positions for.
 
-    They are refused or counted. `teachers` is the tokenizer of `teacher`, which reads the sources too. Raises
-    `DataError` where nothing is left of a text.
+    They are refused or counted. `teachers` is the tokenizer of `teacher`, which reads the sources too. Tokens of a long
+    text are kept in `store`. Raises `DataError` where nothing is left of a text.
     """
     longest = min(run.task.max_length, longest_here(run, teacher))
     held = longest_text(teacher) if teacher is not None else None
     skipped = dict(splits.skipped)
 
     def lengths(side: str, text: Sequence[str]) -> list[int]:
-        encode = words.tokenizer.encode if side == "source" else words.tokenizer.encode_targets
-        found = encoded(encode, text).lengths.tolist()
+        found = kept_rows(store, words.tokenizer, text, targets=side == "target").lengths.tolist()
         if side == "source" and teachers is not None and teachers is not words.teachers and held is not None:
-            read = encoded(teachers.encode, text).lengths.tolist()
+            read = kept_rows(store, teachers, text, targets=False).lengths.tolist()
             found = [max(ours, theirs) if theirs > held else ours for ours, theirs in zip(found, read, strict=True)]
         return found
 

@@ -4,7 +4,6 @@ A tokenizer of our own is Marian's: two SentencePiece files and `vocab.json`, `<
 and its converters have them.
 """
 
-import hashlib
 import io
 import json
 import tempfile
@@ -20,7 +19,7 @@ from transformers import MarianTokenizer, PreTrainedTokenizerBase
 from distiller.config import translation as config
 from distiller.config.translation import Languages
 from distiller.errors import ConfigError, DataError, ModelError, importing
-from distiller.models.folders import explained, load_tokenizer
+from distiller.models.folders import explained, load_tokenizer, tokenizer_fingerprint
 from distiller.tasks.table import listed
 
 END, UNKNOWN = 0, 1
@@ -89,16 +88,8 @@ class TranslationTokenizer:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the files of the tokenizer, and of its languages."""
-        digest = hashlib.sha256()
-        with tempfile.TemporaryDirectory(prefix="distiller-tokenizer-") as folder:
-            self.tokenizer.save_pretrained(folder)
-            for file in sorted(Path(folder).iterdir()):
-                if file.name != "tokenizer_config.json":  # says where it was loaded from
-                    digest.update(file.name.encode())
-                    digest.update(file.read_bytes())
         facts = [self.prefix, *(getattr(self.tokenizer, name, None) for name in ("src_lang", "tgt_lang"))]
-        digest.update(json.dumps([str(fact) for fact in facts]).encode())
-        return digest.hexdigest()
+        return tokenizer_fingerprint(self.tokenizer, facts)
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Ids of each source sentence, with what the model wants before and behind it."""
