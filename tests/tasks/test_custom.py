@@ -1,6 +1,7 @@
 """Files and data sets of one's own: what comes out, and every way in which they can be wrong."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from distiller.config import Task, load_run
 from distiller.errors import ConfigError, DataError, DistillerError, Notice
+from distiller.tasks import data as task_data
 from distiller.tasks import load_task
 from distiller.tasks.data import Split, TaskData, hold_out, sample
 from distiller.tasks.sources import located
@@ -178,6 +180,16 @@ def test_json_numbers_and_csv_text_name_the_same_classes(tmp_path: Path) -> None
 def test_files_may_be_named_inside_the_folder(tmp_path: Path, train: str) -> None:
     inside = load_task(Task(data=str(tmp_path), train="train.csv"))
     assert inside.fingerprint == load_task(Task(train=train)).fingerprint
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5])
+def test_a_fingerprint_made_in_pieces_is_that_of_the_whole(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_data, "PIECE", 2)
+    texts = tuple(f'"ä" {row}' for row in range(rows))
+    for pairs in (None, texts[::-1]):
+        for labels in (None, tuple(range(rows)), ((0.0, 1.0),) * rows):
+            whole = json.dumps([texts, pairs, labels]).encode()
+            assert Split("train", texts, pairs, labels).fingerprint == hashlib.sha256(whole).hexdigest()
 
 
 def test_the_fingerprint_follows_every_part() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self
@@ -25,6 +25,10 @@ CROSSED = "crossed"
 
 TRANSFER = ("train", UNLABELLED, CROSSED)
 """The splits that a student learns from, of which `train` is always there."""
+
+
+PIECE = 10_000
+"""Rows that are written out at a time."""
 
 
 class _Rows:
@@ -92,7 +96,12 @@ class Split(_Rows):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over texts, pairs, labels and probabilities."""
-        digest = hashlib.sha256(json.dumps([self.texts, self.pairs, self.labels]).encode())
+        digest = hashlib.sha256()
+        for before, column in (("[", self.texts), (", ", self.pairs), (", ", self.labels)):
+            digest.update(before.encode())
+            for piece in _json(column):
+                digest.update(piece.encode())
+        digest.update(b"]")
         if self.soft is not None:
             digest.update(self.soft.tobytes())
         return digest.hexdigest()
@@ -279,6 +288,17 @@ class TaskData:
         """SHA-256 over the kind, the label set and the content of all splits, but for what was made of their texts."""
         splits = sorted((name, split.fingerprint) for name, split in self.splits.items() if name != CROSSED)
         return hashlib.sha256(json.dumps([self.kind, self.labels, splits]).encode()).hexdigest()
+
+
+def _json(column: Sequence[Any] | None) -> Iterator[str]:
+    """What `json.dumps` makes of `column`, piece by piece: as a whole it takes more memory than the texts."""
+    if not column:
+        yield json.dumps(column)
+        return
+    for start in range(0, len(column), PIECE):
+        yield ", " if start else "["
+        yield json.dumps(column[start : start + PIECE])[1:-1]
+    yield "]"
 
 
 def joined(first: AnySplit, second: AnySplit) -> AnySplit:
