@@ -26,8 +26,10 @@ from statistics import median
 
 import torch
 import transformers
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainingArguments
 
 from distiller import __version__
 from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
@@ -109,7 +111,7 @@ class Workplace:
         student, _ = build_student(
             Student(layers=layers),
             teacher_model=self.teacher,
-            teacher_tokenizer=None,  # type: ignore[arg-type]
+            teacher_tokenizer=PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel()), pad_token="[PAD]"),
             kind="classification",
             labels=labels,
             seed=0,
