@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,6 +76,14 @@ def writing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[I
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
+
+
+def carried(package: str) -> list[Path] | None:
+    """The files that an installed package brings along; it is looked into, never imported. `None`: there is none."""
+    try:
+        return [Path(str(entry.locate())) for entry in metadata.files(package) or []]
+    except metadata.PackageNotFoundError:
+        return None
 
 
 # --- what is read again is checked ------------------------------------------------------------------------------------

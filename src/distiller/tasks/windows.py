@@ -90,15 +90,8 @@ def encode_questions(
     bad.warn(split.source or split.name)
     if not found:
         raise bad.errors[0]
-    labels = None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64)
-    held = any(window.label not in ((IGNORED, IGNORED), (window.null, window.null)) for window in found)
-    wanted = any(answer != NO_ANSWER for right in split.answers or () for answer in right)
-    if labels is not None and not unanswered and not held and (wanted or null is None):
-        raise DataError(
-            f"{split.where}: none of its {len(found)} windows holds an answer as a whole, so there is nothing "
-            f"to learn (task.max_length is {max_length}, task.stride {stride})",
-            hint="raise task.max_length, and task.stride above the length of the answers",
-        )
+    if split.answers is not None and not unanswered:
+        _check_answers(split, found, max_length, stride)
     return EncodedQuestions(
         name=split.name,
         lengths=[len(window.tokens) for window in found],
@@ -106,7 +99,7 @@ def encode_questions(
         types=np.concatenate([window.types for window in found])
         if "token_type_ids" in tokenizer.model_input_names
         else None,
-        labels=labels,
+        labels=None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64),
         truncated=sum(len(question.ids) > max_question_length for question in questions),
         output_mask=np.concatenate([window.mask for window in found]),
         questions=np.asarray([row for row, _ in numbers], dtype=np.int32),
@@ -233,6 +226,18 @@ def _windows(
             )
         )
     return found
+
+
+def _check_answers(split: QuestionSplit, found: Sequence[_Window], max_length: int, stride: int) -> None:
+    """Raise `DataError` where some window should hold an answer, and none does."""
+    held = any(window.label not in ((IGNORED, IGNORED), (window.null, window.null)) for window in found)
+    wanted = any(answer != NO_ANSWER for right in split.answers or () for answer in right)
+    if not held and (wanted or not split.null_answers):
+        raise DataError(
+            f"{split.where}: none of its {len(found)} windows holds an answer as a whole, so there is nothing "
+            f"to learn (task.max_length is {max_length}, task.stride {stride})",
+            hint="raise task.max_length, and task.stride above the length of the answers",
+        )
 
 
 def _template(tokenizer: Any) -> _Template:

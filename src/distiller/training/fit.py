@@ -241,22 +241,23 @@ def fit(
     if not select_best:  # nothing here is learnt for the score, so it does not say when that has been learnt
         steps = replace(steps, patience=None)
     learns = UntilLearnt(steps, job.rising) if until_learnt else None
-    watch = Stopwatch()
-    best_weights = BestWeights(model, job.metric, most=steps.averaged)
-    callbacks: list[Any] = [watch, LastStepCounts(), *([learns] if learns else [])]
-    callbacks.append(Checkpoints(training.checkpoint_minutes, request))
-    if select_best:
-        callbacks.append(best_weights)
-    if eight_bits is not None:
-        falls_from = partial(_falls_from, steps, learns)
-        callbacks.append(RoundsAtTheEnd(eight_bits, falls_from, best_weights))
-    if console is not None:
-        callbacks.append(ProgressBar(title, job.metric, console))
-    callbacks += tracker_callbacks(training.report_to, folder)
-    if training.patience is not None and select_best and learns is None:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
-    if on_evaluation is not None:
-        callbacks.append(Reporter(job.metric, on_evaluation))
+    watch, best = Stopwatch(), BestWeights(model, job.metric, most=steps.averaged)
+    falls_from = partial(_falls_from, steps, learns)
+    bar = None if console is None else ProgressBar(title, job.metric, console)
+    patience = training.patience if select_best and learns is None else None
+    wanted = [
+        watch,
+        LastStepCounts(),
+        learns,
+        Checkpoints(training.checkpoint_minutes, request),
+        best if select_best else None,
+        None if eight_bits is None else RoundsAtTheEnd(eight_bits, falls_from, best),
+        bar,
+        *tracker_callbacks(training.report_to, folder),
+        None if patience is None else EarlyStoppingCallback(patience),
+        None if on_evaluation is None else Reporter(job.metric, on_evaluation),
+    ]
+    callbacks = [one for one in wanted if one is not None]
     trainer = job.trainer(
         Fitting(
             model=model,
@@ -282,18 +283,16 @@ def fit(
         except RunError as error:
             raise RunError(f"{title}: {error.message}", hint=error.hint) from None
         finally:
-            for callback in callbacks:
-                if isinstance(callback, ProgressBar):
-                    callback.close()
+            if bar is not None:
+                bar.close()
             if teacher_cache is not None:
                 teacher_cache.close()
-        examples = trainer.examples_read * processes.count()
-        since = _falls_from(steps, learns) if eight_bits is not None else -1
-        done = _outcome(trainer, watch, job.metric, examples, select_best=select_best, since=since)
+        since = falls_from() if eight_bits is not None else -1
+        done = _outcome(trainer, watch, job.metric, select_best=select_best, since=since)
         if select_best:
             for callback in callbacks:  # they have heard of the training's end
                 trainer.remove_callback(callback)
-            done = _averaged(trainer, best_weights, steps, done)
+            done = _averaged(trainer, best, steps, done)
             if console is not None and (averaged := done.history[-1].get("averaged")):
                 of = f"the mean of the weights of its {averaged:.0f} best evaluations"
                 console.print(f"{title}: {job.metric} {done.scores[job.metric]:.4f}, {of}", highlight=False)
@@ -332,9 +331,7 @@ def _scores(job: Job, logits: Any, labels: Any) -> dict[str, float]:
     return job.score(logits, labels)
 
 
-def _outcome(
-    trainer: DistillationTrainer, watch: Stopwatch, metric: str, examples: float, *, select_best: bool, since: int
-) -> Fit:
+def _outcome(trainer: DistillationTrainer, watch: Stopwatch, metric: str, *, select_best: bool, since: int) -> Fit:
     history = [repeatable(entry) for entry in trainer.state.log_history if repeatable(entry).keys() - {"step", "epoch"}]
     evaluations = [entry for entry in history if f"eval_{metric}" in entry and entry["step"] > since]
     best = max(evaluations, key=lambda entry: entry[f"eval_{metric}"]) if select_best else evaluations[-1]
@@ -343,7 +340,7 @@ def _outcome(
         best_step=int(best["step"]),
         steps=trainer.state.global_step,
         seconds=watch.seconds,
-        examples_per_second=examples / max(watch.seconds, 1e-9),
+        examples_per_second=trainer.examples_read * processes.count() / max(watch.seconds, 1e-9),
         seconds_waited=trainer.seconds_waited,
         augmentation=dict(sorted(trainer.augmentation.items())),
         history=history,

