@@ -1,6 +1,6 @@
 """What a choice changes: differences between levels of one factor, with bootstrap intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -47,6 +47,10 @@ def effects(
     these tasks, not of others. Trials in which a factor does not exist are left out of its effects.
     """
     rng = np.random.default_rng(seed)
+
+    def draw(values: np.ndarray) -> np.ndarray:
+        return values[rng.integers(0, len(values), (resamples, len(values)))].mean(1)
+
     frame = trials.complete
     chosen = trials.factors if factors is None else tuple(factors)
     context = [name for name in CONTEXT if name not in chosen]
@@ -61,39 +65,33 @@ def effects(
         reference = "none" if "none" in counts.index else min(counts.index, key=lambda level: (-counts[level], level))
         others = [name for name in trials.factors if name != factor]
         for level in sorted(level for level in counts.index if level != reference):
-            two = rows.loc[rows[factor].isin([level, reference])]
-            effect = _paired(two, factor, level, reference, [*context, *others], resamples, rng)
-            effect = effect or _within(two, factor, level, reference, context, resamples, rng)
-            found += [effect] if effect else []
+            sides = [rows.loc[rows[factor] == one] for one in (level, reference)]
+            effect = _paired(*sides, [*context, *others], draw) or _within(*sides, context, draw)
+            found += [Effect(factor, level, reference, *effect)] if effect else []
     return found
 
 
-def _paired(
-    rows: "pd.DataFrame", factor: str, level: str, reference: str, keys: list[str], resamples: int,
-    rng: np.random.Generator,
-) -> Effect | None:  # fmt: skip
-    sides = [rows.loc[rows[factor] == one].groupby(keys)["score"].mean() for one in (level, reference)]
+Draw = Callable[[np.ndarray], np.ndarray]
+"""Means of samples of some values with replacement, `[resamples]`."""
+Found = tuple[float, float | None, float | None, Literal["paired", "within"], int]
+"""The fields of an `Effect` behind its levels."""
+
+
+def _paired(ours: "pd.DataFrame", theirs: "pd.DataFrame", keys: list[str], draw: Draw) -> Found | None:
+    """Over pairs of trials of both sides that agree in `keys`."""
+    sides = [side.groupby(keys)["score"].mean() for side in (ours, theirs)]
     joined = sides[0].to_frame("one").join(sides[1].to_frame("other"), how="inner")
     pairs = joined["one"].to_numpy() - joined["other"].to_numpy()
     if len(pairs) < ENOUGH:
         return None
-    drawn = pairs[rng.integers(0, len(pairs), (resamples, len(pairs)))].mean(1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Effect(factor, level, reference, float(pairs.mean()), float(low), float(high), "paired", len(pairs))
+    low, high = np.quantile(draw(pairs), [0.025, 0.975])
+    return float(pairs.mean()), float(low), float(high), "paired", len(pairs)
 
 
-def _within(
-    rows: "pd.DataFrame", factor: str, level: str, reference: str, keys: list[str], resamples: int,
-    rng: np.random.Generator,
-) -> Effect | None:  # fmt: skip
-    blocks = [
-        (
-            block.loc[block[factor] == level, "score"].to_numpy(),
-            block.loc[block[factor] == reference, "score"].to_numpy(),
-        )
-        for _, block in rows.groupby(keys)
-    ]
-    blocks = [(one, other) for one, other in blocks if len(one) and len(other)]
+def _within(ours: "pd.DataFrame", theirs: "pd.DataFrame", keys: list[str], draw: Draw) -> Found | None:
+    """Of the means of both sides within each context that has both."""
+    first, second = ({key: block.to_numpy() for key, block in side.groupby(keys)["score"]} for side in (ours, theirs))
+    blocks = [(first[key], second[key]) for key in first if key in second]
     if not blocks:
         return None
     weights = np.array([len(one) * len(other) / (len(one) + len(other)) for one, other in blocks])
@@ -102,14 +100,6 @@ def _within(
     sizes = [sum(len(side) for side in sides) for sides in zip(*blocks, strict=True)]
     low = high = None
     if min(sizes) >= ENOUGH:
-        drawn = sum(
-            w * (_resampled(one, resamples, rng) - _resampled(other, resamples, rng))
-            for w, (one, other) in zip(weights, blocks, strict=True)
-        )
+        drawn = sum(w * (draw(one) - draw(other)) for w, (one, other) in zip(weights, blocks, strict=True))
         low, high = map(float, np.quantile(drawn, [0.025, 0.975]))
-    return Effect(factor, level, reference, difference, low, high, "within", sizes[0])
-
-
-def _resampled(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Means of samples with replacement, `[resamples]`."""
-    return values[rng.integers(0, len(values), (resamples, len(values)))].mean(1)
+    return difference, low, high, "within", sizes[0]

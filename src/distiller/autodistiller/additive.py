@@ -59,7 +59,7 @@ class Additive:
 
     def predict(self, rows: "pd.DataFrame") -> Effects:
         """Predict rows of any task that was known at the fit."""
-        parts, rest = self._covariance(rows, self.fit_data.rows)
+        parts, rest = covariance(self.fit_data, rows, self.fit_data.rows, self.shares)
         across = np.sum([*parts.values(), rest], axis=0)
         variance = self.variance(rows) - np.einsum("ij,ij->i", across @ self.inverse, across)
         return Effects(
@@ -73,12 +73,9 @@ class Additive:
         total = np.full(len(rows), self.shares.task + self.shares.teacher + self.shares.group)
         for start in range(0, len(rows), 128):
             some = rows.iloc[start : start + 128]
-            parts, _ = self._covariance(some, some)
+            parts, _ = covariance(self.fit_data, some, some, self.shares)
             total[start : start + 128] += np.diag(np.sum([*parts.values()], axis=0))
         return total
-
-    def _covariance(self, left: "pd.DataFrame", right: "pd.DataFrame") -> tuple[dict[str, np.ndarray], np.ndarray]:
-        return covariance(self.fit_data, left, right, self.shares)
 
 
 def fit_additive(fit_data: FitData, shares: Variances | None = None) -> Additive:
