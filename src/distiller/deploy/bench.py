@@ -22,7 +22,7 @@ from distiller.deploy.bench_translators import (
 from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import batches, in_order, input_names
-from distiller.deploy.measure import read_logits, weights_megabytes, write_arrays
+from distiller.deploy.measure import read_arrays, weights_megabytes, write_arrays
 from distiller.deploy.table import Bench, Measured
 from distiller.device import describe_machine
 from distiller.errors import ConfigError, ModelError, OutputError, RunError
@@ -135,7 +135,8 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
     result = _in_a_process(job, folder, one.name, threads)
     assert source.data is not None
     assert source.run is not None
-    logits = in_order(len(encoded), [rows for rows, _ in scored], read_logits(folder / "logits.npz"))
+    parts = [one["logits"] for one in read_arrays(folder / "logits.npz")]
+    logits = in_order(len(encoded), [rows for rows, _ in scored], parts)
     scores = scorer(source.data, source.run.task, split, encoded)(logits, encoded.gold)
     return Measured(
         name=one.name,

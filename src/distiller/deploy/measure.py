@@ -43,7 +43,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         run(arrays)
         seconds = statistics.median(_timed(run, arrays) for _ in range(3))
         rates.append({"batch": batch, "length": length, "texts_per_second": batch / seconds})
-    write_logits(Path(job["logits"]), [run(arrays) for arrays in scored])
+    write_arrays(Path(job["logits"]), [{"logits": run(arrays)} for arrays in scored])
     return {
         "milliseconds_p50": float(np.percentile(milliseconds, 50)),
         "milliseconds_p95": float(np.percentile(milliseconds, 95)),
@@ -78,18 +78,6 @@ def read_arrays(path: Path) -> list[dict[str, np.ndarray]]:
             number, _, name = key.partition("/")
             found.setdefault(int(number), {})[name] = stored[key]
     return [found[number] for number in sorted(found)]
-
-
-def write_logits(path: Path, logits: list[np.ndarray]) -> None:
-    """Logits of each batch in one file."""
-    stored: dict[str, Any] = {str(number): one for number, one in enumerate(logits)}
-    np.savez(path, **stored)
-
-
-def read_logits(path: Path) -> list[np.ndarray]:
-    """What `write_logits` wrote."""
-    with np.load(path) as stored:
-        return [stored[str(number)] for number in range(len(stored.files))]
 
 
 def _timed(run: Runtime, arrays: Arrays) -> float:
