@@ -65,8 +65,8 @@ def effects(
         reference = "none" if "none" in counts.index else min(counts.index, key=lambda level: (-counts[level], level))
         others = [name for name in trials.factors if name != factor]
         for level in sorted(level for level in counts.index if level != reference):
-            sides = [rows.loc[rows[factor] == one] for one in (level, reference)]
-            effect = _paired(*sides, [*context, *others], draw) or _within(*sides, context, draw)
+            ours, theirs = (rows.loc[rows[factor] == one] for one in (level, reference))
+            effect = _paired(ours, theirs, [*context, *others], draw) or _within(ours, theirs, context, draw)
             found += [Effect(factor, level, reference, *effect)] if effect else []
     return found
 
