@@ -124,6 +124,16 @@ def test_a_table_s_bad_rows_are_left_out_where_that_is_wished(tmp_path: Path) ->
         assert read_corpus(task.model_copy(update={"skip_bad": True})).skipped == {"train": 2}
 
 
+@pytest.mark.parametrize("name", ["mono.csv", "mono.jsonl.gz", "mono.parquet"])
+def test_lines_of_a_table_are_no_sentences(name: str, tmp_path: Path) -> None:
+    file = str(tmp_path / name)
+    Path(file).write_bytes(b"text\nein Haus\n")
+    with pytest.raises(DataError, match="is a table"):
+        usable_sentences(file, None, max_tokens=20, skip_bad=False)
+    with pytest.raises(DataError, match="is a table"):
+        read_pairs(Parallel(source=file, target=file))
+
+
 def test_a_header_that_is_taken_for_a_pair_is_said(tmp_path: Path) -> None:
     file = tmp_path / "x.tsv"
     for head, said in (("de\ten\n", True), ("source\ttarget\n", True), ("Geh.\tGo.\n", False)):

@@ -125,7 +125,7 @@ def read_pairs(parallel: Parallel, encoding: str | None = None, bad: BadRows | N
         if numbered and ending(parallel.source) == ".tsv":
             return _read_tsv(parallel, encoding)
         return _read_table(parallel, encoding, bad)
-    source, target = text_lines(parallel.source, encoding), text_lines(parallel.target, encoding)
+    source, target = (_sentences(name, encoding) for name in (parallel.source, parallel.target))
     if len(source) != len(target):
         raise DataError(
             f"`{parallel.source}` has {len(source)} lines and `{parallel.target}` has {len(target)}",
@@ -136,8 +136,18 @@ def read_pairs(parallel: Parallel, encoding: str | None = None, bad: BadRows | N
 
 def read_lines(name: str, encoding: str | None = None) -> Pairs:
     """Sentences without translations, one a line."""
-    lines = text_lines(name, encoding)
+    lines = _sentences(name, encoding)
     return Pairs(name, lines, None, list(range(1, len(lines) + 1)))
+
+
+def _sentences(name: str, encoding: str | None) -> list[str]:
+    """The lines of a file of sentences. Raises `DataError` for a table, whose lines are none."""
+    if is_table(name):
+        raise DataError(
+            f"`{name}` is a table, and sentences stand here one a line",
+            hint="write its column to a text file; a table with both sides is `source` alone, with `columns`",
+        )
+    return text_lines(name, encoding)
 
 
 def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, Pairs]:
