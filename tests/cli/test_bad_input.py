@@ -45,6 +45,9 @@ WRONG = {
     "no such field of a choice": (
         [f"{TERM}.mapping.nmae=skip", f"{TERM}.mapping.name=skip"], "mapping.nmae`", "did you mean `name`",
     ),
+    "an option as a field": (
+        [f"{TERM}.alpha=0.1"], "no field is called `objective.intermediate.0.alpha`", f"{TERM}.options.alpha",
+    ),
     "out of range": (["training.epochs=0"], "`training.epochs`: input should be greater than 0, got 0", "Passes over"),
     "not a number": (["training.batch_size=many"], "`training.batch_size`", "Examples per optimisation step"),
     "not a list": (["seeds=3"], "`seeds`: input should be a valid list, got 3", "One training per seed"),
