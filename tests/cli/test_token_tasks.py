@@ -11,7 +11,9 @@ import yaml
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
 from cli.conftest import Command
+from distiller.config import Component, parse_run
 from distiller.record import load_record
+from distiller.run.plan import make_plan
 from distiller.tasks.leaderboard import SUBMISSION_FILES, validate_submission
 from run.tiny import BAD, CRITIC, FAST, FILLER, GOOD, Workshop, reviews
 
@@ -47,6 +49,22 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         content = {"version": "1.1", "data": [{"title": "t", "paragraphs": paragraphs}]}
         (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
     return {name: str(folder / f"{name}.json") for name in ("train", "dev")}
+
+
+def test_what_a_tagger_learns_by_default(shop: Workshop, tagged: dict[str, str], tmp_path: Path) -> None:
+    small = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_hidden_layers": 2}
+    fields: dict[str, Any] = {"objective": {}, "student": {"config": small, "init": "random"}}
+    tagger = make_plan(
+        parse_run(shop.run(tmp_path / "tags", **fields, task={**tagged, "kind": "tagging", "max_length": 16}))
+    ).run
+    assert tagger.objective.prediction == Component(name="kl", options={"temperature": 1.0})
+    assert tagger.objective.intermediate == []
+    assert tagger.objective.gamma1 == 0.5
+    assert not tagger.taught_words
+    classifier = make_plan(parse_run(shop.run(tmp_path / "classes", **fields))).run
+    assert classifier.objective.prediction == Component(name="kl", options={"temperature": 4.0})
+    assert [term.loss for term in classifier.objective.terms] == ["mse"]
+    assert classifier.taught_words
 
 
 def test_tags_are_learnt_distilled_and_predicted(

@@ -78,8 +78,8 @@ class Objective(Config):
     """What the fields below mean where they are `null`: `distiller` is what did best on tasks that nobody had tuned
     for, `paper` is arXiv:2109.11105, appendix G."""
     prediction: Prediction | None = None
-    """Compares student and teacher outputs. `null`: `kl` at temperature 4 (paper: `ce`), or `mse` for regression.
-    Switch it off with beta1 = 0."""
+    """Compares student and teacher outputs. `null`: `kl` at temperature 4, for tagging 1 (paper: `ce`), or `mse`
+    for regression. Switch it off with beta1 = 0."""
     beta1: NonNegative = 1.0
     """Weight of the prediction objective on the original view."""
     gamma1: NonNegative | None = None

@@ -62,8 +62,8 @@ class Run(Config):
     taught_words: bool | None = None
     """While the student learns, its word vectors are its own plus a linear map of the teacher's, learnt too and added
     in at the end: words that no training text has are then read by what the teacher knows of them. `null`: where both
-    have one vocabulary and the student does not start from the teacher's own layers; not with `defaults: paper`, as
-    published recipes are."""
+    have one vocabulary and the student does not start from the teacher's own layers; not for tagging, and not with
+    `defaults: paper`, as published recipes are."""
     objective: Objective = Objective()
     stages: list[Stage] = []
     """Train in consecutive stages, each with an objective of its own, instead of once with `objective`."""

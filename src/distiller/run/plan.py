@@ -199,7 +199,7 @@ def _taught_words(
         own = spec is not None and initialisation(run.student) != "teacher" and source_of(run.student) != spec.model
         ours = all(objective.defaults == "distiller" for objective in run.objectives)
         hears = any(objective.beta1 or objective.intermediate for objective in run.objectives)
-        wish = own and ours and hears and same
+        wish = own and ours and hears and same and data.kind != "tagging"  # there it does harm: docs/results.md
     why = None
     if teacher is None:
         why = "the run has no teacher"

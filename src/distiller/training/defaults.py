@@ -3,6 +3,7 @@
 Ours was found on tasks of several kinds (docs/results.md has the figures): soft labels at a temperature that lets the
 teacher's doubts through, the gold labels where there are any, and the hidden states of every layer pair with half of
 the gradient that reaches the student. Half is said as a share, so that it holds for every width, depth and task.
+A tagger hears enough from the labels of its every word: the teacher's as they are, and nothing of hidden states.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from distiller.tasks.data import Kind
 from distiller.training.objective import prediction_choice
 
 PREDICTION = Component(name="kl", options={"temperature": 4.0})
+TAGGING = Component(name="kl", options={"temperature": 1.0})
 HIDDEN_SHARE = 0.5
 POOLED_SHARE = 0.3
 
@@ -45,12 +47,12 @@ def filled_in(
         "beta2": 1.0 if augmented else 0.0,
         "gamma2": 0.5 if augmented else 0.0,
         "augmented_label": "gold" if mixed else "teacher_soft",
-        "intermediate": [_hidden(tokens)] if ours and layers and objective.beta1 else [],
+        "intermediate": [_hidden(tokens)] if ours and layers and objective.beta1 and kind != "tagging" else [],
     }
     unset = {name: value for name, value in found.items() if getattr(objective, name) is None}
     prediction = objective.prediction
     if prediction is None and ours and kind != "regression":
-        prediction = PREDICTION
+        prediction = TAGGING if kind == "tagging" else PREDICTION
     if prediction is not None and recipe is not None and kind == "regression" and not _fits_numbers(prediction):
         warn(
             f"recipe `{recipe}` compares class probabilities (`{prediction.name}`), and a regression has none: "

@@ -90,8 +90,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         teacher: The model to imitate: kept in eval mode, never trained. `None` is allowed where the objective
             compares with no teacher (plain fine-tuning).
         objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields. What it leaves open means what
-            it means in a run, and so does `None`: `kl` at temperature 4, the gold labels by half where the first
-            example has one, and, but for models that generate, `mse` of hidden states with half of the gradient.
+            it means in a run, and so does `None`: `kl` at temperature 4 (tagging: 1), the gold labels by half where the
+            first example has one, and, but for tagging and models that generate, `mse` of hidden states with half of
+            the gradient.
         other_teachers: Models whose probabilities are averaged with those of `teacher`; their classes stand in the
             order of its own.
         teacher_cache: Stored teacher outputs of the training set; examples then need an `example_ids` column.
