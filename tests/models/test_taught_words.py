@@ -19,6 +19,7 @@ from distiller.models.taught_words import (
     teach_words,
     texts_of_tokens,
     vectors_of_tokens,
+    whole_words,
 )
 from models.tiny import FAMILIES, WORDS, tiny_config, tiny_model
 
@@ -146,6 +147,15 @@ def test_texts_of_tokens_are_read_as_these_tokens(make: Callable[[], PreTrainedT
             and text.strip()
         ):
             assert tokenizer(text, add_special_tokens=False)["input_ids"] == [number]
+
+
+def test_whole_words_are_letters_that_begin_a_word() -> None:
+    assert whole_words(word_pieces(["the", "fox", "##ing", "is", "was", "1987", "...", "café"])) == [
+        "the", "fox", "was", "café",
+    ]  # fmt: skip
+    found = whole_words(bytes_of(["a the fox was good, the fox was good"] * 3))
+    assert {"the", "fox", "was", "good"} <= set(found)
+    assert all(word.isalpha() and len(word) >= 3 for word in found)
 
 
 def test_what_has_no_plain_table_is_known_without_weights() -> None:

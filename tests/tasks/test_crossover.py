@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distiller.tasks.crossover import CUT, ENOUGH, MOST, TOKENS, USUAL, usual_crossovers, with_crossed
+from distiller.tasks.crossover import CUT, ENOUGH, EXCHANGED, MOST, TOKENS, USUAL, usual_crossovers, with_crossed
 from distiller.tasks.data import CROSSED, QuestionSplit, Split, TaggedSplit, TaskData
 
 TEXTS = tuple(" ".join(f"{letter}{place}" for place in range(10)) for letter in "abcdefghij")
@@ -86,6 +86,21 @@ def test_sentences_in_words_and_texts_without_labels() -> None:
     assert not split.labelled
     assert any(words[0] == "some" and words[-1] != "more" for words in split.words)  # unlabelled ones take part
     assert len(set(split.ids)) == len(split)
+
+
+def test_words_of_a_tagger_are_exchanged() -> None:
+    sentence = ("the", "Old", "man", "is", "so", "nice", ".")
+    sentences = tuple((f"{number}", *sentence, f"{number}") for number in range(60))
+    data = TaskData("tags", "tagging", ("x",), ("tag_f1",), {"train": TaggedSplit("train", sentences)})
+    found = with_crossed(data, 9, seed=3, words=("whale", "umbrella")).splits[CROSSED]
+    assert isinstance(found, TaggedSplit)
+    columns = list(zip(*found.words, strict=True))  # all sentences are of one length, and cut in one place
+    for word, column in zip(sentence, columns[1:-1], strict=True):
+        allowed = {word, "whale", "umbrella"} if word in ("the", "Old", "man", "nice") else {word}
+        assert set(column) == allowed
+    share = sum(word in ("whale", "umbrella") for column in columns for word in column) / (4 * len(found))
+    assert share == pytest.approx(EXCHANGED, abs=0.04)  # three standard errors
+    assert with_crossed(data, 9, seed=3, words=("whale", "umbrella")).splits[CROSSED] == found
 
 
 def test_questions_are_not_crossed() -> None:

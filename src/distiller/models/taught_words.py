@@ -120,6 +120,12 @@ def texts_of_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     return texts
 
 
+def whole_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The tokens of a vocabulary that begin a word and are letters, three of them at least."""
+    words = (text.strip() for text in texts_of_tokens(tokenizer) if text.startswith(" "))
+    return [word for word in words if len(word) >= 3 and word.isalpha()]
+
+
 def _pieces(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """The tokens of a vocabulary by number; empty where a number has none."""
     return [piece or "" for piece in tokenizer.convert_ids_to_tokens(list(range(token_count(tokenizer))))]

@@ -18,7 +18,7 @@ from distiller.models.heads import HEADS, has_head_for, head_names, with_labels
 from distiller.models.layouts import check_known, incomparable
 from distiller.models.load import check_vocabulary
 from distiller.models.students import initialisation, same_vocabulary, source_of, student_config, student_tokenizer
-from distiller.models.taught_words import has_words
+from distiller.models.taught_words import has_words, whole_words
 from distiller.models.vocabulary import Vocabulary, with_vocabulary
 from distiller.run.data_checks import check_data, check_objective, check_pace, check_stages, check_views
 from distiller.run.model_checks import check_models
@@ -99,7 +99,9 @@ def make_plan(run: Run) -> RunPlan:
     tokenizer = student_tokenizer(run.student, read)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
     run = run.model_copy(update={"crossovers": _crossovers(run, data, teacher, student)})
-    data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed)
+    # a vocabulary that is cut to the texts shall not be that of words drawn from it
+    words = whole_words(tokenizer) if data.kind == "tagging" and run.student.vocabulary is None else []
+    data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed, words=words)
     token_by_token = read is None or same_vocabulary(tokenizer, read)
     run = run.model_copy(update={"taught_words": _taught_words(run, data, teacher, student, same=token_by_token)})
     vocabulary = None

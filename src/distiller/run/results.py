@@ -279,9 +279,10 @@ def _label_notes(setup: Setup) -> list[str]:
     if data.unsure:
         notes.append(f"{data.unsure} rows were left out: no class was as probable as {setup.run.task.min_confidence:g}")
     if CROSSED in data.splits:
+        exchanged = data.kind == "tagging" and setup.run.student.vocabulary is None
         notes.append(
-            f"{len(data.splits[CROSSED]):,} more texts have the beginning of one training text and the end of another: "
-            "of them the student learnt what the teacher says"
+            f"{len(data.splits[CROSSED]):,} more texts have the beginning of one training text and the end of another"
+            f"{', and some other words' if exchanged else ''}: of them the student learnt what the teacher says"
         )
     if setup.run.taught_words:
         notes.append("the student's word vectors have learnt from the teacher's (`taught_words`)")

@@ -4,7 +4,8 @@ A small student of a few thousand texts ends short of its teacher because it has
 lacks labels. Crossed texts need not be good language for that: the teacher answers them all the same, and how it
 weighs their two halves shows how it reads. Instance crossover is Luque's (2019, arXiv:1909.11241), who joined texts of
 one class to have more of them; that a teacher can label whatever is made of texts is Tang et al.'s (2019,
-arXiv:1903.12136). docs/results.md has what it brings.
+arXiv:1903.12136). docs/results.md has what it brings. A tagger learns words too: some of those in its crossed sentences
+are exchanged for words that no training text may have.
 """
 
 import math
@@ -25,6 +26,9 @@ USUAL, MOST = 4, 16
 """Crossed texts for each one, where a run does not say, and the most where there are few: …"""
 ENOUGH = 12_000
 """… until there are so many; a few hundred texts gain from more than four (docs/results.md)."""
+EXCHANGED, SHORTEST = 0.4, 3
+"""Share of the words of a crossed sentence that are exchanged for others of the vocabulary, and letters of the shortest
+that are: what is shorter, or no word, holds a sentence together."""
 WORDS = 600_000
 """Words to which a training set may come with them: what has more is left as it is."""
 TOKENS = 1.5
@@ -51,12 +55,13 @@ def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
     return min(wished, int(most / max(1, words)) - 1)
 
 
-def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
+def with_crossed(data: TaskData, times: int, *, seed: int, words: Sequence[str] = ()) -> TaskData:
     """`data` with `times` crossed texts for every row that a student learns from, in the split `crossed`.
 
     Each has the beginning of that row and the end of another one, labelled or not; they have no labels. Of pairs
-    first texts are crossed with first ones, and second with second ones. The same `seed` gives the same texts. What
-    is a row of another split already is left out. `ValueError` for question answering.
+    first texts are crossed with first ones, and second with second ones. Of sentences for a tagger some words are
+    exchanged for others of `words`. The same `seed` gives the same texts. What is a row of another split already is
+    left out. `ValueError` for question answering.
     """
     if not times:
         return data
@@ -66,6 +71,8 @@ def with_crossed(data: TaskData, times: int, *, seed: int) -> TaskData:
     source = hidden(reduce(joined, data.transfer), name=CROSSED)
     columns = [list(column) for column in _columns(source)]
     found = reduce(joined, [_crossed(source, columns, rng) for _ in range(times)])
+    if isinstance(found, TaggedSplit) and words:
+        found = replace(found, words=tuple(_exchanged(sentence, words, rng) for sentence in found.words))
     known = {key for split in data.splits.values() for key in keys_of(split)}
     new = [row for row, key in enumerate(keys_of(found)) if key not in known]
     if not new:
@@ -102,3 +109,14 @@ def _crossed(split: AnySplit, columns: Sequence[Sequence[Sequence[str]]], rng: n
 def _joint(words: Sequence[str], others: Sequence[str], cut: float) -> list[str]:
     """The first words of one text, at least one of them, and the last of another, without its first."""
     return [*words[: max(1, round(len(words) * cut))], *others[max(1, round(len(others) * cut)) :]]
+
+
+def _exchanged(sentence: Sequence[str], words: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
+    """`sentence` with a share of its words exchanged for any of `words`."""
+    drawn = rng.random(len(sentence)) < EXCHANGED
+    others = rng.integers(len(words), size=len(sentence))
+    found = list(sentence)
+    for place in np.flatnonzero(drawn).tolist():
+        if len(found[place]) >= SHORTEST and found[place].isalpha():
+            found[place] = words[others[place]]
+    return tuple(found)
