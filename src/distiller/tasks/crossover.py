@@ -114,7 +114,7 @@ def _joint(words: Sequence[str], others: Sequence[str], cut: float) -> list[str]
 def _exchanged(sentence: Sequence[str], words: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
     """`sentence` with a share of its words exchanged for any of `words`."""
     drawn = rng.random(len(sentence)) < EXCHANGED
-    others = rng.integers(len(words), size=len(sentence))
+    others: list[int] = rng.integers(len(words), size=len(sentence)).tolist()
     found = list(sentence)
     for place in np.flatnonzero(drawn).tolist():
         if len(found[place]) >= SHORTEST and found[place].isalpha():
