@@ -51,12 +51,12 @@ def served() -> Iterator[Server]:
         folder = Path(name)
         if root:
             shutil.chown(folder, OWNER)
-        own = ["runuser", "-u", OWNER, "--", control] if root else [control]
+        user = OWNER if root else None
         data = ["-D", str(folder / "data"), "-s"]
         options = f"-k {folder} -c listen_addresses='' -c fsync=off"
 
         def call(*arguments: str) -> None:
-            subprocess.run([*own, *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+            subprocess.run([control, *arguments], user=user, check=True, cwd=folder, stdout=subprocess.DEVNULL)
 
         call("initdb", *data, "-o", f"-U {OWNER} -A trust --locale=C -E UTF8 --no-sync")
         call("start", *data, "-w", "-l", str(folder / "log"), "-o", options)
