@@ -1,5 +1,6 @@
 """`distiller run`: carry out a run and print what came out."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -42,5 +43,7 @@ def run(
         print_record(record)
     if not (json or quiet):
         form = "ctranslate2-int8" if record.data.kind == "translation" else "onnx-int8"
-        out = record.run.output
-        typer.echo(f"next: distiller predict {out} FILE, report {out}, export {out} --to {form}", err=True)
+        out = shlex.quote(str(record.run.output))
+        typer.echo(f"next: distiller predict {out} FILE", err=True)
+        typer.echo(f"      distiller report {out}", err=True)
+        typer.echo(f"      distiller export {out} --to {form}", err=True)
