@@ -99,8 +99,7 @@ def make_plan(run: Run) -> RunPlan:
     tokenizer = student_tokenizer(run.student, read)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
     run = run.model_copy(update={"crossovers": _crossovers(run, data, teacher, student)})
-    # a vocabulary that is cut to the texts shall not be that of words drawn from it
-    words = whole_words(tokenizer) if data.kind == "tagging" and run.student.vocabulary is None else []
+    words = whole_words(tokenizer) if run.crossovers and exchanges_words(run, data) else []
     data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed, words=words)
     token_by_token = read is None or same_vocabulary(tokenizer, read)
     run = run.model_copy(update={"taught_words": _taught_words(run, data, teacher, student, same=token_by_token)})
@@ -186,6 +185,11 @@ def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, stud
     layers = student.num_hidden_layers + 1  # what the default objective reads of the teacher, in numbers of 4 bytes
     room = run.training.cache_gb * 1e9 / (4 * teacher.hidden_size * layers)
     return usual_crossovers(data, tokens=room if run.training.cache_teacher == "auto" else math.inf)
+
+
+def exchanges_words(run: Run, data: TaskData) -> bool:
+    """Whether crossed texts have other words of the vocabulary: a tagger's, unless it is to be cut to these texts."""
+    return data.kind == "tagging" and run.student.vocabulary is None
 
 
 def _taught_words(

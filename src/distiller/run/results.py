@@ -34,6 +34,7 @@ from distiller.record import (
     versions,
 )
 from distiller.run.card import write_card
+from distiller.run.plan import exchanges_words
 from distiller.run.seeds import Shared, Trained, total
 from distiller.run.setup import Setup, machine
 from distiller.run.verdict import Outcomes, compare, shares, words
@@ -279,10 +280,10 @@ def _label_notes(setup: Setup) -> list[str]:
     if data.unsure:
         notes.append(f"{data.unsure} rows were left out: no class was as probable as {setup.run.task.min_confidence:g}")
     if CROSSED in data.splits:
-        exchanged = data.kind == "tagging" and setup.run.student.vocabulary is None
+        exchanged = ", and some other words" if exchanges_words(setup.run, data) else ""
         notes.append(
             f"{len(data.splits[CROSSED]):,} more texts have the beginning of one training text and the end of another"
-            f"{', and some other words' if exchanged else ''}: of them the student learnt what the teacher says"
+            f"{exchanged}: of them the student learnt what the teacher says"
         )
     if setup.run.taught_words:
         notes.append("the student's word vectors have learnt from the teacher's (`taught_words`)")
