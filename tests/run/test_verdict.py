@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distiller.run.verdict import Outcomes, compare, shares, words
+from distiller.run.verdict import Outcomes, compare, gain_words, shares, words
 from tasks.test_outcomes import guesses, task
 
 N = 600
@@ -29,6 +29,18 @@ def test_a_gain_is_named_with_its_error_and_the_part_of_the_gap() -> None:
     assert "of the teacher's lead" in lines[0]
     assert f"{100 * comparison.difference:.1f} ± {100 * comparison.error:.1f}" in lines[0]
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize("off", [0.0, 4e-4, -4e-4])
+def test_what_prints_as_nothing_is_called_neither_better_nor_worse(off: float) -> None:
+    same = guesses(GOLD, 0.8, 2)
+    found = Outcomes(teacher=guesses(GOLD, 0.95, 1), baseline=[same], student=[same], gold=GOLD)
+    comparison = compare(task(), found)
+    assert comparison is not None
+    comparison = comparison.model_copy(update={"difference": off, "error": abs(off) / 4, "gap_closed": 0.003})
+    first, second = gain_words(found, comparison)
+    assert first == "The distilled student is as good as the same student fine-tuned without a teacher."
+    assert "The teacher leads by" in second
 
 
 def test_harm_is_said() -> None:

@@ -89,7 +89,10 @@ def gain_words(
     said: list[str] = []
     gain = Difference(comparison.difference, comparison.error)
     better, than = "better" if gain.value >= 0 else "worse", "than the same student fine-tuned without a teacher"
-    if gain.clear:
+    equal = max(abs(gain.value), gain.error) * scale < 0.05  # as it is printed
+    if equal:
+        said.append("The distilled student is as good as the same student fine-tuned without a teacher.")
+    elif gain.clear:
         size = f"{scale * abs(gain.value):.1f} ± {scale * gain.error:.1f} points"
         said.append(f"The distilled student is {size} {better} {than}.")
     else:
@@ -97,10 +100,11 @@ def gain_words(
             f"It is not certain that the distilled student is {better} {than}: {scale * gain.value:+.1f} ± "
             f"{scale * gain.error:.1f} points on {len(found.student[0]):,} development examples."
         )
-    if comparison.gap_closed is not None and gain.value > 0:
+    if comparison.gap_closed is not None and gain.value > 0 and not equal:
         share = f"makes up for {100 * comparison.gap_closed:.0f} % of the teacher's lead"
         said[-1] += f" It {share}." if gain.clear else f" If it is, it {share}."
-    if found.teacher is not None and comparison.teacher_lead is not None and not (gain.clear and gain.value > 0):
+    paid = gain.clear and gain.value > 0 and not equal
+    if found.teacher is not None and comparison.teacher_lead is not None and not paid:
         lead = Difference(comparison.teacher_lead, comparison.teacher_lead_error or 0.0)
         said.append(_advice(gain, lead, scale, more, change))
     return said
