@@ -1,13 +1,16 @@
-"""The same distillation in other hands: a `transformers.Trainer` written by hand, TextBrewer, and Distiller.
+"""The same distillation in other hands: a `transformers.Trainer` written by hand, three libraries, and Distiller.
 
     pip install textbrewer==0.2.1.post1
     python benchmarks/other_stacks.py step                                 # one step, equal batches
     python benchmarks/other_stacks.py job --teacher outputs/teachers/sst2  # the same training to its end
 
-Loss of all three: 4·KL at temperature 2, cross-entropy with the labels, and squared distances of three pairs of hidden
-states, means over valid tokens. Dropout and clipping are off. `step` first asserts that the losses of 20 steps agree to
-1e-4 (TextBrewer's differs by the teacher's entropy, which is taken out), so its times compare the same computation.
-`job` lets each stack do it its own best way: see `JOBS`. Each job is a process of its own.
+Loss of all: 4·KL at temperature 2, cross-entropy with the labels, and squared distances of three pairs of hidden
+states, means over valid tokens. No clipping. `step`, without dropout, first asserts that the losses of 20 steps agree
+to 1e-4 (TextBrewer's differs by the teacher's entropy, which is taken out), so its times compare the same computation.
+
+`job` runs whole commands, from the start of Python to the saved student, one process for each stack, each in its own
+best way: the others as peers.py has them, Distiller as `distiller run`. A library may have an environment of its own:
+`--python torchdistill=/path/to/python`. Every result is a line of `--lines` as soon as it is there.
 """
 
 import argparse
@@ -17,45 +20,40 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from datetime import date
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import peers
 import torch
 import torch.nn.functional as F
 import transformers
+from peers import HandWritten, T, arguments, inputs_of, optimiser, textbrewer
 from step_time import MINILM, Workplace, our_step, our_trainer, timed
 from torch import nn
-from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
 
-from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
-from distiller.config import Objective, Student, Task
-from distiller.device import describe_machine, peak_memory_megabytes
-from distiller.models.folders import load_tokenizer
-from distiller.models.load import load_model
-from distiller.models.students import build_student
+from distiller.config import Objective, Task
+from distiller.device import describe_machine
+from distiller.run import results, seeds, setup
 from distiller.tasks import load_task
-from distiller.tasks.encode import Collator, EncodedSplit
-from distiller.tasks.tokens import encode_split
 from distiller.training.batching import Batch
-from distiller.training.evaluate import predict_logits
 from distiller.training.trainer import DistillationTrainer
 
-T = 2.0
+TERM = {"loss": "mse", "mapping": {"name": "skip", "options": {"include_embeddings": False}}}
 OBJECTIVE = Objective.model_validate(
     {
         "prediction": {"name": "kl", "options": {"temperature": T, "scale_T2": True}},
         "beta1": 1.0,
         "gamma1": 1.0,
-        "intermediate": [{"loss": "mse", "mapping": {"name": "skip", "options": {"include_embeddings": False}}}],
+        "intermediate": [TERM],
     }
 )
-JOBS = {
-    "distiller": "length buckets; the teacher's outputs computed once and read from the disk (building included)",
-    "by hand": "`transformers.Trainer` with group_by_length and dynamic padding; the teacher in every step",
-    "textbrewer": "`GeneralDistiller` with dynamic padding (its cache holds logits only, so not here)",
-}
+OURS = "distiller"
+STEPS = (OURS, "trainer", "textbrewer")
+"""The stacks whose single steps are compared."""
 
 
 def without_dropout(model: nn.Module) -> Any:
@@ -64,66 +62,6 @@ def without_dropout(model: nn.Module) -> Any:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return model
-
-
-def pairs(student: Any, teacher: Any) -> list[tuple[int, int]]:
-    """Layers of student and teacher that are compared, 0 the embeddings: 1 and 2, 2 and 4, 3 and 6."""
-    block = teacher.config.num_hidden_layers // student.config.num_hidden_layers
-    return [(layer, block * layer) for layer in range(1, student.config.num_hidden_layers + 1)]
-
-
-def inputs_of(batch: Batch) -> Batch:
-    return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
-
-
-class HandWritten(Trainer):
-    """What one writes without a library."""
-
-    def __init__(self, model: nn.Module, teacher: nn.Module, args: TrainingArguments, **kwargs: Any) -> None:
-        super().__init__(model=model, args=args, **kwargs)
-        self.teacher = teacher.eval().requires_grad_(False)
-
-    def compute_loss(self, model: nn.Module, inputs: Batch, return_outputs: bool = False, **_: Any) -> Any:
-        labels, inputs = inputs["labels"], inputs_of(inputs)
-        with torch.no_grad():
-            theirs = self.teacher(**inputs, output_hidden_states=True)
-        ours = model(**inputs, output_hidden_states=True)
-        kd = F.kl_div(F.log_softmax(ours.logits / T, -1), F.softmax(theirs.logits / T, -1), reduction="batchmean")
-        loss = T**2 * kd + F.cross_entropy(ours.logits, labels)
-        mask = inputs["attention_mask"].unsqueeze(-1).to(ours.logits.dtype)
-        for student, teacher in pairs(model, self.teacher):
-            squared = F.mse_loss(ours.hidden_states[student], theirs.hidden_states[teacher], reduction="none")
-            loss = loss + (squared * mask).sum() / (mask.sum() * squared.shape[-1])
-        return (loss, ours) if return_outputs else loss
-
-
-def textbrewer(student: nn.Module, teacher: nn.Module, folder: Path) -> Any:
-    """A `GeneralDistiller` with the same loss. It applies no T², so that is part of its weight."""
-    from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
-
-    def adaptor(batch: Batch, out: Any) -> dict[str, Any]:
-        found = {"logits": out.logits, "hidden": out.hidden_states, "inputs_mask": batch["attention_mask"]}
-        return found | ({"losses": out.loss} if out.loss is not None else {})
-
-    matches = [
-        {"layer_T": theirs, "layer_S": ours, "feature": "hidden", "loss": "hidden_mse", "weight": 1}
-        for ours, theirs in pairs(student, teacher)
-    ]
-    wish = DistillationConfig(
-        temperature=T, kd_loss_weight=T**2, hard_label_weight=1, intermediate_matches=matches, kd_loss_type="ce"
-    )
-    place = TrainingConfig(device="cpu", output_dir=str(folder / "textbrewer"))
-    return GeneralDistiller(place, wish, teacher, student, adaptor, adaptor)
-
-
-def optimiser(model: nn.Module, rate: float) -> torch.optim.AdamW:
-    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
-
-
-def arguments(folder: Path, **changes: Any) -> TrainingArguments:
-    fixed: dict[str, Any] = {"output_dir": str(folder), "use_cpu": True, "report_to": [], "max_grad_norm": 0.0}
-    fixed |= {"optim": "adamw_torch_fused", "weight_decay": 0.0, "disable_tqdm": True}
-    return TrainingArguments(**(fixed | {"learning_rate": 1e-5, "save_strategy": "no"} | changes))
 
 
 # --- one step --------------------------------------------------------------------------------------------------------
@@ -136,13 +74,13 @@ class Stacks:
         self.loss: dict[str, float] = {}
         self.place = place
         place.teacher = without_dropout(place.teacher)
-        self.students = {name: without_dropout(place.new_student()) for name in JOBS}
-        self.hand = HandWritten(self.students["by hand"], place.plain_teacher, arguments(folder))
+        self.students = {name: without_dropout(place.new_student()) for name in STEPS}
+        self.hand = HandWritten(self.students["trainer"], place.plain_teacher, arguments(folder))
         self.hand.create_optimizer()
         self.hand.current_gradient_accumulation_steps = 1  # `train` would set it
-        place.new_student = lambda: self.students["distiller"]  # type: ignore[method-assign]
+        place.new_student = lambda: self.students[OURS]  # type: ignore[method-assign]
         self.trainer = our_trainer(place, OBJECTIVE, folder)
-        self.steps: dict[str, Callable[[Batch], None]] = {"by hand": self.by_hand, "distiller": self.ours}
+        self.steps: dict[str, Callable[[Batch], None]] = {"trainer": self.by_hand, OURS: self.ours}
         try:
             self.brewer = textbrewer(self.students["textbrewer"], place.plain_teacher, folder)
         except ImportError:
@@ -153,18 +91,13 @@ class Stacks:
         self.steps["textbrewer"] = self.brew
 
     def by_hand(self, batch: Batch) -> None:
-        self.loss["by hand"] = float(self.hand.training_step(self.hand.model, dict(batch)))
+        self.loss["trainer"] = float(self.hand.training_step(self.hand.model, dict(batch)))
         assert self.hand.optimizer is not None
         self.hand.optimizer.step()
         self.hand.model.zero_grad()
 
     def ours(self, batch: Batch) -> None:
-        before = self.trainer._components
-        self.trainer._components = {}
-        our_step(self.trainer, batch)
-        parts = self.trainer._components
-        self.loss["distiller"] = float(sum(parts.values()))
-        self.trainer._components = before
+        self.loss[OURS] = float(our_step(self.trainer, batch))
 
     def brew(self, batch: Batch) -> None:
         named = inputs_of(batch) | {"labels": batch["labels"]}
@@ -188,7 +121,7 @@ def agree(stacks: Stacks, batches: list[Batch], steps: int = 20) -> float:
         batch = batches[number % len(batches)]
         for step in stacks.steps.values():
             step(batch)
-        reference = stacks.loss["by hand"]
+        reference = stacks.loss["trainer"]
         for name, loss in stacks.loss.items():
             known = loss - (stacks.entropy(batch) if name == "textbrewer" else 0.0)
             worst = max(worst, abs(known - reference) / abs(reference))
@@ -209,7 +142,7 @@ def step(given: argparse.Namespace) -> None:
             agree(stacks, place.batches)
             wall, cpu = timed(stacks.steps, place.batches, given.repeats)
         for stack in stacks.steps:
-            ratios = (cpu[stack] / cpu["by hand"], wall[stack] / wall["by hand"])
+            ratios = (cpu[stack] / cpu["trainer"], wall[stack] / wall["trainer"])
             print(f"| {name} | {stack} | {ratios[0]:.2f} | {ratios[1]:.2f} | {wall[stack]:.0f} |", flush=True)
 
 
@@ -217,116 +150,174 @@ def step(given: argparse.Namespace) -> None:
 
 
 def job(given: argparse.Namespace) -> None:
-    """Track C: the same training to its end, each stack its own best way."""
-    print(f"{describe_machine()}, {given.examples} examples, {given.epochs} epochs\n")
-    print("| stack | seconds | CPU seconds | accuracy | peak MB | how |\n|---|---:|---:|---:|---:|---|")
-    for stack in JOBS:
-        command = [sys.executable, __file__, "one", "--stack", stack, "--teacher", given.teacher, "--data", given.data]
-        command += ["--examples", str(given.examples), "--epochs", str(given.epochs), "--threads", str(given.threads)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            print(f"| {stack} | {done.stderr.strip().splitlines()[-1]} |||||")
-            continue
-        found = json.loads(done.stdout.splitlines()[-1])
-        numbers = f"{found['wall']:.0f} | {found['cpu']:.0f} | {100 * found['accuracy']:.1f} | {found['peak']:.0f}"
-        print(f"| {stack} | {numbers} | {JOBS[stack]} |", flush=True)
+    """The same training to its end, each stack its own best way."""
+    print(f"{describe_machine()}, {given.examples} examples, {given.epochs} epochs, {given.precision}\n")
+    print("| stack | seconds | CPU seconds | accuracy | peak MB |\n|---|---:|---:|---:|---:|", flush=True)
+    pythons = dict(pair.split("=", 1) for pair in given.python)
+    with tempfile.TemporaryDirectory() as temporary:
+        data = Path(temporary) / "data"
+        write_rows(given, data)
+        for stack in given.stacks:
+            place = Path(temporary) / stack
+            shared = ["--teacher", given.teacher, "--out", str(place), "--precision", given.precision]
+            shared += ["--epochs", str(given.epochs), "--threads", str(given.threads), "--seed", str(given.seed)]
+            if stack == OURS:
+                own = ["one", "--data", given.data, "--examples", str(given.examples)]
+                command = [sys.executable, __file__, *own, *shared]
+            else:
+                script = str(Path(__file__).with_name("peers.py"))
+                command = [pythons.get(stack, sys.executable), script, stack, "--data", str(data), *shared]
+            found = measured(command) | {"stack": stack, "precision": given.precision, "date": date.today().isoformat()}
+            if given.lines is not None:
+                with given.lines.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(found | {"examples": given.examples, "epochs": given.epochs}) + "\n")
+            if "error" in found:
+                print(f"| {stack} | {found['error']} ||||", flush=True)
+                continue
+            numbers = f"{found['wall']:.0f} | {found['cpu']:.0f} | {100 * found['accuracy']:.1f} | {found['peak']:.0f}"
+            print(f"| {stack} | {numbers} |", flush=True)
+            if "parts" in found:
+                print_parts(found["parts"])
+
+
+def write_rows(given: argparse.Namespace, folder: Path) -> None:
+    """The rows that Distiller reads, as a table for the others."""
+    folder.mkdir()
+    splits = load_task(the_task(given)).splits
+    for name in ("train", "dev"):
+        rows: Any = splits[name]
+        lines = [f"{text}\t{label}" for text, label in zip(rows.texts, rows.labels, strict=True)]
+        (folder / f"{name}.tsv").write_text("\n".join(["sentence\tlabel", *lines, ""]), encoding="utf-8")
+
+
+def the_task(given: argparse.Namespace) -> Task:
+    fields = {"name": "sst2", "data": given.data, "train_limit": given.examples, "max_length": peers.MAX_LENGTH}
+    return Task.model_validate(fields)
+
+
+def measured(command: list[str]) -> dict[str, Any]:
+    """What the last line of `command` says, with its seconds, processor time and memory; or its error."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        lines = [[line for line in file_lines(file) if line.strip()] for file in (output, errors)]
+    if status:
+        return {"error": lines[1][-1] if lines[1] else f"ended with {status}"}
+    found = json.loads(lines[0][-1])
+    return found | {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss * 1024 / 1e6}
+
+
+def file_lines(file: Any) -> list[str]:
+    file.seek(0)
+    return file.read().decode(errors="replace").splitlines()
+
+
+class Parts:
+    """Seconds of processor time by part of a run; what a part calls of another is not its own."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.open: list[str] = ["other"]
+        self.mark = time.process_time()
+
+    def count(self, owner: Any, name: str, part: str) -> None:
+        """Let `part` have the time of the function `name` of a module or class."""
+        function = getattr(owner, name)
+
+        @wraps(function)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.turn()
+            self.open.append(part)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.turn()
+                self.open.pop()
+
+        setattr(owner, name, counted)
+
+    def turn(self) -> None:
+        now = time.process_time()
+        self.seconds[self.open[-1]] += now - self.mark
+        self.mark = now
 
 
 def one(given: argparse.Namespace) -> None:
-    """One stack's job, in this process."""
-    tokenizer = load_tokenizer(given.teacher)
-    task = Task.model_validate({"name": "sst2", "data": given.data, "train_limit": given.examples, "max_length": 64})
-    data = load_task(task)
-    train, dev = (encode_split(data.splits[name], tokenizer, task, 64) for name in ("train", "dev"))
-    known = {"kind": "classification", "labels": list(data.labels), "attention": "sdpa"}
-    teacher = without_dropout(load_model(given.teacher, **known)).eval()
-    wish = Student(layers=teacher.config.num_hidden_layers // 2)
-    student, _ = build_student(wish, teacher_model=teacher, teacher_tokenizer=tokenizer, seed=0, **known)
-    student = without_dropout(student)
-    collate = Collator(tokenizer)
-    torch.manual_seed(0)
-    started = time.perf_counter(), time.process_time()
-    with tempfile.TemporaryDirectory() as temporary:
-        RUNS[given.stack](student, teacher, train, collate, given, Path(temporary))
-    wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
-    right = predict_logits(student, dev, collate).argmax(-1).numpy() == dev.labels
-    print(json.dumps({"wall": wall, "cpu": cpu, "accuracy": float(right.mean()), "peak": peak_memory_megabytes()}))
+    """Distiller's job, in this process: `distiller run`."""
+    from distiller import Run, distil, run
 
-
-def pace(given: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "num_train_epochs": given.epochs,
-        "per_device_train_batch_size": 16,
-        "learning_rate": 1e-4,
-        "logging_steps": 20,
-    }
-
-
-def distiller_job(
-    student: Any, teacher: Any, train: EncodedSplit, collate: Collator, given: argparse.Namespace, folder: Path
-) -> None:
-    trainer = DistillationTrainer(
-        student,
-        teacher=teacher,
+    parts = Parts()
+    parts.seconds["start"] = parts.mark
+    parts.count(run, "make_plan", "reading")
+    parts.count(run, "encode_splits", "tokenizing")
+    parts.count(setup, "teacher_outputs", "teacher's outputs")
+    parts.count(setup, "_load_teacher", "loading models")
+    parts.count(setup, "build_student", "loading models")
+    parts.count(results, "load_model", "loading models")
+    parts.count(DistillationTrainer, "train", "steps")
+    parts.count(DistillationTrainer, "evaluate", "evaluation")
+    parts.count(setup, "teacher_scores", "evaluation")
+    parts.count(setup, "predict_logits", "evaluation")
+    parts.count(results, "latency", "latency of one example")
+    parts.count(seeds, "replace_folder", "saving")
+    parts.count(results, "publish", "saving")
+    parts.count(results, "write_card", "saving")
+    wish = Run(
+        task=the_task(given),
+        teacher={"model": given.teacher},
+        student={"layers": 3},
         objective=OBJECTIVE,
-        args=arguments(folder, **pace(given)),
-        train_dataset=train,
-        data_collator=collate,
+        training={
+            "epochs": given.epochs,
+            "batch_size": given.batch_size,
+            "learning_rate": 1e-4,
+            "warmup": 0.0,
+            "weight_decay": 0.0,
+            "max_grad_norm": 0.0,
+            "precision": given.precision,
+            "threads": given.threads,
+        },
+        seeds=[given.seed],
+        baseline=False,
+        output=f"{given.out}/run",
+        cache=f"{given.out}/cache",
     )
-    assert trainer.teacher is not None
-    order = torch.as_tensor(train.lengths).argsort(descending=True)
-    batches = (dict(collate([train[int(row)] for row in rows])) for rows in order.split(64))
-    (folder / "cache").mkdir()
-    build_teacher_cache(folder / "cache", trainer.teacher, batches, train.lengths, trainer.teacher.hidden_layers)
-    trainer.teacher_cache = TeacherCache(folder / "cache")
-    trainer.train()
+    record = distil(wish)
+    parts.turn()
+    print(json.dumps({"accuracy": record.score, "parts": dict(parts.seconds), "steps": record.cost.step_milliseconds}))
 
 
-def hand_written_job(
-    student: Any, teacher: Any, train: EncodedSplit, collate: Collator, given: argparse.Namespace, folder: Path
-) -> None:
-    chosen = arguments(folder, **pace(given), train_sampling_strategy="group_by_length", remove_unused_columns=False)
-    HandWritten(student, teacher, chosen, train_dataset=train, data_collator=collate).train()
+def print_parts(parts: dict[str, float]) -> None:
+    """Shares of the processor time of our run."""
+    whole = sum(parts.values())
+    shares = ", ".join(f"{name} {100 * spent / whole:.1f} %" for name, spent in sorted(parts.items(), key=by_time))
+    print(f"\n{shares} of {whole:.0f} s\n")
 
 
-def textbrewer_job(
-    student: Any, teacher: Any, train: EncodedSplit, collate: Collator, given: argparse.Namespace, folder: Path
-) -> None:
-    def batch_of(rows: list[Any]) -> Batch:
-        batch = dict(collate(rows))
-        return inputs_of(batch) | {"labels": batch["labels"]}
-
-    loader = DataLoader(train, batch_size=16, shuffle=True, collate_fn=batch_of)  # type: ignore[arg-type]
-    steps = len(loader) * given.epochs
-    distiller = textbrewer(student, teacher, folder)
-    with distiller:
-        distiller.train(
-            optimiser(student, 1e-4),
-            loader,
-            num_epochs=given.epochs,
-            scheduler_class=transformers.get_linear_schedule_with_warmup,
-            scheduler_args={"num_warmup_steps": 0, "num_training_steps": steps},
-            callback=None,
-            output_hidden_states=True,
-        )
-
-
-RUNS = {"distiller": distiller_job, "by hand": hand_written_job, "textbrewer": textbrewer_job}
+def by_time(part: tuple[str, float]) -> float:
+    return -part[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["step", "job", "one"])
     parser.add_argument("--size", choices=["minilm", "tiny"], default="minilm")
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--batches", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--teacher", default=str(MINILM), help="a classifier of SST-2, for `job`")
     parser.add_argument("--data", default="../shared/data/glue")
-    parser.add_argument("--examples", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--stack", choices=list(JOBS), help=argparse.SUPPRESS)
+    parser.add_argument("--examples", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--precision", choices=["bf16", "fp32"], default="fp32")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stacks", nargs="+", default=[OURS, *peers.STACKS], choices=[OURS, *peers.STACKS])
+    parser.add_argument("--python", nargs="*", default=[], metavar="STACK=PYTHON", help="an environment of its own")
+    parser.add_argument("--lines", type=Path, help="add every result to this file")
+    parser.add_argument("--out", help=argparse.SUPPRESS)
     given = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(given.threads)

@@ -177,18 +177,20 @@ def our_trainer(place: Workplace, objective: Objective, folder: Path) -> Distill
     )
     trainer = DistillationTrainer(place.new_student(), teacher=place.teacher, objective=objective, args=arguments)
     trainer.create_optimizer()
+    trainer.model_wrapped = trainer._wrap_model(trainer.model)  # as `train` does: student and objective in one module
+    trainer.state.global_step = 1  # the gradients of single terms are measured in the first one, and seldom after it
     trainer.state.max_steps = sys.maxsize  # `train` would set it, and no batch is given out beyond it
     return trainer
 
 
-def our_step(trainer: DistillationTrainer, batch: Batch) -> None:
-    """What `transformers.Trainer` does between two batches, by the same methods."""
+def our_step(trainer: DistillationTrainer, batch: Batch) -> torch.Tensor:
+    """What `transformers.Trainer` does between two batches, by the same methods; the loss."""
     (inputs,), totals = trainer.get_batch_samples(iter([batch]), 1, trainer.args.device)
-    model = trainer.distillation
-    trainer.training_step(model, inputs, totals)
+    loss = trainer.training_step(trainer.model_wrapped, inputs, totals)
     assert trainer.optimizer is not None
     trainer.optimizer.step()
-    model.zero_grad()
+    trainer.model_wrapped.zero_grad()
+    return loss
 
 
 def teacher_cache(place: Workplace, trainer: DistillationTrainer, folder: Path) -> TeacherCache | None:

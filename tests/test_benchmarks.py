@@ -19,5 +19,5 @@ def test_a_step_is_measured(tmp_path: Path) -> None:
     assert [(row["objective"], row["mapping"]) for row in rows] == [("none", "-"), ("mse", "skip")]
     for row in rows:
         assert min(row["ratio"], row["cpu_ratio"], row["cached_ratio"]) > 0
-        assert 0 < row["arithmetic"] < 2
+        assert 0.99 < row["arithmetic"] < 1.05  # the teacher is asked in both, and hidden states cost next to nothing
         assert row["weights"] == 1  # layers of one width need no projection
