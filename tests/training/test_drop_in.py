@@ -6,6 +6,7 @@ same trained weights. With a teacher and matched layers the script has to run as
 
 import gc
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -29,11 +31,13 @@ from transformers import (
     BertModel,
     BertPreTrainedModel,
     DataCollatorForLanguageModeling,
+    DataCollatorForMultipleChoice,
     DataCollatorForSeq2Seq,
     DataCollatorForTokenClassification,
     DataCollatorWithPadding,
     DefaultDataCollator,
     LlamaConfig,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
@@ -44,7 +48,7 @@ from transformers import (
 )
 
 from distiller import DistillationTrainer
-from distiller.errors import ConfigError, DataError, DistillerError, ModelError
+from distiller.errors import ConfigError, DataError, DistillerError, ModelError, Notice
 
 Dataset = pytest.importorskip("datasets").Dataset
 
@@ -228,6 +232,7 @@ def answered(make: Make, folder: Path) -> Any:
         encoded = TOKENIZER(batch["question"], batch["context"], truncation="only_second", return_offsets_mapping=True)
         encoded["start_positions"] = [4 + start for start in batch["start"]]
         encoded["end_positions"] = [4 + start + 1 for start in batch["start"]]
+        encoded["example_id"] = [f"question {start}" for start in batch["start"]]  # as for a metric of whole texts
         return encoded
 
     rng = np.random.default_rng(0)
@@ -245,6 +250,26 @@ def answered(make: Make, folder: Path) -> Any:
             eval_dataset=data,
             processing_class=TOKENIZER,
             data_collator=DefaultDataCollator(),
+        )
+    )
+
+
+def chosen(make: Make, folder: Path) -> Any:
+    """Which of four texts goes on: SWAG's example."""
+    rows = []
+    for row, text in enumerate(texts()):
+        encoded = TOKENIZER([text] * 4, ["good", "very bad", "the soup was", "it"])
+        rows.append({**encoded, "label": row % 4, "text": text})
+    data = Dataset.from_list(rows)
+    return finished(
+        make(
+            model=model(AutoModelForMultipleChoice),
+            teacher=lambda: model(AutoModelForMultipleChoice, large=True),
+            args=arguments(folder),
+            train_dataset=data,
+            eval_dataset=data,
+            processing_class=TOKENIZER,
+            data_collator=DataCollatorForMultipleChoice(tokenizer=TOKENIZER),
         )
     )
 
@@ -471,6 +496,7 @@ SCRIPTS: dict[str, Script] = {
     ),
     "tagging": tagged,
     "question answering": answered,
+    "multiple choice": chosen,
     "translation": translated,
     "causal language model": continued,
     "masked language model": unmasked,
@@ -499,7 +525,7 @@ SCRIPTS: dict[str, Script] = {
         classifier(make, folder, torch_compile=True, torch_compile_backend="eager", max_steps=1)
     ),
 }
-WITHOUT_LAYERS = ("translation",)
+WITHOUT_LAYERS = ("translation", "multiple choice")
 """Scripts whose hidden states are not compared."""
 
 
@@ -641,6 +667,69 @@ def test_examples_that_make_no_batch_are_refused_in_a_line(name: str, tmp_path: 
     assert error.value.hint
 
 
+TOO_MUCH: dict[str, tuple[dict[str, Any], str, str]] = {
+    "positions": ({"max_position_embeddings": 8}, "texts of 9 tokens, and the {} takes 8", "max_length=8"),
+    "tokens": ({"vocab_size": 6}, r"token 19, and the {} has embeddings of 6", "resize_token_embeddings"),
+}
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_what_a_model_has_no_place_for_is_said_in_a_line(name: str, role: str, tmp_path: Path) -> None:
+    shape, match, hint = TOO_MUCH[name]
+    head = AutoModelForSequenceClassification
+    ids = [2, 19, 19, 19, 19, 19, 19, 19, 3]
+    rows = [{"input_ids": ids, "attention_mask": [1] * 9, "labels": 0}] * 8
+    asked = {"teacher": model(head, large=True, **shape), "objective": OUTPUTS} if role == "teacher" else {}
+    given = {"train_dataset": rows, "objective": GOLD, **asked}
+    trainer = DistillationTrainer(model(head, **shape), arguments(tmp_path), **given)
+    with pytest.raises(DataError, match=match.format(role)) as error:
+        trainer.train()
+    assert error.value.hint
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize("pads", [None, 7])
+def test_a_causal_teacher_reads_what_pads_the_student(pads: int | None, tmp_path: Path) -> None:
+    """It looks for the last token by the id of padding, which its own configuration may not name, or otherwise."""
+    large = model(AutoModelForSequenceClassification, "llama", large=True, pad_token_id=pads)
+    trainer = DistillationTrainer(
+        model(AutoModelForSequenceClassification, "llama", pad_token_id=None),
+        arguments(tmp_path, max_steps=1),
+        train_dataset=reviews(),
+        processing_class=TOKENIZER,
+        teacher=large,
+        objective=OUTPUTS,
+    )
+    trainer.train()
+    padded = TOKENIZER(["a very good film", "it"], padding=True, return_tensors="pt").to(large.device)
+    with torch.no_grad():
+        found = large(padded["input_ids"], attention_mask=padded["attention_mask"]).logits[1]
+        alone = large(padded["input_ids"][1:, :3]).logits[0]
+    torch.testing.assert_close(found, alone)
+
+
+def test_pairs_without_segments_are_said_where_the_teacher_reads_them(tmp_path: Path) -> None:
+    def ran(pair: str | None, *kept: str) -> None:
+        rows = [dict(TOKENIZER(text, pair)) for text in texts()]
+        rows = [{**{name: row[name] for name in ("input_ids", "attention_mask", *kept)}, "labels": 0} for row in rows]
+        DistillationTrainer(
+            model(AutoModelForSequenceClassification, "llama"),
+            arguments(tmp_path, max_steps=1),
+            train_dataset=rows,
+            processing_class=TOKENIZER,
+            teacher=model(AutoModelForSequenceClassification, large=True),
+            objective=OUTPUTS,
+        ).train()
+
+    with pytest.warns(Notice, match="pairs of texts without `token_type_ids`"):
+        ran("the soup")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        ran(None)
+        ran("the soup", "token_type_ids")
+
+
 def test_lengths_of_a_data_set_of_one_s_own_change_no_order(tmp_path: Path) -> None:
     class Rows(list[Any]):
         lengths = (1, 9, 1, 9, 1, 9, 1, 9)
@@ -655,15 +744,25 @@ def test_lengths_of_a_data_set_of_one_s_own_change_no_order(tmp_path: Path) -> N
     assert orders[0] == orders[1]
 
 
-def test_truth_values_are_classes(tmp_path: Path) -> None:
-    rows = [{"input_ids": [2, 5, 3], "attention_mask": [1, 1, 1], "labels": torch.tensor(True)}] * 8
-    small = model(AutoModelForSequenceClassification)
-    given = {"train_dataset": rows, "objective": GOLD, "data_collator": DefaultDataCollator()}
-    DistillationTrainer(small, arguments(tmp_path), **given).train()
+@pytest.mark.parametrize("collate", [DefaultDataCollator(), DataCollatorWithPadding(TOKENIZER)])
+def test_truth_values_are_classes(collate: Any, tmp_path: Path) -> None:
+    losses = []
+    for kind in (int, bool):
+        data = reviews(lambda text, kind=kind: kind("good" in text))
+        data = data.map(lambda row: TOKENIZER(row["text"], max_length=9, padding="max_length", truncation=True))
+        trainer = classifier(maker(GOLD, taught=False), tmp_path, data=data)
+        trainer.data_collator = collate
+        trainer.train()
+        losses.append(trainer.evaluate()["eval_loss"])
+    assert losses[0] == losses[1]
 
 
 def test_outputs_that_cannot_be_read_are_refused_in_a_line(tmp_path: Path) -> None:
     given = {"args": arguments(tmp_path), "train_dataset": reviews(), "processing_class": TOKENIZER}
+    own = torch.nn.Linear(2, 2)
+    own.config = PretrainedConfig(num_labels=2)
+    with pytest.raises(ModelError, match="has a configuration without `num_hidden_layers`"):
+        DistillationTrainer(own, teacher=model(AutoModelForSequenceClassification), objective=MATCHED, **given)
     bare = model(AutoModel, large=True)
     with pytest.raises(ModelError, match="`BertModel` gives no `logits`"):
         DistillationTrainer(model(AutoModelForSequenceClassification), teacher=bare, objective=OUTPUTS, **given).train()

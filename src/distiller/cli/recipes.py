@@ -168,6 +168,7 @@ def _data_fields(source: str, overrides: list[str]) -> dict[str, Any]:
 
     from distiller.config import parse_run
     from distiller.models.folders import load_config
+    from distiller.models.layouts import check_known
 
     try:
         version(DEFAULT_PACKAGE)
@@ -178,7 +179,9 @@ def _data_fields(source: str, overrides: list[str]) -> dict[str, Any]:
     data: dict[str, Any] = {"task": {"train": source}, "teacher": {"model": teacher}, "output": f"outputs/{name}"}
     spec = parse_run(data, overrides, where=source).teacher
     if spec is not None and not any(change.startswith("student") for change in overrides):
-        layers = load_config(spec.model, trust_remote_code=spec.trust_remote_code).num_hidden_layers
+        shape = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
+        check_known(shape)
+        layers = shape.num_hidden_layers
         data["student"] = {"layers": max(1, layers // 2)}
         typer.echo(
             f"teacher {spec.model}, student {max(1, layers // 2)} of its {layers} layers; "

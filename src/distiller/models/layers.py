@@ -126,7 +126,7 @@ def no_scores(config: PretrainedConfig, reason: str) -> ModelError:
 def no_states(config: PretrainedConfig, reason: str) -> ModelError:
     """The error for hidden states that cannot be compared."""
     return ModelError(
-        f"hidden states of a `{config.model_type}` model cannot be compared: it {reason}",
+        f"hidden states of a `{config.model_type or type(config).__name__}` model cannot be compared: it {reason}",
         hint="objective.intermediate=[] compares outputs alone",
     )
 

@@ -96,11 +96,16 @@ def follow_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
     Where positions are counted from the padding token, as in RoBERTa, the model keeps its own.
     """
-    tables = [module for name, module in model.base_model.named_modules() if name.endswith("position_embeddings")]
-    counted = any(getattr(table, "padding_idx", None) is not None for table in tables)
-    if tokenizer.pad_token_id is not None and not counted:
-        model.config.pad_token_id = tokenizer.pad_token_id
+    pad_with(model, tokenizer.pad_token_id)
     return model
+
+
+def pad_with(model: PreTrainedModel, token: Any) -> None:
+    """Let `model` take `token`, an id, for padding, as `follow_tokenizer` says; `None` changes nothing."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    counted = any(getattr(table, "padding_idx", None) is not None for table in tables)
+    if token is not None and not counted:
+        model.config.get_text_config().pad_token_id = token
 
 
 def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | Path) -> None:

@@ -21,7 +21,7 @@ from distiller import config
 from distiller.config import translation
 from distiller.errors import ConfigError
 from distiller.models.encoder_decoder import Seq2SeqReader
-from distiller.models.layers import summary_token
+from distiller.models.layers import no_states, summary_token
 from distiller.models.layouts import Summary
 from distiller.models.signals import SignalReader, Signals
 from distiller.objectives.critics import CRITICS, SeparableCritic, projection
@@ -52,6 +52,9 @@ ModelShapes = ModelShape | Mapping[str, ModelShape]
 def model_shape(shape: PretrainedConfig | PreTrainedModel) -> ModelShape:
     """Encoder layers and hidden width of a model, or of one with this configuration, and which token is its summary."""
     known = shape if isinstance(shape, PretrainedConfig) else shape.config
+    for field in ("num_hidden_layers", "hidden_size"):
+        if not hasattr(known, field):
+            raise no_states(known, f"has a configuration without `{field}`")
     return ModelShape(known.num_hidden_layers, known.hidden_size, summary_token(shape))
 
 

@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from distiller.errors import ConfigError
+from distiller.errors import ConfigError, warn
 from distiller.models.folders import LIBRARY_ERRORS
 from distiller.models.heads import class_names, label_permutation
+from distiller.models.layers import inputs_of
 from distiller.tasks.labels import says_nothing
 from distiller.training.readout import Kind
 from distiller.training.script_batch import is_causal, kind_of
@@ -119,6 +120,22 @@ def check_vocabularies(student: PretrainedConfig, teacher: PretrainedConfig, tok
     if ours != theirs:
         logger.warning(
             "Teacher and student have tables of %d and %d tokens; their tokens are taken to be the same.", theirs, ours
+        )
+
+
+def warn_of_segments(teacher: PreTrainedModel, inputs: Mapping[str, Any], tokenizer: Any) -> None:
+    """Say where pairs of texts in `inputs` `[b, l]` do not tell a teacher like BERT which tokens are of the second.
+
+    The tokenizer of a student like DistilBERT gives no `token_type_ids`.
+    """
+    ids, end = inputs.get("input_ids"), getattr(tokenizer, "sep_token_id", None)
+    if "token_type_ids" in inputs or ids is None or end is None:
+        return
+    reads = "token_type_ids" in inputs_of(teacher) and getattr(teacher.config, "type_vocab_size", 0) > 1
+    if reads and bool(((ids == end).sum(-1) > 1).any()):
+        warn(
+            "the examples are pairs of texts without `token_type_ids`, by which the teacher tells the second from "
+            "the first; give them: tokenizer(…, return_token_type_ids=True)"
         )
 
 

@@ -29,6 +29,7 @@ from distiller.training.view import View
 CAUSAL = frozenset(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
 SEQUENCE_TO_SEQUENCE = frozenset(modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values())
 MASKED = frozenset(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
+CHOICES = frozenset(modeling_auto.MODEL_FOR_MULTIPLE_CHOICE_MAPPING_NAMES.values())
 LABELS = ("labels", "label", "label_ids", "start_positions")
 """Columns of which one is there where an example has a gold label."""
 
@@ -91,6 +92,11 @@ def say_problem(model: PreTrainedModel, kind: Kind) -> None:
     plain = plain_model(model)
     if any(names_head(name, "classification") for name in _class_names(plain)):
         plain.config.problem_type = plain.config.problem_type or PROBLEMS.get(kind)
+
+
+def chooses(model: PreTrainedModel) -> bool:
+    """Whether the model has one of several texts for an answer, and reads all of them at once: `[b, choices, l]`."""
+    return bool(_class_names(plain_model(model)) & CHOICES)
 
 
 def is_causal(model: PreTrainedModel) -> bool:

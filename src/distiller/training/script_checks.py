@@ -1,18 +1,24 @@
 """What the arguments of an ordinary `Trainer` script ask for and nobody would do, refused before a training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from transformers import TrainingArguments
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, TrainingArguments
 
 from distiller import config
 from distiller.errors import ConfigError, DataError
+from distiller.models.load import longest_input
 from distiller.training.objective import DistillationObjective
 from distiller.training.readout import Kind
 
 
 class Explained:
     """The collator of a script, whose failures on examples that no batch can be made of are said in a line.
+
+    Labels that are truth values are numbers then, which losses take for classes.
 
     `labels` are the names that labels may have.
     """
@@ -24,11 +30,15 @@ class Explained:
     def __call__(self, features: Any) -> Any:
         """The batch of these features. Raises `DataError` where it is known why there is none."""
         try:
-            return self.collate(features)
+            batch = self.collate(features)
         except (KeyError, TypeError, ValueError, RuntimeError):
             if all(isinstance(feature, Mapping) for feature in features):
                 self._explain(features)
             raise
+        for name in self.labels:
+            if isinstance(batch, MutableMapping) and isinstance(found := batch.get(name), Tensor):
+                batch[name] = found.long() if found.dtype == torch.bool else found
+        return batch
 
     def _explain(self, features: Sequence[Mapping[str, Any]]) -> None:
         names = dict.fromkeys(name for feature in features for name in feature)  # a set has no order
@@ -52,6 +62,31 @@ class Explained:
                 f"texts of {min(sizes)} to {max(sizes)} tokens are in one batch, and nobody pads them",
                 hint="pass the tokenizer as `processing_class`, or a DataCollatorWithPadding as `data_collator`",
             )
+
+
+@contextmanager
+def read_by(model: nn.Module, role: str, batch: Mapping[str, Any]) -> Iterator[None]:
+    """Within it `model`, the `role` of a script, reads `batch`; what it has no place for is said in a line."""
+    try:
+        yield
+    except (IndexError, RuntimeError) as error:
+        ids = batch.get("input_ids")
+        if ids is None or not isinstance(model, PreTrainedModel):
+            raise
+        length, limit = ids.shape[-1], longest_input(model)
+        if length > limit:
+            raise DataError(
+                f"a batch has texts of {length} tokens, and the {role} takes {limit}",
+                hint=f"truncate them: tokenizer(…, truncation=True, max_length={limit})",
+            ) from error
+        table: Any = model.get_input_embeddings()
+        highest, rows = int(ids.max()), table.weight.shape[0]
+        if highest >= rows:
+            raise DataError(
+                f"a batch has token {highest}, and the {role} has embeddings of {rows}",
+                hint="model.resize_token_embeddings(len(tokenizer)), or the tokenizer that it was trained with",
+            ) from error
+        raise
 
 
 def check_parallelism(args: TrainingArguments, *, divided: bool) -> None:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from distiller.device import AUTOCAST, Precision, autocast
+from distiller.models.load import pad_with
 from distiller.models.masks import unread_masks
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
 from distiller.training.mixing import embedded
@@ -81,6 +82,11 @@ class FrozenTeacher:
         if self.order is None:
             return signals
         return replace(signals, logits=signals.logits.index_select(-1, self.order))
+
+    def pad_with(self, token: int | None) -> None:
+        """The id of what batches are padded with, where they are those of the student: `None` is not known."""
+        for one in (self, *self._colleagues):
+            pad_with(one.model, token)
 
     def close(self) -> None:
         """Take the hooks off the model."""

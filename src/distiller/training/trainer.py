@@ -40,12 +40,20 @@ from distiller.training.mixing import mix_of
 from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.objective_state import read_counted, read_parts, read_running, write_parts, write_running
 from distiller.training.output_places import PLACES, KnownPlaces, WithPlaces
-from distiller.training.pairing import check_apart, check_heads, check_model, check_vocabularies, class_order
+from distiller.training.pairing import (
+    check_apart,
+    check_heads,
+    check_model,
+    check_vocabularies,
+    class_order,
+    warn_of_segments,
+)
 from distiller.training.readout import Kind
 from distiller.training.running_losses import TOTAL, RunningLosses
 from distiller.training.script_batch import (
     LABELS,
     accepted,
+    chooses,
     filled_in_by_example,
     is_causal,
     kind_of,
@@ -64,6 +72,7 @@ from distiller.training.script_checks import (
     check_label_loss,
     check_parallelism,
     check_terms,
+    read_by,
     recomputes_without_graph,
 )
 from distiller.training.several_teachers import OtherTeachers
@@ -233,7 +242,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         kind = kind_of(model, label)
         say_problem(model, kind)
         self.wish = filled_in_by_example(
-            self._given_objective, kind, example, self.label_names, layers=teacher is not None
+            self._given_objective, kind, example, self.label_names, layers=teacher is not None and not chooses(model)
         )
         with seeded(self.args.seed):  # parts depend on it alone, and the training not on them
             parts = self.make_objective(model, kind)
@@ -380,7 +389,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         measure = self._arrive(objective)
         # a measurement takes gradients within the step, which is not compiled
         stance = torch.compiler.set_stance("force_eager") if measure and self.compiled else nullcontext()
-        with unread_masks(self.args.device), stance:
+        student = read_by(plain_model(self.student), "student", views["original"])
+        with unread_masks(self.args.device), stance, student:
             loss, components, *logits = model(
                 views=views, teacher=teacher, totals=totals, measure=measure, outputs=return_outputs
             )
@@ -420,12 +430,15 @@ class DistillationTrainer(Seq2SeqTrainer):
         assert self.teacher is not None
         if inputs is view and not self._tokens_checked:
             check_vocabularies(self.student.config, self.teacher.model.config, self.processing_class)
+            warn_of_segments(self.teacher.model, inputs, self.processing_class)
+            self.teacher.pad_with(self.student.config.get_text_config().pad_token_id)
             self._tokens_checked = True
         if self.augmented_cache is not None and name == "augmented" and mix_of(inputs) is None:
             return self.augmented_cache.outputs(inputs, self.teacher)
         if self.distillation.kind == "generation":
             inputs = with_decoder_inputs(self.teacher.model, inputs)
-        return self.teacher(inputs)
+        with read_by(self.teacher.model, "teacher", inputs):
+            return self.teacher(inputs)
 
     @staticmethod
     def cached_tokens(batch: Mapping[str, Any]) -> Tensor:
@@ -602,6 +615,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         super()._set_signature_columns_if_needed()
         teacher = accepted(self.teacher.model) if self.teacher is not None else frozenset()
         ours = [*sorted(teacher), *NESTED, *OWN]
+        example = some_example(self.train_dataset)
+        if example and not isinstance(example.get("example_id"), int):  # SQuAD's, which are words
+            ours.remove("example_id")
         columns = self._signature_columns or []
         self._signature_columns = [*columns, *(name for name in ours if name not in columns)]
 
