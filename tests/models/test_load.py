@@ -2,6 +2,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -266,6 +267,39 @@ def test_a_head_that_only_the_configuration_has_is_none(folder: Path) -> None:
     told = head_differs(folder, load_config(folder), **three)
     assert told is not None
     assert "says 3 outputs, and its weights hold no such head" in told.what
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind", "said", "keeps"),
+    [
+        ("multi_label_classification", "classification", "may apply at once", "task.kind=multilabel"),
+        ("single_label_classification", "multilabel", "exclude each other", '"problem_type": "multi_label'),
+        (None, "multilabel", "exclude each other", '"problem_type": "multi_label'),
+    ],
+)
+def test_a_head_for_another_problem_is_not_lost_without_a_word(
+    folder: Path, problem: str | None, kind: str, said: str, keeps: str
+) -> None:
+    written = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(written | {"problem_type": problem}))
+    task: Any = {"kind": kind, "labels": CLASSES["labels"]}
+    assert not has_head_for(folder, **task)
+    told = head_differs(folder, load_config(folder), **task)
+    assert told is not None
+    assert said in told.what
+    assert told.keep is not None
+    assert keeps in told.keep
+    assert head_differs(folder, load_config(folder), kind="regression", labels=None) is not None
+
+
+def test_a_folder_of_checkpoints_names_the_last(folder: Path) -> None:
+    for step in (500, 1000):
+        (folder / f"checkpoint-{step}").mkdir()
+        shutil.copy(folder / "config.json", folder / f"checkpoint-{step}")
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"holds no config\.json") as error:
+        load_config(folder)
+    assert error.value.hint == f"name the checkpoint: {folder}/checkpoint-1000"
 
 
 def test_what_is_no_model_of_its_own_is_said(folder: Path) -> None:

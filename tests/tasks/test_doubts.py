@@ -113,6 +113,10 @@ def spoken(tmp_path: Path, labels: list[str], *, dev: str | None = None, texts: 
 def test_odd_classes_and_rows_are_spoken_of(tmp_path: Path) -> None:
     assert "differ in case only: `Bad`, `bad`" in spoken(tmp_path, ["Bad", *LABELS[1:]])
     assert "`N/A`, often a missing value, is a class of 2 rows" in spoken(tmp_path, [*LABELS[:22], "N/A", "N/A"])
+    assert "`None`, often a missing value, is a class of 2 rows" in spoken(tmp_path, [*LABELS[:22], "None", "None"])
+    assert "missing" not in spoken(tmp_path, ["none", "some"] * 12)
+    for odd in ("go\u0301\u200bod", "gó  od", "gó\u00a0od"):
+        assert "in nothing that can be seen" in spoken(tmp_path, [odd, *["gó od", "góod"] * 11, "gó od"])
     assert "`label`, the name of the column, is a class" in spoken(tmp_path, ["label", *LABELS[1:]])
     assert "24 classes in 24 rows" in spoken(tmp_path, [f"{row} stars" for row in range(24)])
     assert "look like tags of words" in spoken(tmp_path, ["B-PER", "O"] * 12, texts=[f"w{row}" for row in range(24)])

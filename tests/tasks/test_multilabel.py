@@ -25,19 +25,22 @@ def labels(data: TaskData) -> Any:
     return train.labels
 
 
-@pytest.mark.parametrize("form", ["lists", "text", "bits", "columns"])
+@pytest.mark.parametrize("form", ["lists", "text", "bits", "truths", "columns", "columns of 1.0"])
 def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
     given: dict[str, Any] = {}
-    if form == "columns":
-        rows = [(text, int(bool(a)), int(bool(b))) for text, (a, b) in zip("abcd", WANTED, strict=True)]
+    if form.startswith("columns"):
+        number = int if form == "columns" else float
+        rows = [(text, number(a), number(b)) for text, (a, b) in zip("abcd", WANTED, strict=True)]
         path, given = table(tmp_path / "t.csv", "text,plot,sound", *rows), {"labels": ["plot", "sound"]}
     elif form == "text":
         path = table(tmp_path / "t.csv", "text,label", *zip("abcd", map(str, CELLS), strict=True))
     else:
-        cells = CELLS if form == "lists" else [[int(one) for one in row] for row in WANTED]
+        cells: Any = CELLS if form == "lists" else [[int(one) for one in row] for row in WANTED]
+        if form == "truths":
+            cells = [{"plot": bool(a), "sound": bool(b)} for a, b in WANTED]
         path = lines(tmp_path / "t.jsonl", *({"text": t, "label": c} for t, c in zip("abcd", cells, strict=True)))
-        given = {} if form == "lists" else {"labels": ["plot", "sound"]}
-    kind = None if form in ("lists", "text") else "multilabel"
+        given = {} if form in ("lists", "truths") else {"labels": ["plot", "sound"]}
+    kind = None if form in ("lists", "text", "truths") else "multilabel"
     data = load_task(Task(train=path, dev=path, kind=kind, **given))
     assert (data.kind, data.labels, labels(data)) == ("multilabel", ("plot", "sound"), WANTED)
     assert data.metric == "micro_f1"

@@ -60,6 +60,9 @@ def test_columns_of_classes(tmp_path: Path, dev: str) -> None:
     written = table(tmp_path / "p.csv", "text,p(n),p(y)", ("a", 0.9, 0.1), ("b", 0.3, 0.7))
     data = load_task(Task(train=written, dev=dev, probabilities="p(*)"))
     assert (data.labels, data.soft) == (("n", "y"), 2)
+    with pytest.raises(DataError, match=r"no `label` is one of the columns of probabilities, `p\(n\)`") as error:
+        load_task(Task(train=written, dev=dev, probabilities=["p(n)", "p(y)"]))
+    assert "task.probabilities='p(*)'" in str(error.value.hint)
     bare = table(tmp_path / "bare.csv", "text", ("z",))
     texts = load_task(Task(train=path, dev=dev, probabilities=["n", "y"], unlabelled=bare))
     assert soft(texts, "unlabelled") is None
@@ -69,7 +72,9 @@ def test_columns_of_classes(tmp_path: Path, dev: str) -> None:
 
 def test_the_order_of_bare_numbers_is_that_of_the_labels(tmp_path: Path, dev: str) -> None:
     path = lines(tmp_path / "t.jsonl", {"text": "a", "label": [0.9, 0.1]}, {"text": "b", "label": [0.2, 0.8]})
-    assert load_task(Task(train=path, dev=dev)).splits["train"].labels == (0, 1)  # type: ignore[union-attr]
+    data = load_task(Task(train=path, dev=dev))
+    assert data.splits["train"].labels == (0, 1)  # type: ignore[union-attr]
+    assert any("numbers in `label` are taken for `n`, `y`, in this order" in note for note in data.notes)
     task = Task(train=path, dev=dev, labels=["y", "n"])
     assert (load_task(task).labels, load_task(task).splits["dev"].labels) == (("y", "n"), (1, 0))  # type: ignore[union-attr]
     assert load_task(Task(train=path, dev=dev), head=["Y", "N"]).labels == ("y", "n")

@@ -12,6 +12,8 @@ def _words(value: Any) -> Any:
     """A list of names in which some look like numbers to YAML."""
     if not isinstance(value, list):
         return value
+    if None in value:
+        raise ValueError('names nothing; a class that is called null stands in quotes: ["null", …]')
     return [str(one) if isinstance(one, bool | int | float) else one for one in value]
 
 

@@ -52,7 +52,11 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
     if isinstance(place, Path) and not (place / "config.json").is_file():
         _refuse_adapter(place, name)
         form = ", and its .gguf weights are those of llama.cpp" if any(place.glob("*.gguf")) else ""
-        raise ModelError(f"`{name}` holds no config.json{form}", hint="name a folder written by `save_pretrained`")
+        steps = [int(path.parent.name.partition("-")[2]) for path in place.glob("checkpoint-[0-9]*/config.json")]
+        hint = f"name the checkpoint: {name}/checkpoint-{max(steps)}" if steps else None
+        raise ModelError(
+            f"`{name}` holds no config.json{form}", hint=hint or "name a folder written by `save_pretrained`"
+        )
     with explained(name):
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     _check_fields(config, name)

@@ -188,9 +188,9 @@ def head_differs(
     """
     if not any(names_head(name, kind) for name in config.architectures or ()):
         return None
-    if (config.problem_type == PROBLEMS["multilabel"]) != (kind == "multilabel") and kind != "tagging":
-        return None
     theirs = class_names(config)
+    if kind in PROBLEMS and kind != "regression" and config.num_labels > 1 and not fits_kind(config, kind):
+        return _other_problem(config, kind)
     if not holds_head(name, config, kind):
         return Difference(f"its config.json says {len(theirs)} outputs, and its weights hold no such head", None)
     if kind not in NAMED or labels is None:
@@ -198,6 +198,15 @@ def head_differs(
         return Difference(f"it has {len(theirs)} outputs, and the task is {wanted}", None)
     what = f"its classes are {listed(theirs)}, those of the task {listed(labels)}"
     return Difference(what, _what_keeps(theirs, labels))
+
+
+def _other_problem(config: PretrainedConfig, kind: str) -> Difference:
+    """What to say of a classifier whose classes exclude each other where those of the task do not, or the other way."""
+    if kind == "classification":
+        keep = "task.kind=multilabel keeps it, if they are those of the task"
+        return Difference(f"several of its classes ({listed(class_names(config))}) may apply at once", keep)
+    keep = f'"problem_type": "{PROBLEMS[kind]}" in its config.json keeps it, if they do not'
+    return Difference(f"its classes ({listed(class_names(config))}) exclude each other", keep)
 
 
 def _what_keeps(theirs: Sequence[str], labels: Sequence[str]) -> str | None:

@@ -26,7 +26,7 @@ from distiller.tasks.questions import (
     refuse_other_fields,
 )
 from distiller.tasks.questions import METRICS as QUESTION_METRICS
-from distiller.tasks.soft_labels import read_all, repeats, soft_classes, with_hard_labels
+from distiller.tasks.soft_labels import order_taken, read_all, repeats, soft_classes, with_hard_labels
 from distiller.tasks.sources import SPLITS, check_names, name_of, read_tables
 from distiller.tasks.table import Table, is_empty
 from distiller.tasks.tagging import metrics_of, sentences, tagged_split, with_conllu_columns, written_tags
@@ -63,7 +63,8 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     notes = [*notes, *said]
     soft: dict[str, np.ndarray] = {}
     if kind in ("classification", "multilabel"):
-        task, soft = _with_probabilities(kind, task, tables, bad, declared, head)
+        task, soft, said = _with_probabilities(kind, task, tables, bad, declared, head)
+        notes += said
     known = _labelled_table(task, tables)
     tables, said = _scored(task, _divided(tables, task))
     notes += said
@@ -139,19 +140,21 @@ def _with_probabilities(
     bad: Mapping[str, BadRows],
     declared: Mapping[str, tuple[str, ...]],
     head: Sequence[str],
-) -> tuple[Task, dict[str, np.ndarray]]:
-    """`task` with the classes of the probabilities that rows bring along, and these, `[rows, classes]`, by table.
+) -> tuple[Task, dict[str, np.ndarray], list[str]]:
+    """`task` with the classes of the probabilities that rows bring along, these, `[rows, classes]`, by table, and in
+    which order they were taken where nobody says.
 
     Labels that they stand in for are put into `tables`; where there are none, nothing changes.
     """
     said = read_all(task, tables, bad, several=kind == "multilabel")
     if not said:
-        return task, {}
+        return task, {}, []
     labels = soft_classes(task, tables, said, declared, head)
     soft = {name: one.matrix(labels) for name, one in said.items()}
     for name, one in said.items():
         tables[name] = one.kept(with_hard_labels(one, tables[name], task.label, soft[name], labels))
-    return task.model_copy(update={"labels": list(labels)}), soft
+    notes = order_taken(task, said, declared, labels)
+    return task.model_copy(update={"labels": list(labels)}), soft, notes
 
 
 def _scored(task: Task, tables: Mapping[str, Table]) -> tuple[dict[str, Table], list[str]]:

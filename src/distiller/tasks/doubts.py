@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from unicodedata import category, normalize
 
 from distiller.config import Task
 from distiller.errors import DataError
@@ -12,7 +13,9 @@ from distiller.tasks.held_out import keys
 from distiller.tasks.table import Table, class_name, listed
 
 MISSING = ("nan", "n/a", "#n/a", "na", "<na>", "null", "nil", "?", "-")
-"""What programs and people write where a value is missing."""
+"""What programs and people write where a value is missing, in any case."""
+NOTHING = "None"
+"""What Python writes there; people write `none` where nothing applies, which is a class."""
 
 _DIGITS = re.compile(r"\d")
 
@@ -22,12 +25,16 @@ def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[st
     counts = Counter(label for label in train.labels or () if isinstance(label, int))
     notes: list[str] = []
     spelt: dict[str, list[str]] = defaultdict(list)
+    seen: dict[str, list[str]] = defaultdict(list)
     for label in labels:
         spelt[label.casefold()].append(label)
-    alike = [name for names in spelt.values() if len(names) > 1 for name in names]
-    if alike:
-        notes.append(f"classes of their own, which differ in case only: {listed(alike)}")
+        seen[_seen(label)].append(label)
+    for names, what in ((spelt, "in case only"), (seen, "in nothing that can be seen (kinds of blanks, of accents)")):
+        alike = [name for same in names.values() if len(same) > 1 for name in same]
+        if alike:
+            notes.append(f"classes of their own, which differ {what}: {listed(alike)}")
     missing = [name for mark in MISSING for name in spelt[mark]]
+    missing += [label for label in labels if label == NOTHING]
     missing += ["-1"] if labels[:2] == ("-1", "0") else []  # data sets hide labels by it where ids begin with 0
     for label in (*missing, *spelt[column.casefold()]):
         told = "the name of the column" if label.casefold() == column.casefold() else "often a missing value"
@@ -41,6 +48,12 @@ def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[st
             "Numbers are a task.kind=regression, texts of another language a translation (distiller init nmt-hybrid)"
         )
     return notes
+
+
+def _seen(name: str) -> str:
+    """`name` as a reader sees it: one blank for any, no marks without width, and each accent in one spelling."""
+    shown = "".join(letter for letter in normalize("NFC", name) if category(letter) != "Cf")
+    return " ".join(shown.split())
 
 
 def repeated_rows(train: AnySplit, dev: AnySplit) -> list[str]:

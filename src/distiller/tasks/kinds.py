@@ -8,7 +8,7 @@ from distiller.config import Task
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
-from distiller.tasks.multilabel import divides_names, holds_names, one_name_each, without_lists
+from distiller.tasks.multilabel import divides_names, holds_flags, holds_names, one_name_each, without_lists
 from distiller.tasks.questions import COLUMNS
 from distiller.tasks.soft_labels import read_soft
 from distiller.tasks.table import Table
@@ -48,6 +48,8 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]], 
             return Guess("regression", f"numbers such as `{reading.example}` in `{task.label}`")
     if one_name_each(train, task.label):
         return Guess("classification", f"lists of one name each in `{task.label}`; several need task.kind=multilabel")
+    if holds_flags(train, task.label):
+        return Guess("multilabel", f"true and false for each class in `{task.label}`")
     if holds_names(train, task.label):
         return Guess("multilabel", f"lists of class names in `{task.label}`")
     if holds_lists(train, task.label):

@@ -14,7 +14,7 @@ from distiller.tasks.table import Table, class_name, is_empty, listed, shown
 MARKS = (";", "|", ",")
 """What stands between class names in one cell of text."""
 
-YES, NO = ("1", "true", "yes"), ("0", "false", "no")
+YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
 def holds_names(table: Table, column: str) -> bool:
@@ -26,6 +26,12 @@ def holds_names(table: Table, column: str) -> bool:
         if not is_empty(cell) and not isinstance(value, list):
             return False
     return False
+
+
+def holds_flags(table: Table, column: str) -> bool:
+    """Whether the first cell of a column that says something is an object of true and false by class name."""
+    first = next((cell for cell in table.columns.get(column, ()) if not is_empty(cell)), None)
+    return _is_flags(parsed_cell(first))
 
 
 def one_name_each(table: Table, column: str) -> bool:
@@ -146,7 +152,7 @@ def _listed(task: Task, cell: Any, mark: str | None) -> Any:
     """A cell as a list of names, where it can be read as one: of yes and no by class, or of one name alone."""
     value = parsed_cell(cell)
     if isinstance(value, Mapping):
-        return value
+        return [class_name(name) for name, one in value.items() if one] if _is_flags(value) else value
     if isinstance(value, list):
         if task.labels and len(value) == len(task.labels) and value and all(_is_bit(one) for one in value):
             return [name for name, one in zip(task.labels, value, strict=True) if one]
@@ -159,6 +165,11 @@ def _listed(task: Task, cell: Any, mark: str | None) -> Any:
 
 def _is_bit(value: Any) -> bool:
     return isinstance(value, bool | int | float) and value in (0, 1)
+
+
+def _is_flags(value: Any) -> bool:
+    """Whether a cell has true and false by class name; Parquet writes every name into every row, perhaps as nothing."""
+    return isinstance(value, Mapping) and all(one is None or isinstance(one, bool) for one in value.values())
 
 
 def _names_of(labels: Sequence[str], table: Table, row: int) -> list[str] | None:

@@ -8,7 +8,7 @@ import ast
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from distiller.config import Task
 from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import IGNORED, Split, TaskData
-from distiller.tasks.labels import among, label_set
+from distiller.tasks.labels import among, class_numbers, label_set
 from distiller.tasks.table import Table, class_name, is_empty, listed, shown
 
 LOOKED_AT = 1000
@@ -154,7 +154,9 @@ def soft_classes(
     if task.labels or task.label in declared:
         return tuple(task.labels or declared[task.label])
     if isinstance(task.probabilities, list) or "*" in (task.probabilities or ""):
-        return next(soft.classes for soft in said.values())
+        classes = next(soft.classes for soft in said.values())
+        _check_written(task, tables, classes)
+        return classes
     hard = [table for name, table in tables.items() if name not in said or said[name].column != task.label]
     cells = [cell for table in hard for cell in table.columns.get(task.label, ()) if not is_empty(cell)]
     written = label_set([class_name(cell) for cell in cells] + [name for one in said.values() for name in one.classes])
@@ -169,6 +171,40 @@ def soft_classes(
         f"`{first.table.where}`: `{first.column}` has {size} numbers in each row, and nothing says of which classes",
         hint="task.labels=[…] names them in their order",
     )
+
+
+def order_taken(
+    task: Task, said: Mapping[str, SoftLabels], declared: Mapping[str, tuple[str, ...]], labels: Sequence[str]
+) -> list[str]:
+    """A note on the classes that lists of numbers are taken for, where neither they nor the task name any."""
+    if task.labels or task.label in declared or any(soft.classes for soft in said.values()):
+        return []
+    column = next(iter(said.values())).column
+    return [f"numbers in `{column}` are taken for {listed(labels)}, in this order; task.labels=[…] says another"]
+
+
+def _check_written(task: Task, tables: Mapping[str, Table], classes: Sequence[str]) -> None:
+    """Raise `DataError` where no label is one of the classes that columns of probabilities are called by."""
+    cells = [cell for table in tables.values() for cell in table.columns.get(task.label, ()) if not is_empty(cell)]
+    written = {class_name(cell) for cell in cells if not isinstance(parsed_cell(cell), list | dict)}
+    if not written or class_numbers(classes, written):
+        return
+    pattern = _pattern(classes, written)
+    hint = f"task.probabilities='{pattern}' names each class by what stands in place of *" if pattern else None
+    raise DataError(
+        f"`{tables['train'].where}`: no `{task.label}` is one of the columns of probabilities, {listed(classes)}",
+        hint=hint or "give these columns the names of the classes",
+    )
+
+
+def _pattern(columns: Sequence[str], written: Collection[str]) -> str | None:
+    """What gives the classes that are `written`, with `*` in their place, the names of these columns."""
+    for name in columns:
+        for label in written:
+            before, found, behind = name.partition(label)
+            if found and {f"{before}{one}{behind}" for one in written} <= set(columns):
+                return f"{before}*{behind}"
+    return None
 
 
 def repeats(table: Table, column: str) -> bool:
