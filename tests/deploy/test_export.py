@@ -121,6 +121,8 @@ def test_ranges_without_training_texts_are_refused_before_a_graph_is_made(
     [
         ("no such operator\nat line 3", "graph: no such operator\nhint"),
         ("conflicts:\n\n- a length\n- b", "conflicts: - a length\nhint"),
+        ("no overload. Tried:\none:\nno number\nalso", "no overload. Tried: one: no number\nhint"),
+        ("tried:\none:", "tried: one:\nhint"),
     ],
 )
 def test_what_the_exporter_does_not_get_through_is_said(
@@ -216,6 +218,24 @@ def test_a_model_without_texts_is_compared_on_made_up_ones(output: Path, distill
     assert parity.score is None
     assert len(parity.lengths) > 3
     assert "no run says what the task is" in answer.err
+
+
+def test_an_xlnet_is_written_as_a_graph_and_as_a_folder(tmp_path: Path) -> None:
+    """Its mask is a number to subtract from 1.0, and its outputs are the logits and a memory of tensors."""
+    vocabulary = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {f"w{n}": n for n in range(4, 99)}
+    made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    special = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=made, padding_side="left", model_max_length=40, **special).save_pretrained(
+        tmp_path / "model"
+    )
+    tiny_classifier(tiny_config("xlnet")).save_pretrained(tmp_path / "model")
+    source = open_finished(str(tmp_path / "model"))
+    for form, bound in (("folder", 0), ("onnx", 1e-4)):
+        assert export(source, form, folder=tmp_path / form)[1].parity.largest_difference <= bound
+    command = [sys.executable, str(tmp_path / "folder" / "use.py"), "w5", "w6"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

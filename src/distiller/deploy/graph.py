@@ -31,7 +31,10 @@ class Outputs(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Logits; for question answering start and end logits."""
-        found: Any = self.model(**dict(zip(self.names, inputs, strict=True)))
+        given = dict(zip(self.names, inputs, strict=True))
+        if self.model.config.model_type == "xlnet":  # takes 1.0 minus its mask, which no graph can of whole numbers
+            given["attention_mask"] = given["attention_mask"].float()
+        found: Any = self.model(**given)
         return (found.start_logits, found.end_logits) if "start_logits" in found else found.logits
 
 
@@ -178,12 +181,12 @@ def _answers(model: PreTrainedModel) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line that says what happened, of the innermost cause; with the next one where it ends in a colon."""
+    """The first lines that say what happened, of the innermost cause: up to one that does not end in a colon."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
-    return (said or type(error).__name__)[:200]
+    ends = next((number for number, line in enumerate(lines, start=1) if not line.endswith(":")), len(lines))
+    return (" ".join(lines[:ends]) or type(error).__name__)[:300]
 
 
 @contextlib.contextmanager

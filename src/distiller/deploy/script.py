@@ -63,7 +63,7 @@ def run(arrays):
 def run(arrays):
     with torch.inference_mode():
         found = model(**{{name: torch.from_numpy(array) for name, array in arrays.items()}})
-    return [value.numpy() for value in found.to_tuple()]
+    return [value.numpy() for value in found.to_tuple() if isinstance(value, torch.Tensor)]
 """,
     ),
 }

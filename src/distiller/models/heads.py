@@ -189,7 +189,7 @@ def head_differs(
     if not any(names_head(name, kind) for name in config.architectures or ()):
         return None
     theirs = class_names(config)
-    if kind in PROBLEMS and kind != "regression" and config.num_labels > 1 and not fits_kind(config, kind):
+    if kind in PROBLEMS and kind != "regression" and len(theirs) > 1 and not fits_kind(config, kind):
         return _other_problem(config, kind)
     if not holds_head(name, config, kind):
         return Difference(f"its config.json says {len(theirs)} outputs, and its weights hold no such head", None)
