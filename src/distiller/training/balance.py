@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.utils import get_total_norm
 
+from distiller.training.table_rows import dense_part
+
 EVERY = {True: 50, False: 100}
 """Steps between two measurements, where a weight follows from them and where they are only shown."""
 EARLY = (0, 10, 20)
@@ -100,5 +102,5 @@ def _gradient_norm(value: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
     if not value.requires_grad:
         return torch.zeros((), device=value.device)
     gradients = torch.autograd.grad(LOUDER * value, parameters, retain_graph=True, allow_unused=True)
-    found = [gradient.float() for gradient in gradients if gradient is not None]
+    found = [dense_part(gradient).float() for gradient in gradients if gradient is not None]
     return get_total_norm(found) if found else torch.zeros((), device=value.device)

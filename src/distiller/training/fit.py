@@ -37,6 +37,7 @@ from distiller.training.checkpoints import (
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
 from distiller.training.running_losses import shortened
 from distiller.training.several_teachers import OtherTeachers
+from distiller.training.table_rows import TableAdamW, clip_grad_norm, sparse_gradients, table_of
 from distiller.training.trackers import tracker_callbacks
 from distiller.training.trainer import DistillationTrainer
 
@@ -172,6 +173,26 @@ class ScoredTrainer(DistillationTrainer):
 
     Its batches hold examples of similar `lengths`, of which the training set tells.
     """
+
+    table: nn.Embedding | None = None
+    """What is trained by the rows that a step has read."""
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """On a processor one that moves the table of tokens by rows; elsewhere their gradients would wait."""
+        if self._steps_by_rows():
+            _, options = self.get_optimizer_cls_and_kwargs(self.args, self.student)
+            self.optimizer_cls_and_kwargs = TableAdamW, options
+            self.accelerator.clip_grad_norm_ = clip_grad_norm
+            self.table = table_of(self.student)
+        return super().create_optimizer(model)
+
+    def _steps_by_rows(self) -> bool:
+        return self.args.device.type == "cpu" and self.args.world_size == 1 and not self.compiled
+
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward pass of one micro-batch."""
+        with sparse_gradients(self.table):
+            return super().training_step(model, inputs, num_items_in_batch)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthBucketSampler:
         data: Any = train_dataset if train_dataset is not None else self.train_dataset
