@@ -11,6 +11,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
@@ -224,6 +225,7 @@ def test_an_xlnet_is_written_as_a_graph_and_as_a_folder(tmp_path: Path) -> None:
     """Its mask is a number to subtract from 1.0, and its outputs are the logits and a memory of tensors."""
     vocabulary = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3} | {f"w{n}": n for n in range(4, 99)}
     made = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    made.pre_tokenizer = WhitespaceSplit()
     special = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
     PreTrainedTokenizerFast(tokenizer_object=made, padding_side="left", model_max_length=40, **special).save_pretrained(
         tmp_path / "model"

@@ -300,6 +300,13 @@ def test_a_folder_of_checkpoints_names_the_last(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no config\.json") as error:
         load_config(folder)
     assert error.value.hint == f"name the checkpoint: {folder}/checkpoint-1000"
+    shutil.rmtree(folder / "checkpoint-500")
+    (folder / "checkpoint-1000").rename(folder / "checkpoint-last")
+    for file in ("export.json", "use.py"):
+        (folder / file).touch()
+    with pytest.raises(ModelError, match="holds no config") as error:
+        load_config(folder)
+    assert f"python {folder}/use.py" in (error.value.hint or "")
 
 
 def test_what_is_no_model_of_its_own_is_said(folder: Path) -> None:

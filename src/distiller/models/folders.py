@@ -52,11 +52,7 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
     if isinstance(place, Path) and not (place / "config.json").is_file():
         _refuse_adapter(place, name)
         form = ", and its .gguf weights are those of llama.cpp" if any(place.glob("*.gguf")) else ""
-        steps = [int(path.parent.name.partition("-")[2]) for path in place.glob("checkpoint-[0-9]*/config.json")]
-        hint = f"name the checkpoint: {name}/checkpoint-{max(steps)}" if steps else None
-        raise ModelError(
-            f"`{name}` holds no config.json{form}", hint=hint or "name a folder written by `save_pretrained`"
-        )
+        raise ModelError(f"`{name}` holds no config.json{form}", hint=_model_near(place, name))
     with explained(name):
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     _check_fields(config, name)
@@ -69,6 +65,16 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
             hint="set trust_remote_code: true only if you trust its source",
         )
     return config
+
+
+def _model_near(place: Path, name: str | Path) -> str:
+    """What to name instead of a folder without a model: the last checkpoint of a `Trainer`, or what answers there."""
+    steps = [path.parent.name.partition("-")[2] for path in place.glob("checkpoint-*/config.json")]
+    if numbers := [int(step) for step in steps if step.isdecimal()]:
+        return f"name the checkpoint: {name}/checkpoint-{max(numbers)}"
+    if (place / "export.json").is_file() and (place / "use.py").is_file():
+        return f"it is an export: `python {name}/use.py` answers with it; name the run or the model it was made from"
+    return "name a folder written by `save_pretrained`"
 
 
 def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
