@@ -144,8 +144,16 @@ def test_always_fine_tunes_a_teacher_that_already_is(shop: Workshop, tmp_path: P
     assert len(made(cache, "teachers")) == 1
 
 
-@pytest.mark.parametrize("objective", [{}, {"intermediate": [{"loss": "pkd"}]}, {"intermediate": [MI]}])
-def test_a_student_of_another_tokenizer_learns_from_pooled_objectives(
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {},
+        *({"intermediate": [{"loss": loss}]} for loss in ("mse", "cos", "l2", "ce", "pkd")),
+        {"intermediate": [MI]},
+        {"intermediate": [{"loss": "mse", "mapping": {"name": "emd"}}]},
+    ],
+)
+def test_a_student_of_another_tokenizer_learns_from_states_where_its_tokens_stand(
     objective: dict[str, Any], shop: Workshop, tmp_path: Path
 ) -> None:
     record = distil(shop, tmp_path, student={"model": shop.stranger}, objective=objective)
@@ -158,17 +166,21 @@ def test_a_student_of_another_tokenizer_learns_from_pooled_objectives(
     assert evaluate(str(tmp_path / "out")) == pytest.approx(record.student.scores)
 
 
-@pytest.mark.parametrize("loss", ["mse", "cos", "l2", "ce", "attention_mse"])
-def test_objectives_that_compare_tokens_refuse_another_tokenizer(loss: str, shop: Workshop, tmp_path: Path) -> None:
+@pytest.mark.parametrize("staged", [False, True])
+def test_attention_of_another_tokenizer_cannot_be_compared(staged: bool, shop: Workshop, tmp_path: Path) -> None:
+    objective = {"intermediate": [{"loss": "attention_mse"}]}
+    fields: dict[str, Any] = {"objective": objective}
+    if staged:
+        fields = {"objective": {}, "stages": [{"name": "only", "objective": objective}]}
     with pytest.raises(ConfigError, match="different tokenizers"):
-        distil(shop, tmp_path, student={"model": shop.stranger}, objective={"intermediate": [{"loss": loss}]})
+        distil(shop, tmp_path, student={"model": shop.stranger}, **fields)
     assert not (tmp_path / "out").exists()
 
 
-def test_mutual_information_over_all_tokens_refuses_another_tokenizer(shop: Workshop, tmp_path: Path) -> None:
-    stages = [{"name": "only", "objective": {"intermediate": [{"loss": "mse"}]}}]
+def test_token_states_of_another_tokenizer_need_unmixed_texts(shop: Workshop, tmp_path: Path) -> None:
+    fields = {"objective": {"intermediate": [{"loss": "mse"}]}, "augmentation": ["mixup"]}
     with pytest.raises(ConfigError, match="different tokenizers"):
-        distil(shop, tmp_path, student={"model": shop.stranger}, objective={}, stages=stages)
+        distil(shop, tmp_path, student={"model": shop.stranger}, **fields)
 
 
 def test_the_stages_of_tinybert(shop: Workshop, tmp_path: Path) -> None:

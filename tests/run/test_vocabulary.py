@@ -77,7 +77,7 @@ def test_a_student_begins_as_the_same_function(shop: Workshop, files: dict[str, 
     torch.testing.assert_close(said[0], said[1], rtol=0, atol=0)
 
 
-def test_fewer_pieces_than_the_task_has_compare_whole_texts(
+def test_fewer_pieces_than_the_task_has_compare_tokens_where_they_stand(
     shop: Workshop, files: dict[str, str], tmp_path: Path
 ) -> None:
     few = {"layers": 2, "vocabulary": 12}
@@ -85,14 +85,17 @@ def test_fewer_pieces_than_the_task_has_compare_whole_texts(
     assert record.vocabulary is not None
     assert record.vocabulary.pieces == 12
     assert record.vocabulary.affected["train"] > 0
-    assert [term.loss for term in record.run.objective.terms] == ["pkd"]
-    with pytest.raises(ConfigError, match=r"(?s)`mse` compares tokens.*student.vocabulary=task"):
-        make_plan(parse_run(of(shop, tmp_path, files, student=few, objective={"intermediate": [{"loss": "mse"}]})))
+    assert [term.loss for term in record.run.objective.terms] == ["mse"]
+    attention = {"intermediate": [{"loss": "attention_mse"}]}
+    with pytest.raises(ConfigError, match=r"(?s)`attention_mse` compares tokens.*student.vocabulary=task"):
+        make_plan(parse_run(of(shop, tmp_path, files, student=few, objective=attention)))
 
 
 def test_augmented_texts_may_have_any_piece(shop: Workshop, files: dict[str, str], tmp_path: Path) -> None:
     changed = of(shop, tmp_path, files, augmentation=["random"])
-    assert [term.loss for term in make_plan(parse_run(changed)).run.objective.terms] == ["pkd"]
+    plan = make_plan(parse_run(changed))
+    assert plan.by_characters
+    assert [term.loss for term in plan.run.objective.terms] == ["mse"]
     mixed = of(shop, tmp_path, files, augmentation=["mixup"])
     assert [term.loss for term in make_plan(parse_run(mixed)).run.objective.terms] == ["mse"]
 
@@ -107,7 +110,7 @@ def test_a_student_with_pieces_of_its_own_is_cut_too(shop: Workshop, tmp_path: P
     assert record.vocabulary is not None
     assert record.vocabulary.pieces < record.vocabulary.whole
     assert record.vocabulary.affected["train"] == 0
-    assert [term.loss for term in record.run.objective.terms] == ["pkd"]
+    assert [term.loss for term in record.run.objective.terms] == ["mse"]
 
 
 @pytest.mark.parametrize(("wish", "words"), [(3, "pieces must stay"), (0, "student.vocabulary"), ("all", "vocabulary")])
@@ -137,5 +140,9 @@ def test_outputs_of_tokens_are_compared_token_by_token(kind: str, shop: Workshop
     assert record.vocabulary is not None
     assert record.vocabulary.pieces < record.vocabulary.whole
     assert record.vocabulary.affected["train"] == 0
-    with pytest.raises(ConfigError, match="token by token"):
-        make_plan(parse_run(of(shop, tmp_path, {}, **fields, student={"layers": 2, "vocabulary": 9})))
+    few = parse_run(of(shop, tmp_path, {}, **fields, student={"layers": 2, "vocabulary": 9}))
+    if kind == "qa":
+        with pytest.raises(ConfigError, match="token by token"):
+            make_plan(few)
+    else:
+        assert make_plan(few).by_characters

@@ -1,7 +1,7 @@
 """What a model returns to the objectives: logits, hidden states and attention scores of the layers asked for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,6 +60,26 @@ class Signals:
     """Layers of the decoder of an encoder–decoder, as `hidden_states` are those of its encoder: `[B, L_target, d]`."""
     head: Head | None = None
     """Of a translation, what makes scores of `logits`."""
+    unmoved: "Signals | None" = None
+    """Of what was moved to the tokens of another model: the same at its own tokens."""
+
+    def at(self, places: Tensor, mask: Tensor) -> "Signals":
+        """What a teacher says at the tokens of its student, whose mask is `mask` `[B, L']`.
+
+        `places` `[B, L']` are those of the teacher's tokens in each text, from 0, wherever it is padded.
+        """
+        begins = (
+            self.mask.argmax(1, keepdim=True)
+            + self.mask.shape[1] * torch.arange(len(mask), device=mask.device)[:, None]
+        )
+        rows = (begins + places).flatten()
+
+        def moved(values: Tensor) -> Tensor:
+            return values.flatten(0, 1).index_select(0, rows).view(*places.shape, -1)
+
+        logits = moved(self.logits) if self.logits.dim() == 3 else self.logits
+        states = {layer: moved(state) for layer, state in self.hidden_states.items()}
+        return replace(self, logits=logits, hidden_states=states, attention_scores={}, mask=mask, unmoved=self)
 
 
 class SignalReader:

@@ -1,5 +1,6 @@
 """Many texts in tokens, made once for all runs that read them alike."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +19,45 @@ from distiller.tasks.tokens import encode_split
 KEPT = 100_000
 """So many texts are tokenized once for all runs; fewer are sooner tokenized than looked up."""
 TOKENS, TYPES, LENGTHS, TRUNCATED = "tokens.npy", "types.npy", "lengths.npy", "truncated.npy"
+CHARACTERS = "characters.npy"
 
 
 def kept_split(
-    store: FolderCache | None, split: AnySplit, tokenizer: PreTrainedTokenizerBase, task: Task, max_length: int
+    store: FolderCache | None,
+    split: AnySplit,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    max_length: int,
+    *,
+    characters: bool = False,
 ) -> EncodedSplit:
     """As `encode_split`; many texts are found in `store` if they were tokenized before, and mapped from there.
 
     Raises as `encode_split` and `FolderCache.get` do.
     """
+    encode = partial(encode_split, split, tokenizer, task, max_length, characters=characters)
     if store is None or not isinstance(split, Split) or len(split) < KEPT:
-        return encode_split(split, tokenizer, task, max_length)
+        return encode()
     facts = {
         "texts": Split("texts", split.texts, split.pairs, ids=split.ids).fingerprint,
         "tokenizer": tokenizer_fingerprint(tokenizer, [type(tokenizer).__name__, _switches(tokenizer)]),
         "max_length": max_length,
         "truncate": task.truncate,
+        "characters": characters,
         "versions": [transformers.__version__, tokenizers.__version__],
     }
     if not writable(store.root) and store.find("tokens", facts) is None:
-        return encode_split(split, tokenizer, task, max_length)
+        return encode()
 
     def make(folder: Path) -> None:
-        encoded = encode_split(split, tokenizer, task, max_length)
+        encoded = encode()
         np.save(folder / TOKENS, encoded.tokens)
         np.save(folder / LENGTHS, np.asarray(encoded.lengths, dtype=np.int32))
         np.save(folder / TRUNCATED, encoded.truncated)
         if encoded.types is not None:
             np.save(folder / TYPES, encoded.types)
+        if encoded.characters is not None:
+            np.save(folder / CHARACTERS, encoded.characters)
 
     folder = store.get("tokens", facts, make)
     return EncodedSplit(
@@ -56,6 +68,7 @@ def kept_split(
         labels=label_array(split),
         truncated=int(np.load(folder / TRUNCATED)),
         soft=split.soft,
+        characters=np.load(folder / CHARACTERS, mmap_mode="r") if characters else None,
     )
 
 

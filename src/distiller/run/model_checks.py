@@ -191,19 +191,21 @@ def _check_parts(plan: "RunPlan") -> None:
     """Build every stage's objective once, so that names, options, layers and widths that do not fit are said now."""
     for stage in stages_of(plan.run):
         _check_reading(plan, plan.objective(stage))
-        if plan.token_by_token or plan.teacher is None:
+        if plan.teacher is None or (plan.token_by_token and not plan.by_characters):
             continue
         other = "but teacher and student have different tokenizers"
         keep = "a student with the teacher's tokenizer"
         if plan.vocabulary is not None:
             other = "but some training texts have other pieces in the student's vocabulary than in the teacher's"
             keep = "student.vocabulary=task without augmentation that rewrites text"
-        if plan.data.kind in ("tagging", "qa"):
+        if plan.data.kind in ("tagging", "qa") and not plan.by_characters:
             raise ConfigError(f"a {plan.data.kind} task compares outputs token by token, {other}", hint=f"use {keep}")
         for term in stage.objective.terms:
-            pooled = INTERMEDIATE[term.loss].traits.get("pooled", False) and term.options.get("tokens") != "all"
-            if not pooled:
-                raise ConfigError(f"`{term.loss}` compares tokens, {other}", hint=f"use `pkd` or `mi_alpha`, or {keep}")
+            traits = INTERMEDIATE[term.loss].traits
+            pooled = traits.get("pooled", False) and term.options.get("tokens") != "all"
+            if not pooled and not (plan.by_characters and traits["reads"] == "hidden_states"):
+                states = "`mse`, `pkd` or `mi_alpha`" if plan.by_characters else "`pkd` or `mi_alpha`"
+                raise ConfigError(f"`{term.loss}` compares tokens, {other}", hint=f"use {states}, or {keep}")
 
 
 def _check_reading(plan: "RunPlan", objective: DistillationObjective) -> None:

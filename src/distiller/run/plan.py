@@ -15,7 +15,8 @@ from distiller.device import compute
 from distiller.errors import ConfigError
 from distiller.models.folders import load_config, load_tokenizer
 from distiller.models.heads import HEADS, has_head_for, head_names, with_labels
-from distiller.models.layouts import check_known, incomparable
+from distiller.models.layers import summary_token
+from distiller.models.layouts import Summary, check_known, incomparable
 from distiller.models.load import check_vocabulary
 from distiller.models.students import initialisation, same_vocabulary, source_of, student_config, student_tokenizer
 from distiller.models.taught_words import has_words, whole_words
@@ -48,7 +49,9 @@ class RunPlan:
     shared_tokens: bool
     """Whether teacher and student read the same tokens, under the same ids."""
     token_by_token: bool
-    """Whether token t of the student is token t of the teacher in every training text."""
+    """Whether each token of the student has one of the teacher, in every training text: token t itself, or …"""
+    by_characters: bool
+    """… where both read other pieces, the one that has its first character."""
     vocabulary: Vocabulary | None = None
     """What is left of the student's vocabulary, where it was cut."""
 
@@ -65,6 +68,11 @@ class RunPlan:
         return spec.finetune == "always" or not has_head_for(
             spec.model, kind=self.data.kind, labels=self.labels, trust_remote_code=spec.trust_remote_code
         )
+
+    @property
+    def summaries(self) -> tuple[Summary, Summary]:
+        """Which token stands for a whole text, in the student and in the teacher."""
+        return summary_token(self.student), summary_token(self.teacher or self.student)
 
     @property
     def patient(self) -> int:
@@ -101,17 +109,20 @@ def make_plan(run: Run) -> RunPlan:
     run = run.model_copy(update={"crossovers": _crossovers(run, data, teacher, student)})
     words = whole_words(tokenizer) if run.crossovers and exchanges_words(run, data) else []
     data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed, words=words)
-    token_by_token = read is None or same_vocabulary(tokenizer, read)
-    run = run.model_copy(update={"taught_words": _taught_words(run, data, teacher, student, same=token_by_token)})
+    one_by_one = read is None or same_vocabulary(tokenizer, read)
+    by_characters = not one_by_one and _by_characters(run, data, tokenizer, read)
+    taught = _taught_words(run, data, teacher, student, same=one_by_one or by_characters)
+    run = run.model_copy(update={"taught_words": taught})
     vocabulary = None
     if run.student.vocabulary is not None:
         check_vocabulary(tokenizer, student, "student")
         vocabulary, covers = task_vocabulary(run, data, tokenizer, student)
         tokenizer, student = vocabulary.tokenizer, with_vocabulary(student, vocabulary)
-        token_by_token = token_by_token and covers
+        by_characters = by_characters or (not covers and _by_characters(run, data, tokenizer, read))
+        one_by_one = one_by_one and covers
     teacher_tokenizer = read or tokenizer
     states = not any(shape is not None and incomparable(shape) for shape in (teacher, student))
-    run = resolve(run, data, token_by_token=token_by_token, states=states)
+    run = resolve(run, data, token_by_token=one_by_one or by_characters, states=states)
     made = RunPlan(
         run=_with_rates(run, teacher=teacher, student=student),
         data=data,
@@ -119,8 +130,9 @@ def make_plan(run: Run) -> RunPlan:
         student=student,
         teacher_tokenizer=teacher_tokenizer,
         student_tokenizer=tokenizer,
-        shared_tokens=read is None or (vocabulary is None and token_by_token),
-        token_by_token=token_by_token,
+        shared_tokens=read is None or (vocabulary is None and one_by_one),
+        token_by_token=one_by_one or by_characters,
+        by_characters=by_characters,
         vocabulary=vocabulary,
     )
     check_data(made)
@@ -133,7 +145,7 @@ def make_plan(run: Run) -> RunPlan:
 def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bool = True) -> Run:
     """`run` with what it leaves open filled in for this task, checked for options that contradict each other.
 
-    `token_by_token`: token t of the student is token t of the teacher. `states`: layers of both can be compared.
+    `token_by_token`: each token of the student has one of the teacher. `states`: layers of both can be compared.
     """
     check_stages(run)
     task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
@@ -187,6 +199,17 @@ def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, stud
     return usual_crossovers(data, tokens=room if run.training.cache_teacher == "auto" else math.inf)
 
 
+def _by_characters(
+    run: Run, data: TaskData, student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase | None
+) -> bool:
+    """Whether tokens of both can be found in the text, so that each of the student has one of the teacher.
+
+    Windows of questions end elsewhere in other tokens, and of mixed examples no token has characters.
+    """
+    fast = teacher is not None and all(tokenizer.is_fast for tokenizer in (student, teacher))
+    return fast and data.kind != "qa" and "mixup" not in check_policy(run.augmentation)
+
+
 def exchanges_words(run: Run, data: TaskData) -> bool:
     """Whether crossed texts have other words of the vocabulary: a tagger's, unless it is to be cut to these texts."""
     return data.kind == "tagging" and run.student.vocabulary is None
@@ -197,7 +220,7 @@ def _taught_words(
 ) -> bool:
     """Whether the student's word vectors learn from the teacher's. Raises `ConfigError` where they are to and cannot.
 
-    `same`: both have one vocabulary, before any of it is cut.
+    `same`: each token has one of the teacher, before any of the vocabulary is cut.
     """
     wish = run.taught_words
     if wish is None:

@@ -158,11 +158,19 @@ class Setup:
         """What a distillation of the student reads; `seed` decides the augmentation."""
         train: Any = self.transfer
         if self.paired:
-            train = PairedSplit(train, self.teacher_transfer)
+            train = PairedSplit(train, self.teacher_transfer, self.plan.summaries)
         if self.run.augmentation:
             source = reduce(joined, self.data.transfer)
             labels = self.data.label_names or []
-            train = AugmentedSplit(train, source, self.policy, self._encoders(), labels=labels, seed=seed)
+            train = AugmentedSplit(
+                train,
+                source,
+                self.policy,
+                self._encoders(),
+                labels=labels,
+                seed=seed,
+                summaries=self.plan.summaries,
+            )
         multiple = COMPILED_MULTIPLE if self.run.training.compile else Collator.pad_to_multiple_of
         teacher = Collator(self.plan.teacher_tokenizer, multiple)
         student = Collator(self.plan.student_tokenizer, multiple)
@@ -249,7 +257,9 @@ class Setup:
         # what grew beyond the limit is cut, whatever the task says of its own rows
         task = self.run.task.model_copy(update={"truncate": True})
         assert task.max_length is not None
-        encode = partial(encode_split, task=task, max_length=task.max_length, unanswered=True)
+        encode = partial(
+            encode_split, task=task, max_length=task.max_length, unanswered=True, characters=self.plan.by_characters
+        )
         return {role: partial(encode, tokenizer=tokenizer) for role, tokenizer in tokenizers.items()}
 
 
@@ -411,7 +421,14 @@ def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dic
     # what was made of two texts is cut, whatever the task says of its own rows
     tasks = {CROSSED: task.model_copy(update={"truncate": True})}
     return {
-        name: kept_split(store, split, tokenizer, tasks.get(name, task), task.max_length)
+        name: kept_split(
+            store,
+            split,
+            tokenizer,
+            tasks.get(name, task),
+            task.max_length,
+            characters=plan.by_characters and name in TRANSFER,
+        )
         for name, split in plan.data.splits.items()
         if not name.startswith("test")
     }

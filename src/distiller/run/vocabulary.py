@@ -61,7 +61,12 @@ def vocabulary_facts(plan: "RunPlan", tokens: Tokens, teacher_tokens: Tokens) ->
         longest = task.max_length or plan.data.default_max_length
         whole = {name: encode_split(plan.data.splits[name], vocabulary.source, task, longest) for name in tokens}
     affected = {name: _share_affected(vocabulary, tokens[name], whole[name]) for name in tokens}
-    if plan.token_by_token and plan.teacher is not None and any(affected.get(name) for name in TRANSFER):
+    if (
+        plan.token_by_token
+        and not plan.by_characters
+        and plan.teacher is not None
+        and any(affected.get(name) for name in TRANSFER)
+    ):
         raise ConfigError(
             "some training texts have other pieces in the student's vocabulary than in the teacher's",
             hint="leave out student.vocabulary, or objectives that compare tokens",

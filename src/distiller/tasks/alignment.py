@@ -14,14 +14,20 @@ if TYPE_CHECKING:
 
 
 def encode_tagged(
-    split: TaggedSplit, tokenizer: "PreTrainedTokenizerBase", max_length: int, truncate: bool = True
+    split: TaggedSplit,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    truncate: bool = True,
+    *,
+    characters: bool = False,
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, cut at `max_length` tokens.
 
     The first sub-word of a word has its tag as label, every other token -100. `output_mask` has all tokens of words:
     those whose outputs the teacher is asked about. A word of which the tokenizer leaves nothing becomes its unknown
     token, so that every word has a label. Words behind `max_length` have none and are not scored, as in the scripts of
-    `transformers`; `cut_words` counts them, and with `truncate` false they are refused. Raises `DataError` for these,
+    `transformers`; `cut_words` counts them, and with `truncate` false they are refused. `characters` asks for
+    those of each token. Raises `DataError` for these,
     `ModelError` for a tokenizer that cannot align words, `ConfigError` if `max_length` does not fit.
     """
     check_max_length(max_length, tokenizer, pairs=False)
@@ -31,6 +37,7 @@ def encode_tagged(
             hint="tagging needs a fast tokenizer, one with a tokenizer.json",
         )
     columns: dict[str, list[np.ndarray]] = {"tokens": [], "types": [], "labels": [], "mask": []}
+    spans: list[np.ndarray] = []
     truncated = cut_words = 0
     for start in range(0, len(split), CHUNK):
         rows = range(start, min(start + CHUNK, len(split)))
@@ -48,6 +55,8 @@ def encode_tagged(
             columns["types"].append(np.asarray(encoding.type_ids, dtype=np.int8))
             columns["labels"].append(labels)
             columns["mask"].append((words >= 0).astype(np.int8))
+            if characters:
+                spans.append(_characters(split.words[row], words, encoding.offsets, len(_space(tokenizer))))
             truncated += bool(encoding.overflowing)
             cut_words += len(split.words[row]) - int(first.sum())
     flat = {name: np.concatenate(arrays) for name, arrays in columns.items()}
@@ -61,13 +70,13 @@ def encode_tagged(
         per_token=True,
         output_mask=flat["mask"],
         cut_words=cut_words,
+        characters=np.concatenate(spans) if spans else None,
     )
 
 
 def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_length: int | None) -> list[Any]:
     """One encoding a row, in which every word has at least one token, whether cut off or not."""
-    # a byte-level tokenizer knows most words with the space before them
-    space = " " if "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer) else ""
+    space = _space(tokenizer)
     words = [[space + word for word in split.words[row]] for row in rows]
     found = _tokenize(words, tokenizer, max_length)
     again: list[int] = []
@@ -85,6 +94,24 @@ def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_leng
         for position, encoding in zip(again, _tokenize([words[p] for p in again], tokenizer, max_length), strict=True):
             found[position] = encoding
     return found
+
+
+def _space(tokenizer: Any) -> str:
+    """What is set before each word: a byte-level tokenizer knows most of them with a space."""
+    return " " if "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer) else ""
+
+
+def _characters(words: Sequence[str], numbers: np.ndarray, offsets: Any, space: int) -> np.ndarray:
+    """What `EncodedSplit.characters` has of a sentence; `numbers` are the words of its tokens, -1 for special ones.
+
+    Characters are those of its words with one between them; a word that became an unknown token keeps its own.
+    """
+    sizes = np.asarray([len(word) for word in words])
+    begins = np.cumsum(sizes + 1) - sizes - 1
+    inside = np.clip(np.asarray(offsets).reshape(-1, 2) - space, 0, sizes[numbers][:, None])
+    inside[:, 1] = np.maximum(inside[:, 1], inside[:, 0] + 1)  # the space before a word may be its first piece
+    spans = begins[numbers][:, None] + inside
+    return np.where(numbers[:, None] >= 0, spans, -1).astype(np.int32)
 
 
 def _tokenize(words: list[list[str]], tokenizer: Any, max_length: int | None) -> list[Any]:

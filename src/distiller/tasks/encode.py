@@ -45,6 +45,9 @@ class EncodedSplit:
     """Rows of the split that could not be put into tokens and were left out."""
     soft: np.ndarray | None = None
     """Probabilities of classes that rows bring along, float32 `[rows, classes]`, NaN where a row has none."""
+    characters: np.ndarray | None = None
+    """The first character of each token and the one behind its last, counted through all texts of its row, int32
+    `[sum of lengths, 2]`; -1 twice for special tokens. `None` where nobody asked."""
     starts: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +58,7 @@ class EncodedSplit:
 
     def __getitem__(self, row: int) -> dict[str, Any]:
         """`input_ids`, `attention_mask` and `example_id`, the row number; perhaps `token_type_ids`, `output_mask`,
-        `labels` and `soft_labels`."""
+        `labels`, `soft_labels` and `characters`."""
         row = range(len(self))[row]
         span = slice(self.starts[row], self.starts[row + 1])
         feature: dict[str, Any] = {
@@ -71,6 +74,8 @@ class EncodedSplit:
             feature["labels"] = self.labels[span if self.per_token else row].tolist()
         if self.soft is not None:
             feature["soft_labels"] = self.soft[row].tolist()
+        if self.characters is not None:
+            feature["characters"] = self.characters[span]
         return feature
 
     @property
@@ -99,20 +104,23 @@ def encode(
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     truncate: bool = True,
+    *,
+    characters: bool = False,
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, cut at `max_length` tokens, of a pair the longer text first.
 
-    Raises `DataError` for a longer row if not `truncate`; `ConfigError` if `max_length` leaves no room for text beside
-    the special tokens.
+    `characters`, for which the tokenizer must be a fast one, asks for those of each token. Raises `DataError` for a
+    longer row if not `truncate`; `ConfigError` if `max_length` leaves no room for text beside the special tokens.
     """
     check_max_length(max_length, tokenizer, pairs=split.pairs is not None)
     lengths: list[int] = []
     tokens: list[np.ndarray] = []
     types: list[np.ndarray] = []
+    spans: list[np.ndarray] = []
     truncated = 0
     for start in range(0, len(split), CHUNK):
         rows = range(start, min(start + CHUNK, len(split)))
-        ids, segments, cut = _tokenize(split, rows, tokenizer, max_length if truncate else None)
+        ids, segments, cut, encodings = _tokenize(split, rows, tokenizer, max_length if truncate else None)
         long = next((position for position, row in enumerate(ids) if len(row) > max_length), None)
         if long is not None:
             place = f"split `{split.name}`, row {split.ids[rows[long]] + 1}"
@@ -122,6 +130,8 @@ def encode(
         tokens.append(np.concatenate([np.asarray(row, dtype=np.int32) for row in ids]))
         if segments:
             types.append(np.concatenate([np.asarray(segment, dtype=np.int8) for segment in segments]))
+        if characters:
+            spans += [_characters(split, row, one) for row, one in zip(rows, encodings, strict=True)]
     return EncodedSplit(
         name=split.name,
         lengths=lengths,
@@ -130,6 +140,7 @@ def encode(
         labels=label_array(split),
         truncated=truncated,
         soft=split.soft,
+        characters=np.concatenate(spans) if spans else None,
     )
 
 
@@ -155,11 +166,11 @@ def too_long(place: str, tokens: int, max_length: int) -> DataError:
 class Collator:
     """Pads rows to the longest of them, rounded up to `pad_to_multiple_of` but not beyond `max_length`.
 
-    A batch has int64 tensors `input_ids`, `attention_mask`, perhaps `token_type_ids` and `output_mask`, each
-    `[rows, length]`, and `example_ids` `[rows]`; `labels` are int64, or float32 for numbers. Labels of tokens are
-    padded with -100, to `[rows, length]`. The tokenizer says with which ids and on which side is padded, and stands in
-    for an absent `max_length`. With `align_segments` rows of two texts are padded between these too, so that all
-    second texts begin at the same place.
+    A batch has int64 tensors `input_ids`, `attention_mask`, perhaps `token_type_ids`, `output_mask` and
+    `teacher_places`, each `[rows, length]`, and `example_ids` `[rows]`; `labels` are int64, or float32 for numbers.
+    Labels of tokens are padded with -100, to `[rows, length]`. The tokenizer says with which ids and on which side is
+    padded, and stands in for an absent `max_length`. With `align_segments` rows of two texts are padded between these
+    too, so that all second texts begin at the same place.
     """
 
     tokenizer: Any
@@ -182,6 +193,7 @@ class Collator:
             "attention_mask": 0,
             "token_type_ids": self.tokenizer.pad_token_type_id,
             "output_mask": 0,
+            "teacher_places": 0,
         }
         if _per_token(features):
             fill["labels"] = IGNORED
@@ -223,8 +235,9 @@ def _per_token(features: Sequence[Mapping[str, Any]]) -> bool:
 
 def _tokenize(
     split: Split, rows: Sequence[int], tokenizer: Any, max_length: int | None
-) -> tuple[list[list[int]], list[list[int]], int]:
-    """(token ids, segment ids if the tokenizer has them, rows cut); nothing is cut where `max_length` is `None`."""
+) -> tuple[list[list[int]], list[list[int]], int, Sequence[Any]]:
+    """(token ids, segment ids if the tokenizer has them, rows cut, encodings of a fast tokenizer); nothing is cut where
+    `max_length` is `None`."""
     found = tokenizer(
         [split.texts[row] for row in rows],
         None if split.pairs is None else [split.pairs[row] for row in rows],
@@ -239,11 +252,25 @@ def _tokenize(
     if found.encodings is not None:  # a fast tokenizer keeps what it cut off
         cut = sum(bool(found.encodings[position].overflowing) for position in full)
     elif full:
-        whole, _, _ = _tokenize(split, [rows[position] for position in full], tokenizer, None)
+        whole, *_ = _tokenize(split, [rows[position] for position in full], tokenizer, None)
         cut = sum(len(row) > len(ids[position]) for position, row in zip(full, whole, strict=True))
     else:
         cut = 0
-    return ids, segments, cut
+    return ids, segments, cut, found.encodings or ()
+
+
+def _characters(split: Split, row: int, encoding: Any) -> np.ndarray:
+    """What `EncodedSplit.characters` has of a row; the blanks before a word are not part of its token."""
+    texts = (split.texts[row],) if split.pairs is None else (split.texts[row], split.pairs[row])
+    spans = np.full((len(encoding.ids), 2), -1, dtype=np.int32)
+    for place, (number, (begin, end)) in enumerate(zip(encoding.sequence_ids, encoding.offsets, strict=True)):
+        if number is None:
+            continue
+        while begin < end and texts[number][begin].isspace():
+            begin += 1
+        behind = len(texts[0]) + 1 if number else 0
+        spans[place] = behind + begin, behind + end
+    return spans
 
 
 def label_array(split: Split) -> np.ndarray | None:

@@ -21,14 +21,21 @@ Tokens = Mapping[str, EncodedSplit]
 
 
 def encode_split(
-    split: AnySplit, tokenizer: "PreTrainedTokenizerBase", task: Task, max_length: int, *, unanswered: bool = False
+    split: AnySplit,
+    tokenizer: "PreTrainedTokenizerBase",
+    task: Task,
+    max_length: int,
+    *,
+    unanswered: bool = False,
+    characters: bool = False,
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, at most `max_length` of them a row. Raises as the kind's encoder does.
 
-    `unanswered` admits questions without an answer in any window, as augmented ones may be.
+    `unanswered` admits questions without an answer in any window, as augmented ones may be. `characters` asks for those
+    of each token; of questions nobody does.
     """
     if isinstance(split, TaggedSplit):
-        return encode_tagged(split, tokenizer, max_length, task.truncate)
+        return encode_tagged(split, tokenizer, max_length, task.truncate, characters=characters)
     if isinstance(split, QuestionSplit):
         encoded = encode_questions(
             split,
@@ -46,7 +53,7 @@ def encode_split(
                 hint="task.truncate=true cuts them; or raise task.max_question_length",
             )
         return encoded
-    return encode(split, tokenizer, max_length, task.truncate)
+    return encode(split, tokenizer, max_length, task.truncate, characters=characters)
 
 
 def scorer(

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from distiller.augment import Policy
+from distiller.models.layouts import Summary
 from distiller.tasks.data import AnySplit
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.windows import EncodedQuestions
 from distiller.training.batching import COUNTS
+from distiller.training.correspondence import paired
 
 Feature = dict[str, Any]
 
@@ -19,9 +21,9 @@ class AugmentedSplit:
     """A training set whose places are `(epoch, row)`; each feature has the augmented view under `augmented`.
 
     `tokens` are the encoded rows of `source`. `encode` turns augmented rows into tokens of one model; there is one for
-    the student and, where the teacher reads other tokens, one for it. Where `policy` rewrites no text the augmented
-    view is the example itself, for mixup. What the policy counts meanwhile goes with the first feature of a batch,
-    since it may happen in another process.
+    the student and, where the teacher reads other tokens, one for it. `summaries` are those of `PairedSplit`. Where
+    `policy` rewrites no text the augmented view is the example itself, for mixup. What the policy counts meanwhile goes
+    with the first feature of a batch, since it may happen in another process.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class AugmentedSplit:
         *,
         seed: int,
         labels: Sequence[str] = (),
+        summaries: tuple[Summary, Summary] = ("first", "first"),
     ) -> None:
         self.tokens = tokens
         self.source = source
@@ -40,6 +43,7 @@ class AugmentedSplit:
         self.encode = encode
         self.seed = seed
         self.labels = labels
+        self.summaries = summaries
         self.lengths = tokens.lengths
         self._first = _first_windows(tokens)
 
@@ -70,8 +74,8 @@ class AugmentedSplit:
         places = self._places(rows, encoded["student"])
         features = [dict(encoded["student"][place]) for place in places]
         if "teacher" in encoded:
-            for feature, place in zip(features, places, strict=True):
-                feature["teacher"] = encoded["teacher"][place]
+            theirs = [encoded["teacher"][place] for place in places]
+            features = [paired(one, other, self.summaries) for one, other in zip(features, theirs, strict=True)]
         return features
 
     def _questions(self, rows: Sequence[int]) -> list[int]:

@@ -11,6 +11,8 @@ from torch.utils.data import BatchSampler, Sampler
 from transformers import TrainerCallback
 
 from distiller.augment.mixup import Mixup
+from distiller.models.layouts import Summary
+from distiller.training.correspondence import paired
 from distiller.training.mixing import draw, label_weights, mixed
 from distiller.training.view import Totals
 
@@ -138,18 +140,19 @@ class SortedByLength:
 
 
 class PairedSplit:
-    """The same examples in the student's and in the teacher's tokens."""
+    """The same examples in the student's and in the teacher's tokens, `summaries` of which stand for a whole text."""
 
-    def __init__(self, student: Any, teacher: Any) -> None:
+    def __init__(self, student: Any, teacher: Any, summaries: tuple[Summary, Summary] = ("first", "first")) -> None:
         self.student = student
         self.teacher = teacher
+        self.summaries = summaries
         self.lengths = student.lengths
 
     def __len__(self) -> int:
         return len(self.student)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        return {**self.student[position], "teacher": self.teacher[position]}
+        return paired(self.student[position], self.teacher[position], self.summaries)
 
 
 class ViewCollator:

@@ -417,6 +417,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         if self.teacher is None:
             return signals_of(view, several=several)
         signals = self._teacher_signals(view, name)
+        if "teacher_places" in view:
+            signals = signals.at(view["teacher_places"], view["attention_mask"])
         return with_soft_labels(signals, view, several=several) if self.soft_labels and name == "original" else signals
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:

@@ -94,7 +94,8 @@ def summarised(view: View, student: Summary, teacher: Summary) -> View:
     `student` and `teacher` say which real token that is on each side, whichever side is padded.
     """
     assert view.teacher is not None
-    return replace(view, student=_at(view.student, student), teacher=_at(view.teacher, teacher))
+    whole = view.teacher.unmoved or view.teacher
+    return replace(view, student=_at(view.student, student), teacher=_at(whole, teacher))
 
 
 def _at(signals: Signals, token: Summary) -> Signals:
@@ -110,11 +111,13 @@ def _at(signals: Signals, token: Summary) -> Signals:
 
 def _stacked(signals: Sequence[Signals]) -> Signals:
     layers = signals[0].hidden_states
+    unmoved = [one.unmoved for one in signals if one.unmoved is not None]
     return Signals(
         logits=_padded([one.logits for one in signals]),
         hidden_states={layer: _padded([one.hidden_states[layer] for one in signals]) for layer in layers},
         attention_scores={},
         mask=_padded([one.mask for one in signals]),
+        unmoved=_stacked(unmoved) if unmoved else None,
     )
 
 

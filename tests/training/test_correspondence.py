@@ -1,0 +1,155 @@
+"""Which token of the teacher a token of the student is compared with, where both read other pieces."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.models.tiny import tiny_tokenizer
+from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer, Tokenizer
+from transformers import PreTrainedTokenizerFast, RobertaTokenizer
+
+from distiller.config import Task
+from distiller.models.signals import Signals
+from distiller.tasks.data import Split, TaggedSplit
+from distiller.tasks.encode import Collator
+from distiller.tasks.tokens import encode_split
+from distiller.training.batching import PairedSplit, ViewCollator
+from distiller.training.correspondence import places_of_teacher
+
+LETTERS = [*"abcdefghij"]
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), "ab", "##cd"]
+CORPUS = ["abc deab cdef", "ghij abcd ab", "fade a cabbage", "jab dig hide a big bag"]
+READERS = ("wordpiece", "bytes", "unigram")
+LONGEST = 64
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Tokenizers that cut words into other pieces, mark them in other ways and set other tokens around a text."""
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    found: dict[str, Any] = {"wordpiece": tiny_tokenizer(PIECES)}
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(CORPUS * 9, vocab_size=290, special_tokens=special)
+    folder = tmp_path_factory.mktemp("bytes")
+    trained.save_model(str(folder))
+    found["bytes"] = RobertaTokenizer.from_pretrained(folder)
+    unigram = SentencePieceUnigramTokenizer()
+    unigram.train_from_iterator(CORPUS * 9, vocab_size=40, special_tokens=special, unk_token="<unk>")
+    found["unigram"] = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(unigram.to_str()), pad_token="<pad>", unk_token="<unk>"
+    )
+    return found
+
+
+words = st.lists(st.text("abcdefghij", min_size=1, max_size=6), min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize("student", READERS)
+@pytest.mark.parametrize("teacher", READERS)
+@given(first=words, second=words | st.none(), gap=st.sampled_from([" ", "  ", "\n"]))
+@settings(deadline=None, max_examples=25)
+def test_every_piece_of_text_goes_with_the_piece_that_has_its_first_character(
+    readers: dict[str, Any], student: str, teacher: str, first: list[str], second: list[str] | None, gap: str
+) -> None:
+    """As `char_to_token` of the library `tokenizers` has it."""
+    texts = [gap.join(first), *([] if second is None else [gap.join(second)])]
+    split = Split("train", (texts[0],), None if second is None else (texts[1],), (0,))
+    ours, theirs = (
+        encode_split(split, readers[name], Task(train="x"), 512, characters=True) for name in (student, teacher)
+    )
+    assert ours.characters is not None
+    assert theirs.characters is not None
+    places, seen = places_of_teacher(ours.characters, theirs.characters, ("first", "first"))
+    other = readers[teacher](*texts).encodings[0]
+    own = readers[student](*texts).encodings[0]
+    for token, (number, (begin, end)) in enumerate(zip(own.sequence_ids, own.offsets, strict=True)):
+        if number is None or not texts[number][begin:end].strip():
+            continue  # a piece of blanks alone has no character
+        assert seen[token]
+        begin += len(texts[number][begin:end]) - len(texts[number][begin:end].lstrip())
+        assert places[token] == other.char_to_token(begin, number)
+    if own.sequence_ids[0] is None:
+        assert places[0] == 0
+
+
+@pytest.mark.parametrize("student", READERS)
+@pytest.mark.parametrize("teacher", READERS)
+@given(sentence=words)
+@settings(deadline=None, max_examples=25)
+def test_the_first_piece_of_a_word_goes_with_the_first_piece_of_that_word(
+    readers: dict[str, Any], student: str, teacher: str, sentence: list[str]
+) -> None:
+    split = TaggedSplit("train", (tuple(sentence),), (tuple(range(len(sentence))),))
+    ours, theirs = (
+        encode_split(split, readers[name], Task(train="x", kind="tagging"), 512, characters=True)
+        for name in (student, teacher)
+    )
+    assert ours.characters is not None
+    assert theirs.characters is not None
+    assert ours.labels is not None
+    assert theirs.labels is not None
+    places, seen = places_of_teacher(ours.characters, theirs.characters, ("first", "first"))
+    assert seen.all()
+    labelled = ours.labels >= 0
+    assert (theirs.labels[places][labelled] == ours.labels[labelled]).all()
+
+
+def test_special_tokens_go_with_what_stands_in_their_place() -> None:
+    def spans(*numbers: int) -> np.ndarray:
+        return np.asarray([(n, n + 1) if n >= 0 else (-1, -1) for n in numbers])
+
+    student = spans(-1, 0, 1, -1, 5, -1)  # [CLS] a b [SEP] c [SEP]
+    places, seen = places_of_teacher(student, spans(-1, 0, 1, -1, -1, 5, -1), ("first", "first"))
+    assert places.tolist() == [0, 1, 2, 3, 5, 6]  # <s> a b </s> </s> c </s>
+    assert seen.all()
+    places, _ = places_of_teacher(student, spans(0, 1, -1, 5, -1, -1), ("first", "last"))
+    assert places.tolist() == [5, 0, 1, 2, 3, 4]  # a b <sep> c <sep> <cls>
+    places, seen = places_of_teacher(student, spans(-1, 0, -1), ("first", "first"))
+    assert places.tolist() == [0, 1, 1, 2, 1, 2]  # the teacher's limit cut the rest
+    assert seen.tolist() == [True, True, False, True, False, True]
+    places, seen = places_of_teacher(student, spans(-1, -1), ("first", "first"))
+    assert places.tolist() == [0] * 6
+    assert not seen[[1, 2, 4]].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("left", [False, True])
+def test_outputs_are_moved_to_the_tokens_of_the_student(dtype: torch.dtype, left: bool) -> None:
+    """Each state and output holds its own place, whichever side the teacher is padded on."""
+    lengths, padded = [4, 2, 5], 6
+    numbers = torch.zeros(3, padded, dtype=dtype)
+    mask = torch.zeros(3, padded, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        where = slice(padded - length, None) if left else slice(length)
+        numbers[row, where] = torch.arange(length, dtype=dtype)
+        mask[row, where] = 1
+    state = numbers[..., None].expand(-1, -1, 3)
+    places = torch.tensor([[0, 3, 3, 1], [1, 0, 0, 0], [4, 2, 0, 0]])
+    ours = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]])
+    found = Signals(state[..., :2], {0: state, 2: state}, {}, mask).at(places, ours)
+    for values in (found.logits, *found.hidden_states.values()):
+        assert torch.equal(values[..., 0] * ours, places.to(dtype) * ours)
+        assert values.dtype == dtype
+    assert found.mask is ours
+    assert found.unmoved is not None
+    assert found.unmoved.mask is mask
+    pooled = torch.randn(3, 5)
+    assert Signals(pooled, {}, {}, mask).at(places, ours).logits is pooled
+
+
+def test_a_batch_has_places_and_leaves_out_what_the_teacher_did_not_see(readers: dict[str, Any]) -> None:
+    split = TaggedSplit("train", (("abcd", "ab", "j"), ("cab",)), ((0, 1, 2), (1,)))
+    task = Task(train="x", kind="tagging")
+    ours = encode_split(split, readers["wordpiece"], task, LONGEST, characters=True)
+    theirs = encode_split(split, readers["bytes"], task, 4, characters=True)
+    rows = PairedSplit(ours, theirs)
+    batch = ViewCollator(Collator(readers["wordpiece"]), Collator(readers["bytes"]))([rows[0], rows[1]])
+    assert batch["teacher_places"].shape == batch["input_ids"].shape
+    assert "characters" not in batch
+    whole = torch.as_tensor(np.asarray(ours.output_mask))
+    assert batch["output_mask"].sum() < whole.sum()  # the end of the first sentence
+    plain = PairedSplit(encode_split(split, readers["wordpiece"], task, LONGEST), theirs)
+    assert "teacher_places" not in plain[0]
