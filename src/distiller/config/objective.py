@@ -98,8 +98,8 @@ class Objective(Config):
     `gold` where mixup is the only operator (the mixed labels of both examples), else `teacher_soft`."""
     intermediate: list[Term] | None = None
     """Terms on hidden states or attention. `null`: `mse` over the pairs of the `skip` mapping with half of the gradient
-    (for models that read other tokens `pkd` with 0.3 of it; with beta1 = 0, where a model has no layers that can be
-    compared, and in the paper, none). `[]` is none."""
+    (where tokens of one model have none of the other, as with mixup and another vocabulary, `pkd` with 0.3 of it; for
+    tagging, with beta1 = 0, where a model has no layers that can be compared, and in the paper, none). `[]` is none."""
     intermediate_weight: NonNegative = 1.0
     """Multiplies all intermediate terms, on both views."""
 

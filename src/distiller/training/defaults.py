@@ -35,7 +35,7 @@ def filled_in(
     """`objective` with what it leaves open filled in, for a policy of these `operators`, perhaps none.
 
     `labelled`: some training rows have a gold label. `layers`: there is a teacher whose layers can be compared.
-    `tokens`: teacher and student read the same tokens. `recipe`: the published method that this is; what it says of
+    `tokens`: each token of the student has one of the teacher. `recipe`: the published method that this is; what it says of
     class probabilities is said of a number by `mse`.
     """
     ours = objective.defaults == "distiller"
@@ -69,7 +69,7 @@ def _fits_numbers(prediction: Component) -> bool:
 
 
 def _hidden(tokens: bool) -> Term:
-    """All layer pairs of the `skip` mapping; of models that read other tokens only the first token of each."""
+    """All layer pairs of the `skip` mapping; where tokens cannot be compared only one of each text."""
     if tokens:
         return Term(loss="mse", weight=Share(share=HIDDEN_SHARE), pairs="mean")
     return Term(loss="pkd", weight=Share(share=POOLED_SHARE), pairs="mean")

@@ -83,7 +83,7 @@ from distiller.training.view import Totals
 GRAPHS = 64
 """Compiled graphs that are kept: as many lengths of batches, and the last, smaller one."""
 
-OWN = ("example_id", "example_ids", "output_mask", "soft_labels")
+OWN = ("example_id", "example_ids", "output_mask", "soft_labels", "teacher_places")
 """Columns of an example that the objective reads, and no model."""
 TRAINING_ARGS_NAME = "training_args.bin"
 
