@@ -35,8 +35,8 @@ def filled_in(
     """`objective` with what it leaves open filled in, for a policy of these `operators`, perhaps none.
 
     `labelled`: some training rows have a gold label. `layers`: there is a teacher whose layers can be compared.
-    `tokens`: each token of the student has one of the teacher. `recipe`: the published method that this is; what it says of
-    class probabilities is said of a number by `mse`.
+    `tokens`: each token of the student has one of the teacher. `recipe`: the published method that this is; what it
+    says of class probabilities is said of a number by `mse`.
     """
     ours = objective.defaults == "distiller"
     augmented = bool(operators)
