@@ -1,21 +1,17 @@
 """Whether a teacher that was fine-tuned elsewhere means other things by its outputs than the data does."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from transformers import PreTrainedModel
 
 from distiller.errors import warn
 from distiller.tasks.data import Kind, sample
-from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.labels import says_nothing
-from distiller.training.evaluate import predict_logits
 
-ASKED = 1000
-"""Development rows that are looked at."""
+LOOKED_AT = 1000
+"""Development rows."""
 
 TRIED = 20
 """Orders of the labels by chance, which another order of the classes must beat."""
@@ -27,26 +23,10 @@ AGREES = 0.5
 """Correlation from which on a regression is said to agree with its labels."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some rows of a split, as `predict_logits` reads them."""
-
-    split: EncodedSplit
-    rows: Sequence[int]
-
-    @property
-    def lengths(self) -> list[int]:
-        return [self.split.lengths[row] for row in self.rows]
-
-    def __getitem__(self, position: int) -> dict[str, Any]:
-        return self.split[self.rows[position]]
-
-
 def warn_of_outputs(
     name: str,
-    teacher: PreTrainedModel,
-    dev: EncodedSplit,
-    collate: Callable[..., Any],
+    said: np.ndarray,
+    gold: np.ndarray,
     *,
     kind: Kind,
     labels: Sequence[str],
@@ -55,21 +35,15 @@ def warn_of_outputs(
     """Say if the model `name`, whose outputs stand for `labels`, would be far better with these in another order, or if
     its numbers are on another scale than those of the data.
 
-    `theirs` are its own names of the outputs, before they became `labels`.
+    `said` are its outcomes on the development rows (`distiller.tasks.outcomes`), `gold` their labels, `theirs` its own
+    names of the outputs, before they became `labels`.
     """
-    gold = dev.gold if kind in ("classification", "multilabel", "tagging", "regression") else None
-    if gold is None:
-        return
-    part = _Part(dev, sample(len(dev), ASKED, seed=0))
-    logits = predict_logits(teacher, part, collate).numpy()
-    gold = gold[list(part.rows)]
+    rows = list(sample(len(gold), LOOKED_AT, seed=0))
+    said, gold = said[rows], gold[rows]
     if kind == "regression":
-        _warn_of_scale(name, logits.squeeze(-1), gold)
+        _warn_of_scale(name, said, gold)
         return
-    if kind == "tagging":  # each is as long as its longest row, or as a batch was padded
-        length = min(gold.shape[1], logits.shape[1])
-        gold, logits = gold[:, :length], logits[:, :length]
-    found = better_memberships(logits > 0, gold) if kind == "multilabel" else better_order(logits.argmax(-1), gold)
+    found = better_memberships(said > 0, gold) if kind == "multilabel" else better_order(said, gold)
     if found is None:
         return
     names = "see id2label in its config.json"

@@ -371,12 +371,12 @@ def _teacher(
         )
         return _Teaching(_load_teacher(plan, spec, tuned.folder), tuned.scores, tuned.outcome, tuned)
     collate = Collator(plan.teacher_tokenizer)
-    theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
-    dev = splits["dev"]
-    if isinstance(dev, EncodedSplit):
-        warn_of_outputs(spec.model, teacher, dev, collate, kind=data.kind, labels=data.labels, theirs=theirs)
     decoding = run.task.answer_limits
     scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
+    gold = splits["dev"].gold
+    if data.kind != "qa" and gold is not None:
+        theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
+        warn_of_outputs(spec.model, outcome, gold, kind=data.kind, labels=data.labels, theirs=theirs)
     return _Teaching(teacher, scores, outcome)
 
 
