@@ -13,7 +13,7 @@ from torch import Tensor
 
 from distiller import config
 from distiller.augment import check_policy
-from distiller.recipes import texts
+from distiller.recipes import texts, with_own_data
 from distiller.training.defaults import filled_in
 from distiller.training.mixing import draw, mixed
 from training.test_mixing import Options
@@ -41,6 +41,19 @@ def test_a_recipe_says_what_it_is(name: str) -> None:
     assert first.endswith(".")
     assert parse(name).recipe == name
     assert parse(name).output == f"outputs/{name}"
+
+
+def test_data_of_one_s_own_take_the_place_of_a_recipe_s() -> None:
+    def tasked(name: str, *overrides: str) -> Any:
+        return config.parse_run(with_own_data(yaml.safe_load(texts()[name]), overrides), overrides).task
+
+    for overrides in (["task.train=p.csv"], ["task.train={source: p.csv}"], ["task.train.source=p.csv"]):
+        task = tasked("nmt-hybrid", *overrides)
+        assert (task.train.source, task.train.target, task.dev) == ("p.csv", None, None)
+    assert tasked("nmt-hybrid", "task.train=p.csv", "task.dev=d.csv").dev.source == "d.csv"
+    assert tasked("nmt-hybrid", "task.train.source=a", "task.train.target=b").dev.source == "val.de"
+    assert tasked("demo-translation", "task.train.limit=9").train.source.startswith("package:")
+    assert (tasked("bert-pkd", "task.train=p.csv").name, tasked("bert-pkd").name) == ("custom", "rotten-tomatoes")
 
 
 # --- the losses, by hand ----------------------------------------------------------------------------------------

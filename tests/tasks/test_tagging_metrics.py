@@ -66,12 +66,38 @@ def test_schemes_by_hand() -> None:
     assert entity_recall(cut, bilou) == 0.5
     assert entity_recall(cut, bilou, scheme="BILOU") == 0.5
     assert entity_precision(cut, bilou) == 1
+    bmes, parts = [["B-PER", "M-PER", "E-PER", "S-PER"]], [["B-PER", "M-PER", "S-PER", "S-PER"]]
+    assert entity_f1(bmes, bmes) == 1
+    assert entity_recall(parts, bmes) == 0.5
+    for form in ("{place}_{kind}", "{kind}-{place}", "{kind}_{place}"):
+        ours, theirs = (
+            [["O" if tag == "O" else form.format(place=tag[0], kind=tag[2:]) for tag in tags] for tags in side]
+            for side in ([["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]], [["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]])
+        )
+        assert (entity_precision(ours, theirs), entity_recall(ours, theirs)) == (1 / 3, 0.5)
 
 
 def test_which_tags_mark_entities() -> None:
-    for labels in (LABELS, ("S-X", "E-X", "O"), ("U-X", "L-X"), ("I-X", "O")):
+    for labels in (
+        LABELS,
+        ("S-X", "E-X", "O"),
+        ("U-X", "L-X"),
+        ("I-X", "O"),
+        ("B-X", "M-X"),
+        ("B_X", "I_X"),
+        ("X-B", "O"),
+        ("X_B", "O"),
+    ):
         assert marks_entities(labels)
-    for labels in (("NOUN", "VERB"), ("O",), ("O", "NOUN"), ("B-", "O"), ("X-PER", "O"), ("-LRB-", "O")):
+    for labels in (
+        ("NOUN", "VERB"),
+        ("O",),
+        ("O", "NOUN"),
+        ("B-", "O"),
+        ("X-PER", "O"),
+        ("-LRB-", "O"),
+        ("B-X", "Y-I"),
+    ):
         assert not marks_entities(labels)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from distiller.errors import ConfigError, OutputError
 from distiller.files import write_text
-from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts
+from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts, with_own_data
 
 if TYPE_CHECKING:
     from distiller.config import Run
@@ -81,7 +81,7 @@ def _written(source: str, overrides: list[str] | None) -> str:
         load_task(parse_run({"task": {"train": source}}, overrides or [], where=source).task)
         data = _data_fields(source, overrides or [])
     else:
-        data = load_yaml(recipe_text(source))
+        data = with_own_data(load_yaml(recipe_text(source)), overrides or [])
     parse_run(data, overrides or [], where=source)
     for override in overrides or []:
         data = apply_override(data, override)
@@ -99,7 +99,7 @@ def load(source: str, overrides: list[str]) -> "Run":
     if is_name and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
     try:
-        data = load_yaml(recipe_text(source)) if is_name else read_yaml(source)
+        data = with_own_data(load_yaml(recipe_text(source)), overrides) if is_name else read_yaml(source)
     except ConfigError:
         if Path(source).is_file() and Path(source).suffix.lower() not in ("", ".yaml", ".yml", ".json", ".toml"):
             from distiller.tasks.readers import read_table

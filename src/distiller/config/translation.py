@@ -6,7 +6,7 @@ Everything else of a run is that of `distiller.config`, and is read by the same 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from distiller import config
 from distiller.config.base import Component, Config
@@ -43,15 +43,23 @@ class Parallel(Config):
     """Use only so many pairs, chosen by `task.split_seed`."""
 
 
+def _table(value: Any) -> Any:
+    return {"source": value} if isinstance(value, str) else value
+
+
+ParallelText = Annotated[Parallel, BeforeValidator(_table)]
+"""In YAML `pairs.csv` is short for `{source: pairs.csv}`."""
+
+
 class Translation(Config):
     """A task of the kind `translation`: what is learnt from, and on what it is scored."""
 
     kind: Literal["translation"] = "translation"
     """May be left out where `train` names two sides."""
-    train: Parallel
-    dev: Parallel | None = None
+    train: ParallelText
+    dev: ParallelText | None = None
     """Chooses the best checkpoint. `null`: `held_out` source sentences of `train`."""
-    test: Parallel | None = None
+    test: ParallelText | None = None
     """Scored once, at the end."""
     held_out: Count = 500
     """Distinct source sentences held out for each missing one of `dev` and, with `hold_out_test`, `test`. Training

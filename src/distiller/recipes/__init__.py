@@ -1,11 +1,17 @@
 """Runs and studies to copy and edit: one YAML file each, listed by `distiller recipes`."""
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 from distiller.errors import ConfigError, did_you_mean
 
 STUDY = "study-"
 """How the names of studies begin; every other recipe is a run."""
+
+
+EXAMPLE = ("name", "train", "dev", "test")
+"""Fields of a recipe's task that say which data it is."""
 
 
 def texts() -> dict[str, str]:
@@ -24,6 +30,16 @@ def recipe_text(name: str) -> str:
     if name not in known:
         raise ConfigError(f"no recipe is called `{name}`", hint=did_you_mean(name, list(known)))
     return known[name]
+
+
+def with_own_data(recipe: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`recipe` without the data that its task names, which are an example, where `overrides` name others to train on:
+    a table, also as the one `source` of a translation."""
+    named = {override.partition("=")[0] for override in overrides}
+    if "task.train" not in named and named & {"task.train.source", "task.train.target"} != {"task.train.source"}:
+        return dict(recipe)
+    kept = {field: value for field, value in recipe["task"].items() if field not in EXAMPLE}
+    return {**recipe, "task": kept}
 
 
 def summary(text: str) -> str:

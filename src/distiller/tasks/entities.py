@@ -11,12 +11,17 @@ Tags = Sequence[Sequence[str]]
 
 Scheme = Literal["IOB1", "IOB2", "IOE1", "IOE2", "IOBES", "BILOU"]
 
-MARKED = re.compile(r"[BIESLU]-.+")
+BEFORE, BEHIND = re.compile(r"([BIESLUM])[-_](.+)"), re.compile(r"(.+)[-_]([BIESLUM])")
+"""The position in an entity and its type, as tags have them: B-PER, B_PER; or PER-B, PER_B."""
+LENIENT = {"L": "E", "U": "S", "M": "I"}
+"""L(ast) and U(nit) of BILOU, and M(iddle) of BMES, under the names that the lenient reading knows: E(nd), S(ingle)
+and I(nside)."""
 
 
 def marks_entities(labels: Sequence[str]) -> bool:
-    """Whether every tag is O or begins with the position in an entity, and not all are O."""
-    return all(tag == "O" or MARKED.fullmatch(tag) for tag in labels) and any(tag != "O" for tag in labels)
+    """Whether every tag is O or has the position in an entity, all before its type or all behind, and not all are O."""
+    marked = [tag for tag in labels if tag != "O"]
+    return bool(marked) and any(all(map(form.fullmatch, marked)) for form in (BEFORE, BEHIND))
 
 
 def entity_f1(predictions: Tags, labels: Tags, *, scheme: Scheme | None = None) -> float:
@@ -59,5 +64,11 @@ def _score(name: str, predictions: Tags, labels: Tags, scheme: Scheme | None) ->
 
 
 def _as_iobes(tag: str) -> str:
-    """L(ast) and U(nit) of BILOU under the names that the lenient reading knows, E(nd) and S(ingle)."""
-    return {"L": "E", "U": "S"}.get(tag[0], tag[0]) + tag[1:]
+    """`tag` as B-PER is written, with a position that the lenient reading knows."""
+    if before := BEFORE.fullmatch(tag):
+        place, kind = before.groups()
+    elif behind := BEHIND.fullmatch(tag):
+        kind, place = behind.groups()
+    else:
+        return tag
+    return f"{LENIENT.get(place, place)}-{kind}"
