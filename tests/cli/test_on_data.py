@@ -16,6 +16,9 @@ def test_a_file_of_data_is_a_run(distiller: Command, shop: Workshop) -> None:
     assert "student 2 of its 4 layers" in answer.err
     assert "name: kl" in answer.out
     assert "share: 0.5" in answer.out
+    data = answer.err.partition("\ndata")[2]
+    assert max(map(len, data.splitlines())) <= 80
+    assert "task.kind is taken to be" in " ".join(data.split())
 
 
 def test_what_is_chosen_is_kept(shop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,11 +23,13 @@ def check(
 
         distiller check run.yaml student.layers=2
     """
+    from distiller.cli.console import progress
     from distiller.cli.recipes import load
     from distiller.config import to_yaml
     from distiller.forecast import forecast
+    from distiller.run.summary import folded
 
     plan = forecast(load(source, [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])]), timed=time)
     typer.echo(to_yaml(plan.run), nl=False)
     for line in plan.lines():
-        typer.echo(line, err=True)
+        typer.echo(folded(line, progress().width), err=True)

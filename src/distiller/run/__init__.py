@@ -26,7 +26,7 @@ from distiller.run.plan import RunPlan, make_plan
 from distiller.run.results import Find, find, finish
 from distiller.run.seeds import Shared, train_seed
 from distiller.run.setup import encode_splits, prepare
-from distiller.run.summary import data_lines, list_left_out
+from distiller.run.summary import data_lines, folded, list_left_out
 from distiller.run.translation import prepare as prepare_translation
 from distiller.tasks.sources import located
 from distiller.training.callbacks import OnEvaluation
@@ -120,7 +120,7 @@ def _encoders(plan: RunPlan) -> _Beginning:
     def begin(folder: Path, console: Console | None) -> _Prepared:
         if console is not None:
             for line in data_lines(plan.data, tokens()[0], plan.run.task.max_length or 0):
-                console.print(line, markup=False, soft_wrap=True)
+                console.print(folded(line, console.width), markup=False, soft_wrap=True)
         processes.from_first(lambda: _begun(folder, plan))  # the others wait until the folder is claimed
         setup = prepare(plan, tokens(), store, console)
         return _Prepared(setup, partial(find, setup), setup.store)

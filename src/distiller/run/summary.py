@@ -1,5 +1,6 @@
 """The data of a run in words, before anything is trained: kind, classes and their shares, lengths, what is left out."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,11 @@ def data_lines(data: TaskData, splits: Mapping[str, EncodedSplit], max_length: i
         if skipped:
             lines.append(f"{'':10}{skipped:,} more could not be used and {'is' if skipped == 1 else 'are'} left out")
     return [*lines, *(f"{'':10}{note}" for note in data.notes)]
+
+
+def folded(line: str, width: int) -> str:
+    """A line as `data_lines` has them, in as many of `width` characters as it takes; a path or number stays whole."""
+    return textwrap.fill(line, width, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
 
 
 def list_left_out(folder: Path, data: TaskData) -> None:
