@@ -48,7 +48,7 @@ def task_of(name: str, data: Path, out: Path) -> dict[str, Any]:
     if name == "ud-ewt":
         return {"name": name, "data": str(data / "ud_en_ewt")}
     if name == "squad":
-        return {"name": name, "data": str(data / "squad")}
+        return {"name": name, "data": str(data / "squad"), "dev_limit": 1000}
     folder = data / "text" / TEXT[name]
     if name == "sst5":
         return {"train": str(folder / "train.tsv"), "dev": str(folder / "dev.tsv")}
