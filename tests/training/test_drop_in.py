@@ -274,6 +274,17 @@ def chosen(make: Make, folder: Path) -> Any:
     )
 
 
+def called_alike(make: Make, folder: Path) -> Any:
+    """Columns of a script that have the names of ours, in a stream too."""
+    other = {"teacher": "Ms Smith", "epoch": "1990s", "augmented": False, "example_id": "q1", "example_ids": "q"}
+    other |= {"soft_labels": "none", "output_mask": "x", "teacher_places": "Rome"}
+    data = reviews().map(lambda _: other)
+    finished(classifier(make, folder / "stream", data=data.to_iterable_dataset(), compute_metrics=None, max_steps=1))
+    trainer = finished(classifier(make, folder, data=data))
+    assert len(trainer.predict(data).predictions) == len(data)
+    return trainer
+
+
 def translated(make: Make, folder: Path) -> Any:
     rows = Dataset.from_list([{"translation": {"en": text, "fr": text[::-1]}} for text in texts()])
 
@@ -497,6 +508,7 @@ SCRIPTS: dict[str, Script] = {
     "tagging": tagged,
     "question answering": answered,
     "multiple choice": chosen,
+    "columns called as ours": called_alike,
     "translation": translated,
     "causal language model": continued,
     "masked language model": unmasked,
@@ -582,6 +594,8 @@ def refused(
 def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "label_smoothing_factor", num_labels=1, label_smoothing_factor=0.1)
     refused(tmp_path, "label_smoothing_factor", head=AutoModelForQuestionAnswering, label_smoothing_factor=0.1)
+    several = {"num_labels": 3, "problem_type": "multi_label_classification"}
+    refused(tmp_path, "label_smoothing_factor", **several, label_smoothing_factor=0.1)
     refused(tmp_path, "compute_loss_func", head=AutoModelForQuestionAnswering, compute_loss_func=F.cross_entropy)
     refused(tmp_path, "class_weights do nothing for qa", head=AutoModelForQuestionAnswering, class_weights=[1, 2])
     refused(tmp_path, "label loss of one's own", label_smoothing_factor=0.1, class_weights=[1, 2])
@@ -665,6 +679,18 @@ def test_examples_that_make_no_batch_are_refused_in_a_line(name: str, tmp_path: 
     with pytest.raises(DataError, match=match) as error:
         made.train()
     assert error.value.hint
+
+
+def test_whole_numbers_and_truth_values_are_several_labels_at_once(tmp_path: Path) -> None:
+    losses = []
+    for kind in (float, int, bool):
+        several = {"num_labels": 3, "problem_type": "multi_label_classification"}
+        small = model(AutoModelForSequenceClassification, **several)
+        data = reviews(lambda text, kind=kind: [kind(word in text) for word in ("good", "soup", "was")])
+        trainer = classifier(maker(GOLD, taught=False), tmp_path, model=small, data=data, compute_metrics=None)
+        trainer.train()
+        losses.append(trainer.evaluate()["eval_loss"])
+    assert losses[0] == losses[1] == losses[2]
 
 
 TOO_MUCH: dict[str, tuple[dict[str, Any], str, str]] = {

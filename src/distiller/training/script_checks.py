@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainingArguments
@@ -14,21 +16,47 @@ from distiller.models.load import longest_input
 from distiller.training.objective import DistillationObjective
 from distiller.training.readout import Kind
 
+NUMBERS, ROWS = (Integral, Tensor), (list, tuple, np.ndarray, Tensor)
+OURS: dict[str, type | tuple[type, ...]] = {
+    "augmented": Mapping,
+    "teacher": Mapping,
+    "epoch": NUMBERS,
+    "example_id": NUMBERS,
+    "example_ids": NUMBERS,
+    "output_mask": ROWS,
+    "soft_labels": ROWS,
+    "teacher_places": ROWS,
+}
+"""Columns that the objective reads, and what they hold: a script may call others so, as SQuAD's `example_id`."""
+
+
+def selected(feature: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`feature` without columns that are called as ours are, and hold something else."""
+    strange = {name for name, held in OURS.items() if name in feature and not isinstance(feature[name], held)}
+    return {name: value for name, value in feature.items() if name not in strange} if strange else feature
+
 
 class Explained:
     """The collator of a script, whose failures on examples that no batch can be made of are said in a line.
 
-    Labels that are truth values are numbers then, which losses take for classes.
+    Labels that are truth values are numbers then, which losses take for classes; those of `several` classes at once
+    have a point. Where columns are selected, one that is called like ours and holds something else is left out.
 
     `labels` are the names that labels may have.
     """
 
-    def __init__(self, collate: Callable[[Any], Any], labels: Sequence[str]) -> None:
+    def __init__(
+        self, collate: Callable[[Any], Any], labels: Sequence[str], *, several: bool = False, selects: bool = False
+    ) -> None:
         self.collate = collate
         self.labels = labels
+        self.several = several
+        self.selects = selects
 
     def __call__(self, features: Any) -> Any:
         """The batch of these features. Raises `DataError` where it is known why there is none."""
+        if self.selects and all(isinstance(feature, Mapping) for feature in features):
+            features = [selected(feature) for feature in features]
         try:
             batch = self.collate(features)
         except (KeyError, TypeError, ValueError, RuntimeError):
@@ -37,8 +65,13 @@ class Explained:
             raise
         for name in self.labels:
             if isinstance(batch, MutableMapping) and isinstance(found := batch.get(name), Tensor):
-                batch[name] = found.long() if found.dtype == torch.bool else found
+                batch[name] = self._numbers(found)
         return batch
+
+    def _numbers(self, labels: Tensor) -> Tensor:
+        if self.several and not labels.is_floating_point():
+            return labels.float()
+        return labels.long() if labels.dtype == torch.bool else labels
 
     def _explain(self, features: Sequence[Mapping[str, Any]]) -> None:
         names = dict.fromkeys(name for feature in features for name in feature)  # a set has no order
@@ -142,9 +175,10 @@ def check_label_loss(
                 f"there are {len(class_weights)} class_weights for {model.config.num_labels} classes",
                 hint="give one for each, in the order of the model's outputs",
             )
-    if smoothed and kind in ("regression", "qa"):
+    if smoothed and kind in ("regression", "qa", "multilabel"):
+        named = {"qa": "question answering", "multilabel": "several labels at once"}.get(kind, kind)
         raise ConfigError(
-            f"label_smoothing_factor does nothing for {'question answering' if kind == 'qa' else kind}",
+            f"label_smoothing_factor does nothing for {named}",
             hint="set it to 0",
         )
     if own and kind == "qa":

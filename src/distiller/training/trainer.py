@@ -8,8 +8,8 @@ import os
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -74,6 +74,7 @@ from distiller.training.script_checks import (
     check_terms,
     read_by,
     recomputes_without_graph,
+    selected,
 )
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.soft_labels import signals_of, with_soft_labels
@@ -237,6 +238,8 @@ class DistillationTrainer(Seq2SeqTrainer):
             check_model(teacher, "teacher")
             check_apart(model, teacher)
         example = some_example(self.train_dataset)
+        if self.args.remove_unused_columns:
+            example = selected(example)
         label = some_label(example, self.label_names)
         check_label(label, self.data_collator)
         kind = kind_of(model, label)
@@ -321,7 +324,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             kind,
             class_weights=self._given_class_weights,
             own=self.compute_loss_func is not None,
-            smoothed=self.label_smoother is not None,
+            smoothed=self.args.label_smoothing_factor != 0,
         )
         check_terms(self.wish, parts, model, kind, self.args)
 
@@ -506,7 +509,12 @@ class DistillationTrainer(Seq2SeqTrainer):
             self.data_collator = given
 
     def _explained(self) -> Explained:
-        return Explained(self.data_collator, (*LABELS, *self.label_names))
+        return Explained(
+            self.data_collator,
+            (*LABELS, *self.label_names),
+            several=self.distillation.kind == "multilabel",
+            selects=bool(self.args.remove_unused_columns),
+        )
 
     def _loader_finds_places(self) -> bool:
         """Only a training takes them; and not where one process reads for all of them, and cuts batches into parts."""
@@ -516,10 +524,20 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Batches of every development example: `dataloader_drop_last` is for training alone."""
+        with self._whole():
+            return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        """The same of the examples of a prediction."""
+        with self._whole():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
         given, self.data_collator = self.data_collator, self._explained()
         try:
-            return super().get_eval_dataloader(eval_dataset)
+            yield
         finally:
             self.args.dataloader_drop_last = drop_last
             self.data_collator = given
@@ -617,9 +635,6 @@ class DistillationTrainer(Seq2SeqTrainer):
         super()._set_signature_columns_if_needed()
         teacher = accepted(self.teacher.model) if self.teacher is not None else frozenset()
         ours = [*sorted(teacher), *NESTED, *OWN]
-        example = some_example(self.train_dataset)
-        if example and not isinstance(example.get("example_id"), int):  # SQuAD's, which are words
-            ours.remove("example_id")
         columns = self._signature_columns or []
         self._signature_columns = [*columns, *(name for name in ours if name not in columns)]
 
