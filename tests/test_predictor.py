@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -114,9 +115,22 @@ def test_a_tagger_takes_texts_and_words(tmp_path: Path) -> None:
         evaluate(folder, {"text": TEXTS, "label": TEXTS})
 
 
+def test_texts_come_in_whatever_holds_them(classifier: str) -> None:
+    predictor = Predictor(classifier)
+    rows = predictor(TEXTS)
+    for given in (tuple(TEXTS), np.array(TEXTS), iter(TEXTS), (text for text in TEXTS)):
+        assert predictor(given) == rows
+    pandas, datasets = pytest.importorskip("pandas"), pytest.importorskip("datasets")
+    frame = pandas.DataFrame({"text": TEXTS}, index=range(5, 5 + len(TEXTS)))
+    assert predictor(frame["text"]) == predictor(datasets.Dataset.from_pandas(frame)["text"]) == rows
+    pairs = [(text, "so it is") for text in TEXTS]
+    assert predictor(np.array(pairs)) == predictor(iter(pairs)) == predictor(pairs)
+
+
 @pytest.mark.parametrize(
     ("given", "match"),
     [
+        ({"a film"}, "from a set"),
         ("A lovely film.", "is no file"),
         (7, "from a int"),
         ([("a", "b", "c")], "neither a text nor a pair"),

@@ -1,6 +1,6 @@
 """A table out of what a Python program has at hand: texts, pairs of texts, columns, a frame, a data set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ GIVEN = "the given texts"
 def table_of(given: Any, *, text: str = "text", text_pair: str | None = None) -> Table:
     """`given` as a table; texts and pairs without names get the columns `text` and `text_pair`.
 
-    A path is a file; a list holds texts or pairs; a mapping, a `pandas` frame and a `datasets` data set have columns.
-    Raises `DataError` for anything else, and for a single text that is no file.
+    A path is a file; a list, an array, a column of a frame or an iterator holds texts or pairs; a mapping, a `pandas`
+    frame and a `datasets` data set have columns. Raises `DataError` for anything else, and for a single text that is no
+    file.
     """
     if isinstance(given, Path) or (isinstance(given, str) and Path(given).is_file()):
         return read_table(Path(given))
@@ -27,6 +28,7 @@ def table_of(given: Any, *, text: str = "text", text_pair: str | None = None) ->
     columns = _columns(given)
     if columns is not None:
         return Table(GIVEN, columns)
+    given = as_list(given)
     if not isinstance(given, Sequence) or isinstance(given, bytes):
         raise DataError(
             f"texts cannot be read from a {type(given).__name__}", hint="give a list of texts, a file or a frame"
@@ -39,6 +41,14 @@ def table_of(given: Any, *, text: str = "text", text_pair: str | None = None) ->
         raise DataError(f"entry {odd[0] + 1} of {GIVEN} is neither a text nor a pair of texts")
     first, second = zip(*given, strict=True)
     return Table(GIVEN, {text: list(first), text_pair or "text_pair": list(second)})
+
+
+def as_list(given: Any) -> Any:
+    """`given` as a list, where it is an array, a column of a frame or of a data set, or an iterator; else as it is."""
+    if hasattr(given, "tolist"):
+        return given.tolist()
+    whole = isinstance(given, Sequence | Mapping | Set) or _columns(given) is not None
+    return list(given) if isinstance(given, Iterable) and not whole else given
 
 
 def is_pairs(given: Any) -> bool:

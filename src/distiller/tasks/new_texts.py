@@ -15,7 +15,7 @@ from distiller.errors import ConfigError, DataError, did_you_mean
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import OTHER_ENDINGS, is_conll, read_conll
 from distiller.tasks.delimited import is_fasttext
-from distiller.tasks.in_memory import is_pairs, table_of
+from distiller.tasks.in_memory import as_list, is_pairs, table_of
 from distiller.tasks.layout import Layout
 from distiller.tasks.questions import in_one_form, is_squad, read_squad
 from distiller.tasks.readers import read_table
@@ -113,6 +113,7 @@ def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts
     """
     bad = BadRows(form.skip_bad)
     task = form.task
+    given = as_list(given)
     if isinstance(given, Path) or (isinstance(given, str) and Path(given).is_file()):
         task, table = _of_file(Path(given).expanduser(), form, bad, tagging=tagging)
     elif tagging and is_pairs(given):
