@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from transformers import AutoModel, BertConfig, BertModel, T5Config
 
 from distiller.models.architectures import architecture
 from distiller.models.cost import activation_bytes, flops, latency, megabytes, parameter_count, training_memory
@@ -23,6 +23,14 @@ def test_operations_of_bert_base_are_those_of_its_matrix_products(length: int, b
     per_token = 2 * (4 * h * h + 2 * h * ffn) + 2 * (2 * length * h)
     expected = layers * batch * length * per_token + 2 * batch * h * h  # the pooler sees one token
     assert flops(architecture("bert-base").config(), length=length, batch=batch) == expected
+
+
+def test_a_table_that_several_parts_share_is_none_of_the_operations() -> None:
+    """An encoder alone, as `T5EncoderModel` saves it, cannot be run as what its configuration names."""
+    config = T5Config(vocab_size=1000, d_model=16, d_kv=4, num_heads=4, d_ff=32, num_layers=2, is_encoder_decoder=False)
+    whole = AutoModel.from_config(config)
+    tables = {id(part.weight): part.weight.numel() for part in whole.modules() if isinstance(part, torch.nn.Embedding)}
+    assert flops(config, length=8) == 16 * (parameter_count(whole) - sum(tables.values())) > 0
 
 
 def test_operations_of_a_model_leave_it_as_it_was() -> None:

@@ -68,8 +68,8 @@ def flops(model: PreTrainedModel | PretrainedConfig, *, length: Count, batch: Co
         except RUN_ERRORS:
             continue
         return counter.get_total_flops()
-    embeddings = sum(part.weight.numel() for part in encoder.modules() if isinstance(part, nn.Embedding))
-    return 2 * (parameter_count(encoder) - embeddings) * batch * length
+    tables = {part.weight for part in encoder.modules() if isinstance(part, nn.Embedding)}  # tied ones are one
+    return 2 * (parameter_count(encoder) - sum(table.numel() for table in tables)) * batch * length
 
 
 def activation_bytes(config: PretrainedConfig, *, length: Count, batch: Count) -> int:
