@@ -141,6 +141,14 @@ def test_what_cannot_be_read_is_located(tmp_path: Path, name: str, content: str,
     assert name in message
 
 
+@pytest.mark.parametrize("name", ["reviews.csv.zip", "reviews.tar", "book.xlsx"])
+def test_what_is_packed_is_to_be_unpacked(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(DataError, match="an ending that is not read") as caught:
+        read_table(tmp_path / name)
+    assert (caught.value.hint or "").startswith("unpack it, or save it as .csv")
+
+
 def test_an_absent_file_names_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text\na\n", encoding="utf-8")
     with pytest.raises(DataError, match="there is no file") as caught:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from distiller.errors import DataError, did_you_mean
+from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.delimited import plain_records, read_delimited, read_txt, table_of_records
 from distiller.tasks.layout import Layout
 from distiller.tasks.objects import read_objects
 from distiller.tasks.parquet import read_parquet
 from distiller.tasks.table import Table, filled
-from distiller.tasks.text_files import check_there, ending, read_text
+from distiller.tasks.text_files import check_there, ending, read_text, unread
 
 
 def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | None = None) -> Table:
@@ -25,7 +25,7 @@ def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | No
     path = Path(path).expanduser()
     read = READERS.get(ending(path))
     if read is None:
-        raise DataError(f"`{path}` has an ending that is not read", hint=did_you_mean(path.suffix, list(READERS)))
+        raise DataError(f"`{path}` has an ending that is not read", hint=unread(path, [*READERS]))
     check_there(path)
     return filled(read(path, layout or Layout(), BadRows() if bad is None else bad))
 

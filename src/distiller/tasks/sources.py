@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError, did_you_mean
+from distiller.errors import ConfigError, DataError
 from distiller.tasks.annotations import only_accepted, with_tags
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import ENDINGS, is_conll, read_conll
@@ -16,7 +16,7 @@ from distiller.tasks.hub import DEV_NAMES, load_dataset_tables, pick_split
 from distiller.tasks.questions import COLUMNS, is_squad, read_squad
 from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
 from distiller.tasks.table import Table, check_columns
-from distiller.tasks.text_files import DELIMITED, ending, stem
+from distiller.tasks.text_files import DELIMITED, ending, stem, unread
 from distiller.tasks.written_lists import with_lists, with_words
 
 SPLITS = ("train", "dev", "test")
@@ -35,7 +35,7 @@ def read_tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
     if task.data is None and task.train and Path(task.train).expanduser().is_file():
         raise DataError(
             f"`{task.train}` has an ending that is not read",
-            hint=did_you_mean(Path(task.train).suffix, [*READERS, *ENDINGS]),
+            hint=unread(task.train, [*READERS, *ENDINGS]),
         )
     if task.data is None:
         raise ConfigError(

@@ -13,6 +13,9 @@ from distiller.errors import ConfigError, DataError, did_you_mean, importing, wa
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 """Endings behind that of the format, as in `train.csv.gz`. What is compressed is known by its first bytes."""
 
+PACKED = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xlsx", ".xls", ".ods")
+"""Endings of archives and spreadsheets, which are not read."""
+
 DELIMITED = (".csv", ".tsv", ".txt")
 """Endings of files whose first line names the columns."""
 
@@ -32,6 +35,12 @@ def ending(name: str | Path) -> str:
     if path.suffix.lower() in COMPRESSED:
         path = path.with_suffix("")
     return path.suffix.lower()
+
+
+def unread(name: str | Path, read: list[str]) -> str:
+    """What to do about a file whose ending is none of those that are `read`."""
+    known = did_you_mean(Path(name).suffix, read)
+    return f"unpack it, or save it as .csv; {known}" if Path(name).suffix.lower() in PACKED else known
 
 
 def stem(name: str | Path) -> str:
