@@ -56,6 +56,7 @@ WRONG = {
     "no such word": (["teacher.finetune=sometimes"], "`teacher.finetune`", "`auto`: fine-tune first"),
     "no teacher": (["teacher={}"], "`teacher.model` is missing", "init"),
     "no equals sign": (["training.epochs"], "`training.epochs` is not of the form key=value", "training.epochs=5"),
+    "a file": ([__file__], "test_bad_input.py` is not of the form key=value", f"task.dev={__file__}"),
     "not YAML": (["seeds=[1"], "the value of `seeds=[1` is not valid YAML", "quote"),
     "below a number": (["training.epochs.x=1"], "nothing below `1` to set", ""),
     "not a position": ([f"{TERM[:-1]}7.loss=mse"], "`7` is not a position in a list of 1", ""),

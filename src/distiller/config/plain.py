@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,10 @@ def apply_override(data: Mapping[str, Any], override: str) -> dict[str, Any]:
     """`data` with one `a.b.0.c=value` applied; the value is read as YAML. Missing mappings on the way are made."""
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise ConfigError(f"`{override}` is not of the form key=value", hint="e.g. training.epochs=5")
+        example = "training.epochs=5"
+        if isfile(override):
+            example = f"task.dev={override}, which names what the file is for"
+        raise ConfigError(f"`{printable(override):.200}` is not of the form key=value", hint=f"e.g. {example}")
     try:
         value = text if text in MARKS else load_yaml(text)
     except ValueError as error:
