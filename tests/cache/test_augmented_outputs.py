@@ -23,7 +23,7 @@ class Asked:
     """A teacher that remembers how many texts it was asked about."""
 
     def __init__(self, teacher: FrozenTeacher) -> None:
-        self.teacher, self.model = teacher, teacher.model
+        self.teacher, self.model, self.pad_with = teacher, teacher.model, teacher.pad_with
         self.texts = 0
 
     def __call__(self, inputs: Any) -> Any:

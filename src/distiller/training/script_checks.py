@@ -112,6 +112,8 @@ def read_by(model: nn.Module, role: str, batch: Mapping[str, Any]) -> Iterator[N
                 f"a batch has texts of {length} tokens, and the {role} takes {limit}",
                 hint=f"truncate them: tokenizer(…, truncation=True, max_length={limit})",
             ) from error
+        if ids.device.type != "cpu":  # one that has failed tells no more
+            raise
         table: Any = model.get_input_embeddings()
         highest, rows = int(ids.max()), table.weight.shape[0]
         if highest >= rows:
