@@ -184,6 +184,7 @@ def test_a_tagger_learns_from_a_teacher_of_another_tokenizer(
         assert distiller("run", file, "-q").code == 0
         history = load_record(tmp_path / cache).seeds[0].history
         losses.append([float(str(entry["loss"])) for entry in history if "loss" in entry])
+    assert losses[0]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3 if precision == "fp32" else 2e-2)
 
 

@@ -1,5 +1,6 @@
 """Which token of the teacher a token of the student is compared with, where both read other pieces."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.models.tiny import tiny_tokenizer
 from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer, Tokenizer
-from transformers import PreTrainedTokenizerFast, RobertaTokenizer
+from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForTokenClassification,
+    RobertaTokenizer,
+    TrainingArguments,
+)
 
 from distiller.config import Task
 from distiller.models.signals import Signals
@@ -18,6 +27,7 @@ from distiller.tasks.encode import Collator
 from distiller.tasks.tokens import encode_split
 from distiller.training.batching import PairedSplit, ViewCollator
 from distiller.training.correspondence import places_of_teacher
+from distiller.training.trainer import DistillationTrainer
 
 LETTERS = [*"abcdefghij"]
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{letter}" for letter in LETTERS), "ab", "##cd"]
@@ -153,3 +163,36 @@ def test_a_batch_has_places_and_leaves_out_what_the_teacher_did_not_see(readers:
     assert batch["output_mask"].sum() < whole.sum()  # the end of the first sentence
     plain = PairedSplit(encode_split(split, readers["wordpiece"], task, LONGEST), theirs)
     assert "teacher_places" not in plain[0]
+
+
+def test_a_trainer_compares_a_word_with_what_the_teacher_says_of_it(readers: dict[str, Any], tmp_path: Path) -> None:
+    sentences = [["abcd", "ab", "j"], ["cab"], ["hide", "a", "big", "bag"]]
+    tags = [list(range(len(sentence))) for sentence in sentences]
+    split = TaggedSplit("train", tuple(map(tuple, sentences)), tuple(map(tuple, tags)))
+    task = Task(train="x", kind="tagging")
+    ours, theirs = (
+        encode_split(split, readers[name], task, LONGEST, characters=True) for name in ("wordpiece", "bytes")
+    )
+    sizes: dict[str, Any] = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "num_labels": 4}
+    student = BertForTokenClassification(BertConfig(vocab_size=len(PIECES), num_hidden_layers=1, **sizes))
+    shape = RobertaConfig(vocab_size=len(readers["bytes"]), num_hidden_layers=2, pad_token_id=1, **sizes)
+    teacher = RobertaForTokenClassification(shape).eval()
+    rows = PairedSplit(ours, theirs)
+    collate = ViewCollator(Collator(readers["wordpiece"]), Collator(readers["bytes"]))
+    trainer = DistillationTrainer(
+        student,
+        TrainingArguments(str(tmp_path), use_cpu=True, report_to=[]),
+        collate,
+        rows,  # type: ignore[arg-type]
+        teacher=teacher,
+        objective={"intermediate": [{"loss": "mse"}]},
+    )
+    said = trainer.teacher_signals(collate([rows[row] for row in range(len(rows))]))
+    for row in range(len(rows)):
+        whole = torch.tensor([theirs[row]["input_ids"]])
+        with torch.no_grad():
+            alone = teacher(whole, output_hidden_states=True)
+        first, own = (torch.tensor(split[row]["labels"]) >= 0 for split in (theirs, ours))
+        assert first.sum() == len(sentences[row])
+        torch.testing.assert_close(said.logits[row, : len(own)][own], alone.logits[0][first])
+        torch.testing.assert_close(said.hidden_states[2][row, : len(own)][own], alone.hidden_states[2][0][first])

@@ -27,7 +27,7 @@ OURS: dict[str, type | tuple[type, ...]] = {
     "soft_labels": ROWS,
     "teacher_places": ROWS,
 }
-"""Columns that the objective reads, and what they hold: a script may call others so, as SQuAD's `example_id`."""
+"""Columns that the objective reads, and no model, and what they hold: a script may call others so, as SQuAD does."""
 
 
 def selected(feature: Mapping[str, Any]) -> Mapping[str, Any]:

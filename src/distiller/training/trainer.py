@@ -33,7 +33,7 @@ from distiller.errors import ConfigError, warn
 from distiller.files import check_sums, write_sums
 from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
-from distiller.training.batching import COUNTS, NESTED, Batch, count, shared_evenly, views_of  # fmt: skip
+from distiller.training.batching import COUNTS, Batch, count, shared_evenly, views_of  # fmt: skip
 from distiller.training.checkpoints import CheckpointState, OnSave
 from distiller.training.distillation_model import DistillationModel
 from distiller.training.mixing import mix_of
@@ -66,6 +66,7 @@ from distiller.training.script_batch import (
     with_decoder_inputs,
 )
 from distiller.training.script_checks import (
+    OURS,
     Explained,
     check_examples,
     check_label,
@@ -84,8 +85,6 @@ from distiller.training.view import Totals
 GRAPHS = 64
 """Compiled graphs that are kept: as many lengths of batches, and the last, smaller one."""
 
-OWN = ("example_id", "example_ids", "output_mask", "soft_labels", "teacher_places")
-"""Columns of an example that the objective reads, and no model."""
 TRAINING_ARGS_NAME = "training_args.bin"
 
 
@@ -634,7 +633,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         """Columns of the examples that somebody reads: the student, the teacher, or the objective."""
         super()._set_signature_columns_if_needed()
         teacher = accepted(self.teacher.model) if self.teacher is not None else frozenset()
-        ours = [*sorted(teacher), *NESTED, *OWN]
+        ours = [*sorted(teacher), *OURS, COUNTS]
         columns = self._signature_columns or []
         self._signature_columns = [*columns, *(name for name in ours if name not in columns)]
 
