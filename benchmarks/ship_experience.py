@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(experience.__file__).with_name(experience.SHIPPED))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        joined = experience.add(given.studies, Path(folder) / "joined.csv")
+        joined = experience.add_experience(given.studies, Path(folder) / "joined.csv")
     # a run names folders of this machine; the factors say what was varied
     write_trials(replace(joined.trials, frame=joined.trials.frame.assign(run="")), given.out)
     write_facts({name: common_words(facts) for name, facts in joined.tasks.items()}, experience.facts_file(given.out))

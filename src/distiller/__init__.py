@@ -32,31 +32,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "DistillationTrainer",
-    "DistillerError",
-    "Objective",
-    "Predictor",
-    "Record",
-    "Run",
-    "Student",
-    "Study",
-    "Task",
-    "Teacher",
-    "Term",
-    "Training",
-    "advise",
-    "distil",
-    "evaluate",
-    "load_record",
-    "load_run",
-    "load_study",
-    "parse_run",
-    "predict",
-    "run_study",
-]
-
-__getattr__, _listed = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "autodistiller.advice": ["advise"],
@@ -70,7 +46,3 @@ __getattr__, _listed = lazily(
         "training.trainer": ["DistillationTrainer"],
     },
 )
-
-
-def __dir__() -> list[str]:
-    return [*_listed(), "__version__"]

@@ -13,10 +13,10 @@ from distiller.exports import lazily
 
 if TYPE_CHECKING:
     from distiller.objectives.intermediate import attention_mse as attention_mse
-    from distiller.objectives.intermediate import ce as hidden_ce
     from distiller.objectives.intermediate import cos as cos
+    from distiller.objectives.intermediate import hidden_ce as hidden_ce
+    from distiller.objectives.intermediate import hidden_mse as hidden_mse
     from distiller.objectives.intermediate import l2 as l2
-    from distiller.objectives.intermediate import mse as hidden_mse
     from distiller.objectives.intermediate import pkd as pkd
     from distiller.objectives.mutual_information import mi_alpha as mi_alpha
     from distiller.objectives.prediction import binary_cross_entropy as binary_cross_entropy
@@ -26,26 +26,10 @@ if TYPE_CHECKING:
     from distiller.objectives.prediction import mse as mse
     from distiller.objectives.prediction import squared_error as squared_error
 
-__all__ = [
-    "attention_mse",
-    "binary_cross_entropy",
-    "ce",
-    "cos",
-    "cross_entropy",
-    "hidden_ce",
-    "hidden_mse",
-    "kl",
-    "l2",
-    "mi_alpha",
-    "mse",
-    "pkd",
-    "squared_error",
-]
-
-_get, __dir__ = lazily(
+_get, __dir__, __all__ = lazily(
     __name__,
     {
-        "intermediate": ["attention_mse", "ce as hidden_ce", "cos", "l2", "mse as hidden_mse", "pkd"],
+        "intermediate": ["attention_mse", "hidden_ce", "cos", "l2", "hidden_mse", "pkd"],
         "mutual_information": ["mi_alpha"],
         "prediction": ["binary_cross_entropy", "ce", "cross_entropy", "kl", "mse", "squared_error"],
     },

@@ -8,7 +8,7 @@ from scipy.stats import bootstrap
 
 from analysis.tables import grid
 from distiller.analysis.best import configurations, top_counts
-from distiller.analysis.effects import effects
+from distiller.analysis.effects import level_effects
 from distiller.analysis.pareto import pareto_front
 from distiller.study.trials import Trials, tabulate
 
@@ -71,7 +71,7 @@ def test_pairs_cancel_everything_else(seed: int) -> None:
         lambda task, seed, loss, mapping: noise[task] + noise[seed] + noise[loss] + 0.5 * (mapping == "emd"),
     )
     rows = trials(frame.sample(frac=1, random_state=seed), "loss", "mapping")
-    effect = next(one for one in effects(rows) if one.factor == "mapping")
+    effect = next(one for one in level_effects(rows) if one.factor == "mapping")
     sign = 1 if effect.level == "emd" else -1
     assert (effect.how, effect.n) == ("paired", 12)
     assert (effect.difference, effect.low, effect.high) == pytest.approx((sign * 0.5,) * 3, abs=1e-9)
@@ -80,7 +80,7 @@ def test_pairs_cancel_everything_else(seed: int) -> None:
 def test_the_paired_interval_is_that_of_scipy() -> None:
     rng = np.random.default_rng(0)
     frame = grid({"seed": list(range(25)), "mapping": ["none", "emd"]}, lambda seed, mapping: rng.normal())
-    (effect,) = effects(trials(frame.assign(task="rte"), "mapping"), resamples=20000)
+    (effect,) = level_effects(trials(frame.assign(task="rte"), "mapping"), resamples=20000)
     wide = frame.pivot(index="seed", columns="mapping", values="score")
     pairs = (wide["emd"] - wide["none"]).to_numpy()
     theirs = bootstrap((pairs,), np.mean, n_resamples=20000, method="percentile", rng=rng).confidence_interval
@@ -99,14 +99,14 @@ def test_without_pairs_levels_are_compared_within_their_context() -> None:
         )
         for _ in range(n)
     ]  # fmt: skip
-    effect = next(one for one in effects(tabulate(rows, ["mapping", "loss"])) if one.factor == "mapping")
+    effect = next(one for one in level_effects(tabulate(rows, ["mapping", "loss"])) if one.factor == "mapping")
     assert (effect.level, effect.how, effect.n) == ("emd", "within", 32)
     assert (effect.difference, effect.low, effect.high) == pytest.approx((1, 1, 1))
 
 
 def test_few_trials_have_no_interval() -> None:
     rows = [{"task": "rte", "mapping": m, "loss": str(n), "score": n} for n, m in enumerate(["none"] * 9 + ["emd"])]
-    (effect,) = effects(tabulate(rows, ["mapping", "loss"]), factors=["mapping"])
+    (effect,) = level_effects(tabulate(rows, ["mapping", "loss"]), factors=["mapping"])
     assert effect.difference == pytest.approx(9 - 4)
     assert (effect.low, effect.high, effect.n) == (None, None, 1)
 

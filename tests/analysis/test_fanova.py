@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestRegressor
 
 from analysis.tables import grid
-from distiller.analysis import fanova as module
+from distiller.analysis import fanova
 from distiller.analysis.factor_space import Factor, FactorSpace, factor_space_of
-from distiller.analysis.fanova import Fanova, decompose, fanova
-from distiller.analysis.importance import importance
+from distiller.analysis.fanova import Fanova, decompose, variance_shares
+from distiller.analysis.importance import factor_importance
 from distiller.analysis.leaf_boxes import leaf_boxes, marginal_variance
 from distiller.analysis.second_opinion import ped_anova
 from distiller.study.trials import read_authors, tabulate
@@ -32,7 +32,7 @@ def test_additive_part_and_interaction_are_told_apart() -> None:
     """ALGORITHMS.md 8.3: additive in a, plus 2 · 1[b = c], on 3 × 2 × 2: shares a .6087 = (14/9) / (14/9 + 1)."""
     gain = {"x": 0.0, "y": 1.0, "z": 3.0}  # variance 14/9; the second term has 1
     rows = grid({"a": "xyz", "b": "01", "c": "01"}, lambda a, b, c: gain[a] + 2 * (b == c), repeats=20)
-    found = fanova(rows, ["a", "b", "c"], order=3)
+    found = variance_shares(rows, ["a", "b", "c"], order=3)
     assert found.r2 == pytest.approx(1)
     assert found.trees == 64
     expected = {"a": 0.6087, "bc": 0.3913, "b": 0, "c": 0, "ab": 0, "ac": 0, "abc": 0}
@@ -42,7 +42,7 @@ def test_additive_part_and_interaction_are_told_apart() -> None:
 
 
 def test_exclusive_or_is_all_pair() -> None:
-    found = fanova(grid({"a": "01", "b": "01"}, lambda a, b: float(a != b), repeats=10), ["a", "b"])
+    found = variance_shares(grid({"a": "01", "b": "01"}, lambda a, b: float(a != b), repeats=10), ["a", "b"])
     assert table(found) == pytest.approx({"ab": 1, "a": 0, "b": 0}, abs=1e-9)
 
 
@@ -52,7 +52,7 @@ def test_an_additive_function_has_no_pairs(seed: int) -> None:
     rng = random.Random(seed)
     effect = {level: rng.random() for level in "abcdefgh"}
     rows = grid({"u": "abc", "v": "de", "w": "fgh"}, lambda *levels: sum(map(effect.__getitem__, levels)), repeats=30)
-    found = fanova(rows, ["u", "v", "w"], order=3, seed=seed)
+    found = variance_shares(rows, ["u", "v", "w"], order=3, seed=seed)
     spreads = {"u": "abc", "v": "de", "w": "fgh"}
     total = sum(np.var([effect[level] for level in levels]) for levels in spreads.values())
     for one in found.components:
@@ -75,7 +75,7 @@ def noisy(seed: int, *, rows: int = 80) -> pd.DataFrame:
 @given(seed=st.integers(0, 2**16))
 @settings(max_examples=5, deadline=None)
 def test_all_shares_sum_to_one(seed: int) -> None:
-    found = fanova(noisy(seed), list("abcd"), order=4, trees=8)
+    found = variance_shares(noisy(seed), list("abcd"), order=4, trees=8)
     if found.refusal is None:
         assert sum(one.mean for one in found.components) == pytest.approx(1, abs=1e-9)
         assert all(one.mean >= 0 for one in found.components)
@@ -90,7 +90,7 @@ def test_names_of_levels_do_not_matter(seed: int) -> None:
         levels = sorted(set(frame[name]))
         new = rng.sample([f"level {number}" for number in range(99)], len(levels))
         renamed[name] = [new[levels.index(level)] for level in frame[name]]
-    one, other = (fanova(rows, list("abcd"), trees=8) for rows in (frame, renamed))
+    one, other = (variance_shares(rows, list("abcd"), trees=8) for rows in (frame, renamed))
     assert one == other
 
 
@@ -132,11 +132,11 @@ def test_grid_and_boxes_agree_with_loops_over_cells(seed: int) -> None:
     space, codes = factor_space_of(frame, tuple("abcd"))
     model, sets = fitted(frame, space, codes, seed=seed), space.components(4)
     quick = decompose(model, space, sets)
-    module.LARGEST_GRID, largest = 0, module.LARGEST_GRID
+    fanova.LARGEST_GRID, largest = 0, fanova.LARGEST_GRID
     try:
         boxes = decompose(model, space, sets)
     finally:
-        module.LARGEST_GRID = largest
+        fanova.LARGEST_GRID = largest
     cells = list(product(*(range(len(factor.levels)) for factor in space.factors)))
     for tree, one, other in zip(model.estimators_, quick, boxes, strict=True):
         values = tree.predict(space.encode(np.array(cells, float)))
@@ -172,7 +172,7 @@ def test_levels_and_ranges_mix() -> None:
     rng = np.random.default_rng(0)
     rate, loss = rng.uniform(size=400), rng.choice(["a", "b"], 400)
     frame = pd.DataFrame({"rate": rate.astype(str), "loss": loss, "score": rate + (loss == "b")})
-    found = fanova(frame, ["rate", "loss"])
+    found = variance_shares(frame, ["rate", "loss"])
     assert found.share("loss") == pytest.approx(0.75, abs=0.02)
     assert found.share("rate") == pytest.approx(0.25, abs=0.02)
     assert found.share("rate", "loss") < 0.01
@@ -199,7 +199,7 @@ def conditional() -> pd.DataFrame:
 
 def test_a_factor_that_exists_only_under_another_is_nested_in_it() -> None:
     """By hand: loss is 0 or 1 on the mean (variance 1/4); within mi, half the space, critics differ by ±.5 (1/8)."""
-    found = fanova(conditional(), ["critic", "loss", "mapping"], order=3)
+    found = variance_shares(conditional(), ["critic", "loss", "mapping"], order=3)
     total = 1 / 4 + 1 / 8 + 1 / 64
     assert found.share("loss") == pytest.approx(1 / 4 / total, abs=1e-6)
     assert found.share("critic") == pytest.approx(1 / 8 / total, abs=1e-6)
@@ -234,7 +234,7 @@ def test_a_number_that_exists_only_under_a_level_is_cut() -> None:
             "score": [*(alpha > 0.5), *[0.5] * 30],
         }
     )
-    found = fanova(frame, ["loss", "alpha"])
+    found = variance_shares(frame, ["loss", "alpha"])
     assert found.notes == ("`alpha` is cut into 4 levels",)
     assert found.share("alpha") > 0.9
 
@@ -242,14 +242,14 @@ def test_a_number_that_exists_only_under_a_level_is_cut() -> None:
 def test_there_is_no_importance_without_signal() -> None:
     rng = np.random.default_rng(3)
     levels = {"a": "xyz", "b": "01"}
-    noise = fanova(grid(levels, lambda *_: rng.normal(), repeats=5), ["a", "b"])
+    noise = variance_shares(grid(levels, lambda *_: rng.normal(), repeats=5), ["a", "b"])
     assert noise.r2 is not None
     assert noise.r2 <= 0
     assert "explains nothing" in str(noise.refusal)
     assert not noise.components
-    assert "equal" in str(fanova(grid(levels, lambda *_: 0.5, repeats=5), ["a", "b"]).refusal)
-    assert "too few" in str(fanova(grid(levels, lambda *_: rng.normal()), ["a", "b"]).refusal)
-    assert "no factor" in str(fanova(grid({"a": "x"}, lambda *_: rng.normal(), repeats=20), ["a"]).refusal)
+    assert "equal" in str(variance_shares(grid(levels, lambda *_: 0.5, repeats=5), ["a", "b"]).refusal)
+    assert "too few" in str(variance_shares(grid(levels, lambda *_: rng.normal()), ["a", "b"]).refusal)
+    assert "no factor" in str(variance_shares(grid({"a": "x"}, lambda *_: rng.normal(), repeats=20), ["a"]).refusal)
 
 
 def test_shares_are_averaged_over_tasks() -> None:
@@ -258,7 +258,7 @@ def test_shares_are_averaged_over_tasks() -> None:
     two = grid({"a": "01", "b": "01"}, lambda a, b: float(b), repeats=10).assign(task="two")
     none = grid({"a": "0", "b": "01"}, lambda a, b: 0.5, repeats=10).assign(task="none")
     rows = pd.concat([one, two, none]).to_dict("records")
-    found = importance(tabulate([{str(key): row[key] for key in row} for row in rows], ["a", "b"]))
+    found = factor_importance(tabulate([{str(key): row[key] for key in row} for row in rows], ["a", "b"]))
     assert found.tasks == ("one", "two")
     assert {share.name: share.mean for share in found.shares} == pytest.approx({"a": 0.5, "b": 0.5, "a × b": 0})
     assert {share.name: share.task_sd for share in found.shares} == pytest.approx({"a": 0.5, "b": 0.5, "a × b": 0})
@@ -268,9 +268,11 @@ def test_shares_are_averaged_over_tasks() -> None:
 
 def test_models_that_differ_are_factors() -> None:
     frame = grid({"student": ["tiny", "mini"], "a": "01"}, lambda student, a: float(student == "mini"), repeats=10)
-    found = importance(tabulate(frame.assign(task="rte").to_dict("records"), ["a"]))
+    found = factor_importance(tabulate(frame.assign(task="rte").to_dict("records"), ["a"]))
     assert found.shares[0].factors == ("student",)
-    assert importance(tabulate(frame.assign(task="rte").to_dict("records"), ["a"]), factors=["a"]).factors == ("a",)
+    assert factor_importance(tabulate(frame.assign(task="rte").to_dict("records"), ["a"]), factors=["a"]).factors == (
+        "a",
+    )
 
 
 def test_the_second_opinion_sees_what_the_best_trials_share() -> None:
@@ -287,7 +289,7 @@ def test_the_authors_runs_say_what_they_said(shared: Path) -> None:
     """ALGORITHMS.md 8.3 on all 1,239 runs: intermediate .30, augmentation .15, prediction .11, mapping .055; pairs with
     prediction .11 and with mapping .10. 867 runs are here: six of the eight tasks."""
     trials = read_authors(shared / "data" / "authors_study").where(student="tinybert-4", teacher="bert-base")
-    found = importance(trials)
+    found = factor_importance(trials)
     assert len(found.by_task) == 6
     assert len(found.tasks) >= 4
     alone = {share.name: share.mean for share in found.shares if len(share.factors) == 1}

@@ -15,7 +15,7 @@ from attack.conftest import NIGHTLY, times
 from attack.test_damage import Cut, cut_after
 from distiller import labelling
 from distiller.config import parse_run
-from distiller.deploy.export import export, load_export
+from distiller.deploy.export import export_student, load_export
 from distiller.deploy.finished import open_finished
 from distiller.errors import DistillerError
 from distiller.files import HOLDER, LOCK, digest
@@ -165,7 +165,7 @@ def test_a_byte_of_an_interrupted_output(shop: Workshop, finished: Path, tmp_pat
 
 def test_a_byte_of_an_export(shop: Workshop, tmp_path: Path) -> None:
     rng = random.Random(SEED)
-    folder, made = export(open_finished(shop.tuned), "folder", folder=tmp_path / "sound")
+    folder, made = export_student(open_finished(shop.tuned), "folder", folder=tmp_path / "sound")
     for name in some(files_of(folder), 20, rng):
         shutil.copytree(folder, tmp_path / "it", dirs_exist_ok=True)
         flip(tmp_path / "it" / name, rng)

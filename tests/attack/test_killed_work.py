@@ -94,13 +94,13 @@ def test_a_killed_labelling_job_loses_and_doubles_no_text(shop: Workshop, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(times(1, 20)))
 def test_a_killed_export_is_whole_or_not_there(shop: Workshop, tmp_path: Path, number: int) -> None:
-    from distiller.deploy.export import export, exports_of
+    from distiller.deploy.export import export_student, exports_of
     from distiller.deploy.finished import open_finished
 
     target = tmp_path / "exports" / "folder"
 
     def act() -> None:
-        export(open_finished(shop.tuned), "folder", folder=target, overwrite=True)
+        export_student(open_finished(shop.tuned), "folder", folder=target, overwrite=True)
 
     at = killed_somewhere(act, tmp_path / "exports", number, tmp_path / "log", most=CHANGES["export"])
     there = exports_of(tmp_path)

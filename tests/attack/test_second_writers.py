@@ -45,14 +45,14 @@ def test_two_that_join_an_experience_lose_no_trial(tmp_path: Path) -> None:
     """A second one waits for the first, and then finds what that wrote."""
     pytest.importorskip("pandas")
     from autodistiller.synthetic import experience
-    from distiller.autodistiller.experience import add, read_experience
+    from distiller.autodistiller.experience import add_experience, read_experience
     from distiller.study.trials import write_trials
 
     sources = [write_trials(experience(noise=0.1, seed=seed).trials, tmp_path / f"{seed}.csv") for seed in (0, 1)]
     file = tmp_path / "all" / "experience.csv"
     file.parent.mkdir()
     with alone(file.parent):
-        second = Child(lambda: add([sources[1]], file, learn=False), tmp_path / "log")
+        second = Child(lambda: add_experience([sources[1]], file, learn=False), tmp_path / "log")
         time.sleep(0.5)
         write_trials(read_experience(sources[0]).trials, file)
     assert second.wait() == 0, second.said()

@@ -10,7 +10,7 @@ from autodistiller.synthetic import LEVELS, experience
 from distiller.autodistiller import labels
 from distiller.autodistiller.advice import advise, ranked, write_advice
 from distiller.autodistiller.candidates import candidates_of
-from distiller.autodistiller.experience import Experience, add, facts_file, join, read_experience
+from distiller.autodistiller.experience import Experience, add_experience, facts_file, join, read_experience
 from distiller.autodistiller.facts import TaskFacts
 from distiller.config import Run, load_run, parse_run
 from distiller.errors import ConfigError, DataError, OutputError
@@ -146,14 +146,14 @@ def test_experience_joins_without_repeating_itself(tmp_path: Path) -> None:
     failed = tabulate([{"task": "task0", "status": "failed", "reason": "no memory", "mapping": "emd"}], FACTORS)
     other = write_trials(failed, tmp_path / "failed.csv")
     own = tmp_path / "own.csv"
-    add([table], own)
-    found = add([table], own)
+    add_experience([table], own)
+    found = add_experience([table], own)
     assert len(found.trials.frame) == 20
     with pytest.raises(DataError, match="no finished trial"):
         read_experience(other)
     frame = pd.concat([whole.trials.frame, failed.frame], ignore_index=True)
     mixed = write_trials(Trials(frame, FACTORS), tmp_path / "mixed.csv")
-    assert add([mixed], own, learn=False).trials.frame["status"].value_counts().to_dict() == {
+    assert add_experience([mixed], own, learn=False).trials.frame["status"].value_counts().to_dict() == {
         "complete": 20,
         "failed": 1,
     }
@@ -163,11 +163,11 @@ def test_experience_joins_without_repeating_itself(tmp_path: Path) -> None:
 
 def test_a_source_that_fails_leaves_the_file_alone(tmp_path: Path) -> None:
     own = tmp_path / "own.csv"
-    add([write_trials(experience(noise=0.01, tasks=2, runs=5).trials, tmp_path / "a.csv")], own)
+    add_experience([write_trials(experience(noise=0.01, tasks=2, runs=5).trials, tmp_path / "a.csv")], own)
     before = own.read_bytes()
     (tmp_path / "b.txt").write_text("no trials")
     with pytest.raises(DataError, match=r"b\.txt"):
-        add([tmp_path / "b.txt"], own)
+        add_experience([tmp_path / "b.txt"], own)
     assert own.read_bytes() == before
 
 

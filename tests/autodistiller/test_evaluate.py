@@ -16,7 +16,7 @@ from distiller.autodistiller.evaluate import (
 )
 from distiller.autodistiller.experience import read_experience
 from distiller.autodistiller.fit_data import prepare
-from distiller.autodistiller.predictor import fit
+from distiller.autodistiller.predictor import fit_predictor
 from distiller.autodistiller.probes import choose_probes, probe_gain
 
 pd = pytest.importorskip("pandas")
@@ -117,5 +117,5 @@ def test_the_authors_runs_are_ranked_as_docs_say(shared: Path) -> None:
 def test_more_trials_on_the_task_itself_sharpen_the_interval() -> None:
     whole = experience(noise=0.01)
     rows = whole.complete[whole.complete["task"] == "task0"]
-    blind, seen = fit(whole.without("task0")).predict(rows), fit(whole).predict(rows)
+    blind, seen = fit_predictor(whole.without("task0")).predict(rows), fit_predictor(whole).predict(rows)
     assert np.mean(seen.high / seen.low) < np.mean(blind.high / blind.low)

@@ -13,7 +13,7 @@ from distiller.autodistiller.evaluate import leave_one_task_out, permuted, ranke
 from distiller.autodistiller.facts import TaskFacts
 from distiller.autodistiller.fit_data import prepare
 from distiller.autodistiller.kernels import task_kernel
-from distiller.autodistiller.predictor import PREDICTORS, fit
+from distiller.autodistiller.predictor import PREDICTORS, fit_predictor
 from distiller.autodistiller.target import make_target, offsets
 from distiller.errors import ConfigError, MissingPackageError
 from distiller.registry import Entry
@@ -52,7 +52,7 @@ def test_held_out_outcomes_change_no_prediction(predictor: str) -> None:
     whole = experience(noise=0.05)
     rows = whole.complete
     own = rows[rows["task"] == "task1"].reset_index(drop=True)
-    fitted = fit(whole.without("task1"), predictor=predictor, options=FEW[predictor])
+    fitted = fit_predictor(whole.without("task1"), predictor=predictor, options=FEW[predictor])
     said = fitted.predict(own)
     shuffled = own.assign(
         **{name: own[name].sample(frac=1, random_state=1).to_numpy() for name in ("score", "ratio", "seconds")},
@@ -70,7 +70,7 @@ def test_held_out_outcomes_change_no_prediction(predictor: str) -> None:
 def test_predictions_are_ratios_inside_their_intervals(predictor: str) -> None:
     whole = experience(noise=0.02)
     rows = whole.complete
-    said = fit(whole.without("task0"), predictor=predictor, options=FEW[predictor]).predict(
+    said = fit_predictor(whole.without("task0"), predictor=predictor, options=FEW[predictor]).predict(
         rows[rows["task"] == "task0"]
     )
     assert (said.low < said.ratio).all()
@@ -85,7 +85,7 @@ def test_intervals_hold_four_runs_of_five() -> None:
         whole = experience(noise=0.02, seed=seed, tasks=7, runs=20)
         rows = whole.complete
         own = rows[rows["task"] == "task0"]
-        said = fit(whole.without("task0")).predict(own)
+        said = fit_predictor(whole.without("task0")).predict(own)
         hits += list((said.low <= own["ratio"]) & (own["ratio"] <= said.high))
     assert 0.55 < np.mean(hits) <= 1.0
 
@@ -124,7 +124,7 @@ def test_contributions_sum_to_the_differences() -> None:
 def test_effects_are_found() -> None:
     whole = experience(noise=0.005)
     rows = whole.complete[whole.complete["task"] == "task0"]
-    said = fit(whole.without("task0")).predict(rows)
+    said = fit_predictor(whole.without("task0")).predict(rows)
     truth = [effect(tuple(row)) for row in rows[list(FACTORS)].itertuples(index=False)]
     assert spearmanr(said.ratio, truth).statistic > 0.97
 
@@ -157,7 +157,7 @@ def test_a_regression_never_learns_from_cross_entropy() -> None:
     whole = experience(noise=0.0)
     whole = whole.with_task(whole.tasks["task0"].model_copy(update={"kind": "regression"}))
     rows = whole.complete[whole.complete["task"] == "task0"].reset_index(drop=True)
-    said = fit(whole.without("task0")).predict(rows)
+    said = fit_predictor(whole.without("task0")).predict(rows)
     dead = rows["prediction"] == "ce"
     assert said.order[dead].max() < said.order[~dead].min()
     assert (said.ratio[dead] == 0).all()
@@ -188,22 +188,22 @@ def test_numbers_of_ones_own_count() -> None:
 def test_unknown_predictors_and_options_are_named() -> None:
     whole = experience(noise=0.1, tasks=2, runs=10)
     with pytest.raises(ConfigError, match="forrest"):
-        fit(whole, predictor="forrest")
+        fit_predictor(whole, predictor="forrest")
     with pytest.raises(ConfigError, match="tres"):
-        fit(whole, predictor="forest", options={"tres": 3})
+        fit_predictor(whole, predictor="forest", options={"tres": 3})
 
 
 def test_without_autogluon_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "autogluon.tabular", None)
     with pytest.raises(MissingPackageError, match="AutoGluon-Tabular") as raised:
-        fit(experience(noise=0.1, tasks=2, runs=10), predictor="autogluon")
+        fit_predictor(experience(noise=0.1, tasks=2, runs=10), predictor="autogluon")
     assert "distiller-nlp[auto]" in str(raised.value.hint)
 
 
 def test_autogluon_ranks_unseen_tasks() -> None:
     pytest.importorskip("autogluon.tabular", reason="AutoGluon-Tabular is not installed")
     whole = experience(noise=0.01, tasks=4, runs=40)
-    fitted = fit(whole.without("task0"), predictor="autogluon", options={"seconds": 20})
+    fitted = fit_predictor(whole.without("task0"), predictor="autogluon", options={"seconds": 20})
     rows = whole.complete[whole.complete["task"] == "task0"]
     assert spearmanr(fitted.predict(rows).order, rows["ratio"]).statistic > 0.5
 

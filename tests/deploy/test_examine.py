@@ -11,7 +11,7 @@ import torch
 from deploy.conftest import KINDS, Models
 from distiller.deploy import examine as module
 from distiller.deploy.disagreements import Said, by_labels, by_tag
-from distiller.deploy.examine import calibration_of_labels, examine
+from distiller.deploy.examine import calibration_of_labels, examine_run
 from distiller.deploy.finished import open_finished
 from distiller.models.folders import load_tokenizer
 from distiller.models.load import load_model
@@ -27,7 +27,7 @@ def test_a_teacher_that_is_the_student_agrees_and_another_does_not(
 ) -> None:
     source = open_finished(models.model(kind), run=models.run(kind))
     monkeypatch.setattr(module, "find_teacher", lambda _: models.model(kind))
-    same = examine(source)
+    same = examine_run(source)
     assert same.difference is not None
     assert (same.difference.d, same.difference.se) == (0, 0)
     assert same.teacher == same.student
@@ -43,7 +43,7 @@ def test_a_teacher_that_is_the_student_agrees_and_another_does_not(
     other.save_pretrained(tmp_path)
     load_tokenizer(models.model(kind)).save_pretrained(tmp_path)
     monkeypatch.setattr(module, "find_teacher", lambda _: tmp_path)
-    found = examine(source)
+    found = examine_run(source)
     assert found.teacher is not None
     assert found.difference is not None
     assert found.disagreements

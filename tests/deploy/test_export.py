@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from cli.conftest import Command
 from deploy.conftest import KINDS, Models
-from distiller.deploy.export import export, exports_of, judge, load_export
+from distiller.deploy.export import export_student, exports_of, judge, load_export
 from distiller.deploy.finished import open_finished
 from distiller.deploy.forms import FORMS, batches, engine_runtime, input_names, torch_runtime
 from distiller.deploy.graph import write_graph
@@ -114,7 +114,7 @@ def test_ranges_without_training_texts_are_refused_before_a_graph_is_made(
 ) -> None:
     monkeypatch.setattr("distiller.deploy.forms.write_graph", pytest.fail)
     with pytest.raises(ConfigError, match="training texts, which are not there"):
-        export(open_finished(str(output / "student")), form, folder=tmp_path / "it", options={"calibration": 3})
+        export_student(open_finished(str(output / "student")), form, folder=tmp_path / "it", options={"calibration": 3})
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_an_xlnet_is_written_as_a_graph_and_as_a_folder(tmp_path: Path) -> None:
     tiny_classifier(tiny_config("xlnet")).save_pretrained(tmp_path / "model")
     source = open_finished(str(tmp_path / "model"))
     for form, bound in (("folder", 0), ("onnx", 1e-4)):
-        assert export(source, form, folder=tmp_path / form)[1].parity.largest_difference <= bound
+        assert export_student(source, form, folder=tmp_path / form)[1].parity.largest_difference <= bound
     command = [sys.executable, str(tmp_path / "folder" / "use.py"), "w5", "w6"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -270,7 +270,7 @@ def test_made_up_texts_have_what_a_tokenizer_puts_around_them(family: str, side:
             assert not ids[mask == 0].any()
             if not mask.all():
                 assert mask[0 if side == "left" else -1] == 0
-    assert export(source, "folder", folder=tmp_path / "it")[1].parity.largest_difference == 0
+    assert export_student(source, "folder", folder=tmp_path / "it")[1].parity.largest_difference == 0
 
 
 def test_batches_have_every_row_once(models: Models) -> None:

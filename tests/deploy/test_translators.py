@@ -11,7 +11,7 @@ from deploy.conftest import translated
 from distiller.config import to_yaml
 from distiller.deploy import bench
 from distiller.deploy.ask import LoadedModels
-from distiller.deploy.export import export
+from distiller.deploy.export import export_student
 from distiller.deploy.measure_translation import measure_translation
 from distiller.deploy.translators import open_translator
 from distiller.errors import ModelError, Notice
@@ -46,7 +46,7 @@ def test_students_of_every_family_are_exported_with_their_scripts(name: str, tmp
     source = open_translator(run.output, rows=20)
     assert source is not None
     for form in ("folder", "ctranslate2-int8"):
-        _, made = export(source, form, max_loss=1.0)
+        _, made = export_student(source, form, max_loss=1.0)
         assert made.script_agrees == 1
         assert made.parity.equal_predictions > (0.5 if form == "ctranslate2-int8" else 0.999)
 
@@ -128,7 +128,7 @@ def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, mon
     save_translator(student, words, out / STUDENT)
     source = open_translator(str(out), rows=5)
     assert source is not None
-    export(source, "folder")
+    export_student(source, "folder")
     jobs: list[dict[str, Any]] = []
 
     def here(job: dict[str, Any], folder: Path, name: str, threads: int) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, mon
         return measure_translation(job)
 
     monkeypatch.setattr(bench, "_in_a_process", here)
-    found = bench.bench([str(out)], rows=5, repeats=1, threads=1)
+    found = bench.measure_models([str(out)], rows=5, repeats=1, threads=1)
     assert [(one.role, one.engine) for one in found.models] == [
         ("teacher", "transformers float32"),
         ("teacher", "ctranslate2 float32"),
@@ -147,7 +147,7 @@ def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, mon
     assert source.sentences is not None
     assert jobs[0]["sentences"] == jobs[1]["sentences"] == tokenizer.encode(source.sentences.source)
     assert sum("student in ctranslate2" in note for note in found.notes) == 2
-    alone = bench.bench([str(out / "exports" / "folder")], rows=5, repeats=1, threads=1)
+    alone = bench.measure_models([str(out / "exports" / "folder")], rows=5, repeats=1, threads=1)
     assert [(one.role, one.score) for one in alone.models] == [("folder", found.models[3].score)]
 
     opened = LoadedModels(out)

@@ -10,7 +10,7 @@ from scipy.stats import entropy
 from torch import Tensor
 
 from distiller.errors import ShapeError
-from distiller.objectives.intermediate import INTERMEDIATE, attention_mse, ce, cos, mse, pkd
+from distiller.objectives.intermediate import INTERMEDIATE, attention_mse, cos, hidden_ce, hidden_mse, pkd
 
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])
 
@@ -58,7 +58,7 @@ def test_weighting_by_valid_tokens_gives_the_mean_over_all_tokens() -> None:
     student, teacher = hidden()
     weights = MASK.sum(1) / MASK.sum()
     tokens = torch.nn.functional.mse_loss(student[MASK.bool()], teacher[MASK.bool()])
-    torch.testing.assert_close((mse(student, teacher, MASK) * weights).sum(), tokens)
+    torch.testing.assert_close((hidden_mse(student, teacher, MASK) * weights).sum(), tokens)
 
 
 def test_pkd_reads_the_first_token_and_takes_a_teacher_of_another_length() -> None:
@@ -72,8 +72,8 @@ def test_pkd_reads_the_first_token_and_takes_a_teacher_of_another_length() -> No
 def test_hidden_cross_entropy_is_least_at_the_teacher_plus_a_constant() -> None:
     student, teacher = hidden()
     least = torch.from_numpy(np.asarray(entropy(softmax(teacher.numpy(), axis=-1), axis=-1)))
-    torch.testing.assert_close(ce(teacher + 3, teacher, torch.ones(2, 3)), least.mean(1))
-    assert (ce(student, teacher, MASK) > ce(teacher, teacher, MASK)).all()
+    torch.testing.assert_close(hidden_ce(teacher + 3, teacher, torch.ones(2, 3)), least.mean(1))
+    assert (hidden_ce(student, teacher, MASK) > hidden_ce(teacher, teacher, MASK)).all()
 
 
 def test_cosine_loss_is_between_0_and_2() -> None:
@@ -115,8 +115,8 @@ def test_other_numbers_of_heads_are_refused_in_words() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: mse(torch.ones(2, 3, 4), torch.ones(2, 3, 5), MASK),
-        lambda: mse(torch.ones(2, 4, 4), torch.ones(2, 4, 4), MASK),
+        lambda: hidden_mse(torch.ones(2, 3, 4), torch.ones(2, 3, 5), MASK),
+        lambda: hidden_mse(torch.ones(2, 4, 4), torch.ones(2, 4, 4), MASK),
         lambda: attention_mse(torch.ones(2, 3, 4), torch.ones(2, 3, 4), MASK),
         lambda: attention_mse(torch.ones(2, 1, 3, 3), torch.ones(2, 1, 3, 4), MASK),
     ],

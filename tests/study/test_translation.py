@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from distiller.autodistiller.experience import add
+from distiller.autodistiller.experience import add_experience
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError
 from distiller.record import load_record
@@ -59,7 +59,7 @@ def test_a_study_tries_every_point_and_its_table_is_that_of_any_study(tmp_path: 
         assert row["baseline_score"] == record.baseline.scores["bleu"]
         assert row["parameters"] == record.student.parameters
     with pytest.raises(DataError, match="has trials of translation models"):
-        add([wanted.place], tmp_path / "experience.csv")
+        add_experience([wanted.place], tmp_path / "experience.csv")
     assert not (tmp_path / "experience.csv").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 from distiller.config import Run, parse_run
 from distiller.errors import ConfigError, DataError, OutputError
 from distiller.study.queue import claim, identity, prune
-from distiller.study.trial_io import canonical, export, import_csv, load_trials
+from distiller.study.trial_io import canonical, export_trials, import_csv, load_trials
 from distiller.study.trials import COLUMNS
 from distiller.study.worker import work
 from study.conftest import Small, started
@@ -81,7 +81,7 @@ def test_what_is_exported_is_imported_as_it_was(small: Small, tmp_path: Path, en
     started(study)
     work(study, "w", "study.fakes:failing")
     trials = load_trials(study.place)
-    file = export(trials, tmp_path / f"trials.{ending}")
+    file = export_trials(trials, tmp_path / f"trials.{ending}")
     for again in (load_trials(file), import_csv(file)):
         assert again.factors == trials.factors
         pd.testing.assert_frame_equal(again.frame, trials.frame)
@@ -146,6 +146,6 @@ def test_what_cannot_be_written_is_said(small: Small, tmp_path: Path) -> None:
     started(small())
     trials = load_trials(small().place)
     with pytest.raises(ConfigError, match=r"\.xlsx"):
-        export(trials, tmp_path / "trials.xlsx")
+        export_trials(trials, tmp_path / "trials.xlsx")
     with pytest.raises(OutputError, match="cannot write"):
-        export(trials, tmp_path / "nowhere" / "trials.csv")
+        export_trials(trials, tmp_path / "nowhere" / "trials.csv")

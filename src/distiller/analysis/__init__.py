@@ -7,33 +7,21 @@ from distiller.exports import lazily
 if TYPE_CHECKING:
     from distiller.analysis.best import configurations as configurations
     from distiller.analysis.best import top_counts as top_counts
-    from distiller.analysis.effects import effects as level_effects
+    from distiller.analysis.effects import level_effects as level_effects
     from distiller.analysis.fanova import Fanova as Fanova
-    from distiller.analysis.fanova import fanova as variance_shares
+    from distiller.analysis.fanova import variance_shares as variance_shares
     from distiller.analysis.importance import Importance as Importance
-    from distiller.analysis.importance import importance as factor_importance
+    from distiller.analysis.importance import factor_importance as factor_importance
     from distiller.analysis.pareto import pareto_front as pareto_front
     from distiller.analysis.second_opinion import ped_anova as ped_anova
 
-__all__ = [
-    "Fanova",
-    "Importance",
-    "configurations",
-    "factor_importance",
-    "level_effects",
-    "pareto_front",
-    "ped_anova",
-    "top_counts",
-    "variance_shares",
-]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "best": ["configurations", "top_counts"],
-        "effects": ["effects as level_effects"],
-        "fanova": ["Fanova", "fanova as variance_shares"],
-        "importance": ["Importance", "importance as factor_importance"],
+        "effects": ["level_effects"],
+        "fanova": ["Fanova", "variance_shares"],
+        "importance": ["Importance", "factor_importance"],
         "pareto": ["pareto_front"],
         "second_opinion": ["ped_anova"],
     },

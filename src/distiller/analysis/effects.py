@@ -35,7 +35,7 @@ class Effect:
     """Pairs, or trials with this level in contexts that have both."""
 
 
-def effects(
+def level_effects(
     trials: "Trials", *, factors: Sequence[str] | None = None, resamples: int = 2000, seed: int = 0
 ) -> list[Effect]:
     """Each level of each factor against a reference: `none` if it was tried, else the most frequent level.

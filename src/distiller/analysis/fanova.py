@@ -60,7 +60,7 @@ class Fanova:
         return next((one.mean for one in self.components if set(one.factors) == set(factors)), 0.0)
 
 
-def fanova(
+def variance_shares(
     frame: "pd.DataFrame",
     factors: Sequence[str],
     *,

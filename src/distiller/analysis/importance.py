@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING
 
-from distiller.analysis.fanova import Fanova, fanova
+from distiller.analysis.fanova import Fanova, variance_shares
 from distiller.analysis.second_opinion import ped_anova
 from distiller.errors import ConfigError, did_you_mean
 
@@ -50,7 +50,7 @@ class Importance:
         return tuple(task for task, found in self.by_task.items() if found.refusal is None)
 
 
-def importance(
+def factor_importance(
     trials: "Trials", *, factors: Sequence[str] | None = None, order: int = 2, trees: int = 64, seed: int = 0
 ) -> Importance:
     """fANOVA of the scores of each task, the mean of its shares over tasks, and PED-ANOVA of the same trials.
@@ -66,7 +66,7 @@ def importance(
             raise ConfigError(f"trials have no column `{name}`", hint=did_you_mean(name, list(map(str, frame))))
     by_task, second = {}, {}
     for task, rows in frame.groupby("task", sort=True):
-        by_task[str(task)] = fanova(rows, chosen, order=order, trees=trees, seed=seed)
+        by_task[str(task)] = variance_shares(rows, chosen, order=order, trees=trees, seed=seed)
         second[str(task)] = ped_anova(rows, by_task[str(task)].factors)
     return Importance(chosen, by_task, _mean_shares(by_task, chosen), second, _mean_second(second, chosen))
 

@@ -10,37 +10,21 @@ if TYPE_CHECKING:
     from distiller.autodistiller.advice import advise as advise
     from distiller.autodistiller.advice import write_advice as write_advice
     from distiller.autodistiller.experience import Experience as Experience
-    from distiller.autodistiller.experience import add as add_experience
+    from distiller.autodistiller.experience import add_experience as add_experience
     from distiller.autodistiller.experience import read_experience as read_experience
     from distiller.autodistiller.experience import shipped as shipped
     from distiller.autodistiller.facts import TaskFacts as TaskFacts
     from distiller.autodistiller.facts import facts_of as facts_of
     from distiller.autodistiller.predictor import PREDICTORS as PREDICTORS
     from distiller.autodistiller.predictor import Predictor as Predictor
-    from distiller.autodistiller.predictor import fit as fit_predictor
+    from distiller.autodistiller.predictor import fit_predictor as fit_predictor
 
-__all__ = [
-    "PREDICTORS",
-    "Advice",
-    "AdvisedRun",
-    "Experience",
-    "Predictor",
-    "TaskFacts",
-    "add_experience",
-    "advise",
-    "facts_of",
-    "fit_predictor",
-    "read_experience",
-    "shipped",
-    "write_advice",
-]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "advice": ["Advice", "AdvisedRun", "advise", "write_advice"],
-        "experience": ["Experience", "add as add_experience", "read_experience", "shipped"],
+        "experience": ["Experience", "add_experience", "read_experience", "shipped"],
         "facts": ["TaskFacts", "facts_of"],
-        "predictor": ["PREDICTORS", "Predictor", "fit as fit_predictor"],
+        "predictor": ["PREDICTORS", "Predictor", "fit_predictor"],
     },
 )

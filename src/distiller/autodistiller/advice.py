@@ -12,7 +12,7 @@ from distiller.autodistiller.candidates import CANONICAL_SPACE, Candidates, cand
 from distiller.autodistiller.embeddings import words_of
 from distiller.autodistiller.experience import Experience, names_of, read_experience, shipped
 from distiller.autodistiller.facts import TaskFacts, facts_of
-from distiller.autodistiller.predictor import Predictor, fit
+from distiller.autodistiller.predictor import Predictor, fit_predictor
 from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
 from distiller.config import Run, to_yaml
@@ -100,7 +100,7 @@ def advise(
     whole = experience.with_task(facts.model_copy(update={"name": named["task"]}))
     candidates = candidates_of(run, space, kind=facts.kind)
     rows = rows_of(candidates, run, teacher_score=teacher_score, baseline_score=baseline_score)
-    fitted = fit(
+    fitted = fit_predictor(
         whole,
         vectors=vectors_for(whole, vectors),
         predictor=predictor,

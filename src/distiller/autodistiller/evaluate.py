@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distiller.autodistiller.experience import Experience
-from distiller.autodistiller.predictor import fit
+from distiller.autodistiller.predictor import fit_predictor
 from distiller.autodistiller.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ def held_out(experience: Experience) -> "Iterator[tuple[str, pd.DataFrame, Exper
 def ranker(
     predictor: str = "additive", *, vectors: Vectors | None = None, baseline: bool = True, **options: float
 ) -> Rank:
-    """`fit` as `leave_one_task_out` wants it."""
+    """`fit_predictor` as `leave_one_task_out` wants it."""
 
     def rank(experience: Experience, rows: "pd.DataFrame") -> np.ndarray:
-        fitted = fit(experience, vectors=vectors, predictor=predictor, baseline=baseline, options=options)
+        fitted = fit_predictor(experience, vectors=vectors, predictor=predictor, baseline=baseline, options=options)
         return fitted.predict(rows).order
 
     return rank
@@ -148,7 +148,7 @@ def covered(experience: Experience, *, baseline: bool = True, vectors: Vectors |
     """The share of held-out ratios of each task inside the 80 % interval."""
     found = {}
     for task, own, others in held_out(experience):
-        said = fit(others, vectors=vectors, baseline=baseline).predict(own)
+        said = fit_predictor(others, vectors=vectors, baseline=baseline).predict(own)
         ratio = own["ratio"].to_numpy(float)
         found[task] = float(np.mean((said.low <= ratio) & (ratio <= said.high)))
     return found

@@ -102,7 +102,7 @@ def join(experiences: Sequence[Experience]) -> Experience:
     return Experience(conform(frame.assign(trial=range(len(frame))), factors, where="the joined experience"), tasks)
 
 
-def add(sources: Iterable[str | Path], file: Path, *, learn: bool = True) -> Experience:
+def add_experience(sources: Iterable[str | Path], file: Path, *, learn: bool = True) -> Experience:
     """Join Records (files or folders), studies and tables to the experience in `file`, and write it again.
 
     With `learn` the data of tasks that are new there is read, where it can be, to know them. Failed trials join too.

@@ -154,7 +154,7 @@ PREDICTORS: Family[Fit] = Family(
 )
 
 
-def fit(
+def fit_predictor(
     experience: Experience,
     *,
     vectors: Vectors | None = None,

@@ -11,7 +11,7 @@ from distiller.autodistiller.evaluate import held_out, spearman
 from distiller.autodistiller.experience import Experience
 from distiller.autodistiller.features import before
 from distiller.autodistiller.fit_data import FitData, impossible
-from distiller.autodistiller.predictor import fit
+from distiller.autodistiller.predictor import fit_predictor
 from distiller.autodistiller.vectors import Vectors
 from distiller.study.table_files import load_pandas
 from distiller.study.trials import conform
@@ -75,7 +75,7 @@ def probe_gain(
     rng = np.random.default_rng(seed)
     found = []
     for task, own, others in held_out(experience):
-        first = fit(others, vectors=vectors, baseline=baseline)
+        first = fit_predictor(others, vectors=vectors, baseline=baseline)
         after = partial(_after, others, own, vectors=vectors, baseline=baseline)
         chosen = choose_probes(first.fit_data, own, k)
         rest = np.setdiff1d(np.arange(len(own)), chosen)
@@ -89,6 +89,6 @@ def _after(
     others: Experience, own: "pd.DataFrame", probes: list[int], *, vectors: Vectors | None, baseline: bool
 ) -> float:
     """How well the rows of a task that were not probed are ranked by who knows the probes."""
-    fitted = fit(with_probes(others, own.iloc[probes]), vectors=vectors, baseline=baseline)
+    fitted = fit_predictor(with_probes(others, own.iloc[probes]), vectors=vectors, baseline=baseline)
     rest = own.drop(index=probes)
     return spearman(fitted.predict(rest).order, rest["ratio"].to_numpy(float))

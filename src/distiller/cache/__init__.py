@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from distiller.cache.teacher_outputs import TeacherCache as TeacherCache
     from distiller.cache.teacher_outputs import build_teacher_cache as build_teacher_cache
 
-__all__ = ["FolderCache", "RowCache", "TeacherCache", "build_teacher_cache", "cache_root"]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "folders": ["FolderCache", "cache_root"],

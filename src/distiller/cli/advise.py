@@ -101,7 +101,7 @@ def own_file() -> Path:
 
 
 def _add(sources: list[str], files: list[str]) -> None:
-    from distiller.autodistiller.experience import add
+    from distiller.autodistiller.experience import add_experience
     from distiller.errors import ConfigError
 
     if len(files) > 1:
@@ -110,7 +110,7 @@ def _add(sources: list[str], files: list[str]) -> None:
     if file.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"`{file}` is no table of trials", hint="an experience file ends in .csv")
     file.parent.mkdir(parents=True, exist_ok=True)
-    whole = add(sources, file)
+    whole = add_experience(sources, file)
     states = list(whole.trials.frame["status"])
     typer.echo(
         f"{file}: {states.count('complete')} finished and {states.count('failed')} failed trials "

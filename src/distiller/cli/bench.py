@@ -34,7 +34,7 @@ def bench(
         distiller bench outputs/de-en --threads 1
     """
     from distiller.cli.console import console, progress
-    from distiller.deploy.bench import bench as measure
+    from distiller.deploy.bench import measure_models
     from distiller.deploy.table import BENCH
     from distiller.record import FILE
 
@@ -43,7 +43,7 @@ def bench(
 
         check_picture(picture)
     told = None if quiet else lambda name: progress().print(f"measuring {name}", markup=False)
-    found = measure(
+    found = measure_models(
         models, run=run, teacher=teacher, threads=threads, rows=rows, repeats=repeats, lengths=length, on_start=told
     )
     for note in found.notes:

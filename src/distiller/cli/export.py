@@ -53,7 +53,7 @@ def export(
         distiller export outputs/de-en --to ctranslate2-int8 --shortlist 50
     """
     from distiller.cli.console import console
-    from distiller.deploy.export import export as write
+    from distiller.deploy.export import export_student
     from distiller.deploy.finished import open_finished
     from distiller.deploy.forms import FORMS
     from distiller.deploy.translators import open_translator
@@ -82,7 +82,9 @@ def export(
     try:
         for form in forms:
             options = {name: value for name, value in given.items() if name in FORMS[form].schema.model_fields}
-            folder, found = write(source, form, folder=output, options=options, max_loss=max_loss, overwrite=overwrite)
+            folder, found = export_student(
+                source, form, folder=output, options=options, max_loss=max_loss, overwrite=overwrite
+            )
             made.append((folder, found))
             for note in found.notes:
                 typer.echo(f"warning: {note}", err=True)

@@ -36,18 +36,18 @@ def importance(
         distiller importance sweep.csv --map score=dev_accuracy --map mapping=layers --json
     """
     from distiller.analysis.best import configurations, top_counts
-    from distiller.analysis.effects import effects
-    from distiller.analysis.importance import importance as analyse
+    from distiller.analysis.effects import level_effects
+    from distiller.analysis.importance import factor_importance
     from distiller.errors import DataError
 
     trials = open_source(source, pairs(columns), name).where(**pairs(where))
     if trials.complete.empty:
         among = f" with {' and '.join(where)}" if where else ""
         raise DataError(f"`{source}` has no finished trial{among}", hint="`distiller study status` says how it stands")
-    found = analyse(trials, factors=factor or None, seed=seed)
+    found = factor_importance(trials, factors=factor or None, seed=seed)
     best = {task: listed[:top] for task, listed in configurations(trials).items()}
     counts = top_counts(trials, top=top)
-    changes = effects(trials, seed=seed)
+    changes = level_effects(trials, seed=seed)
     if json:
         import json as encoder
         from dataclasses import asdict

@@ -34,10 +34,10 @@ def report(
         raise OutputError(f"`{output}` is not a run's output", hint="name the folder that holds record.json")
     found = None
     if examine and source.kind != "translation":
-        from distiller.deploy.examine import examine as look
+        from distiller.deploy.examine import examine_run
 
         try:
-            found = look(source)
+            found = examine_run(source)
         except DataError as error:
             source.notes.append(error.message)
     measured = source.output / BENCH

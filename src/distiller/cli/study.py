@@ -131,7 +131,7 @@ def export(
 
     trial_io.check_table_name(output)
     trials = trial_io.load_trials(source, name=name)
-    typer.echo(trial_io.export(trials, output))
+    typer.echo(trial_io.export_trials(trials, output))
     typer.echo(f"{len(trials.frame)} trials", err=True)
 
 
@@ -158,7 +158,7 @@ def import_(
 
     trial_io.check_table_name(output)
     trials = trial_io.import_csv(source, columns=pairs(columns), factors=factors or ())
-    typer.echo(trial_io.export(trials, output))
+    typer.echo(trial_io.export_trials(trials, output))
     typer.echo(f"{len(trials.frame)} trials, factors: {', '.join(trials.factors)}", err=True)
 
 

@@ -7,10 +7,10 @@ from distiller.exports import lazily
 if TYPE_CHECKING:
     from distiller.deploy.ask import Answer as Answer
     from distiller.deploy.ask import LoadedModels as LoadedModels
-    from distiller.deploy.bench import bench as measure_models
-    from distiller.deploy.examine import examine as examine_run
+    from distiller.deploy.bench import measure_models as measure_models
+    from distiller.deploy.examine import examine_run as examine_run
     from distiller.deploy.export import Export as Export
-    from distiller.deploy.export import export as export_student
+    from distiller.deploy.export import export_student as export_student
     from distiller.deploy.export import load_export as load_export
     from distiller.deploy.finished import Finished as Finished
     from distiller.deploy.finished import open_finished as open_finished
@@ -19,29 +19,13 @@ if TYPE_CHECKING:
     from distiller.deploy.table import Bench as Bench
     from distiller.deploy.table import load_bench as load_bench
 
-__all__ = [
-    "FORMS",
-    "Answer",
-    "Bench",
-    "Export",
-    "Finished",
-    "LoadedModels",
-    "examine_run",
-    "export_student",
-    "load_bench",
-    "load_export",
-    "measure_models",
-    "open_finished",
-    "push_folder",
-]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "ask": ["Answer", "LoadedModels"],
-        "bench": ["bench as measure_models"],
-        "examine": ["examine as examine_run"],
-        "export": ["Export", "export as export_student", "load_export"],
+        "bench": ["measure_models"],
+        "examine": ["examine_run"],
+        "export": ["Export", "export_student", "load_export"],
         "finished": ["Finished", "open_finished"],
         "forms": ["FORMS"],
         "hub": ["push_folder"],

@@ -1,4 +1,4 @@
-"""`bench(outputs)`: time, memory, size and score of teacher, student and exported forms, side by side in one run."""
+"""`measure_models(outputs)`: time, memory, size and score of teacher, student and exports, side by side in one run."""
 
 import json
 import os
@@ -38,7 +38,7 @@ SCORED = 32
 """Batch size in which the development set is scored."""
 
 
-def bench(
+def measure_models(
     names: Sequence[str],
     *,
     run: Path | None = None,

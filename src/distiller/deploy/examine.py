@@ -1,4 +1,4 @@
-"""`examine(source)`: teacher and student of a finished run on its development set, row by row."""
+"""`examine_run(source)`: teacher and student of a finished run on its development set, row by row."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ BINS = 10
 SHOWN = 20
 
 
-def examine(source: Finished) -> Examination:
+def examine_run(source: Finished) -> Examination:
     """Score, classes, calibration and disagreements of the student, and of the teacher where it is in the cache.
 
     Raises `DataError` where the development set is not there any more.

@@ -1,4 +1,4 @@
-"""`export(model, form)`: a finished student in another form, compared with the model, whole or not there at all."""
+"""`export_student(model, form)`: a finished student in another form, compared with it, whole or not there at all."""
 
 import shutil
 from functools import partial
@@ -81,7 +81,7 @@ class Export(Config):
     notes: list[str] = []
 
 
-def export(
+def export_student(
     source: Finished,
     form: str,
     *,

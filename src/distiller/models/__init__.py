@@ -16,20 +16,7 @@ if TYPE_CHECKING:
     from distiller.models.signals import Signals as Signals
     from distiller.models.students import build_student as build_student
 
-__all__ = [
-    "ARCHITECTURES",
-    "SignalReader",
-    "Signals",
-    "build_student",
-    "flops",
-    "latency",
-    "load_model",
-    "load_tokenizer",
-    "megabytes",
-    "parameter_count",
-]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "architectures": ["ARCHITECTURES"],

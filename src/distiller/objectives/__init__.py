@@ -17,21 +17,7 @@ if TYPE_CHECKING:
     from distiller.objectives.transport import optimal_flow as optimal_flow
     from distiller.objectives.transport import sinkhorn_flow as sinkhorn_flow
 
-__all__ = [
-    "CRITICS",
-    "INTERMEDIATE",
-    "LABEL",
-    "MAPPING",
-    "PREDICTION",
-    "LayerPair",
-    "last",
-    "mi_components",
-    "optimal_flow",
-    "sinkhorn_flow",
-    "skip",
-]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "critics": ["CRITICS"],

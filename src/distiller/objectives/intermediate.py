@@ -22,7 +22,7 @@ from distiller.objectives.shapes import (
 from distiller.registry import Entry, Family
 
 
-def mse(
+def hidden_mse(
     student: HiddenStates, teacher: HiddenStates, mask: Mask, *, reduce: Literal["mean_dim", "sum_dim"] = "mean_dim"
 ) -> PerExample:
     """Squared distance of hidden states, averaged over an example's valid tokens.
@@ -56,7 +56,7 @@ def cos(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
     return _token_mean(1 - (student * teacher).sum(-1) / math.prod(lengths), valid)
 
 
-def ce(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
+def hidden_ce(student: HiddenStates, teacher: HiddenStates, mask: Mask) -> PerExample:
     """Cross-entropy of hidden states read as if their dimensions were classes, averaged over valid tokens.
 
     `student`, `teacher` `[b, L, d]`, `mask` `[b, L]` → nats `[b]`. Raises `ShapeError`.
@@ -122,7 +122,7 @@ def attention_mse(
 def mse_grid(
     students: Tensor, teachers: Tensor, mask: Mask, *, reduce: Literal["mean_dim", "sum_dim"] = "mean_dim"
 ) -> Tensor:
-    """`mse` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`."""
+    """`hidden_mse` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`."""
     valid = mask.bool()
     squared = _distances(*_filled(students, teachers, valid[..., None])) ** 2
     return _token_mean(squared / students.shape[-1] if reduce == "mean_dim" else squared, valid)
@@ -166,7 +166,7 @@ def cos_grid(students: Tensor, teachers: Tensor, mask: Mask) -> Tensor:
 
 
 def ce_grid(students: Tensor, teachers: Tensor, mask: Mask) -> Tensor:
-    """`ce` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`."""
+    """`hidden_ce` of every student layer `[N, b, L, d]` with every teacher layer `[M, b, L, d]` → `[N, M, b]`."""
     valid = mask.bool()
     students, teachers = _filled(students, teachers, valid[..., None])
     return _token_mean(-torch.einsum("nbld,mbld->nmbl", students.log_softmax(-1), teachers.softmax(-1)), valid)
@@ -258,8 +258,8 @@ def _traits(reads: str = "hidden_states", head: str | None = "projection", per: 
 INTERMEDIATE: Family[Callable[..., PerExample]] = Family(
     "intermediate objective",
     {
-        "ce": Entry(ce, source="arXiv:2109.11105", traits=_traits(grid=ce_grid)),
-        "mse": Entry(mse, source="arXiv:1909.10351", traits=_traits(grid=mse_grid)),
+        "ce": Entry(hidden_ce, source="arXiv:2109.11105", traits=_traits(grid=ce_grid)),
+        "mse": Entry(hidden_mse, source="arXiv:1909.10351", traits=_traits(grid=mse_grid)),
         "l2": Entry(l2, source="arXiv:2109.11105", traits=_traits(grid=l2_grid)),
         "cos": Entry(cos, source="arXiv:1910.01108", traits=_traits(grid=cos_grid)),
         # pooled with tokens="cls" only; `all` then fails on the lengths

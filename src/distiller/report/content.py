@@ -8,8 +8,8 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from distiller.analysis.best import Configuration, configurations, top_counts
-from distiller.analysis.effects import effects
-from distiller.analysis.importance import Importance, importance
+from distiller.analysis.effects import level_effects
+from distiller.analysis.importance import Importance, factor_importance
 from distiller.analysis.pareto import pareto_front
 from distiller.config import parse_run, to_yaml
 from distiller.errors import ConfigError
@@ -32,7 +32,7 @@ def content(trials: "Trials", *, title: str, created: str, top: int = 5, seed: i
     frame = trials.frame
     statuses = Counter(frame["status"])
     ranked = configurations(trials)
-    found = importance(trials, seed=seed)
+    found = factor_importance(trials, seed=seed)
     seconds = frame["seconds"].sum()
     return clean(
         {
@@ -45,7 +45,7 @@ def content(trials: "Trials", *, title: str, created: str, top: int = 5, seed: i
             "factors": list(trials.factors),
             "varied": varied(trials),
             "importance": shares(found),
-            "effects": list(map(asdict, effects(trials, seed=seed))),
+            "effects": list(map(asdict, level_effects(trials, seed=seed))),
             "top": top,
             "top_counts": [asdict(one) for one in top_counts(trials, top=top)],
             "best": {task: [best(one) for one in listed[:top]] for task, listed in ranked.items()},

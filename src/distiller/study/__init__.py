@@ -15,29 +15,12 @@ if TYPE_CHECKING:
     from distiller.study.search_space import search_space_of as search_space_of
     from distiller.study.storage import StoredStudy as StoredStudy
     from distiller.study.storage import open_study as open_study
-    from distiller.study.trial_io import export as export_trials
+    from distiller.study.trial_io import export_trials as export_trials
     from distiller.study.trial_io import import_csv as import_csv
     from distiller.study.trial_io import load_trials as load_trials
     from distiller.study.trials import Trials as Trials
 
-__all__ = [
-    "Progress",
-    "SearchSpace",
-    "StoredStudy",
-    "Study",
-    "Trials",
-    "export_trials",
-    "import_csv",
-    "load_study",
-    "load_trials",
-    "open_study",
-    "parse_study",
-    "progress_of",
-    "run_study",
-    "search_space_of",
-]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "config": ["Study", "load_study", "parse_study"],
@@ -45,7 +28,7 @@ __getattr__, __dir__ = lazily(
         "progress": ["Progress", "progress_of"],
         "search_space": ["SearchSpace", "search_space_of"],
         "storage": ["StoredStudy", "open_study"],
-        "trial_io": ["export as export_trials", "import_csv", "load_trials"],
+        "trial_io": ["export_trials", "import_csv", "load_trials"],
         "trials": ["Trials"],
     },
 )

@@ -49,7 +49,7 @@ def load_trials(source: str | Path, *, name: str | None = None) -> Trials:
     return _from_storage(where, name)
 
 
-def export(trials: Trials, path: str | Path) -> Path:
+def export_trials(trials: Trials, path: str | Path) -> Path:
     """Write `trials` to a .csv or .parquet file, which `load_trials` reads. Raises `ConfigError`, `OutputError`."""
     target = Path(path)
     try:
@@ -61,8 +61,8 @@ def export(trials: Trials, path: str | Path) -> Path:
 def import_csv(path: str | Path, *, columns: Mapping[str, str] | None = None, factors: Sequence[str] = ()) -> Trials:
     """Trials from a CSV or Parquet file of results from elsewhere.
 
-    Files that `export` wrote and the result table of arXiv:2109.11105 are recognised; for others `columns` maps our
-    names to theirs, and `factors` names what was varied, as `read_table` says. Raises `DataError`.
+    Files that `export_trials` wrote and the result table of arXiv:2109.11105 are recognised; for others `columns` maps
+    our names to theirs, and `factors` names what was varied, as `read_table` says. Raises `DataError`.
     """
     return read_table(path, columns=columns, factors=factors) if columns or factors else open_table(path)
 

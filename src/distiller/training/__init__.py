@@ -12,16 +12,7 @@ if TYPE_CHECKING:
     from distiller.training.pace import UntilLearnt as UntilLearnt
     from distiller.training.trainer import DistillationTrainer as DistillationTrainer
 
-__all__ = [
-    "DistillationModel",
-    "DistillationObjective",
-    "DistillationTrainer",
-    "ModelShape",
-    "UntilLearnt",
-    "predict_logits",
-]
-
-__getattr__, __dir__ = lazily(
+__getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "distillation_model": ["DistillationModel"],

@@ -8,6 +8,4 @@ if TYPE_CHECKING:
     from distiller.ui.server import application as application
     from distiller.ui.server import serve as serve
 
-__all__ = ["application", "serve"]
-
-__getattr__, __dir__ = lazily(__name__, {"server": ["application", "serve"]})
+__getattr__, __dir__, __all__ = lazily(__name__, {"server": ["application", "serve"]})
