@@ -15,11 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import RandomForestRegressor
-
-from distiller.autodistiller import features
-from distiller.autodistiller.advice import vectors_for
-from distiller.autodistiller.evaluate import (
+from held_out_tasks import (
     HeldOutTask,
     Rank,
     bootstrap,
@@ -27,11 +23,15 @@ from distiller.autodistiller.evaluate import (
     covered,
     leave_one_task_out,
     permuted,
+    probe_gain,
     ranker,
 )
+from sklearn.ensemble import RandomForestRegressor
+
+from distiller.autodistiller import features
+from distiller.autodistiller.advice import vectors_for
 from distiller.autodistiller.experience import Experience, read_experience
 from distiller.autodistiller.fit_data import impossible, prepare
-from distiller.autodistiller.probes import probe_gain
 from distiller.autodistiller.target import offsets
 from distiller.autodistiller.vectors import Vectors
 

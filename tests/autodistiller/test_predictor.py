@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+from held_out_tasks import leave_one_task_out, permuted, ranker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, spearmanr
@@ -9,7 +10,6 @@ from scipy.stats import multivariate_normal, spearmanr
 from autodistiller.synthetic import effect, experience
 from distiller.autodistiller import features
 from distiller.autodistiller.additive import Variances, covariance, fit_additive
-from distiller.autodistiller.evaluate import leave_one_task_out, permuted, ranker
 from distiller.autodistiller.facts import TaskFacts
 from distiller.autodistiller.fit_data import prepare
 from distiller.autodistiller.kernels import task_kernel

@@ -1,24 +1,29 @@
-"""How well a predictor ranks the pipelines of a task it has not seen: leave-one-task-out, its limits and controls."""
+"""How well a predictor ranks the pipelines of a task it has not seen: leave-one-task-out, its limits and controls.
+
+A part of `advice.py`.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import comb
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
 
 from distiller.autodistiller.experience import Experience
 from distiller.autodistiller.predictor import fit_predictor
+from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import Vectors
-
-if TYPE_CHECKING:
-    import pandas as pd
+from distiller.study.trials import conform
 
 GROUP = ["teacher", "student"]
 SMALLEST = 20
 """Runs of one teacher and student on a task, from which a rank correlation within them is worth looking at."""
 
-Rank = Callable[[Experience, "pd.DataFrame"], np.ndarray]
+Rank = Callable[[Experience, pd.DataFrame], np.ndarray]
 """From experience without a task, and that task's rows, to what orders them `[n]`; higher is better."""
 
 
@@ -27,7 +32,7 @@ class HeldOutTask:
     """One task held out."""
 
     task: str
-    rows: "pd.DataFrame"
+    rows: pd.DataFrame
     """Its complete trials."""
     order: np.ndarray
     """The predicted order of `rows`."""
@@ -86,7 +91,7 @@ def leave_one_task_out(experience: Experience, rank: Rank) -> list[HeldOutTask]:
     return found
 
 
-def held_out(experience: Experience) -> "Iterator[tuple[str, pd.DataFrame, Experience]]":
+def held_out(experience: Experience) -> Iterator[tuple[str, pd.DataFrame, Experience]]:
     """Every task in turn: its name, its complete trials, and the experience without them."""
     rows = experience.complete
     for task in map(str, rows["task"].unique()):
@@ -98,7 +103,7 @@ def ranker(
 ) -> Rank:
     """`fit_predictor` as `leave_one_task_out` wants it."""
 
-    def rank(experience: Experience, rows: "pd.DataFrame") -> np.ndarray:
+    def rank(experience: Experience, rows: pd.DataFrame) -> np.ndarray:
         fitted = fit_predictor(experience, vectors=vectors, predictor=predictor, baseline=baseline, options=options)
         return fitted.predict(rows).order
 
@@ -122,7 +127,7 @@ def permuted(experience: Experience, *, seed: int) -> Experience:
     for places in frame.groupby("task").indices.values():
         drawn = rng.permutation(places)
         for column in ("score", "ratio", "status"):
-            frame.iloc[places, frame.columns.get_loc(column)] = frame[column].to_numpy()[drawn]  # pyright: ignore[reportArgumentType, reportCallIssue]
+            frame.iloc[places, frame.columns.get_loc(column)] = frame[column].to_numpy()[drawn]
     return replace(experience, trials=replace(experience.trials, frame=frame))
 
 
@@ -156,8 +161,58 @@ def covered(experience: Experience, *, baseline: bool = True, vectors: Vectors |
 
 def spearman(left: np.ndarray, right: np.ndarray) -> float:
     """Correlation of ranks, ties sharing a mean rank; NaN where one side is constant."""
-    from scipy.stats import spearmanr
-
     if len(left) < 2 or np.ptp(left) == 0 or np.ptp(right) == 0:
         return float("nan")
-    return float(spearmanr(left, right).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    return float(spearmanr(left, right).statistic)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What probes change on one held-out task: rank correlation on the rows that were not probed."""
+
+    task: str
+    without: float
+    random: float
+    """After as many probes drawn at random; mean over draws."""
+    chosen: float
+    """After the probes of `choose_probes`."""
+
+
+def with_probes(experience: Experience, probes: pd.DataFrame) -> Experience:
+    """Experience with finished trials more, e.g. on the task that advice is for."""
+    trials = experience.trials
+    frame = pd.concat([trials.frame, probes], ignore_index=True)
+    frame = frame.assign(trial=range(len(frame)))
+    return replace(experience, trials=conform(frame, trials.factors, where="probes"))
+
+
+def probe_gain(
+    experience: Experience,
+    *,
+    k: int,
+    draws: int = 5,
+    baseline: bool = True,
+    vectors: Vectors | None = None,
+    seed: int = 0,
+) -> list[Gain]:
+    """Simulate probes: on each task in turn, `k` of its trials become known, and the others are ranked again."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for task, own, others in held_out(experience):
+        first = fit_predictor(others, vectors=vectors, baseline=baseline)
+        after = partial(_after, others, own, vectors=vectors, baseline=baseline)
+        chosen = choose_probes(first.fit_data, own, k)
+        rest = np.setdiff1d(np.arange(len(own)), chosen)
+        without = spearman(first.predict(own).order[rest], own["ratio"].to_numpy(float)[rest])
+        drawn = [after(rng.choice(len(own), min(k, len(own) - 2), replace=False).tolist()) for _ in range(draws)]
+        found.append(Gain(task, without, float(np.mean(drawn)), after(chosen)))
+    return found
+
+
+def _after(
+    others: Experience, own: pd.DataFrame, probes: list[int], *, vectors: Vectors | None, baseline: bool
+) -> float:
+    """How well the rows of a task that were not probed are ranked by who knows the probes."""
+    fitted = fit_predictor(with_probes(others, own.iloc[probes]), vectors=vectors, baseline=baseline)
+    rest = own.drop(index=probes)
+    return spearman(fitted.predict(rest).order, rest["ratio"].to_numpy(float))

@@ -3,21 +3,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from autodistiller.synthetic import experience
-from distiller.autodistiller.evaluate import (
+from held_out_tasks import (
     HeldOutTask,
     bootstrap,
     ceiling,
     leave_one_task_out,
     permuted,
+    probe_gain,
     ranker,
     spearman,
 )
+
+from autodistiller.synthetic import experience
 from distiller.autodistiller.experience import read_experience
 from distiller.autodistiller.fit_data import prepare
 from distiller.autodistiller.predictor import fit_predictor
-from distiller.autodistiller.probes import choose_probes, probe_gain
+from distiller.autodistiller.probes import choose_probes
 
 pd = pytest.importorskip("pandas")
 
