@@ -1,6 +1,5 @@
 """The names that a user imports: what they are, and that a script with them passes a strict type checker."""
 
-import ast
 import inspect
 import json
 import subprocess
@@ -92,24 +91,6 @@ def test_a_package_gives_what_it_says(package: str) -> None:
         assert found.__doc__, name
     below = {found.name for found in iter_modules(module.__path__)}
     assert not below & set(module.__all__), "a module of that name would take its place"
-
-
-@pytest.mark.parametrize("package", GIVING)
-def test_a_type_checker_sees_the_same_names(package: str) -> None:
-    """What is written for it under `TYPE_CHECKING` is what a program gets."""
-    module = import_module(package)
-    written = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
-    guarded = [node for node in written.body if isinstance(node, ast.If)]
-    seen = {
-        name.asname: getattr(import_module(str(node.module)), name.name)
-        for block in guarded
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for name in node.names
-        if name.asname
-    }
-    if seen:
-        assert {name: getattr(module, name) for name in module.__all__} == seen
 
 
 def test_every_loss_has_a_name() -> None:

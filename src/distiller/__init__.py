@@ -32,17 +32,4 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "autodistiller.advice": ["advise"],
-        "config": ["Objective", "Run", "Student", "Task", "Teacher", "Term", "Training", "load_run", "parse_run"],
-        "errors": ["DistillerError"],
-        "inference": ["Predictor", "evaluate", "predict"],
-        "record": ["Record", "load_record"],
-        "run": ["distil"],
-        "study.config": ["Study", "load_study"],
-        "study.engine": ["run_study"],
-        "training.trainer": ["DistillationTrainer"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

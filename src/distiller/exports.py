@@ -1,19 +1,23 @@
 """Names that a package gives, imported when they are first used: `import distiller` should cost nothing."""
 
-from collections.abc import Callable, Mapping, Sequence
+import ast
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
-def lazily(
-    package: str, homes: Mapping[str, Sequence[str]], *, base: str | None = None
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """The `__getattr__`, `__dir__` and `__all__` of `package`, from modules to the names that each gives.
+def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """The `__getattr__`, `__dir__` and `__all__` of `package`, whose source is `file`.
 
-    Modules are those of the package `base`, by default of `package` itself. A name that is a module's too cannot be
-    given this way: the module would take its place as soon as anybody imports it.
+    It gives the names that its source imports under `if TYPE_CHECKING:`, where a type checker reads them too. A name
+    that is a module's as well cannot be given so: the module would take its place as soon as anybody imports it.
     """
-    module_of = {name: f"{base or package}.{module}" for module, names in homes.items() for name in names}
+    module_of: dict[str, str] = {}
+    for guarded in ast.parse(Path(file).read_text(encoding="utf-8")).body:
+        for node in guarded.body if isinstance(guarded, ast.If) else ():
+            if isinstance(node, ast.ImportFrom):
+                module_of |= {name.name: str(node.module) for name in node.names}
     listed = sorted(module_of)
 
     def get(name: str) -> Any:

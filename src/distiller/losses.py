@@ -26,15 +26,7 @@ if TYPE_CHECKING:
     from distiller.objectives.prediction import mse as mse
     from distiller.objectives.prediction import squared_error as squared_error
 
-_get, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "intermediate": ["attention_mse", "hidden_ce", "cos", "l2", "hidden_mse", "pkd"],
-        "mutual_information": ["mi_alpha"],
-        "prediction": ["binary_cross_entropy", "ce", "cross_entropy", "kl", "mse", "squared_error"],
-    },
-    base="distiller.objectives",
-)
+_get, __dir__, __all__ = lazily(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:

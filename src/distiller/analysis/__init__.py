@@ -15,14 +15,4 @@ if TYPE_CHECKING:
     from distiller.analysis.pareto import pareto_front as pareto_front
     from distiller.analysis.second_opinion import ped_anova as ped_anova
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "best": ["configurations", "top_counts"],
-        "effects": ["level_effects"],
-        "fanova": ["Fanova", "variance_shares"],
-        "importance": ["Importance", "factor_importance"],
-        "pareto": ["pareto_front"],
-        "second_opinion": ["ped_anova"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

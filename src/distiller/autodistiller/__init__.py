@@ -19,12 +19,4 @@ if TYPE_CHECKING:
     from distiller.autodistiller.predictor import Predictor as Predictor
     from distiller.autodistiller.predictor import fit_predictor as fit_predictor
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "advice": ["Advice", "AdvisedRun", "advise", "write_advice"],
-        "experience": ["Experience", "add_experience", "read_experience", "shipped"],
-        "facts": ["TaskFacts", "facts_of"],
-        "predictor": ["PREDICTORS", "Predictor", "fit_predictor"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

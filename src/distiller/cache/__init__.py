@@ -11,11 +11,4 @@ if TYPE_CHECKING:
     from distiller.cache.teacher_outputs import TeacherCache as TeacherCache
     from distiller.cache.teacher_outputs import build_teacher_cache as build_teacher_cache
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "folders": ["FolderCache", "cache_root"],
-        "rows": ["RowCache"],
-        "teacher_outputs": ["TeacherCache", "build_teacher_cache"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

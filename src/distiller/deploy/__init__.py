@@ -19,16 +19,4 @@ if TYPE_CHECKING:
     from distiller.deploy.table import Bench as Bench
     from distiller.deploy.table import load_bench as load_bench
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "ask": ["Answer", "LoadedModels"],
-        "bench": ["measure_models"],
-        "examine": ["examine_run"],
-        "export": ["Export", "export_student", "load_export"],
-        "finished": ["Finished", "open_finished"],
-        "forms": ["FORMS"],
-        "hub": ["push_folder"],
-        "table": ["Bench", "load_bench"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

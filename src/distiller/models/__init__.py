@@ -16,14 +16,4 @@ if TYPE_CHECKING:
     from distiller.models.signals import Signals as Signals
     from distiller.models.students import build_student as build_student
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "architectures": ["ARCHITECTURES"],
-        "cost": ["flops", "latency", "megabytes", "parameter_count"],
-        "folders": ["load_tokenizer"],
-        "load": ["load_model"],
-        "signals": ["SignalReader", "Signals"],
-        "students": ["build_student"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -17,14 +17,4 @@ if TYPE_CHECKING:
     from distiller.objectives.transport import optimal_flow as optimal_flow
     from distiller.objectives.transport import sinkhorn_flow as sinkhorn_flow
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "critics": ["CRITICS"],
-        "intermediate": ["INTERMEDIATE"],
-        "mapping": ["MAPPING", "LayerPair", "last", "skip"],
-        "mutual_information": ["mi_components"],
-        "prediction": ["LABEL", "PREDICTION"],
-        "transport": ["optimal_flow", "sinkhorn_flow"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

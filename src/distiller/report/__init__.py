@@ -8,4 +8,4 @@ if TYPE_CHECKING:
     from distiller.report.page import write_report as write_report
     from distiller.report.run_page import write_run_report as write_run_report
 
-__getattr__, __dir__, __all__ = lazily(__name__, {"page": ["write_report"], "run_page": ["write_run_report"]})
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -20,15 +20,4 @@ if TYPE_CHECKING:
     from distiller.study.trial_io import load_trials as load_trials
     from distiller.study.trials import Trials as Trials
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "config": ["Study", "load_study", "parse_study"],
-        "engine": ["run_study"],
-        "progress": ["Progress", "progress_of"],
-        "search_space": ["SearchSpace", "search_space_of"],
-        "storage": ["StoredStudy", "open_study"],
-        "trial_io": ["export_trials", "import_csv", "load_trials"],
-        "trials": ["Trials"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

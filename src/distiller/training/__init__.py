@@ -12,13 +12,4 @@ if TYPE_CHECKING:
     from distiller.training.pace import UntilLearnt as UntilLearnt
     from distiller.training.trainer import DistillationTrainer as DistillationTrainer
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__,
-    {
-        "distillation_model": ["DistillationModel"],
-        "evaluate": ["predict_logits"],
-        "objective": ["DistillationObjective", "ModelShape"],
-        "pace": ["UntilLearnt"],
-        "trainer": ["DistillationTrainer"],
-    },
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -12,6 +12,4 @@ if TYPE_CHECKING:
     from distiller.translation.translate import TextTranslator as TextTranslator
     from distiller.translation.translate import translated_lines as translated_lines
 
-__getattr__, __dir__, __all__ = lazily(
-    __name__, {"students": ["load_translator"], "translate": ["TextTranslator", "translated_lines"]}
-)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

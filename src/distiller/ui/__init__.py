@@ -8,4 +8,4 @@ if TYPE_CHECKING:
     from distiller.ui.server import application as application
     from distiller.ui.server import serve as serve
 
-__getattr__, __dir__, __all__ = lazily(__name__, {"server": ["application", "serve"]})
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)
