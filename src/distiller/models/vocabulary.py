@@ -75,11 +75,11 @@ def cut_tokenizer(
         chosen = _chosen(data["model"], pieces, _needed(data, pieces, counts, also, tokenizer), counts, size)
         kept = np.asarray(sorted(chosen), dtype=np.int64)
         numbers = {int(old): new for new, old in enumerate(kept)}
-        (folder / "tokenizer.json").write_text(json.dumps(_cut(data, numbers)), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(json.dumps(cut_description(data, numbers)), encoding="utf-8")
         for path in folder.iterdir():  # what else holds the whole vocabulary
             if path.suffix in (".txt", ".model"):
                 path.unlink()
-        _renumber_settings(folder / "tokenizer_config.json", numbers)
+        renumber_settings(folder / "tokenizer_config.json", numbers)
         smaller = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     expected = {pieces[old]: new for old, new in numbers.items()}
     if smaller.get_vocab() != expected:
@@ -238,7 +238,7 @@ class _Joins:
     """What the pieces of a BPE tokenizer are joined from."""
 
     def __init__(self, model: Mapping[str, Any]) -> None:
-        self.rank = {pair: rank for rank, pair in enumerate(_merges(model))}
+        self.rank = {pair: rank for rank, pair in enumerate(merges_of(model))}
         self.ids: Mapping[str, int] = model["vocab"]
         self.suffix = model.get("end_of_word_suffix") or ""
 
@@ -262,7 +262,7 @@ class _Joins:
                 yield self.ids[symbol]
 
 
-def _merges(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def merges_of(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The pairs that are joined, in their order."""
     for merge in model["merges"]:
         first, second = merge.split(" ", 1) if isinstance(merge, str) else merge
@@ -272,8 +272,8 @@ def _merges(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 # --- the tokenizer's files -------------------------------------------------------------------------------------------
 
 
-def _cut(data: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
-    """The tokenizer's description with the ids of `numbers` alone, under their new ids."""
+def cut_description(data: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
+    """`data`, what `tokenizer.json` says, with the ids of `numbers` alone, under their new ids."""
     model = dict(data["model"])
     if model["type"] == "Unigram":
         model["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in numbers]
@@ -285,7 +285,7 @@ def _cut(data: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
     if model["type"] == "BPE":
         left: Any = model["vocab"]
         merges = []
-        for merge, (first, second) in zip(model["merges"], _merges(model), strict=True):
+        for merge, (first, second) in zip(model["merges"], merges_of(model), strict=True):
             if first in left and second in left and first + second in left:
                 merges.append(merge)
         model["merges"] = merges
@@ -314,7 +314,7 @@ def _renumbered(part: Any, numbers: Mapping[int, int]) -> Any:
     return found
 
 
-def _renumber_settings(path: Path, numbers: Mapping[int, int]) -> None:
+def renumber_settings(path: Path, numbers: Mapping[int, int]) -> None:
     """New ids in the settings beside the tokenizer, if they name any."""
     settings = json.loads(path.read_text(encoding="utf-8"))
     decoder = settings.get("added_tokens_decoder")

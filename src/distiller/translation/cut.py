@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 
 from distiller.errors import MissingPackageError, ModelError
 from distiller.models.folders import explained
+from distiller.models.vocabulary import BYTE, cut_description, merges_of, renumber_settings
 from distiller.translation.token_rows import encoded
 from distiller.translation.tokenizer import TranslationTokenizer, quiet
 
@@ -40,7 +41,7 @@ def cut_vocabulary(
     known: dict[str, int] = whole.get_vocab()
     letters = {letter for text in (*sources, *targets) for letter in text}
     kept.update(known[letter] for letter in letters if letter in known)
-    kept.update(index for piece, index in known.items() if _is_byte(piece))
+    kept.update(index for piece, index in known.items() if BYTE.fullmatch(piece))
     with tempfile.TemporaryDirectory(prefix="distiller-cut-") as name:
         folder = Path(name)
         whole.save_pretrained(folder)
@@ -63,30 +64,18 @@ def cut_vocabulary(
 def _cut_fast(folder: Path, kept: set[int]) -> list[int]:
     """Cut `tokenizer.json` to `kept` and what leads there; the old id of each new one."""
     file = folder / "tokenizer.json"
-    state = json.loads(file.read_text(encoding="utf-8"))
-    model = state["model"]
-    kept |= {token["id"] for token in state["added_tokens"]}
-    if "ByteLevel" in json.dumps([state.get("pre_tokenizer"), state.get("decoder")]):  # any text is cut into bytes
-        kept |= {index for piece, index in model["vocab"].items() if len(piece) == 1}
-    if isinstance(model["vocab"], dict):
-        pieces = dict(model["vocab"])
-        merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
-        wanted = _with_parts({piece for piece, index in pieces.items() if index in kept}, merges)
-        kept |= {pieces[piece] for piece in wanted if piece in pieces}
-        rows = sorted(kept)
-        new = {old: index for index, old in enumerate(rows)}
-        model["vocab"] = {piece: new[index] for piece, index in pieces.items() if index in new}
-        model["merges"] = [list(merge) for merge in merges if "".join(merge) in wanted and set(merge) <= wanted]
-    else:
-        rows = sorted(kept)
-        new = {old: index for index, old in enumerate(rows)}
-        model["vocab"] = [entry for index, entry in enumerate(model["vocab"]) if index in new]
-        model["unk_id"] = new[model["unk_id"]]
-    for token in state["added_tokens"]:
-        token["id"] = new[token["id"]]
-    _renumber_processor(state.get("post_processor"), new)
-    file.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-    _renumber_config(folder, new)
+    data = json.loads(file.read_text(encoding="utf-8"))
+    vocab = data["model"]["vocab"]
+    kept |= {token["id"] for token in data["added_tokens"]}
+    if "ByteLevel" in json.dumps([data.get("pre_tokenizer"), data.get("decoder")]):  # any text is cut into bytes
+        kept |= {index for piece, index in vocab.items() if len(piece) == 1}
+    if isinstance(vocab, dict):
+        wanted = _with_parts({piece for piece, index in vocab.items() if index in kept}, merges_of(data["model"]))
+        kept |= {vocab[piece] for piece in wanted if piece in vocab}
+    rows = sorted(kept)
+    new = {old: index for index, old in enumerate(rows)}
+    file.write_text(json.dumps(cut_description(data, new)), encoding="utf-8")
+    renumber_settings(folder / "tokenizer_config.json", new)
     for spare in ("vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"):
         (folder / spare).unlink(missing_ok=True)
     return rows
@@ -106,30 +95,6 @@ def _with_parts(wanted: set[str], merges: Iterable[tuple[str, ...]]) -> set[str]
     return found
 
 
-def _renumber_processor(processor: Any, new: dict[int, int]) -> None:
-    """The ids of special tokens that a fast tokenizer puts around a text."""
-    if not isinstance(processor, dict):
-        return
-    for part in processor.get("processors", []):
-        _renumber_processor(part, new)
-    for token in (processor.get("special_tokens") or {}).values():
-        token["ids"] = [new[index] for index in token["ids"]]
-    for side in ("sep", "cls"):  # those of RoBERTa
-        if isinstance(processor.get(side), list):
-            word, index = processor[side]
-            processor[side] = [word, new[index]]
-
-
-def _renumber_config(folder: Path, new: dict[int, int]) -> None:
-    file = folder / "tokenizer_config.json"
-    held = json.loads(file.read_text(encoding="utf-8"))
-    if "added_tokens_decoder" in held:
-        held["added_tokens_decoder"] = {
-            str(new[int(index)]): token for index, token in held["added_tokens_decoder"].items() if int(index) in new
-        }
-    file.write_text(json.dumps(held, ensure_ascii=False), encoding="utf-8")
-
-
 def _cut_sentencepiece(folder: Path, kept: set[int], known: dict[str, int]) -> list[int]:
     """Cut `vocab.json` and the SentencePiece models that stand beside it (Marian, M2M100)."""
     file = folder / "vocab.json"
@@ -143,7 +108,7 @@ def _cut_sentencepiece(folder: Path, kept: set[int], known: dict[str, int]) -> l
     new = {old: index for index, old in enumerate(rows)}
     smaller = {piece: new[index] for piece, index in pieces.items() if index in new}
     file.write_text(json.dumps(smaller, ensure_ascii=False), encoding="utf-8")
-    _renumber_config(folder, new)
+    renumber_settings(folder / "tokenizer_config.json", new)
     return rows
 
 
@@ -175,11 +140,6 @@ def _cut_model(file: Path, words: set[str]) -> set[str]:
     model.pieces.extend(pieces)
     file.write_bytes(model.SerializeToString())
     return wanted
-
-
-def _is_byte(piece: str) -> bool:
-    """Whether a piece stands for one byte, as SentencePiece writes it."""
-    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
 
 
 def _check_same(
