@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.entities import marks_entities
 from distiller.tasks.table import Table, check_columns
 from distiller.tasks.text_files import ending, read_text
 
@@ -25,6 +26,15 @@ the columns of a word are words."""
 
 HEADER = ("token", "tokens", "word", "words", "form", "text")
 """What a first line begins with that names the columns, where its tag is no other word's."""
+
+START = "-DOCSTART-"
+"""How lines begin that divide documents."""
+
+NUMBER = re.compile(r"\d{1,9}([-.]\d{1,9})?", re.ASCII)
+"""The position of a word or letter, or what CoNLL-U has in its place."""
+
+MOST_TAGS = 50
+"""More different tags than this, and than words, are words."""
 
 NOT_A_WORD = re.compile(r"\d+[-.]\d+")
 """The id of a CoNLL-U range of words (1-2), whose words follow, or of an empty node (1.1)."""
@@ -46,9 +56,9 @@ def read_conll(
 ) -> Table:
     """The sentences of a file, one row each, whose cells are tuples with one entry for each word.
 
-    `columns` names the columns; by default they are those of CoNLL-U in a .conllu file, else `text` first, `label` last
-    and numbers between. A file of one column has words, under the name of `text`, and `columns` may have one name more
-    than the file, that of `optional`. Tabs separate columns, or spaces in a file without tabs. Comments, `-DOCSTART-`
+    `columns` names the columns; by default they are those of CoNLL-U in a .conllu file, else those of `guessed_names`.
+    A file of one column has words, under the name of `text`, and `columns` may have one name more than the file, that
+    of `optional`. Tabs separate columns, or spaces in a file without tabs. Comments, `-DOCSTART-`
     lines and, where a column is called `id`, ranges of words and empty nodes are passed over. A line with a wrong
     number of columns or an empty cell makes its sentence a bad row. Raises `DataError` that names the file and the
     line.
@@ -60,10 +70,17 @@ def read_conll(
     if not written:
         raise DataError(f"`{path}` is empty: there is no word in it", hint="one word a line, with its tag")
     tabs = 2 * sum("\t" in line for line in written) >= len(written)
-    width = Counter(len(_cells(line, tabs)) for line in written).most_common(1)[0][0]
+    rows = [_cells(line, tabs) for line in written if not line.startswith(START)]
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 1
     if columns is not None and optional in columns and width == len(columns) - 1:
         columns = [name for name in columns if name != optional]
-    names = (text,) if width == 1 and (columns is None or optional in columns) else _names(path, columns, width)
+    if width == 1 and (columns is None or optional in columns):
+        names = (text,)
+    elif columns is None and ending(path) != ".conllu":
+        names = guessed_names(path, [row for row in rows if len(row) == width], text)
+    else:
+        names = CONLLU if columns is None else tuple(columns)
+        check_columns(names)
     sentences: list[list[list[str]]] = []
     starts: list[int] = []
     for block in _blocks(lines):
@@ -89,20 +106,51 @@ def read_conll(
     return Table(str(path), dict(zip(names, by_column, strict=True)), starts)
 
 
-def _names(path: Path, columns: Sequence[str] | None, width: int) -> tuple[str, ...]:
-    if columns is None and ending(path) == ".conllu":
-        columns = CONLLU
-    if columns is None:
-        return ("text", *map(str, range(2, width)), "label")
-    check_columns(columns)
-    return tuple(columns)
+def guessed_names(path: Path, rows: Sequence[Sequence[str]], text: str = "text") -> tuple[str, ...]:
+    """Names for the columns of words, whose cells `rows` are: one is `text`, one `label`, and `id` counts the words.
+
+    The tag is last, and the word the first of the others that has not numbers alone; where the first column marks
+    entities and the last does not, it has the tags, and of the others the most varied has the words. Other columns
+    have their position for a name. Raises `DataError` where there
+    would be more different tags than words, and more than `MOST_TAGS`.
+    """
+    columns = [dict.fromkeys(cells) for cells in zip(*rows, strict=True)]
+    names = [str(position) for position in range(1, len(columns) + 1)]
+    numbers = [all(map(NUMBER.fullmatch, cells)) for cells in columns]
+    tag = len(columns) - 1
+    if marks_entities(list(columns[0])) and not marks_entities(list(columns[-1])):
+        tag = 0
+    if numbers[0] and tag > 0 and _counts_words([cells[0] for cells in rows]):
+        names[0] = "id"
+        if len(columns) == 2:  # words alone, and their positions
+            return ("id", text)
+    words = [position for position in range(len(columns)) if position != tag and not numbers[position]]
+    if tag == 0:
+        words.sort(key=lambda position: -len(columns[position]))
+    word = words[0] if words else 0
+    names[tag] = "label"
+    names[word] = text
+    if len(columns[tag]) > max(MOST_TAGS, len(columns[word])):
+        raise DataError(
+            f"`{path}` has {len(columns[tag]):,} different tags in its column {tag + 1}, more than words in its column "
+            f"{word + 1}",
+            hint=f"task.columns=[…] names all columns in their order; the words are `{text}`, the tags `label`",
+        )
+    return tuple(names)
+
+
+def _counts_words(cells: Sequence[str]) -> bool:
+    """Whether numbers go up by one and begin again with 0 or 1, as positions of words in their sentences do."""
+    numbers = [int(cell.partition("-")[0].partition(".")[0]) for cell in cells]
+    steps = zip([0, *numbers], numbers, strict=False)
+    return max(numbers) > 1 and all(after in (0, 1, before, before + 1) for before, after in steps)
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
     """Numbered lines between those that are blank or start a document."""
     block: list[tuple[int, str]] = []
     for number, line in enumerate([*lines, ""], start=1):
-        if line.strip("\t") and not line.startswith("-DOCSTART-"):
+        if line.strip("\t") and not line.startswith(START):
             block.append((number, line))
         elif block:
             yield block

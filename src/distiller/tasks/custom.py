@@ -29,7 +29,7 @@ from distiller.tasks.questions import METRICS as QUESTION_METRICS
 from distiller.tasks.soft_labels import order_taken, read_all, repeats, soft_classes, with_hard_labels
 from distiller.tasks.sources import SPLITS, check_names, name_of, read_tables
 from distiller.tasks.table import Table, is_empty
-from distiller.tasks.tagging import metrics_of, sentences, tagged_split, with_conllu_columns, written_tags
+from distiller.tasks.tagging import metrics_of, places_taken, sentences, tagged_split, with_conllu_columns, written_tags
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.written_numbers import Reading, reading_of
 
@@ -257,6 +257,7 @@ def _tagging(
         name: sentences(table, task, bad[name], labelled=name == "dev" or (name == "train" and _any_label(task, table)))
         for name, table in tables.items()
     }
+    notes = [*notes, *places_taken(tables["train"], task)]
     written = written_tags(found["train"]) or written_tags(found["dev"])
     labels = _label_set(task, _labelled_table(task, tables), declared, written, head=_head(task, tables, head))
     metrics = metrics_of(labels)

@@ -13,6 +13,7 @@ from distiller.tasks.questions import COLUMNS
 from distiller.tasks.soft_labels import read_soft
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists
+from distiller.tasks.word_rows import numbering
 from distiller.tasks.written_numbers import Reading
 
 
@@ -35,7 +36,9 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]], 
     if is_conll(train.where, tagging=False):
         return Guess("tagging", "a CoNLL file")
     if holds_lists(train, task.text) and holds_lists(train, task.label):  # before answers that repeat, as tags do
-        return Guess("tagging", f"lists in `{task.label}`")
+        column = numbering(train.columns, task.text, task.label)
+        why = f"the words of each `{column}`" if column else f"lists in `{task.label}`"
+        return Guess("tagging", why)
     if read_soft(task, train, bad=BadRows(leave_out=True)):  # bad rows are said when they are read
         return Guess("classification", "probabilities of classes")
     if not task.labels and task.label not in declared:

@@ -24,6 +24,7 @@ from distiller.tasks.table import Table
 from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
 from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text
 from distiller.tasks.usable import usable_rows
+from distiller.tasks.word_rows import with_sentences
 from distiller.tasks.words import MARKS, words_of
 from distiller.tasks.written_lists import with_lists
 
@@ -195,7 +196,9 @@ def _of_file(path: Path, form: Form, bad: BadRows, *, tagging: bool) -> tuple[Ta
     table = read_table(path, layout, bad).with_inner(task.text, task.text_pair)
     if task.text_pair is None and not {"text", "columns"} & form.said:
         table = table.with_texts_as(task.text)
-    return task, with_lists(table, text=task.text, label=None) if tagging else table
+    if tagging:
+        table = with_lists(with_sentences(table, text=task.text, label=None), text=task.text, label=None)
+    return task, table
 
 
 def _only(form: Form) -> Task:

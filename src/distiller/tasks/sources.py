@@ -17,6 +17,7 @@ from distiller.tasks.questions import COLUMNS, is_squad, read_squad
 from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
 from distiller.tasks.table import Table, check_columns
 from distiller.tasks.text_files import DELIMITED, ending, stem, unread
+from distiller.tasks.word_rows import with_sentences
 from distiller.tasks.written_lists import with_lists, with_words
 
 SPLITS = ("train", "dev", "test")
@@ -119,7 +120,9 @@ def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Tab
     table = with_lists(table, text=task.text, label=task.label)
     if task.kind not in (None, "tagging"):
         return table
-    return with_words(table, text=task.text, label=task.label, tagging=task.kind == "tagging")
+    tagging = task.kind == "tagging"
+    table = with_sentences(table, text=task.text, label=task.label, tagging=tagging)
+    return with_words(table, text=task.text, label=task.label, tagging=tagging)
 
 
 def check_names(task: Task) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from distiller.config import Task
 from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
+from distiller.tasks.conll import is_conll
 from distiller.tasks.data import TaggedSplit
 from distiller.tasks.entities import check_installed, marks_entities
 from distiller.tasks.labels import class_numbers
@@ -35,6 +36,16 @@ def with_conllu_columns(task: Task) -> Task:
     return task.model_copy(
         update={name: column for name, column in columns.items() if getattr(task, name) == default[name].default}
     )
+
+
+def places_taken(table: Table, task: Task) -> list[str]:
+    """A note on the columns that were taken for words and tags of a CoNLL file, where nobody named its several."""
+    names = list(table.columns)
+    guessed = task.columns is None and is_conll(table.where, tagging=True) and ending(table.where) != ".conllu"
+    if not guessed or names == [task.text, task.label] or not {task.text, task.label} <= set(names):
+        return []
+    word, tag = names.index(task.text) + 1, names.index(task.label) + 1
+    return [f"words are taken from column {word} of {len(names)}, tags from column {tag} (task.columns names others)"]
 
 
 def holds_lists(table: Table, column: str) -> bool:

@@ -62,7 +62,7 @@ def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
     if tagging and len(counts) > 1 and max(counts) <= (1, 1):
         raise DataError(
             f"`{table.where}` has one word in every row, and a tagger learns sentences",
-            hint="a .conll file has one word a line and a blank line between sentences",
+            hint="a column `sentence` says of which one a word is; or a .conll file has a blank line between sentences",
         )
     if not tagging and not (marked and max(counts) > (1, 1) and all(words == said for words, said in counts)):
         return table

@@ -1,0 +1,47 @@
+"""Tables with a word in each row, and a column that says of which sentence it is."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from distiller.tasks.entities import marks_entities
+from distiller.tasks.table import Table, is_empty
+
+NUMBERING = re.compile(r"sent(ence)?s?([\W_]|id|$)", re.IGNORECASE)
+"""How the column begins that says of which sentence a word is: `Sentence #`, `sentence_id`, `sent_idx`."""
+
+
+def numbering(columns: Mapping[str, Sequence[Any]], *read: str | None) -> str | None:
+    """The column of `columns` that says of which sentence each word is, besides those that are `read`."""
+    return next((name for name in columns if NUMBERING.match(name) and name not in read), None)
+
+
+def with_sentences(table: Table, *, text: str, label: str | None, tagging: bool = True) -> Table:
+    """`table` with a row for each sentence, whose cells are lists, where each of its rows is a word.
+
+    They are where a column says of which sentence a word is, at its first word or at all of them, there are several
+    words a sentence, and the task is known to be `tagging` or all tags mark entities. Lines are those of first words.
+    """
+    column = numbering(table.columns, text, label)
+    words, tags = table.columns.get(text, ()), table.columns.get(label or "", ())
+    if column is None or not words or any(isinstance(cell, str) and len(cell.split()) > 1 for cell in (*words, *tags)):
+        return table
+    if not tagging and not marks_entities(list({str(tag) for tag in tags if not is_empty(tag)})):
+        return table
+    starts: list[int] = []
+    last: Any = None
+    for row, cell in enumerate(table.columns[column]):
+        if row == 0 or not (is_empty(cell) or cell == last):
+            starts.append(row)
+        last = last if is_empty(cell) else cell
+    if 2 * len(starts) > len(table):
+        return table
+    ends = [*starts[1:], len(table)]
+    columns = {
+        name: [tuple(cells[start:end]) for start, end in zip(starts, ends, strict=True)]
+        for name, cells in table.columns.items()
+        if cells
+    }
+    lines = None if table.lines is None else [table.lines[start] for start in starts]
+    return replace(table, columns=columns, lines=lines, origin=None, places=None)
