@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from distiller.config import Task
 from distiller.tasks import load_task
 from distiller.tasks.data import TaggedSplit
-from distiller.tasks.written_lists import parse_list
+from distiller.tasks.written_lists import parse_list, parsed_cell
 
 WORDS = st.lists(st.text(st.sampled_from("ab'\"\\é,[] "), min_size=1, max_size=5), min_size=1, max_size=5)
 
@@ -30,6 +30,19 @@ def test_numbers_and_what_is_no_list() -> None:
     assert parse_list("[]") == []
     for text in ("[laughter]", "a [b]", "['a'", "['a' ...]", None, 3):
         assert parse_list(text) is None
+
+
+def test_mappings_and_arrays_within_them_are_read_back() -> None:
+    arrays = {
+        "text": np.array(["a", "b"], dtype=object),
+        "answer_start": np.array([1, 2]),
+        "n": np.array([3], "int8"),
+    }
+    assert parsed_cell(str(arrays)) == {"text": ["a", "b"], "answer_start": [1, 2], "n": [3]}
+    assert parsed_cell('{"a": 0.5}') == parsed_cell("{'a': 0.5}") == {"a": 0.5}
+    assert parsed_cell("('a', 'b')") == parsed_cell("{'b', 'a'}") == ["a", "b"]
+    for text in ("(1998)", "[laughter]", "{", "word", None, 3):
+        assert parsed_cell(text) == text
 
 
 @pytest.mark.parametrize("numpy", [False, True])

@@ -8,8 +8,9 @@ from distiller.config import Task
 from distiller.errors import DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.labels import class_numbers
-from distiller.tasks.soft_labels import holds_shares, parsed_cell
+from distiller.tasks.soft_labels import holds_shares
 from distiller.tasks.table import Table, class_name, is_empty, listed, shown
+from distiller.tasks.written_lists import parsed_cell
 
 MARKS = (";", "|", ",")
 """What stands between class names in one cell of text."""

@@ -1,7 +1,5 @@
 """Questions about contexts: from SQuAD files and tables, and what a row must have to be used."""
 
-import ast
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +13,7 @@ from distiller.tasks.data import NO_ANSWER, Answer, QuestionSplit, hold_out
 from distiller.tasks.objects import read_json
 from distiller.tasks.table import Table, is_empty, refuse_surrogates, shown
 from distiller.tasks.text_files import ending, read_text
+from distiller.tasks.written_lists import parsed_cell
 
 COLUMNS = ("id", "question", "context", "answers")
 """What a table of questions has, as the data set `squad` of `datasets` names it."""
@@ -27,9 +26,6 @@ START = "answer_start"
 
 ANSWER = ("answer", "answer_text")
 """Columns of tables that have one answer in a row, perhaps beside one called `START`."""
-
-ARRAY = re.compile(r"array\((\[[^\[\]]*\]), dtype=\w+\)")
-"""A list as numpy shows it."""
 
 PART_HINT = "answers are parts of contexts, written as they are there"
 NO_ANSWER_HINT = "an empty list of answers, or `is_impossible`, marks a question that its context does not answer"
@@ -103,21 +99,13 @@ def in_one_form(table: Table) -> Table:
 
 
 def _parsed(cell: Any) -> Any:
-    """What a cell spells, in JSON, or in Python with arrays; text that spells nothing is an answer."""
+    """What a cell spells; text that spells nothing is an answer."""
     if is_empty(cell):
         return None
     if not isinstance(cell, str):
         return cell
-    if cell.lstrip()[:1] not in ("{", "["):
-        return [cell]
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(ARRAY.sub(r"\1", cell))
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return [cell]
+    parsed = parsed_cell(cell) if cell.lstrip().startswith(("{", "[")) else cell
+    return [cell] if isinstance(parsed, str) else parsed
 
 
 def _whole(cell: Any) -> Any:

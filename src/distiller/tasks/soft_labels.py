@@ -4,8 +4,6 @@ They stand in tables as a column of lists or of names with numbers, as one colum
 answers to the same text, whose shares they are.
 """
 
-import ast
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,6 +19,7 @@ from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import IGNORED, Split, TaskData
 from distiller.tasks.labels import among, class_numbers, label_set
 from distiller.tasks.table import Table, class_name, is_empty, listed, shown
+from distiller.tasks.written_lists import parsed_cell
 
 LOOKED_AT = 1000
 """Rows that are looked at to tell probabilities of several classes from yes and no."""
@@ -214,31 +213,6 @@ def repeats(table: Table, column: str) -> bool:
         if isinstance(parsed, list) and all(isinstance(one, str) for one in parsed) and len(set(parsed)) < len(parsed):
             return True
     return False
-
-
-def parsed_cell(cell: Any) -> Any:
-    """A list or mapping, also where it is written as text: as JSON, as Python writes it, or as NumPy prints it."""
-    if hasattr(cell, "tolist"):
-        cell = cell.tolist()
-    if isinstance(cell, tuple):
-        return list(cell)
-    if not isinstance(cell, str) or cell.strip()[:1] not in ("[", "{", "("):
-        return cell
-    text = cell.strip()
-    for read in (json.loads, ast.literal_eval, _numpy):
-        try:
-            value = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(value, set):
-            return sorted(value, key=str)
-        return list(value) if isinstance(value, tuple) else value
-    return cell
-
-
-def _numpy(text: str) -> list[float]:
-    """`[0.1 0.9]`."""
-    return [float(one) for one in text.strip("[]").split()]
 
 
 def _is_distribution(value: Any) -> bool:

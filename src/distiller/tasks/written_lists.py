@@ -15,6 +15,8 @@ ITEM = re.compile(
     r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | [-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)? | \w+""",
     re.VERBOSE | re.DOTALL,
 )
+ARRAY = re.compile(r"array\((\[[^\[\]]*\])(?:, dtype=\w+)?\)")
+"""A list as numpy shows it within another object."""
 WORDS: dict[str, Any] = {"None": None, "nan": None, "NaN": None, "null": None, "True": True, "False": False}
 
 
@@ -45,6 +47,27 @@ def parse_list(cell: Any) -> list[Any] | None:
         except (ValueError, SyntaxError):
             return None
         position = item.end()
+
+
+def parsed_cell(cell: Any) -> Any:
+    """The list or mapping that a cell is, or spells as JSON, Python or numpy do; any other cell as it is."""
+    if hasattr(cell, "tolist"):
+        cell = cell.tolist()
+    if isinstance(cell, tuple):
+        return list(cell)
+    text = cell.strip() if isinstance(cell, str) else ""
+    if not text.startswith(("[", "{", "(")):
+        return cell
+    for read in (json.loads, parse_list, lambda text: ast.literal_eval(ARRAY.sub(r"\1", text))):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, list | dict):
+            return value
+        if isinstance(value, tuple | set):
+            return sorted(value, key=str) if isinstance(value, set) else list(value)
+    return cell
 
 
 def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
