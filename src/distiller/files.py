@@ -247,6 +247,25 @@ def replace_folder(make: Callable[[Path], None], target: Path) -> None:
     temporary.rename(target)
 
 
+def nearest(folder: Path) -> Path:
+    """`folder`, or the first folder above it that is there."""
+    return next(one for one in (folder, *folder.parents) if one.exists())
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk that `folder` is on, or will be."""
+    return shutil.disk_usage(nearest(folder)).free
+
+
+@contextmanager
+def unwritable(target: Path, hint: str) -> Iterator[None]:
+    """An `OSError` in the block becomes an `OutputError`: `target` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write `{target}`: {error.strerror}", hint=hint) from None
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Wait until nobody else is in such a block for `folder`, which is there."""

@@ -105,7 +105,7 @@ def test_predictions_that_do_not_fit_are_refused_before_anything_is_written(tmp_
         with pytest.raises(kind, match=message):
             write_submission(path, predictions)
     assert not path.exists()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot write"):
         write_submission(tmp_path / "no such folder" / "submission.zip", {})
 
 

@@ -266,7 +266,7 @@ def test_files_of_predictions(tokenizer: PreTrainedTokenizerFast, tmp_path: Path
     assert [one["text"] for one in lists["x"]] == ["c", "b c", "b"]
     assert lists["y"] == [{"text": "c", "probability": 1, "start_logit": 0, "end_logit": 0}]
     assert [file.name for file in tmp_path.iterdir()] == ["predictions.json"]
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot write"):
         write_predictions(tmp_path / "no such folder" / "p.json", found)
 
 

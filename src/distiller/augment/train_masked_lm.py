@@ -26,7 +26,7 @@ from transformers import (
 from distiller.augment.masked_lm import scores_only_at
 from distiller.device import compute
 from distiller.errors import ConfigError, DataError, ModelError, OutputError
-from distiller.files import building
+from distiller.files import building, unwritable
 from distiller.models.folders import explained, load_tokenizer, resolve
 from distiller.tasks.encode import IGNORED
 
@@ -218,7 +218,5 @@ def _save(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Non
         trainer.model.save_pretrained(part)
         tokenizer.save_pretrained(part)
     (part / "training_args.bin").unlink(missing_ok=True)
-    try:
+    with unwritable(folder, "name a new folder"):
         os.replace(part, folder)
-    except OSError as error:
-        raise OutputError(f"`{folder}` cannot be written: {error.strerror}", hint="name a new folder") from None

@@ -17,7 +17,7 @@ from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
 from distiller.config import Run, to_yaml
 from distiller.errors import DataError, OutputError
-from distiller.files import write_text
+from distiller.files import unwritable, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,15 +152,13 @@ def write_advice(advice: Advice, folder: Path) -> list[Path]:
     for file in files:
         if file.exists():
             raise OutputError(f"`{file}` exists", hint="choose another folder")
-    try:
+    with unwritable(folder, "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
         for number, (file, one) in enumerate(zip(files, advice.advised, strict=True), 1):
             head = (
                 f"# Advice {number} of {len(files)}: predicted ratio {one.ratio:.3f} ({one.low:.3f} to {one.high:.3f})."
             )
             write_text(file, f"{head}\n{to_yaml(one.run, exclude_defaults=True)}")
-    except OSError as error:
-        raise OutputError(f"cannot write into `{folder}`: {error.strerror}", hint="choose another folder") from None
     return files
 
 

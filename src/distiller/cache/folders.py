@@ -24,7 +24,7 @@ from distiller import processes
 from distiller.cache.checksums import FILE as CHECKSUMS
 from distiller.cache.checksums import damaged_file, write_checksums
 from distiller.errors import ConfigError, DistillerError, OutputError, RunError, warn
-from distiller.files import is_full, open_like
+from distiller.files import is_full, nearest, open_like, unwritable
 
 FACTS = "facts.json"
 LIMIT = "DISTILLER_CACHE_GB"
@@ -177,12 +177,8 @@ class FolderCache:
         return path
 
     def _ready(self, path: Path) -> None:
-        try:
+        with unwritable(self.root, ELSEWHERE):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write the cache folder `{self.root}`: {error.strerror}", hint=ELSEWHERE
-            ) from None
         self._sweep(path.parent)
 
     def _has(self, path: Path, kind: str, facts: Mapping[str, Any]) -> bool:
@@ -307,9 +303,7 @@ class FolderCache:
 
 def writable(folder: Path) -> bool:
     """Whether files may be written in `folder`, or in the nearest folder above it that is there."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK)
+    return os.access(nearest(folder), os.W_OK)
 
 
 def forget(folder: Path) -> None:

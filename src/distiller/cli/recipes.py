@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distiller.errors import ConfigError, OutputError
-from distiller.files import write_text
+from distiller.files import unwritable, write_text
 from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts, with_own_data
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ def init(
     output = output or Path("study.yaml" if study else "run.yaml")
     if output.exists() and not force:
         raise OutputError(f"`{output}` exists", hint="choose another name with -o, or replace it with --force")
-    try:
+    with unwritable(output, "choose another place with -o"):
         write_text(output, text)
-    except OSError as error:
-        raise OutputError(f"cannot write `{output}`: {error.strerror}", hint="choose another place with -o") from None
     command = "study run" if study else "check"
     typer.echo(f"wrote {output}; next: distiller {command} {output}", err=True)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from distiller.config import Run, parse_run
 from distiller.errors import ConfigError, OutputError, did_you_mean, warn
+from distiller.files import unwritable
 from distiller.study.config import STUDY_FILE, label_of, load_study
 from distiller.study.progress import state_of
 from distiller.study.queue import attempts
@@ -52,10 +53,8 @@ def load_trials(source: str | Path, *, name: str | None = None) -> Trials:
 def export_trials(trials: Trials, path: str | Path) -> Path:
     """Write `trials` to a .csv or .parquet file, which `load_trials` reads. Raises `ConfigError`, `OutputError`."""
     target = Path(path)
-    try:
+    with unwritable(target, "choose another place"):
         return write_trials(trials, target)
-    except OSError as error:
-        raise OutputError(f"cannot write `{target}`: {error.strerror}", hint="choose another place") from None
 
 
 def import_csv(path: str | Path, *, columns: Mapping[str, str] | None = None, factors: Sequence[str] = ()) -> Trials:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distiller.errors import OutputError, ShapeError, warn
-from distiller.files import write_json
+from distiller.errors import ShapeError, warn
+from distiller.files import unwritable, write_json
 from distiller.tasks.data import NO_ANSWER, QuestionSplit
 from distiller.tasks.overlap import squad_scores, squad_values
 from distiller.tasks.windows import EncodedQuestions
@@ -137,11 +137,8 @@ def write_predictions(path: str | Path, predictions: Mapping[str, Prediction], *
             key: [{name: getattr(one, name) for name in shown} for one in prediction.candidates]
             for key, prediction in predictions.items()
         }
-    path = Path(path)
-    try:
-        write_json(path, content)
-    except OSError as error:
-        raise OutputError(f"`{path}` cannot be written: {error.strerror}", hint="name another file") from None
+    with unwritable(Path(path), "name another file"):
+        write_json(Path(path), content)
 
 
 class _Pairs(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distiller.errors import ConfigError, DataError, OutputError, did_you_mean
-from distiller.files import writing
+from distiller.errors import ConfigError, DataError, did_you_mean
+from distiller.files import unwritable, writing
 from distiller.tasks.glue import GLUE
 from distiller.tasks.table import shown
 
@@ -76,11 +76,8 @@ def write_submission(zip_path: str | Path, predictions: Mapping[str, Sequence[st
             member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(member, f"{HEADER}\n{rows}")
     path = Path(zip_path)
-    try:
-        with writing(path, "wb") as file:
-            file.write(content.getvalue())
-    except OSError as error:
-        raise OutputError(f"`{path}` cannot be written: {error.strerror}", hint="name another file") from None
+    with unwritable(path, "name another file"), writing(path, "wb") as file:
+        file.write(content.getvalue())
     return filled
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from distiller.config import Config, to_yaml
 from distiller.errors import OutputError, RunError
-from distiller.files import held, replace_folder, strangers, write_text
+from distiller.files import free_bytes, held, nearest, replace_folder, strangers, unwritable, write_text
 from distiller.record import FILE, RUN_FILE
 
 R = TypeVar("R", bound=Config)
@@ -39,7 +39,7 @@ def finished(folder: Path, run: R, load: Callable[[Path], R], load_record: Calla
 def check_places(folder: Path, cache: Path) -> None:
     """Raises `OutputError` for an output folder that cannot be written, or a cache that cannot be a folder."""
     for place, field in ((folder, "output"), (cache, "cache")):
-        there = next(one for one in (place, *place.parents) if one.exists())
+        there = nearest(place)
         written = field == "cache" or os.access(there, os.W_OK | os.X_OK)
         if not there.is_dir() or not written:
             reason = "you may not write there" if there.is_dir() else f"`{there}` is a file"
@@ -64,16 +64,12 @@ def claimed(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, ov
     """
     with ExitStack() as hold:
         if os.environ.get("RANK", "0") == "0":
-            try:
+            with unwritable(folder, "choose another `output`"):
                 _refuse_strangers(folder)
                 folder.mkdir(parents=True, exist_ok=True)
                 hold.enter_context(held(folder))
                 _make_way(folder, run, load, resume=resume, overwrite=overwrite)
                 write_text(folder / RUN_FILE, MARK + to_yaml(run))
-            except OSError as error:
-                raise OutputError(
-                    f"cannot write `{folder}`: {error.strerror}", hint="choose another `output`"
-                ) from None
         yield
 
 
@@ -128,18 +124,11 @@ def writing(folder: Path, *others: Path) -> Iterator[None]:
         lines = str(error).splitlines() or [type(error).__name__]
         if isinstance(error, RuntimeError) and "inline_container" not in lines[0]:  # where `torch.save` writes
             raise
-        place = getattr(error, "filename", None) or min((folder, *others), key=_room)
+        place = getattr(error, "filename", None) or min((folder, *others), key=free_bytes)
         raise RunError(
             f"the run stopped at `{place}`: {getattr(error, 'strerror', None) or lines[0]}",
             hint="is there room, and may you write there? then continue with --resume",
         ) from error
-
-
-def _room(folder: Path) -> int:
-    """Free bytes of the disk that `folder` is on, or will be."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def publish(source: Path, target: Path) -> None:

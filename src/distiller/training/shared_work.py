@@ -1,7 +1,6 @@
 """What runs share and keep: fine-tuned teachers and baselines, and the teacher's outputs on the training set."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.folders import FolderCache, fingerprint
 from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.device import Precision, compute
-from distiller.files import write_json
+from distiller.files import free_bytes, write_json
 from distiller.models.folders import weights_fingerprint
 from distiller.training.evaluate import predict_logits
 from distiller.training.fit import Fit, Job, TrainingData, fit
@@ -271,7 +270,7 @@ def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
 
 def _room(store: FolderCache, gigabytes: float) -> float:
     """Bytes that the outputs of a teacher may take: `gigabytes`, or what the disk has."""
-    return min(gigabytes * 1e9, 0.8 * shutil.disk_usage(_existing(store.root)).free)
+    return min(gigabytes * 1e9, 0.8 * free_bytes(store.root))
 
 
 def _write_outputs(
@@ -312,7 +311,3 @@ def _what_decides(training: config.Training) -> dict[str, Any]:
         "head_learning_rate",
     }
     return training.model_dump(exclude=show) | {"torch": torch.__version__}
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() or path == path.parent else _existing(path.parent)
