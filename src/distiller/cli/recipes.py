@@ -7,7 +7,7 @@ import typer
 
 from distiller.errors import ConfigError, OutputError
 from distiller.files import unwritable, write_text
-from distiller.recipes import STUDY, recipe_text, study_texts, summary, texts, with_own_data
+from distiller.recipes import STUDY, is_name, recipe_text, study_texts, summary, texts, with_own_data
 
 if TYPE_CHECKING:
     from distiller.config import Run
@@ -93,11 +93,11 @@ def load(source: str, overrides: list[str]) -> "Run":
     _refuse_results(source)
     if _is_data(source):
         return parse_run(_data_fields(source, overrides), overrides, where=source)
-    is_name = not Path(source).exists() and not Path(source).suffix and Path(source).name == source
-    if is_name and source.startswith(STUDY):
+    named = is_name(source)
+    if named and source.startswith(STUDY):
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
     try:
-        data = with_own_data(load_yaml(recipe_text(source)), overrides) if is_name else read_yaml(source)
+        data = with_own_data(load_yaml(recipe_text(source)), overrides) if named else read_yaml(source)
     except ConfigError:
         if Path(source).is_file() and Path(source).suffix.lower() not in ("", ".yaml", ".yml", ".json", ".toml"):
             from distiller.tasks.readers import read_table
@@ -106,7 +106,7 @@ def load(source: str, overrides: list[str]) -> "Run":
         raise
     if "task" not in data and {"base", "space"} & data.keys():
         raise ConfigError(f"`{source}` is a study, not a run", hint=f"distiller study run {source}")
-    return parse_run(data, overrides, where=f"recipe {source}" if is_name else source)
+    return parse_run(data, overrides, where=f"recipe {source}" if named else source)
 
 
 RUN_BYTES = 1_000_000

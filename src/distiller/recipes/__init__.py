@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from distiller.errors import ConfigError, did_you_mean
@@ -22,6 +23,12 @@ def texts() -> dict[str, str]:
 def study_texts() -> dict[str, str]:
     """Every recipe of a study by name, as YAML text."""
     return {name: text for name, text in _all().items() if name.startswith(STUDY)}
+
+
+def is_name(source: str | Path) -> bool:
+    """Whether `source` can only be the name of a recipe: neither a path nor a file."""
+    path = Path(source)
+    return path.name == str(source) and not path.suffix and not path.exists()
 
 
 def recipe_text(name: str) -> str:

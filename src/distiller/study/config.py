@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from distiller.config import Component, Config, apply_override, parse, read_yaml
 from distiller.config.base import Choice
 from distiller.errors import ConfigError
-from distiller.recipes import recipe_text
+from distiller.recipes import is_name, recipe_text
 from distiller.registry import Count, NonNegative, Positive, Seed
 
 Words = Annotated[list[str], Field(min_length=1)]
@@ -224,7 +224,7 @@ def parse_study(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where
 def load_study(source: str | Path, overrides: Sequence[str] = ()) -> Study:
     """The study in a YAML file, in the folder of a study, or of the recipe with that name."""
     path = Path(source)
-    if not path.exists() and not path.suffix and path.name == str(source):
+    if is_name(source):
         return parse_study(yaml.safe_load(recipe_text(str(source))), overrides, where=f"recipe {source}")
     if "://" in str(source) or path.suffix in STORAGES:
         raise ConfigError(f"`{source}` is a storage of studies", hint="name the file or the folder of one study")
@@ -243,10 +243,7 @@ def base_of(study: Study) -> dict[str, Any]:
     """The run that all trials of `study` share, as plain data. Raises `ConfigError`."""
     if not isinstance(study.base, str):
         return dict(study.base)
-    path = Path(study.base)
-    if not path.exists() and not path.suffix and path.name == study.base:
-        return yaml.safe_load(recipe_text(study.base))
-    return read_yaml(path)
+    return yaml.safe_load(recipe_text(study.base)) if is_name(study.base) else read_yaml(study.base)
 
 
 STORAGES = (".db", ".sqlite", ".sqlite3", ".journal", ".log")
