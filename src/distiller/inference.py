@@ -13,7 +13,7 @@ from distiller.device import compute
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean, warn
 from distiller.models.folders import load_config, load_tokenizer, resolve
 from distiller.models.heads import has_head_for, kind_of_head
-from distiller.models.load import follow_tokenizer, load_model, longest_input
+from distiller.models.load import check_length, follow_tokenizer, load_model, longest_input
 from distiller.record import FILE, load_record
 from distiller.run.changed_data import changed, other_than
 from distiller.tasks import load_task
@@ -85,13 +85,12 @@ def evaluate(
         )
     loaded = load_model(name, kind=data.kind, labels=labels)
     tokenizer = load_tokenizer(name)
-    length, limit = described.task.max_length or data.default_max_length, longest_input(loaded)
-    if length > limit:
-        raise ConfigError(
-            f"task.max_length is {length}, but the model takes {limit} tokens", hint=f"task.max_length={limit}"
-        )
+    length = described.task.max_length or data.default_max_length
+    check_length(length, loaded, "the model")
     encoded = encode_split(chosen, tokenizer, described.task, length)
-    logits = predict_logits(follow_tokenizer(loaded, tokenizer), encoded, Collator(tokenizer, max_length=limit))
+    logits = predict_logits(
+        follow_tokenizer(loaded, tokenizer), encoded, Collator(tokenizer, max_length=longest_input(loaded))
+    )
     return scorer(data, described.task, chosen, encoded)(logits.numpy(), encoded.gold)
 
 

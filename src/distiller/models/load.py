@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.device import seeded
-from distiller.errors import ModelError
+from distiller.errors import ConfigError, ModelError
 from distiller.files import check_sums
 from distiller.models.cutting import on_meta
 from distiller.models.folders import check_weights, explained, load_config, resolve
@@ -69,6 +69,15 @@ def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
             reserved = 0 if module.padding_idx is None else module.padding_idx + 1
             limits.append(module.num_embeddings - reserved)
     return min((limit for limit in limits if limit and limit > 0), default=NO_LIMIT)
+
+
+def check_length(length: int, model: PreTrainedModel | PretrainedConfig, role: str) -> None:
+    """Raise `ConfigError` if `length` is more tokens than the model of this role takes."""
+    limit = longest_input(model)
+    if length > limit:
+        raise ConfigError(
+            f"task.max_length is {length}, but {role} takes {limit} tokens", hint=f"task.max_length={limit}"
+        )
 
 
 def token_count(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -10,7 +10,7 @@ from distiller.models.folders import load_config, load_tokenizer
 from distiller.models.heads import HEADS, contradicts_itself, has_head_for, head_differs
 from distiller.models.layers import check_states
 from distiller.models.layouts import check_known, check_trainable, finds_end
-from distiller.models.load import check_loads, check_vocabulary, longest_input
+from distiller.models.load import check_length, check_loads, check_vocabulary
 from distiller.models.students import check_copy, initialisation, same_vocabulary, source_of, student_config
 from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.run.stages import finetune_hint, stages_of, teachers_of
@@ -54,12 +54,7 @@ def _check_others(plan: "RunPlan") -> None:
         if plan.tunes(one):
             check_trainable(shape, f"teacher `{one.model}`")
         check_loads(one.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=one.trust_remote_code)
-        wanted, limit = plan.run.task.max_length or 0, longest_input(shape)
-        if wanted > limit:
-            raise ConfigError(
-                f"task.max_length is {wanted}, but teacher `{one.model}` takes {limit} tokens",
-                hint=f"task.max_length={limit}",
-            )
+        check_length(plan.run.task.max_length or 0, shape, f"teacher `{one.model}`")
     for stage in stages_of(plan.run):
         prediction = stage.objective.prediction
         if plan.data.kind != "regression" and prediction is not None and prediction.name == "mse":
@@ -98,15 +93,9 @@ def _check_head(plan: "RunPlan", spec: config.Teacher) -> None:
 
 def _check_length(plan: "RunPlan") -> None:
     """The longest input must fit both models."""
-    wanted = plan.run.task.max_length or 0
-    for role, shape in (("teacher", plan.teacher), ("student", plan.student)):
-        if shape is None:
-            continue
-        limit = longest_input(shape)
-        if wanted > limit:
-            raise ConfigError(
-                f"task.max_length is {wanted}, but the {role} takes {limit} tokens", hint=f"task.max_length={limit}"
-            )
+    for role, shape in (("the teacher", plan.teacher), ("the student", plan.student)):
+        if shape is not None:
+            check_length(plan.run.task.max_length or 0, shape, role)
 
 
 def _check_tokens_and_weights(plan: "RunPlan") -> None:

@@ -93,10 +93,6 @@ def _token_soft(loss: Loss, view: View) -> Tensor:
     return (loss(view.student.logits, _teacher(view).logits) * _mask(view)).sum() / view.totals.outputs
 
 
-def _token_gold(view: View) -> Tensor:
-    return _mixed_loss(view, view.student.logits).sum() / view.totals.labels
-
-
 def _token_imitated(view: View, hard: bool) -> Tensor:
     labels = _teacher_classes(_teacher(view).logits, hard)
     values = LABEL["cross_entropy"].function(view.student.logits, labels)
@@ -189,7 +185,7 @@ READOUTS: dict[Kind, Readout] = {
     "classification": Readout(_example_soft, _class_gold, _class_imitated),
     "multilabel": Readout(_labels_soft, _labels_gold, _labels_imitated),
     "regression": Readout(_example_soft, _number_gold, _number_imitated),
-    "tagging": Readout(_token_soft, _token_gold, _token_imitated),
+    "tagging": Readout(_token_soft, _class_gold, _token_imitated),
     "qa": Readout(_span_soft, _span_gold, _span_imitated),
     "generation": Readout(_piece_soft, _piece_gold, _token_imitated),
 }
