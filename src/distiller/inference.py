@@ -107,6 +107,15 @@ Row = dict[str, Any]
 `tags`; `answer` and `probability`; a `translation`."""
 
 
+SCORED_BY_RUNS: dict[str | None, str] = {
+    "translation": "a translation is",
+    "tagging": "a tagger is",
+    "multilabel": "a model of several labels is",
+    "qa": "answers are",
+}
+"""Kinds of models that a table of texts and labels does not score."""
+
+
 class Predictor:
     """A model that stays loaded: what it says of texts, as often as some come.
 
@@ -275,16 +284,7 @@ class Predictor:
 
         Raises `DataError` for a label that is none of the model's classes.
         """
-        if self._translator is not None:
-            raise ConfigError(
-                "a translation is scored on the task of a run", hint='evaluate("outputs/de-en", split="test")'
-            )
-        if self.tags:
-            raise ConfigError(
-                "a tagger is scored on the task of a run", hint='evaluate("outputs/tagger", split="test")'
-            )
-        if self.kind in ("multilabel", "qa"):
-            whose = "answers are" if self.kind == "qa" else "a model of several labels is"
+        if whose := SCORED_BY_RUNS.get(self.kind):
             raise ConfigError(f"{whose} scored on the task of a run", hint='evaluate("outputs/run", split="test")')
         given = read_new_texts(data, self.form(text=text, text_pair=text_pair))
         table, first, second = given.table, given.text, given.text_pair

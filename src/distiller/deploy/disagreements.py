@@ -46,67 +46,56 @@ class Said:
         return [right[right != IGNORED] for right in self.gold]
 
 
-def by_class(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Disagreement]:
+Apart = tuple[int, str, str, str, float]
+"""A row, what is right, what the teacher and what the student say of it, and how far these two are apart."""
+
+
+def by_class(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Apart]:
     """Rows of different classes."""
+
+    def named(shares: np.ndarray) -> str:
+        return f"{labels[shares.argmax()]} ({100 * shares.max():.0f} %)"
+
     ours, theirs = (softmax(one.logits, axis=-1) for one in (student, teacher))
     for row in np.flatnonzero(ours.argmax(-1) != theirs.argmax(-1)).tolist():
-        said = [f"{labels[found[row].argmax()]} ({100 * found[row].max():.0f} %)" for found in (theirs, ours)]
         label = None if split.labels is None else split.labels[row]
-        yield Disagreement(
-            text=_text(split, row),
-            gold=labels[label] if isinstance(label, int) and label >= 0 else "",
-            teacher=said[0],
-            student=said[1],
-            distance=float(np.abs(ours[row] - theirs[row]).sum() / 2),
-        )
+        gold = labels[label] if isinstance(label, int) and label >= 0 else ""
+        yield row, gold, named(theirs[row]), named(ours[row]), float(np.abs(ours[row] - theirs[row]).sum() / 2)
 
 
-def by_labels(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Disagreement]:
+def by_labels(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Apart]:
     """Rows that have other labels for one than for the other."""
 
-    def names(chosen: np.ndarray) -> str:
-        return ", ".join(labels[n] for n in np.flatnonzero(chosen)) or "none"
+    def named(shares: np.ndarray) -> str:
+        return ", ".join(labels[n] for n in np.flatnonzero(shares > 0.5)) or "none"
 
     ours, theirs = (expit(one.logits) for one in (student, teacher))
     for row in np.flatnonzero(((ours > 0.5) != (theirs > 0.5)).any(-1)).tolist():
-        gold = "" if split.labels is None else names(np.asarray(split.labels[row]) > 0.5)
-        yield Disagreement(
-            text=_text(split, row),
-            gold=gold,
-            teacher=names(theirs[row] > 0.5),
-            student=names(ours[row] > 0.5),
-            distance=float(np.abs(ours[row] - theirs[row]).sum() / 2),
-        )
+        gold = "" if split.labels is None else named(np.asarray(split.labels[row]))
+        yield row, gold, named(theirs[row]), named(ours[row]), float(np.abs(ours[row] - theirs[row]).sum() / 2)
 
 
-def by_number(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Disagreement]:
+def by_number(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Apart]:
     """Every row: numbers are never quite the same."""
     pairs = zip(student.logits.reshape(-1), teacher.logits.reshape(-1), strict=True)
     for row, (ours, theirs) in enumerate(pairs):
         gold = "" if split.labels is None else f"{split.labels[row]:.4g}"
-        yield Disagreement(
-            text=_text(split, row),
-            gold=gold,
-            teacher=f"{theirs:.4g}",
-            student=f"{ours:.4g}",
-            distance=abs(float(ours - theirs)),
-        )
+        yield row, gold, f"{theirs:.4g}", f"{ours:.4g}", abs(float(ours - theirs))
 
 
-def by_tag(labels: list[str], split: TaggedSplit, student: Said, teacher: Said) -> Iterator[Disagreement]:
+def by_tag(labels: list[str], split: TaggedSplit, student: Said, teacher: Said) -> Iterator[Apart]:
     """Sentences with words of different tags, among the words that both have read."""
     for row, (gold, ours, theirs) in enumerate(zip(student.gold_tags, student.tags, teacher.tags, strict=True)):
         read = min(len(ours), len(theirs))
         apart = np.flatnonzero(ours[:read] != theirs[:read])
-        if len(apart) == 0:
-            continue
-        said = [" ".join(f"{split.words[row][n]}/{labels[tags[n]]}" for n in apart) for tags in (gold, theirs, ours)]
-        yield Disagreement(
-            text=_text(split, row), gold=said[0], teacher=said[1], student=said[2], distance=len(apart) / read
-        )
+        if len(apart):
+            right, taught, learnt = (
+                " ".join(f"{split.words[row][n]}/{labels[tags[n]]}" for n in apart) for tags in (gold, theirs, ours)
+            )
+            yield row, right, taught, learnt, len(apart) / read
 
 
-def by_answer(split: QuestionSplit, student: Said, teacher: Said, task: Task) -> Iterator[Disagreement]:
+def by_answer(split: QuestionSplit, student: Said, teacher: Said, task: Task) -> Iterator[Apart]:
     """Questions with answers that differ once normalised."""
     found = []
     for one in (student, teacher):
@@ -117,12 +106,10 @@ def by_answer(split: QuestionSplit, student: Said, teacher: Said, task: Task) ->
         distance = 1 - token_f1(ours, theirs)
         if distance > 0 and ours != theirs:
             gold = "" if split.answers is None else split.answers[row][0].text or NOTHING
-            yield Disagreement(
-                text=_text(split, row), gold=gold, teacher=theirs or NOTHING, student=ours or NOTHING, distance=distance
-            )
+            yield row, gold, theirs or NOTHING, ours or NOTHING, distance
 
 
-OF_ROWS: dict[str, Callable[..., Iterator[Disagreement]]] = {
+OF_ROWS: dict[str, Callable[..., Iterator[Apart]]] = {
     "classification": by_class,
     "multilabel": by_labels,
     "regression": by_number,
@@ -138,7 +125,10 @@ def disagreements(
         found = by_answer(split, student, teacher, task)
     else:
         found = OF_ROWS[kind](labels or [], split, student, teacher)
-    return sorted(found, key=lambda one: -one.distance)
+    return [
+        Disagreement(text=_text(split, row), gold=gold, teacher=theirs, student=ours, distance=distance)
+        for row, gold, theirs, ours, distance in sorted(found, key=lambda one: -one[-1])
+    ]
 
 
 def _text(split: AnySplit, row: int) -> str:
