@@ -16,6 +16,7 @@ from distiller.config import (
     Objective,
     Optimisation,
     Run,
+    Task,
     Teacher,
     Term,
     Training,
@@ -30,6 +31,7 @@ from distiller.config.names import COMPONENTS
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError
 from distiller.study.config import Study
+from distiller.tasks import load_task
 
 SMALL: dict[str, Any] = {"task": {"train": "a.csv"}, "teacher": {"model": "big"}}
 
@@ -288,6 +290,32 @@ def test_a_number_or_a_part_is_refused_as_what_it_looks_like(weight: str, words:
     with pytest.raises(ConfigError, match="weight") as error:
         parse_run(SMALL, [f"objective.intermediate=[{{loss: mse, weight: {weight}}}]"])
     assert words in error.value.message
+
+
+def test_a_path_is_text_wherever_a_file_is_named() -> None:
+    task = Task(train=Path("a.csv"), dev=Path("b.csv"))  # pyright: ignore[reportArgumentType]
+    run = Run(task=task, teacher=Teacher(model=Path("m")), output=Path("o"), cache=Path("c"))  # pyright: ignore[reportArgumentType]
+    assert (run.task.train, run.task.dev, run.teacher and run.teacher.model) == ("a.csv", "b.csv", "m")
+    assert to_yaml(run) == to_yaml(Run.model_validate(yaml.safe_load(to_yaml(run))))
+
+
+def test_rows_at_hand_are_told_how_a_run_names_them(tmp_path: Path) -> None:
+    datasets, pandas = pytest.importorskip("datasets"), pytest.importorskip("pandas")
+    rows = {"text": ["good", "bad"], "label": ["p", "n"]}
+    frame, data = pandas.DataFrame(rows), datasets.Dataset.from_dict(rows)
+    for held, told in (
+        (frame, 'frame.to_csv("train.csv", index=False)'),
+        (data, 'data.to_json("train.jsonl")'),
+        (datasets.DatasetDict(train=data), 'data["train"].to_json("train.jsonl")'),
+    ):
+        for place in ("train", "data"):
+            with pytest.raises(ConfigError, match=f"`{place}` is a file or a name, got a Data") as error:
+                Task(**{place: held})
+            assert told in str(error.value.hint)
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    data.to_json(tmp_path / "train.jsonl")
+    for name in ("train.csv", "train.jsonl"):
+        assert load_task(Task(train=str(tmp_path / name))).labels == ("n", "p")
 
 
 @pytest.mark.parametrize("key", [1, 1.5, None, True])

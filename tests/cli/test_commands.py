@@ -79,6 +79,10 @@ def test_init_takes_fields_of_a_recipe(distiller: Command, tmp_path: Path) -> No
         None,
         {"size": 8000},
     )
+    written = distiller(
+        "init", "hinton", "task.train=absent.csv", f"task.dev={__file__}", "-o", tmp_path / "absent.yaml"
+    )
+    assert (written.code, "there is no file `absent.csv` here yet" in written.err) == (0, True)
     assert "no field" in distiller("init", "hinton", "task.lable=x", "-o", tmp_path / "other.yaml").err
     assert "study run study-small" in distiller("init", "study-small", "x=1", "-o", tmp_path / "other.yaml").err
 

@@ -217,6 +217,23 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message", "hint"),
+    [
+        ("dtype", "float8_e4m3fn", r"are torch\.float8_e4m3fn", 'dtype="float32"'),
+        ("quantization_config", {"quant_method": "gptq", "bits": 4}, "has quantized weights", "whole weights"),
+        ("quantization_config", {"quant_method": "awq", "bits": 4}, "has quantized weights", "whole weights"),
+    ],
+)
+def test_weights_of_few_bits(folder: Path, field: str, value: object, message: str, hint: str) -> None:
+    config = json.loads((folder / "config.json").read_text()) | {field: value}
+    (folder / "config.json").write_text(json.dumps(config))
+    for load in (check_loads, load_model):
+        with pytest.raises(ModelError, match=message) as error:
+            load(folder, **CLASSES)
+        assert hint in str(error.value.hint)
+
+
 def test_an_attention_kernel_named_by_a_model_is_not_downloaded(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text()) | {"_attn_implementation": "someone/kernel"}
     (folder / "config.json").write_text(json.dumps(config))

@@ -1,10 +1,12 @@
 """Models that are odd, through whole runs: what is refused is refused by `check` too, before anything is trained."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -95,3 +97,30 @@ def test_truncated_weights_are_seen_by_check(shop: Workshop, tmp_path: Path) -> 
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ModelError, match="truncated"):
         make_plan(run(shop, tmp_path, teacher={"model": str(place)}))
+
+
+@pytest.mark.parametrize("template", ["[CLS] $A $B", "$A $B [SEP]"])
+def test_a_decoder_says_that_there_is_no_answer_behind_the_text(shop: Workshop, tmp_path: Path, template: str) -> None:
+    """Before it, a model that reads from left to right has seen nothing."""
+    folder = decoder(tmp_path / "gpt2")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    special = [("[CLS]", WORDS.index("[CLS]")), ("[SEP]", WORDS.index("[SEP]"))]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=template.replace(" $B", ""), pair=template, special_tokens=special
+    )
+    tokenizer.add_special_tokens({"bos_token": "[CLS]", "eos_token": "[SEP]"})
+    tokenizer.save_pretrained(folder)
+    rows = [{"question": "a", "context": "b c d", "answers": {"text": text, "answer_start": start}}
+            for text, start in ((["c"], [2]), ([], []))]  # fmt: skip
+    (tmp_path / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows * 6), encoding="utf-8")
+    file = str(tmp_path / "qa.jsonl")
+    task = {"train": file, "dev": file, "max_length": 19, "stride": 2}
+    wish = run(shop, tmp_path, task=task, teacher={"model": folder}, student={"layers": 2}, cache=str(tmp_path / "c"))
+    if template.endswith("[SEP]"):
+        assert make_plan(wish).data.kind == "qa"
+        return
+    with pytest.raises(ModelError, match="reads from left to right") as error:
+        forecast(wish)
+    assert "task.null_answers=false with task.skip_bad=true" in str(error.value.hint)
+    answered = {**task, "null_answers": False, "skip_bad": True}
+    assert forecast(wish.model_copy(update={"task": wish.task.model_copy(update=answered)}))

@@ -25,7 +25,7 @@ def objects(**columns: list[Any]) -> str:
     return "\n".join(json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True))
 
 
-SEVERAL = [("bad", "good;long", "good", "long;bad")[row % 4] for row in range(24)]
+SEVERAL = [("bad", "good;long", "good", "long;bad", "long")[row % 5] for row in range(24)]
 SENTENCES = [f"Ann{row} met Bo" for row in range(24)]
 TAGS = ["B-PER O B-PER"] * 24
 ANSWERED = {"question": ["Where?"] * 12, "context": [f"In Rome{row}." for row in range(12)]}
@@ -38,6 +38,13 @@ READ: dict[str, tuple[str, str, dict[str, Any], str, tuple[str, ...]]] = {
     "several names in a cell": ("t.csv", rows(TEXTS, SEVERAL), {}, "multilabel", ("bad", "good", "long")),
     "several names, asked for": ("t.csv", rows(TEXTS, [f'"{one}"'.replace(";", ", ") for one in SEVERAL]),
                                  {"kind": "multilabel"}, "multilabel", ("bad", "good", "long")),
+    **{
+        f"several names between `{mark}`": ("t.csv", rows(TEXTS, [one.replace(";", mark) for one in SEVERAL]),
+                                            {"kind": "multilabel"}, "multilabel", ("bad", "good", "long"))
+        for mark in ("/", "+", "&", " ")
+    },
+    "a name with blanks, asked for": ("t.csv", rows(TEXTS, ["very good", "good", "bad/ill", "bad"] * 6),
+                                      {"kind": "multilabel"}, "multilabel", ("bad", "bad/ill", "good", "very good")),
     "sets as pandas writes them": ("t.csv", rows(TEXTS, ["\"{'a', 'b'}\"", "{'a'}"] * 12), {}, "multilabel",
                                    ("a", "b")),
     "a column for each class": ("t.csv", rows(TEXTS, [0, 1] * 12, [1, 1, 0] * 8, header="text,rude,loud"),
@@ -117,6 +124,10 @@ def test_odd_classes_and_rows_are_spoken_of(tmp_path: Path) -> None:
     assert "missing" not in spoken(tmp_path, ["none", "some"] * 12)
     for odd in ("go\u0301\u200bod", "gó  od", "gó\u00a0od"):
         assert "in nothing that can be seen" in spoken(tmp_path, [odd, *["gó od", "góod"] * 11, "gó od"])
+    for mark in "/+& ":
+        said = spoken(tmp_path, [one.replace(";", mark) for one in SEVERAL])
+        assert f"classes such as `good{mark}long` are others with `{mark}` between: task.kind=multilabel" in said
+    assert "between" not in spoken(tmp_path, ["very good", "good", "bad/ill", "bad"] * 6)
     assert "`label`, the name of the column, is a class" in spoken(tmp_path, ["label", *LABELS[1:]])
     assert "24 classes in 24 rows" in spoken(tmp_path, [f"{row} stars" for row in range(24)])
     assert "look like tags of words" in spoken(tmp_path, ["B-PER", "O"] * 12, texts=[f"w{row}" for row in range(24)])

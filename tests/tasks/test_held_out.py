@@ -26,15 +26,16 @@ def test_both_sides_divide_the_rows(classes: list[int], fraction: float, seed: i
     rows = Split("train", texts, labels=tuple(classes))
     task = Task(dev_fraction=fraction, split_seed=seed)
     once = [row for row, text in enumerate(texts) if texts.count(text) == 1]
-    if not once:
-        with pytest.raises(DataError, match="every text occurs twice"):
+    if len(set(texts)) == 1:
+        with pytest.raises(DataError, match="is the same"):
             hold_out_rows(rows, task, LABELS, where="file")
         return
     train, dev, notes = hold_out_rows(rows, task, LABELS, where="file")
     assert hold_out_rows(rows, task, LABELS, where="file").dev == dev
     assert sorted([*train.ids, *dev.ids]) == list(range(len(classes)))
     assert len(train) > 0
-    assert 0 < len(dev) <= max(1, round(fraction * len(rows)))
+    size = max(1, round(fraction * len(rows)))
+    assert 0 < len(dev) <= (size if 2 * size <= len(once) else size + max(Counter(texts).values()))
     assert not set(keys(train)) & set(keys(dev))
     assert ("repeat a text" in " ".join(notes)) == (len(once) < len(rows))
 
@@ -66,8 +67,32 @@ def test_a_rare_class_is_held_out_too_or_missed_aloud() -> None:
 
 def test_case_and_space_make_no_other_text() -> None:
     rows = Split("train", ("A  film", "a film ", "b", "c", "d"), labels=(0, 0, 1, 0, 1))
-    train, _dev, notes = hold_out_rows(rows, Task(dev_fraction=0.9), ("x", "y"), where="file")
+    train, _dev, notes = hold_out_rows(rows, Task(), ("x", "y"), where="file")
     assert {0, 1} <= set(train.ids)
     assert "2 rows of train repeat a text, and none of them is held out" in notes
     tagged = TaggedSplit("train", (("A", "dog"), ("a", "Dog"), ("b",)), ((0, 1), (0, 1), (1,)))
     assert hold_out_rows(tagged, Task(), ("x", "y"), where="file").dev.ids == (2,)
+
+
+def test_texts_that_all_have_several_rows_are_held_out_whole() -> None:
+    """Three annotators a text, say."""
+    texts = tuple(f"text {row // 3}" for row in range(300))
+    rows = Split("train", texts, labels=tuple(row // 3 % 2 for row in range(300)))
+    train, dev, notes = hold_out_rows(rows, Task(), ("x", "y"), where="file")
+    assert (len(train), len(dev)) == (270, 30)
+    assert isinstance(dev, Split)
+    assert Counter(dev.labels) == {0: 15, 1: 15}
+    assert set(Counter(dev.texts).values()) == {3}
+    assert "300 rows repeat a text, and all rows of a text are held out, or none" in notes
+
+
+def test_one_text_a_thousand_times_leaves_the_other_class_its_rows() -> None:
+    rows = Split(
+        "train", ("same",) * 1000 + tuple(f"text {row}" for row in range(50)), labels=(0,) * 1000 + (0, 1) * 25
+    )
+    train, dev, _ = hold_out_rows(rows, Task(), ("x", "y"), where="file")
+    assert isinstance(train, Split)
+    assert isinstance(dev, Split)
+    assert Counter(train.labels)[1] >= 20
+    assert "same" not in dev.texts
+    assert set(dev.labels or ()) == {0, 1}

@@ -70,6 +70,7 @@ def _written(source: str, overrides: list[str] | None) -> str:
 
     from distiller.config import apply_override, load_yaml, parse_run
     from distiller.tasks import load_task
+    from distiller.tasks.readers import is_file_name
 
     if source.startswith(STUDY):
         raise ConfigError(
@@ -83,6 +84,14 @@ def _written(source: str, overrides: list[str] | None) -> str:
     parse_run(data, overrides or [], where=source)
     for override in overrides or []:
         data = apply_override(data, override)
+    task = data["task"]
+    for name in (task.get("train"), task.get("dev"), task.get("test")):
+        if (
+            isinstance(name, str)
+            and is_file_name(name)
+            and not Path(task.get("data") or "", name).expanduser().is_file()
+        ):
+            typer.echo(f"there is no file `{name}` here yet", err=True)
     return safe_dump(data, sort_keys=False, allow_unicode=True)
 
 

@@ -1,9 +1,10 @@
 """What all parts of a configuration are: frozen data that names the field in each complaint, made of plain data."""
 
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from distiller.config.field_errors import config_error
 from distiller.config.plain import refuse_impossible
@@ -23,6 +24,14 @@ class Config(BaseModel):
 
     # as in pydantic's own RootModel: parts of a larger whole are validated without it, and the whole names their place
     __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _paths_as_text(cls, data: Any) -> Any:
+        """Paths of a Python program, which are text in a file."""
+        if not isinstance(data, Mapping):
+            return data
+        return {name: os.fspath(one) if isinstance(one, os.PathLike) else one for name, one in data.items()}
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise ConfigError(

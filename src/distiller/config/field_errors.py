@@ -30,21 +30,35 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
         return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
+    given = f"{first['input']!r:.60}"
+    written = _to_write(first["input"])
+    if written and path:
+        return ConfigError(f"{where}: `{location}` is a file or a name, got {written[0]}", hint=written[1])
     if not path and first["type"] == "model_type":
-        return ConfigError(f"{where} has fields, got {first['input']!r:.60}", hint=_as_fields(root, first))
+        return ConfigError(f"{where} has fields, got {given}", hint=_as_fields(root, first))
     if not path:
         return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
     name = next((str(part) for part in reversed(path) if isinstance(part, str)), location)  # a key may be a number
     if first["type"] == "model_type":
         part = _class_of(owner.model_fields[name].annotation) if name in owner.model_fields else None
-        return ConfigError(
-            f"{where}: `{location}` has fields, got {first['input']!r:.60}", hint=_as_fields(part, first)
-        )
+        return ConfigError(f"{where}: `{location}` has fields, got {given}", hint=_as_fields(part, first))
     meaning = " ".join((owner.model_fields[name].description or "").split()) if name in owner.model_fields else ""
     return ConfigError(
-        f"{where}: `{location}`: {reason}, got {first['input']!r:.60}",
+        f"{where}: `{location}`: {reason}, got {given}",
         hint=f"`{name}`: {meaning}" if meaning else "`distiller check RUN` prints a run in full",
     )
+
+
+def _to_write(value: Any) -> tuple[str, str] | None:
+    """What rows at hand are called, and how a run that can be repeated names them; `None` for anything else."""
+    kind = type(value).__name__
+    if hasattr(value, "column_names") and hasattr(value, "to_json"):  # `datasets.Dataset`
+        return f"a {kind}", 'a run names its rows: data.to_json("train.jsonl"), then train="train.jsonl"'
+    if hasattr(value, "to_csv"):  # pandas
+        return f"a {kind}", 'a run names its rows: frame.to_csv("train.csv", index=False), then train="train.csv"'
+    if isinstance(value, Mapping) and value and all(hasattr(part, "to_json") for part in value.values()):
+        return f"a {kind}", 'a run names its rows: data["train"].to_json("train.jsonl"), then train="train.jsonl"'
+    return None
 
 
 def _as_fields(part: type[BaseModel] | None, error: Mapping[str, Any]) -> str:

@@ -24,6 +24,9 @@ KERNELS = (None, "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 """What `transformers` looks for: all weights, or in which files they are."""
 
+WHOLE = 'name a folder with whole weights: AutoModel.from_pretrained(NAME, dtype="float32").save_pretrained(FOLDER)'
+"""What to do with weights of fewer bits."""
+
 LIBRARY_ERRORS = (SafetensorError, StrictDataclassError)
 
 
@@ -91,6 +94,8 @@ def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
             continue  # XLNet and its like: no limit
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             wrong = field
+    if isinstance(config.dtype, torch.dtype) and config.dtype.itemsize < 2:
+        raise ModelError(f"the weights of `{name}` are {config.dtype}, in which nothing is trained", hint=WHOLE)
     if wrong:
         raise ModelError(
             f"`{wrong}` in the configuration of `{name}` is {getattr(config, wrong)!r:.60}",
@@ -245,6 +250,10 @@ def _load_error(name: str | Path, error: Exception) -> ModelError:
         return ModelError(
             f"`{name}` is no folder here and the model hub cannot be reached",
             hint="name a local folder, or package:NAME for weights in an installed package",
+        )
+    if "quantiz" in first:
+        return ModelError(
+            f"`{name}` has quantized weights: {first}", hint="name the model that it was made from, in whole weights"
         )
     if "does not recognize this architecture" in text:
         return ModelError(

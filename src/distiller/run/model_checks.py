@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from distiller import config
 from distiller.augment import check_policy
-from distiller.errors import ConfigError, warn
+from distiller.errors import ConfigError, ModelError, warn
 from distiller.models.cutting import check_scores, check_sizes, on_meta, takes_embeddings
 from distiller.models.folders import load_config, load_tokenizer
 from distiller.models.heads import HEADS, contradicts_itself, has_head_for, head_differs
@@ -16,6 +16,7 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.run.stages import finetune_hint, stages_of, teachers_of
 from distiller.tasks.data import QuestionSplit
 from distiller.tasks.encode import Collator
+from distiller.tasks.windows import NO_NULL, null_before_text
 from distiller.training.objective import DistillationObjective
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ def _check_tokens_and_weights(plan: "RunPlan") -> None:
             continue
         Collator(tokenizer)  # refuses one that cannot pad
         check_vocabulary(tokenizer, shape, role)
+        train = plan.data.splits["train"]
+        causal = finds_end(shape) and not shape.is_encoder_decoder
+        if causal and isinstance(train, QuestionSplit) and train.null_answers and null_before_text(tokenizer):
+            raise ModelError(
+                f"a `{shape.model_type}` {role} reads from left to right, and its tokenizer puts the token that stands "
+                "for no answer before the text",
+                hint=NO_NULL,
+            )
         tokenizer.model_max_length = run.task.max_length  # nothing is padded, or later read, beyond what is trained
     if plan.teacher is not None:
         on_meta(HEADS[kind], plan.teacher)

@@ -13,7 +13,7 @@ from distiller.tasks.doubts import doubtful_labels, repeated_rows, taken_for_ids
 from distiller.tasks.held_out import hold_out_rows
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import among, label_set
-from distiller.tasks.multilabel import holds_names, mark_between, memberships, names_in, without_lists
+from distiller.tasks.multilabel import holds_names, made_of_others, mark_between, memberships, names_in, without_lists
 from distiller.tasks.multilabel import with_lists as with_memberships
 from distiller.tasks.questions import (
     COLUMNS,
@@ -87,6 +87,7 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
         _refuse_constant(task, tables["train"], train, labels)
     if kind == "classification":
         notes += doubtful_labels(task.label, labels, train)
+        notes += made_of_others(labels) if task.kind is None else []
         notes += taken_for_ids(task, tables, labels, declared)
     return _task_data(task, kind, labels, METRICS_OF[kind], tables, splits, bad, notes)
 

@@ -22,28 +22,39 @@ class HeldOut(NamedTuple):
 def hold_out_rows(rows: AnySplit, task: Task, labels: Sequence[str], *, where: str) -> HeldOut:
     """`task.dev_fraction` of `rows`, chosen by `task.split_seed`, as the development split; `where` is their source.
 
-    Of each class as many as of all rows, and at least one where it has two; texts that occur more than once stay in
-    `train`, so that no development text has been learnt. Of questions whole contexts. Raises `DataError` if no row
-    can be held out.
+    Of each class as many as of all rows, and at least one where it has two. No development text has been learnt:
+    texts that occur more than once stay in `train`, or where too few occur once all rows of a text are held out, or
+    none. Of questions whole contexts. Raises `DataError` if no row can be held out.
     """
     if len(rows) < 2:
         raise DataError(f"`{where}` has one row, too few to hold any out", hint="name a file in task.dev")
     if isinstance(rows, QuestionSplit):
         kept, aside = hold_out_contexts(rows, task.dev_fraction, seed=task.split_seed)
         return HeldOut(rows.take(kept), rows.take(aside, name="dev"), ["dev is held out of train, by context"])
-    once = _once(keys(rows))
-    if not once:
-        raise DataError(f"`{where}`: every text occurs twice, so none can be held out", hint="name a file in task.dev")
     classes = _classes(rows, labels)
-    size = min(max(1, round(len(rows) * task.dev_fraction)), len(rows) - 1, len(once))
-    if classes is None:
-        aside = [once[position] for position in sample(len(once), size, seed=task.split_seed)]
+    same = _rows_of_texts(rows)
+    if len(same) < 2:
+        raise DataError(
+            f"`{where}`: the text of all {len(rows):,} rows is the same, so there is nothing to learn",
+            hint=f"task.text names the column of the text, which is `{task.text}` now",
+        )
+    once = [positions[0] for positions in same if len(positions) == 1]
+    repeating = len(rows) - len(once)
+    size = min(max(1, round(len(rows) * task.dev_fraction)), len(rows) - 1)
+    if 2 * size <= len(once):
+        aside = _chosen(classes, once, size, seed=task.split_seed)
+        told = f"{repeating:,} rows of train repeat a text, and none of them is held out"
     else:
-        aside = stratified(classes, once, size, seed=task.split_seed)
+        texts = [text for text, positions in enumerate(same) if len(positions) <= size] or list(range(len(same)))
+        count = min(max(1, round(len(same) * task.dev_fraction)), len(same) - 1, len(texts))
+        first = None if classes is None else [classes[positions[0]] for positions in same]
+        chosen = _chosen(first, texts, count, seed=task.split_seed)
+        aside = sorted(position for text in chosen for position in same[text])
+        told = f"{repeating:,} rows repeat a text, and all rows of a text are held out, or none"
     gone = set(aside)
     notes = [f"dev is held out of train{', by class' if classes else ''} (task.dev_fraction)"]
-    if len(once) < len(rows):
-        notes.append(f"{len(rows) - len(once):,} rows of train repeat a text, and none of them is held out")
+    if repeating:
+        notes.append(told)
     if classes is not None:
         missing = sorted(set(classes) - {classes[row] for row in aside})
         if missing:
@@ -92,7 +103,7 @@ def stratified(classes: Sequence[int], candidates: Sequence[int], size: int, *, 
     for one in order:
         chosen += [members[one][position] for position in sample(len(members[one]), taken[one], seed=seed)]
     if not chosen:  # every class has one row: one of them cannot be learnt
-        return [candidates[position] for position in sample(len(candidates), size, seed=seed)]
+        return _chosen(None, candidates, size, seed=seed)
     return sorted(chosen)
 
 
@@ -104,10 +115,19 @@ def _classes(rows: AnySplit, labels: Sequence[str]) -> list[int] | None:
     return classes if len(classes) == len(rows.labels) else None
 
 
-def _once(found: Sequence[Hashable]) -> list[int]:
-    """Positions of what occurs once."""
-    counts = Counter(found)
-    return [row for row, key in enumerate(found) if counts[key] == 1]
+def _chosen(classes: Sequence[int] | None, candidates: Sequence[int], size: int, *, seed: int) -> list[int]:
+    """`size` of the `candidates`, positions in `classes`, by class where there are any."""
+    if classes is None:
+        return [candidates[position] for position in sample(len(candidates), size, seed=seed)]
+    return stratified(classes, candidates, size, seed=seed)
+
+
+def _rows_of_texts(rows: AnySplit) -> list[list[int]]:
+    """For each different text the positions of its rows, in the order in which texts occur first."""
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for position, key in enumerate(keys(rows)):
+        found[key].append(position)
+    return list(found.values())
 
 
 def _plain(text: str) -> str:

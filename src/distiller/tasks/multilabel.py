@@ -15,6 +15,9 @@ from distiller.tasks.written_lists import parsed_cell
 MARKS = (";", "|", ",")
 """What stands between class names in one cell of text."""
 
+WEAK_MARKS = ("/", "+", "&", " ")
+"""What may also stand inside of one name."""
+
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
@@ -55,21 +58,30 @@ def without_lists(table: Table, column: str) -> Table:
     return replace(table, columns={**table.columns, column: names})
 
 
-def divides_names(cells: Sequence[Any]) -> str | None:
-    """The mark between class names in a column of text: its parts are classes that stand alone elsewhere, or in more
-    cells than one, and so fewer than the cells that differ."""
+def divides_names(cells: Sequence[Any], marks: Sequence[str] = MARKS) -> str | None:
+    """The one of `marks` between class names in a column of text: its parts are classes that stand alone elsewhere, or
+    in more cells than one, and so fewer than the cells that differ. Every part of a weak mark stands alone."""
     written = {class_name(cell) for cell in cells if isinstance(cell, str)} - {""}
-    for mark in MARKS:
+    for mark in marks:
         names = {part for cell in written for part in _parts(cell, mark)}
-        if any(mark in cell for cell in written) and len(names) < len(written) and names & written:
+        alone = names <= written if mark in WEAK_MARKS else bool(names & written)
+        if any(mark in cell for cell in written) and len(names) < len(written) and alone:
             return mark
     return None
+
+
+def made_of_others(labels: Sequence[str]) -> list[str]:
+    """A note where classes are others with a weak mark between them, which are one class each if nobody says more."""
+    if not (mark := divides_names(labels, WEAK_MARKS)):
+        return []
+    whole = next(label for label in labels if len(_parts(label, mark)) > 1)
+    return [f"classes such as `{whole}` are others with `{mark}` between: task.kind=multilabel reads several at once"]
 
 
 def mark_between(cells: Sequence[Any]) -> str | None:
     """The mark between class names in a column of text that is known to hold several in a cell."""
     written = [cell for cell in cells if isinstance(parsed_cell(cell), str)]
-    return next((mark for mark in MARKS if any(mark in cell for cell in written)), None)
+    return next((mark for mark in MARKS if any(mark in cell for cell in written)), divides_names(written, WEAK_MARKS))
 
 
 def with_lists(task: Task, table: Table, bad: BadRows, mark: str | None = None) -> Table:

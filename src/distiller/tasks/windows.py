@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+NO_NULL = "take an encoder such as BERT; or task.null_answers=false with task.skip_bad=true"
+"""What to do with a model that cannot say that there is no answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncodedQuestions(EncodedSplit):
     """Questions in tokens: a row is one window, `labels` are its start and end position `[rows, 2]`, or -100 twice.
@@ -267,6 +271,11 @@ def null_token(tokenizer: Any) -> int:
     return int((template.head if place >= 0 else template.tail)[place])
 
 
+def null_before_text(tokenizer: Any) -> bool:
+    """Whether the token that stands for no answer comes before the text. Raises `ModelError` where there is none."""
+    return _null_place(tokenizer, _template(tokenizer)) >= 0
+
+
 def _null_place(tokenizer: Any, template: _Template) -> int:
     """Where in a window no answer stands, from its end where it is negative.
 
@@ -281,7 +290,7 @@ def _null_place(tokenizer: Any, template: _Template) -> int:
     raise ModelError(
         f"the tokenizer of `{tokenizer.name_or_path}` puts no token before or behind a text, which would stand for "
         "no answer",
-        hint="take an encoder such as BERT; or task.null_answers=false with task.skip_bad=true",
+        hint=NO_NULL,
     )
 
 
