@@ -237,7 +237,7 @@ def strangers(folder: Path, ours: Iterable[str] = ()) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in left)
 
 
-def replace_folder(make: Callable[[Path], None], target: Path) -> None:
+def replace_folder(make: Callable[[Path], object], target: Path) -> None:
     """Fill a folder beside `target` by `make` and rename it there: who reads `target` finds all of it or nothing."""
     temporary = target.with_name(target.name + PART)
     shutil.rmtree(temporary, ignore_errors=True)

@@ -109,7 +109,7 @@ def label(
     facts = {
         "model": fingerprint_of_weights(resolve(first.name)),
         "files": [[file.name, rows] for file, rows in zip(files, given.sizes, strict=True)],
-        "texts": _digest(given.texts, given.pairs),
+        "texts": Split("texts", tuple(given.texts), None if given.pairs is None else tuple(given.pairs)).fingerprint,
         "columns": list(given.columns),
         "max_length": first.max_length,
         "shard_size": shard_size,
@@ -205,10 +205,6 @@ def _load(model: str, max_length: int | None) -> Predictor:
             hint="name a run's output or a fine-tuned model; `distiller predict` tags words and answers questions",
         )
     return found
-
-
-def _digest(texts: Sequence[str], pairs: Sequence[str] | None) -> str:
-    return Split("texts", tuple(texts), None if pairs is None else tuple(pairs)).fingerprint
 
 
 def _check_classes(models: Sequence[Predictor]) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from deploy.conftest import KINDS, Models
+from distiller.config import Task
 from distiller.deploy import examine as module
-from distiller.deploy.disagreements import Said, by_labels, by_tag
+from distiller.deploy.disagreements import Said, disagreements
 from distiller.deploy.examine import calibration_of_labels, examine_run
 from distiller.deploy.finished import open_finished
 from distiller.models.folders import load_tokenizer
@@ -67,7 +68,7 @@ def test_taggers_of_two_vocabularies_are_compared_word_by_word() -> None:
     # the student has a token a word, the teacher two for the second word, and was cut before the last one
     student = said([[no, 0, 1, 2, no]], [[0, 0, 1, 2, 0]])
     teacher = said([[no, 0, 1, no, no, no]], [[0, 0, 2, 2, 2, 2]])
-    found = list(by_tag(["O", "GOOD", "FILM"], split, student, teacher))
+    found = disagreements("tagging", ["O", "GOOD", "FILM"], split, student, teacher, Task())
     assert [(one.gold, one.teacher, one.student, one.distance) for one in found] == [
         ("fine/GOOD", "fine/FILM", "fine/GOOD", 0.5)
     ]
@@ -77,7 +78,7 @@ def test_several_labels_are_told_by_name() -> None:
     split = Split(name="dev", texts=("a", "b"), labels=((1.0, 0.0), (0.0, 0.0)))
     encoded: Any = SimpleNamespace(gold=np.array(split.labels))
     student, teacher = Said(encoded, np.array([[9.0, 9], [-9, -9]])), Said(encoded, np.array([[9.0, -9], [-9, -9]]))
-    (one,) = by_labels(["music", "plot"], split, student, teacher)
+    (one,) = disagreements("multilabel", ["music", "plot"], split, student, teacher, Task())
     assert (one.text, one.gold, one.teacher, one.student) == ("a", "music", "music", "music, plot")
     assert one.distance == pytest.approx(0.5, abs=1e-3)
 

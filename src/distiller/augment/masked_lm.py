@@ -41,8 +41,8 @@ class MaskedLM:
         for number, piece in enumerate(self.pieces):
             if piece is not None:
                 self._by_word.setdefault(piece.casefold(), []).append(number)
-        letters = [piece is not None and _is_content(piece) for piece in self.pieces]
-        self._refused = ~torch.tensor(letters, device=model.device)
+        content = [len(piece or "") > 1 and piece.isalpha() and not is_stop_word(piece) for piece in self.pieces]
+        self._refused = ~torch.tensor(content, device=model.device)
 
     def is_one_piece(self, word: str) -> bool:
         """Whether the tokenizer has `word` as a whole."""
@@ -129,10 +129,6 @@ def load_masked_lm(name: str, device: str = "cpu") -> MaskedLM:
         raise ModelError(f"the tokenizer of `{name}` has no mask token", hint=HINT)
     model = load_weights(AutoModelForMaskedLM, name, device=device, what="masked language model", hint=HINT)
     return MaskedLM(tokenizer, model)
-
-
-def _is_content(piece: str) -> bool:
-    return len(piece) > 1 and piece.isalpha() and not is_stop_word(piece)
 
 
 def _written(tokenizer: "PreTrainedTokenizerBase") -> list[str | None]:

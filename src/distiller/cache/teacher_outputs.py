@@ -100,7 +100,9 @@ class TeacherCache:
             self._place = self._wish or place_for(self.bytes, device)
             if self._place == "device":
                 try:
-                    self._load(device)
+                    self._on_device = {name: file.copy_to(device) for name, file in self._files.items()}
+                    starts, slots = (torch.from_numpy(one).to(device) for one in (self.starts, self.slots))
+                    self._index_on_device = starts, slots
                 except torch.OutOfMemoryError:
                     self._on_device, self._place = {}, "ahead"
             if self._place == "ahead":
@@ -184,10 +186,6 @@ class TeacherCache:
             return found.view(*mask.shape, -1) if per_token else found
 
         return Signals(gathered("logits"), {layer: gathered(str(layer)) for layer in self.layers}, {}, mask)
-
-    def _load(self, device: torch.device) -> None:
-        self._on_device = {name: file.copy_to(device) for name, file in self._files.items()}
-        self._index_on_device = (torch.from_numpy(self.starts).to(device), torch.from_numpy(self.slots).to(device))
 
 
 class Reading:
@@ -276,7 +274,8 @@ def build_teacher_cache(
                 if name not in writers:
                     writers[name] = files.enter_context(CheckedWriter(folder / f"{name}.bin"))
                     shapes[name] = rows.dtype, rows.shape[1]
-                writers[name].write(_bytes(rows))
+                # as bytes of PyTorch: numpy has no bfloat16
+                writers[name].write(rows.detach().cpu().contiguous().view(torch.uint8).numpy())
         for name, writer in writers.items():
             dtype, width = shapes[name]
             writer.write(bytes(width * dtype.itemsize))  # the row of zeros that padding reads
@@ -330,8 +329,3 @@ def _use(device: torch.device) -> None:
     """Let this thread allocate for `device`, which need not be the first of its kind."""
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-
-
-def _bytes(rows: Tensor) -> NDArray[np.uint8]:
-    """The memory of `rows`; numpy has no bfloat16."""
-    return rows.detach().cpu().contiguous().view(torch.uint8).numpy()

@@ -169,7 +169,7 @@ def _print(advice: "Advice") -> None:
             str(n) if not k else "",
             reason.factor,
             reason.level,
-            _effect(reason.effect),
+            "" if reason.effect is None else f"{100 * (reason.effect - 1):+.2f} %",
             f"{reason.trials}",
             f"{reason.tasks}",
         ]
@@ -182,10 +182,6 @@ def _print(advice: "Advice") -> None:
     best = advice.advised[0]
     if best.high > WIDE * best.low:
         typer.echo("past trials say little about this task: --probe 5 first measures a few short runs on it", err=True)
-
-
-def _effect(effect: float | None) -> str:
-    return "" if effect is None else f"{100 * (effect - 1):+.2f} %"
 
 
 def _print_json(advice: "Advice", outcomes: list[dict[str, Any]]) -> None:

@@ -131,14 +131,10 @@ def _is_data(source: str) -> bool:
     from distiller.tasks.conll import is_conll
     from distiller.tasks.readers import is_file_name
 
-    if source.lower().endswith((".yaml", ".yml")) or _is_json_run(source):
+    is_run = isinstance(_json_object(source).get("task"), dict)  # YAML reads it as well; a table has no such field
+    if source.lower().endswith((".yaml", ".yml")) or is_run:
         return False
     return is_file_name(source) or is_conll(source, tagging=False)
-
-
-def _is_json_run(source: str) -> bool:
-    """Whether a JSON file is a run, which YAML reads as well, and no table of examples."""
-    return isinstance(_json_object(source).get("task"), dict)
 
 
 def _refuse_results(source: str) -> None:

@@ -1,5 +1,6 @@
 """`distiller study`: many runs over a space of pipelines."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -231,17 +232,11 @@ def _line(study: "Study", now: "Progress") -> str:
     return text if left is None else f"{text} · {duration(left)} left"
 
 
-def _facts(now: "Progress") -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {**asdict(now), "finished": now.finished, "waiting": now.waiting}
-
-
 def _print(study: "Study", now: "Progress", json: bool) -> None:
     from distiller.cli.console import console, print_table
 
     if json:
-        console().print_json(data=_facts(now))
+        console().print_json(data={**asdict(now), "finished": now.finished, "waiting": now.waiting})
         return
     rows = [
         [one.task, one.teacher, one.student, f"{one.score:.4f}", str(one.trial), _words(one.point)] for one in now.best

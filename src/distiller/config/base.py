@@ -65,11 +65,12 @@ class Component(Config):
     options: dict[str, Any] = {}
 
 
-def _component(value: Any) -> Any:
+def spelt_out(value: Any) -> Any:
+    """A name alone as the mapping that it is short for."""
     return {"name": value} if isinstance(value, str) else value
 
 
-Choice = Annotated[Component, BeforeValidator(_component)]
+Choice = Annotated[Component, BeforeValidator(spelt_out)]
 
 
 def parse(kind: type[C], data: Mapping[str, Any], *, where: str) -> C:

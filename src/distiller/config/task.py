@@ -17,13 +17,13 @@ def _words(value: Any) -> Any:
     return [str(one) if isinstance(one, bool | int | float) else one for one in value]
 
 
-def _separator(value: Any) -> Any:
-    return "\t" if value in ("tab", "\\t") else value
-
-
 Words = Annotated[list[str], BeforeValidator(_words)]
 
-Separator = Annotated[str, BeforeValidator(_separator), Field(min_length=1, max_length=1)]
+Separator = Annotated[
+    str,
+    BeforeValidator(lambda value: "\t" if value in ("tab", "\\t") else value),
+    Field(min_length=1, max_length=1),
+]
 
 
 class Task(Config):

@@ -43,11 +43,9 @@ class Parallel(Config):
     """Use only so many pairs, chosen by `task.split_seed`."""
 
 
-def _table(value: Any) -> Any:
-    return {"source": value} if isinstance(value, str) else value
-
-
-ParallelText = Annotated[Parallel, BeforeValidator(_table)]
+ParallelText = Annotated[
+    Parallel, BeforeValidator(lambda value: {"source": value} if isinstance(value, str) else value)
+]
 """In YAML `pairs.csv` is short for `{source: pairs.csv}`."""
 
 

@@ -15,7 +15,7 @@ from scipy.special import expit, softmax
 from distiller.deploy.bench_translators import TranslatorEntrant, is_translator, translator_entrants
 from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
-from distiller.deploy.forms import engine_runtime, input_names
+from distiller.deploy.forms import engine_runtime, input_arrays
 from distiller.deploy.runtimes import Runtime
 from distiller.errors import DataError, DistillerError, ModelError, OutputError
 from distiller.models.encoder_decoder import longest_text
@@ -124,8 +124,7 @@ def _refused(error: DistillerError, text: str, pair: str | None) -> NoReturn:
 
 def _said(source: Finished, run: Runtime, text: str, pair: str | None) -> Said:
     split, encoded = _tokens(source, text, pair)
-    batch = source.collate([encoded[row] for row in range(len(encoded))])
-    arrays = {name: batch[name].numpy() for name in input_names(source)}
+    arrays = input_arrays(source, encoded, range(len(encoded)))
     return *_decoded(source, split, encoded, run(arrays)), partial(run, arrays)
 
 

@@ -21,7 +21,7 @@ from distiller.deploy.bench_translators import (
 )
 from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
-from distiller.deploy.forms import batches, in_order, input_names
+from distiller.deploy.forms import batches, in_order, input_arrays, input_names
 from distiller.deploy.measure import read_arrays, weights_megabytes, write_arrays
 from distiller.deploy.table import Bench, Measured
 from distiller.device import describe_machine
@@ -117,7 +117,7 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
         )
     split, encoded = dev
     names = input_names(source)
-    singles = [_arrays(source, encoded, [row], names) for row in sample(len(encoded), SINGLES, seed=0)]
+    singles = [input_arrays(source, encoded, [row]) for row in sample(len(encoded), SINGLES, seed=0)]
     scored = list(batches(source, encoded, range(len(encoded)), sizes=(SCORED,)))
     job = {
         "engine": one.engine,
@@ -167,11 +167,6 @@ def _filled(
             arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
             found.append({name: arrays[name] for name in names})
     return found
-
-
-def _arrays(source: Finished, encoded: EncodedSplit, rows: list[int], names: list[str]) -> dict[str, np.ndarray]:
-    batch = source.collate([encoded[row] for row in rows])
-    return {name: batch[name].numpy() for name in names}
 
 
 def _in_a_process(job: dict[str, Any], folder: Path, name: str, threads: int) -> dict[str, Any]:

@@ -159,6 +159,12 @@ def input_names(source: Finished) -> list[str]:
     return list(example(source))
 
 
+def input_arrays(source: Finished, encoded: EncodedSplit, rows: Iterable[int]) -> dict[str, np.ndarray]:
+    """Rows of `encoded` as a batch of what the model reads."""
+    batch = source.collate([encoded[row] for row in rows])
+    return {name: batch[name].numpy() for name in input_names(source)}
+
+
 def example(source: Finished) -> dict[str, Tensor]:
     """Two made-up inputs of different lengths as a batch that the model takes: the second one is padded."""
     words = ["one two three four five six", "one"]

@@ -49,7 +49,7 @@ def write_graph(model: PreTrainedModel, example: Mapping[str, Tensor], path: Pat
         import onnxscript  # noqa: F401
     names = list(example)
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    outputs = ["start_logits", "end_logits"] if _answers(model) else ["logits"]
+    outputs = ["start_logits", "end_logits"] if names_head(type(model).__name__, "qa") else ["logits"]
     try:
         with quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -174,10 +174,6 @@ def quantise_embeddings(graph: Any) -> None:
 
 def _chooses_rows(node: Any) -> bool:
     return node.op_type == "Gather" and all(one.i == 0 for one in node.attribute if one.name == "axis")
-
-
-def _answers(model: PreTrainedModel) -> bool:
-    return names_head(type(model).__name__, "qa")
 
 
 def _reason(error: BaseException) -> str:

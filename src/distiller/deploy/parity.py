@@ -124,27 +124,11 @@ def _counting(kind: str, arrays: Arrays) -> np.ndarray:
     return arrays.get("output_mask", arrays["attention_mask"]).astype(bool)
 
 
-def _classes(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return logits.argmax(-1)
-
-
-def _signs(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return logits > 0
-
-
-def _tags(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return logits.argmax(-1)[mask]
-
-
-def _spans(logits: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    return np.where(mask[..., None], logits, -np.inf).argmax(1)
-
-
 PREDICTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "classification": _classes,
-    "multilabel": _signs,
-    "tagging": _tags,
-    "qa": _spans,
+    "classification": lambda logits, mask: logits.argmax(-1),
+    "multilabel": lambda logits, mask: logits > 0,
+    "tagging": lambda logits, mask: logits.argmax(-1)[mask],
+    "qa": lambda logits, mask: np.where(mask[..., None], logits, -np.inf).argmax(1),
 }
 """Kind of task to what its logits `[b, …]` predict, `[n]` or `[n, k]`, whose rows are equal or not."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from distiller.deploy.finished import Finished
-from distiller.deploy.forms import FORMS, input_names
+from distiller.deploy.forms import FORMS, input_arrays, input_names
 from distiller.deploy.runtimes import Runtime
 from distiller.models.heads import HEADS
 from distiller.tasks.answers import answers
@@ -273,10 +273,9 @@ def try_script(source: Finished, folder: Path, run: Runtime) -> float | None:
     rows = sample(len(split), TRIED, seed=0)
     if isinstance(split, QuestionSplit) and isinstance(encoded, EncodedQuestions):
         return _answers_agree(source, split.take(rows), script, run)
-    names, same = input_names(source), 0
+    same = 0
     for row in rows:
-        batch = source.collate([encoded[row]])
-        logits = run({name: batch[name].numpy() for name in names})
+        logits = run(input_arrays(source, encoded, [row]))
         if isinstance(split, TaggedSplit):
             assert source.labels is not None
             assert encoded.gold is not None
@@ -294,13 +293,12 @@ def _answers_agree(source: Finished, split: QuestionSplit, script: Any, run: Run
     from distiller.tasks.tokens import encode_split
 
     assert source.run is not None
-    task, names = source.run.task, input_names(source)
+    task = source.run.task
     encoded = encode_split(split, source.tokenizer, task, source.max_length)
     assert isinstance(encoded, EncodedQuestions)
     logits = np.zeros((len(encoded), max(encoded.lengths), 2), dtype=np.float32)
     for row in range(len(encoded)):
-        batch = source.collate([encoded[row]])
-        logits[row, : encoded.lengths[row]] = run({name: batch[name].numpy() for name in names})[0]
+        logits[row, : encoded.lengths[row]] = run(input_arrays(source, encoded, [row]))[0]
     found = answers(encoded, split, logits[..., 0], logits[..., 1], **task.answer_limits)
     said = [script.answer(question, context) for question, context in zip(split.questions, split.contexts, strict=True)]
     return sum(one == found[key].text for one, key in zip(said, split.question_ids, strict=True)) / len(split)

@@ -132,7 +132,7 @@ def origins(
         origin = _origin(name, picked, lists, source.config)
         if origin not in stored and _part(name, lists)[1] == 0 and _word_in(name, particular.of_model):
             origin = name
-        found[name] = origin if _fits(stored.get(origin), weight) else None
+        found[name] = origin if origin in stored and stored[origin].shape == weight.shape else None
         if found[name] is None and not _is_head(name, model, particular.unread):
             raise _misfit(origin, stored.get(origin), weight, lists)
     _check_complete(found, stored, wanted, picked, lists, source)
@@ -210,10 +210,6 @@ def _part(name: str, lists: Mapping[str, int]) -> tuple[str, int, str]:
 def _origin(name: str, picked: PickedLayers, lists: Mapping[str, int], source: PretrainedConfig) -> str:
     prefix, layer, rest = _part(name, lists)
     return name if layer < 0 else f"{prefix}.{picked.of(lists[prefix], source)[layer]}.{rest}"
-
-
-def _fits(stored: Tensor | None, wanted: Tensor) -> bool:
-    return stored is not None and stored.shape == wanted.shape
 
 
 def _misfit(origin: str, stored: Tensor | None, wanted: Tensor, lists: Mapping[str, int]) -> ModelError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from distiller.analysis.pareto import pareto_front
 from distiller.config import Objective, to_yaml
-from distiller.deploy.examination import Calibration, Disagreement, Examination, Look
+from distiller.deploy.examination import Calibration, Examination, Look
 from distiller.deploy.table import Bench
 from distiller.errors import OutputError
 from distiller.files import write_text
@@ -287,16 +287,12 @@ def _disagreements(examination: Examination) -> str:
             "None was found." if examination.share_disagreeing == 0 else "They are not listed for this kind of task."
         )
         return _section("Where teacher and student disagree", words, "")
-    rows = [_disagreement(one) for one in examination.disagreements]
+    rows = [[one.text, one.gold, one.teacher, one.student] for one in examination.disagreements]
     words = f"The {len(rows)} farthest apart"
     if examination.share_disagreeing is not None and examination.student.classes:
         words += f"; they say something else on {100 * examination.share_disagreeing:.1f} % of the development texts"
     table = _table(["text", "gold", "teacher", "student"], rows, wrap=True)
     return _section("Where teacher and student disagree", words + ".", table)
-
-
-def _disagreement(one: Disagreement) -> list[str]:
-    return [one.text, one.gold, one.teacher, one.student]
 
 
 def _loading(record: Record) -> str:

@@ -127,7 +127,7 @@ def card(record: Record) -> str:
         fingerprint=record.data.fingerprint,
         weights=record.student.fingerprint,
         versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),
-        yaml=_fenced(to_yaml(record.run, exclude_defaults=True).rstrip()),
+        yaml=to_yaml(record.run, exclude_defaults=True).rstrip().replace("```", "'''"),  # it stands in such a block
         limits="\n".join(f"- {one}" for one in _limits(record)),
     )
     return f"---\n{metadata.to_yaml()}\n---\n{body}"
@@ -182,11 +182,6 @@ def _limits(record: Record) -> Iterable[str]:
 def _plain(text: str) -> str:
     """A text that cannot end a line, a table cell or a code span."""
     return re.sub(r"[\s|`<>]+", " ", text).strip()
-
-
-def _fenced(text: str) -> str:
-    """YAML that cannot end the block it stands in."""
-    return text.replace("```", "'''")
 
 
 def _is_hub_id(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Whether the runs of a study can work, before any of them starts."""
 
 from distiller.errors import DistillerError
-from distiller.study.search_space import Cell, SearchSpace, covering
+from distiller.study.search_space import SearchSpace, covering
 
 
 def check_runs(space: SearchSpace) -> None:
@@ -19,11 +19,8 @@ def check_runs(space: SearchSpace) -> None:
             try:
                 check(space.run(cell, point))
             except DistillerError as error:
-                error.message = f"{_words(cell, point)}: {error.message}"
+                levels = "".join(f", {name}={label}" for name, label in point.items())
+                error.message = f"trial {cell.name}{levels}: {error.message}"
                 error.args = (error.message,)
                 raise
         checked |= parts
-
-
-def _words(cell: Cell, point: dict[str, str]) -> str:
-    return f"trial {cell.name}" + "".join(f", {name}={label}" for name, label in point.items())

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from distiller.config import Component, Config, apply_override, parse, read_yaml
-from distiller.config.base import Choice
+from distiller.config.base import Choice, spelt_out
 from distiller.errors import ConfigError
 from distiller.recipes import is_name, recipe_text
 from distiller.registry import Count, NonNegative, Positive, Seed
@@ -110,22 +110,6 @@ def part_label(fields: Mapping[str, Any], *keys: str) -> str:
     return label_of(fields) if fields else "default"
 
 
-def _tasks(value: Any) -> Any:
-    return _named(value, *TASK_LABEL)
-
-
-def _teachers(value: Any) -> Any:
-    return _named(value, *TEACHER_LABEL)
-
-
-def _students(value: Any) -> Any:
-    return _named(value, *STUDENT_LABEL)
-
-
-def _component(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 class Engine(Config):
     """What carries out the trials. In YAML `ray` is short for `{name: ray}`."""
 
@@ -161,12 +145,12 @@ class Study(Config):
     exclude: list[dict[str, Annotated[Words, BeforeValidator(_listed)]]] = []
     """Combinations that are never tried, e.g. `{kind: regression, prediction: ce}`. Keys: factors, and `task`,
     `teacher`, `student`, `kind` (of the task)."""
-    tasks: Annotated[dict[str, dict[str, Any]], BeforeValidator(_tasks)] = {}
+    tasks: Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda value: _named(value, *TASK_LABEL))] = {}
     """Tasks by label, each laid over the base run's. Empty: the base run's."""
-    teachers: Annotated[dict[str, dict[str, Any]], BeforeValidator(_teachers)] = {}
+    teachers: Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda value: _named(value, *TEACHER_LABEL))] = {}
     """Teachers by label, each laid over the base run's. Empty: the base run's. `{task}` in a `model` is the label of
     the task: `{bert-base: {model: "my-org/bert-base-{task}"}}` has a teacher of its own for each."""
-    students: Annotated[dict[str, dict[str, Any]], BeforeValidator(_students)] = {}
+    students: Annotated[dict[str, dict[str, Any]], BeforeValidator(lambda value: _named(value, *STUDENT_LABEL))] = {}
     """Students by label, each in place of the base run's. Empty: the base run's."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """Every point is tried once with each."""
@@ -178,7 +162,7 @@ class Study(Config):
     """`none`, or a pruner of Optuna: `median`, `percentile`, `asha`, `hyperband`. Stops poor trials early."""
     sampler_seed: Seed = 0
     """Fixes which points are tried, and in which order."""
-    engine: Annotated[Engine, BeforeValidator(_component)] = Engine()
+    engine: Annotated[Engine, BeforeValidator(spelt_out)] = Engine()
     storage: str | None = None
     """Where the trials are kept: a .db file (SQLite), a .journal file, or a URL of a database that SQLAlchemy knows.
     `null`: `study.db` in the study's folder."""

@@ -1,7 +1,7 @@
 """How a study stands: trials by state, the best so far, and the time that is left."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 from distiller.study.queue import attempts, budget, lost, missing
 from distiller.study.search_space import Point
@@ -72,7 +72,7 @@ def progress_of(stored: StoredStudy) -> Progress:
                 group = (cell.task, cell.teacher, cell.student)
                 one = Best(*group, last.values[0], dict(last.params), last.user_attrs["index"])
                 best[group] = max(best.get(group, one), one, key=lambda entry: entry.score)
-    return Progress(total=total, best=tuple(best.values()), seconds=_mean(durations), **counts)
+    return Progress(total=total, best=tuple(best.values()), seconds=fmean(durations) if durations else None, **counts)
 
 
 def state_of(tries: list) -> str:
@@ -81,8 +81,3 @@ def state_of(tries: list) -> str:
     if lost(last):
         return "" if missing(tries) else "failed"
     return {"COMPLETE": "complete", "FAIL": "failed", "PRUNED": "pruned", "RUNNING": "running"}.get(last.state.name, "")
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    listed = list(values)
-    return sum(listed) / len(listed) if listed else None

@@ -88,9 +88,8 @@ def decoded(path: Path, data: bytes, encoding: str | None = None) -> str:
         raise _undecodable(path, data, error, guessed=encoding is None) from None
     _doubt_encoding(path, data, text, encoding)
     if encoding is None and wanted == "utf-8" and _is_wide(data):
-        raise DataError(
-            f"`{path}`: every other byte is 0, as in UTF-16", hint=f"task.encoding=utf-16-{_byte_order(data)} reads it"
-        )
+        order = "be" if data[0] == 0 else "le"
+        raise DataError(f"`{path}`: every other byte is 0, as in UTF-16", hint=f"task.encoding=utf-16-{order} reads it")
     if "\n" not in text:
         text = text.replace("\r", "\n")  # as old spreadsheets of the Mac end lines
     return text.removeprefix("\ufeff")
@@ -181,7 +180,3 @@ def _is_wide(data: bytes) -> bool:
     """Whether text reads as UTF-8 but for a 0 in every other byte: UTF-16 without a byte order mark."""
     start = data[:1000]
     return len(start) > 3 and 3 * start.count(0) >= len(start)
-
-
-def _byte_order(data: bytes) -> str:
-    return "be" if data[0] == 0 else "le"

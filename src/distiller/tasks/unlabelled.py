@@ -106,7 +106,8 @@ def names_of(task: Task) -> Sequence[str]:
 
 
 def _texts(task: Task, data: TaskData, name: str, bad: BadRows) -> AnySplit:
-    kind = None if _is_list(name) else data.kind  # a tagger reads words with spaces between them
+    # a tagger reads words with spaces between them, from a list of texts too
+    kind = None if Path(name).suffix.lower() == ".txt" else data.kind
     task = with_conllu_columns(task.model_copy(update={"kind": kind, "train": name}))
     table = table_of(task, name, bad)
     if not data.pairs and data.kind != "qa":
@@ -149,11 +150,6 @@ def _soft(task: Task, table: Table, data: TaskData, bad: BadRows) -> SoftLabels 
     if not written <= table.columns.keys():
         return None
     return read_soft(task.model_copy(update={"probabilities": WRITTEN}), table, several=several, bad=bad)
-
-
-def _is_list(name: str) -> bool:
-    """Whether a file has a text a line, and nothing else."""
-    return Path(name).suffix.lower() == ".txt"
 
 
 def _distinct(rows: AnySplit, others: Sequence[AnySplit]) -> tuple[AnySplit, int]:

@@ -112,7 +112,8 @@ class IntermediateTerm(nn.Module):
         if not self.pairs:
             raise ConfigError(f"mapping `{term.mapping.name}` leaves no layer pair for `{term.loss}`")
         moves = bool(MAPPING[term.mapping.name].traits.get("transport"))
-        self.transport = Transport(teacher.layers, student.layers, **_without(mapping_options)) if moves else None
+        solver = {name: value for name, value in mapping_options.items() if name != "include_embeddings"}
+        self.transport = Transport(teacher.layers, student.layers, **solver) if moves else None
         self.heads = self._make_heads(term, student, teacher)
         self.separable = any(isinstance(head, SeparableCritic) for head in self.heads.values())
         self.concat_views = term.critic is not None and term.critic.concat_views
@@ -273,7 +274,11 @@ class DistillationObjective(nn.Module):
         self, objective: config.Objective, *, student: ModelShapes | None, teacher: ModelShapes | None, kind: Kind
     ) -> None:
         super().__init__()
-        self.weights = view_weights(objective)
+        self.weights = {
+            "original": (objective.beta1, objective.gamma1 or 0.0),
+            "augmented": (objective.beta2 or 0.0, objective.gamma2 or 0.0),
+        }
+        """(beta, gamma) by view. Unset weights are 0 here: `distiller.run.plan.resolve` fills in the published ones."""
         self.prediction = prediction_choice(objective, regression=kind == "regression")
         self.prediction_options = PREDICTION.options(self.prediction.name, self.prediction.options)
         self.readout = READOUTS[kind]
@@ -398,14 +403,6 @@ class DistillationObjective(nn.Module):
         return self.gold(view)
 
 
-def view_weights(objective: config.Objective) -> dict[str, tuple[float, float]]:
-    """(beta, gamma) by view. Unset weights are 0 here; `distiller.run.plan.resolve` fills in the published ones."""
-    return {
-        "original": (objective.beta1, objective.gamma1 or 0.0),
-        "augmented": (objective.beta2 or 0.0, objective.gamma2 or 0.0),
-    }
-
-
 def prediction_choice(objective: config.Objective, *, regression: bool) -> config.Component:
     """The prediction objective, MSE by default for regression, where any softmax loss is refused."""
     wish = objective.prediction
@@ -441,8 +438,3 @@ def _term_names(objective: config.Objective) -> list[str]:
 
 def _pair_key(pair: LayerPair) -> str:
     return f"{pair.student}-{pair.teacher}"
-
-
-def _without(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a transport mapping that its solver takes."""
-    return {name: value for name, value in options.items() if name != "include_embeddings"}

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,8 +134,4 @@ def writing(folder: Path, *others: Path) -> Iterator[None]:
 
 def publish(source: Path, target: Path) -> None:
     """Copy a finished model folder to `target` in one step."""
-    replace_folder(lambda folder: _copy(source, folder), target)
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, dirs_exist_ok=True)
+    replace_folder(partial(shutil.copytree, source, dirs_exist_ok=True), target)
