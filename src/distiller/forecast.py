@@ -153,7 +153,7 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
             raise ConfigError("the steps of a translation are not timed ahead", hint="leave --time out")
         return plan
     run, data, teacher, student = plan.run, plan.data, plan.teacher, plan.student
-    length = run.task.max_length or data.default_max_length
+    length = plan.max_length
     store = FolderCache(cache_root(run.cache))
     tokens, teacher_tokens = encode_splits(plan, store)
     told = data_lines(data, tokens, length)

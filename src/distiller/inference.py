@@ -13,7 +13,7 @@ from distiller.device import compute
 from distiller.errors import ConfigError, DataError, ModelError, OutputError, did_you_mean, warn
 from distiller.models.folders import load_config, load_tokenizer, resolve
 from distiller.models.heads import has_head_for, kind_of_head
-from distiller.models.load import check_length, follow_tokenizer, load_model, longest_input
+from distiller.models.load import check_length, follow_tokenizer, load_model, longest_input, usual_input
 from distiller.record import FILE, load_record
 from distiller.run.changed_data import changed, other_than
 from distiller.tasks import load_task
@@ -85,7 +85,7 @@ def evaluate(
         )
     loaded = load_model(name, kind=data.kind, labels=labels)
     tokenizer = load_tokenizer(name)
-    length = described.task.max_length or data.default_max_length
+    length = described.task.max_length or usual_input(loaded, tokenizer)
     check_length(length, loaded, "the model")
     encoded = encode_split(chosen, tokenizer, described.task, length)
     logits = predict_logits(
@@ -309,7 +309,7 @@ class Predictor:
         return predict_logits(self._model, encoded, collate, precision=self._compute.precision), encoded
 
     def _longest(self) -> int:
-        return min(self._tokenizer.model_max_length, 512, longest_input(self._model))
+        return usual_input(self._model, self._tokenizer)
 
     def _tagged(self, words: Sequence[tuple[str, ...]]) -> list[Row]:
         """The words of each sentence and their tags; `_` for words behind the longest input."""
@@ -379,9 +379,8 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
                 continue
             if file in found:
                 raise ConfigError(f"two runs predict {file}.tsv", hint="name one run for each task")
-            encoded = encode_split(
-                splits[sheet.split], tokenizer, run.task, run.task.max_length or data.default_max_length
-            )
+            length = run.task.max_length or usual_input(model, tokenizer)
+            encoded = encode_split(splits[sheet.split], tokenizer, run.task, length)
             logits = predict_logits(model, encoded, Collator(tokenizer, max_length=longest_input(model)))
             found[file] = (
                 [data.labels[index] for index in logits.argmax(-1).tolist()]

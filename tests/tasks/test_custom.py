@@ -107,7 +107,7 @@ def test_numbers_with_a_fraction_are_a_regression_and_pairs_are_kept(tmp_path: P
     assert (data.kind, data.labels, data.metrics) == ("regression", (), ("spearman", "pearson", "rmse"))
     assert data.splits["dev"].labels == (2.5, 5.0, -1000.0)
     assert data.splits["dev"].pairs == ("y", "w", "v")
-    assert data.default_max_length == 128
+    assert data.published_max_length == 128
     assert load_task(task.model_copy(update={"kind": "classification"})).labels == ("-1e3", "2.5", "5.000")
     whole = table(tmp_path / "whole.csv", "text,label", ("a", "0.0"), ("b", "1.0"))
     assert load_task(Task(train=whole, dev=whole)).kind == "classification"

@@ -1,5 +1,7 @@
 """Token ids and batches against what the tokenizer itself gives for one text at a time."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
+from distiller.config import Task
 from distiller.errors import ConfigError, DataError, ModelError
-from distiller.tasks.data import Split
+from distiller.tasks import load_task
+from distiller.tasks.data import Split, TaskData
 from distiller.tasks.encode import CHUNK, Collator, EncodedSplit, encode
+from distiller.tasks.tokens import usual_max_length
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "film", "was", "good", "bad"]
 
@@ -41,6 +46,37 @@ def test_rows_are_what_the_tokenizer_gives_for_each_alone(
         assert encoded.lengths[row] == len(alone["input_ids"])
         cut += len(tokenizer(*one)["input_ids"][0]) > limit  # type: ignore[arg-type]
     assert encoded.truncated == cut
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_usual_longest_input_reads_19_of_20_texts_to_their_end(
+    tokenizer: PreTrainedTokenizerFast, pairs: bool, tmp_path: Path
+) -> None:
+    """Of a file of one's own; never fewer tokens than papers take, nor more than 256 or the models' positions."""
+
+    def usual(words: list[int], limit: int = 600, **fields: Any) -> int:
+        rows = [{"text": f"{row} " + "film " * (count - 1), "label": "ab"[row % 2]} for row, count in enumerate(words)]
+        for row in rows if pairs else ():
+            row["other"] = "good"
+        file = tmp_path / "rows.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        task = Task(train=str(file), dev=str(file), text_pair="other" if pairs else None, **fields)
+        return usual_max_length(load_task(task), task, [tokenizer], limit=limit)
+
+    least = 128 if pairs else 64
+    assert usual([5] * 40) == least
+    assert usual([5] * 40, limit=40) == 40
+    assert usual([140] * 39 + [590]) == usual([140] * 3000) == 144  # with 2 or 4 special tokens, in eights
+    assert usual([140] * 30 + [200] * 10) == 208
+    assert usual([5] * 39 + [200]) == least
+    assert usual([5] * 39 + [200], truncate=False) == 208
+    assert usual([580] * 40) == 256
+    assert usual([580] * 40, limit=150) == 150
+
+
+def test_the_usual_longest_input_of_a_named_task_is_the_published_one(tokenizer: PreTrainedTokenizerFast) -> None:
+    data = TaskData("cola", "classification", ("0", "1"), ("matthews",), {"train": Split("train", ("film " * 90,))})
+    assert usual_max_length(data, Task(name="cola"), [tokenizer], limit=512) == 64
 
 
 def test_longer_than_one_chunk(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -48,7 +48,7 @@ def test_every_question_of_the_real_files_can_be_used(shared: Path) -> None:
     data = load_task(Task(name="squad", data=str(folder)))
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 7691, "dev": DEV_QUESTIONS}
     assert (data.kind, data.labels, data.metrics, data.skipped) == ("qa", (), ("answer_f1", "exact_match"), {})
-    assert data.default_max_length == 320
+    assert data.published_max_length == 320
     dev = questions(data, "dev")
     raw = [
         (paragraph["context"], one)

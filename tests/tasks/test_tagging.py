@@ -57,7 +57,7 @@ def test_ud_ewt_is_read_whole(shared: Path, label: str, tags: int) -> None:
     folder = shared / "data" / "ud_en_ewt"
     chosen: Any = {} if label == "upos" else {"label": label}
     data = load_task(Task(name="ud-ewt", data=str(folder), **chosen))
-    assert (data.kind, data.metric, data.default_max_length, data.skipped) == ("tagging", "token_accuracy", 128, {})
+    assert (data.kind, data.metric, data.published_max_length, data.skipped) == ("tagging", "token_accuracy", 128, {})
     for split, counts in UD_EWT.items():
         found = rows(data, split)
         assert (len(found), sum(map(len, found.words))) == counts

@@ -14,7 +14,7 @@ from distiller.config.translation import TranslationRun
 from distiller.errors import DistillerError, ModelError, OutputError
 from distiller.models.folders import load_config, load_tokenizer, resolve, weights_fingerprint
 from distiller.models.heads import NAMED, kind_of_head
-from distiller.models.load import follow_tokenizer, load_model, longest_input
+from distiller.models.load import follow_tokenizer, load_model, usual_input
 from distiller.record import FILE, Record, load_record
 from distiller.run.changed_data import changed
 from distiller.tasks import load_task
@@ -63,9 +63,8 @@ class Finished:
     @cached_property
     def max_length(self) -> int:
         """Longest input in tokens: what it was trained with, else what the model takes, 512 at most."""
-        if self.run is not None:
-            return self.run.task.max_length or (self.data.default_max_length if self.data else 512)
-        return min(self.tokenizer.model_max_length, 512, longest_input(self.model))
+        said = self.run.task.max_length if self.run else None
+        return said or usual_input(self.model, self.tokenizer)
 
     @cached_property
     def data(self) -> TaskData | None:

@@ -80,6 +80,11 @@ def check_length(length: int, model: PreTrainedModel | PretrainedConfig, role: s
         )
 
 
+def usual_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The longest input in tokens where no run says: what `tokenizer` and `model` have learnt to take, at most 512."""
+    return min(tokenizer.model_max_length, 512, longest_input(model))
+
+
 def token_count(tokenizer: PreTrainedTokenizerBase) -> int:
     """Rows that embeddings need for this tokenizer: its highest id and one."""
     return max(tokenizer.get_vocab().values()) + 1

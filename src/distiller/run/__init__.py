@@ -119,7 +119,7 @@ def _encoders(plan: RunPlan) -> _Beginning:
 
     def begin(folder: Path, console: Console | None) -> _Prepared:
         if console is not None:
-            for line in data_lines(plan.data, tokens()[0], plan.run.task.max_length or 0):
+            for line in data_lines(plan.data, tokens()[0], plan.max_length):
                 console.print(folded(line, console.width), markup=False, soft_wrap=True)
         processes.from_first(lambda: _begun(folder, plan))  # the others wait until the folder is claimed
         setup = prepare(plan, tokens(), store, console)

@@ -55,7 +55,7 @@ def _check_others(plan: "RunPlan") -> None:
         if plan.tunes(one):
             check_trainable(shape, f"teacher `{one.model}`")
         check_loads(one.model, kind=plan.data.kind, labels=plan.labels, trust_remote_code=one.trust_remote_code)
-        check_length(plan.run.task.max_length or 0, shape, f"teacher `{one.model}`")
+        check_length(plan.max_length, shape, f"teacher `{one.model}`")
     for stage in stages_of(plan.run):
         prediction = stage.objective.prediction
         if plan.data.kind != "regression" and prediction is not None and prediction.name == "mse":
@@ -96,7 +96,7 @@ def _check_length(plan: "RunPlan") -> None:
     """The longest input must fit both models."""
     for role, shape in (("the teacher", plan.teacher), ("the student", plan.student)):
         if shape is not None:
-            check_length(plan.run.task.max_length or 0, shape, role)
+            check_length(plan.max_length, shape, role)
 
 
 def _check_tokens_and_weights(plan: "RunPlan") -> None:

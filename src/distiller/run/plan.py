@@ -1,7 +1,8 @@
 """What a run means in full: what it leaves open filled in, options checked, consecutive trainings spelt out."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -17,7 +18,7 @@ from distiller.models.folders import load_config, load_tokenizer
 from distiller.models.heads import HEADS, has_head_for, head_names, with_labels
 from distiller.models.layers import summary_token
 from distiller.models.layouts import Summary, check_known, incomparable
-from distiller.models.load import check_vocabulary
+from distiller.models.load import check_vocabulary, longest_input
 from distiller.models.students import initialisation, same_vocabulary, source_of, student_config, student_tokenizer
 from distiller.models.taught_words import has_words, whole_words
 from distiller.models.vocabulary import Vocabulary, with_vocabulary
@@ -29,6 +30,7 @@ from distiller.tasks import load_task
 from distiller.tasks.crossover import usual_crossovers, with_crossed
 from distiller.tasks.data import TaskData
 from distiller.tasks.soft_labels import with_gold_as_soft
+from distiller.tasks.tokens import LONGEST, usual_max_length
 from distiller.training.defaults import filled_in
 from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.pace import learning_rate, patient_steps
@@ -54,6 +56,12 @@ class RunPlan:
     """… where both read other pieces, the one that has its first character."""
     vocabulary: Vocabulary | None = None
     """What is left of the student's vocabulary, where it was cut."""
+
+    @property
+    def max_length(self) -> int:
+        """The longest input in tokens."""
+        assert self.run.task.max_length is not None
+        return self.run.task.max_length
 
     @property
     def labels(self) -> list[str] | None:
@@ -106,6 +114,8 @@ def make_plan(run: Run) -> RunPlan:
     read = None if spec is None else load_tokenizer(spec.model, trust_remote_code=spec.trust_remote_code)
     tokenizer = student_tokenizer(run.student, read)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
+    tokenizers = [one for one in (read, tokenizer) if one is not None]
+    run, data = _with_max_length(run, data, tokenizers, [one for one in (teacher, student) if one is not None])
     run = run.model_copy(update={"crossovers": _crossovers(run, data, teacher, student)})
     words = whole_words(tokenizer) if run.crossovers and exchanges_words(run, data) else []
     data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed, words=words)
@@ -148,7 +158,7 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
     `token_by_token`: each token of the student has one of the teacher. `states`: layers of both can be compared.
     """
     check_stages(run)
-    task = run.task.model_copy(update={"max_length": run.task.max_length or data.default_max_length})
+    task = run.task
     if data.null_answers:
         task = task.model_copy(update={"null_answers": True})
     if (data.unlabelled or data.soft) and task.name == "custom" and data.labels:  # they may be those of the teacher
@@ -176,6 +186,22 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
         check_objective(stage.objective, stage.training)
         check_views(stage.objective, operators)
     return resolved
+
+
+def _with_max_length(
+    run: Run, data: TaskData, tokenizers: Sequence[PreTrainedTokenizerBase], shapes: Sequence[PretrainedConfig]
+) -> tuple[Run, TaskData]:
+    """`run` with its longest input, and `data` with a note where that is more than the published one."""
+    if run.task.max_length is not None:
+        return run, data
+    limit = min(map(longest_input, shapes))
+    length = usual_max_length(data, run.task, tokenizers, limit=limit)
+    if length > data.published_max_length:
+        note = f"task.max_length is taken to be {length}, for texts as long as these"
+        if length == LONGEST < limit:
+            note += f"; {min(2 * LONGEST, limit)} reads more of the longest, and takes two to four times as long"
+        data = replace(data, notes=(*data.notes, note))
+    return run.model_copy(update={"task": run.task.model_copy(update={"max_length": length})}), data
 
 
 def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig) -> int:

@@ -256,9 +256,12 @@ class Setup:
             tokenizers["teacher"] = self.plan.teacher_tokenizer
         # what grew beyond the limit is cut, whatever the task says of its own rows
         task = self.run.task.model_copy(update={"truncate": True})
-        assert task.max_length is not None
         encode = partial(
-            encode_split, task=task, max_length=task.max_length, unanswered=True, characters=self.plan.by_characters
+            encode_split,
+            task=task,
+            max_length=self.plan.max_length,
+            unanswered=True,
+            characters=self.plan.by_characters,
         )
         return {role: partial(encode, tokenizer=tokenizer) for role, tokenizer in tokenizers.items()}
 
@@ -417,7 +420,6 @@ def machine(run: Run) -> Compute:
 
 def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dict[str, EncodedSplit]:
     task = plan.run.task
-    assert task.max_length is not None
     # what was made of two texts is cut, whatever the task says of its own rows
     tasks = {CROSSED: task.model_copy(update={"truncate": True})}
     return {
@@ -426,7 +428,7 @@ def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dic
             split,
             tokenizer,
             tasks.get(name, task),
-            task.max_length,
+            plan.max_length,
             characters=plan.by_characters and name in TRANSFER,
         )
         for name, split in plan.data.splits.items()

@@ -34,9 +34,8 @@ def task_vocabulary(
     counts = np.zeros(token_count(tokenizer), dtype=np.int64)
     for split in data.transfer:
         # texts that are longer than the longest input are counted whole: new ones may begin where these end
-        window = run.task.max_length or data.default_max_length
-        length = window if isinstance(split, QuestionSplit) else NO_LIMIT
-        encoded = encode_split(split, tokenizer, task, length, unanswered=True)
+        length = task.max_length if isinstance(split, QuestionSplit) else None
+        encoded = encode_split(split, tokenizer, task, length or NO_LIMIT, unanswered=True)
         counts += np.bincount(encoded.tokens, minlength=len(counts))
     wish = run.student.vocabulary
     size = wish if isinstance(wish, int) else None
@@ -57,9 +56,8 @@ def vocabulary_facts(plan: "RunPlan", tokens: Tokens, teacher_tokens: Tokens) ->
         return None
     whole: Mapping[str, EncodedSplit] = teacher_tokens
     if plan.teacher is None or not same_vocabulary(vocabulary.source, plan.teacher_tokenizer):
-        task = plan.run.task
-        longest = task.max_length or plan.data.default_max_length
-        whole = {name: encode_split(plan.data.splits[name], vocabulary.source, task, longest) for name in tokens}
+        splits, task = plan.data.splits, plan.run.task
+        whole = {name: encode_split(splits[name], vocabulary.source, task, plan.max_length) for name in tokens}
     affected = {name: _share_affected(vocabulary, tokens[name], whole[name]) for name in tokens}
     if (
         plan.token_by_token

@@ -277,7 +277,7 @@ class TaskData:
         return tuple(self.splits[name] for name in TRANSFER if name in self.splits)
 
     @property
-    def default_max_length(self) -> int:
+    def published_max_length(self) -> int:
         """64 tokens for single texts, 128 for pairs and tagging, 320 for questions (arXiv:2109.11105, appendix G)."""
         if self.kind == "qa":
             return 320
