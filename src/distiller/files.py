@@ -190,7 +190,8 @@ def held(folder: Path) -> Iterator[None]:
             f"`{folder}` is being written by {_holder(folder)}", hint="wait for it or end it, or choose another output"
         ) from None
     try:
-        write_text(folder / HOLDER, f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
+        now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        write_text(folder / HOLDER, f"process {os.getpid()} on {socket.gethostname()} since {now}")
         yield
     finally:
         for name in (HOLDER, LOCK):
@@ -203,10 +204,6 @@ def _holder(folder: Path) -> str:
     with suppress(OSError, UnicodeDecodeError):
         return (folder / HOLDER).read_text(encoding="utf-8").strip() or "another process"
     return "another process"
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 @contextmanager

@@ -47,8 +47,7 @@ def contextual(
         [n for n in words if fallback == "mask" or source.is_one_piece(passage.words[n])]
         for passage, words in zip(passages, chosen, strict=True)
     ]
-    ask = _sampled if mode == "sample" else _one_by_one
-    guesses = ask(source, passages, single, top_k, batch_size)
+    guesses = _guesses(source, passages, single, top_k, batch_size, together=mode == "sample")
     edits: list[Edit] = []
     for passage, rng, words, guessed in zip(passages, rngs, chosen, guesses, strict=True):
         edit = list(passage.unchanged)
@@ -86,42 +85,31 @@ def _chosen(passage: Passage, rng: Random, mode: Mode, rate: float, most: int) -
     return sorted(rng.sample(words, count))
 
 
-def _sampled(
-    source: MaskedLM, passages: Sequence[Passage], chosen: Sequence[Sequence[int]], top_k: int, batch_size: int
+def _guesses(
+    source: MaskedLM,
+    passages: Sequence[Passage],
+    chosen: Sequence[Sequence[int]],
+    top_k: int,
+    batch_size: int,
+    *,
+    together: bool,
 ) -> list[dict[int, Guess]]:
-    """A guess for each chosen word, all of a passage masked together."""
-    asked = [row for row, words in enumerate(chosen) if words]
+    """A guess for each chosen word: all of a passage masked `together`, or alone, with the original sentence behind."""
+    if together:
+        asked = [(row, words) for row, words in enumerate(chosen) if words]
+    else:
+        asked = [(row, [n]) for row, words in enumerate(chosen) for n in words]
     found = source.guesses(
-        [_masked(passages[row], chosen[row], source.mask) for row in asked],
-        None,
-        [[passages[row].words[n] for n in chosen[row]] for row in asked],
+        [_masked(passages[row], words, source.mask) for row, words in asked],
+        None if together else [passages[row].text.replace(source.mask, " ") for row, _ in asked],
+        [[passages[row].words[n] for n in words] for row, words in asked],
         top_k=top_k,
-        letters_only=True,
+        letters_only=together,
         batch_size=batch_size,
     )
     guesses: list[dict[int, Guess]] = [{} for _ in passages]
-    for row, best in zip(asked, found, strict=True):
-        guesses[row] = dict(zip(chosen[row], best, strict=False))  # what is beyond the model's maximum has no guess
-    return guesses
-
-
-def _one_by_one(
-    source: MaskedLM, passages: Sequence[Passage], chosen: Sequence[Sequence[int]], top_k: int, batch_size: int
-) -> list[dict[int, Guess]]:
-    """A guess for each chosen word, masked alone, with the original sentence behind."""
-    asked = [(row, n) for row, words in enumerate(chosen) for n in words]
-    found = source.guesses(
-        [_masked(passages[row], [n], source.mask) for row, n in asked],
-        [passages[row].text.replace(source.mask, " ") for row, _ in asked],
-        [[passages[row].words[n]] for row, n in asked],
-        top_k=top_k,
-        letters_only=False,
-        batch_size=batch_size,
-    )
-    guesses: list[dict[int, Guess]] = [{} for _ in passages]
-    for (row, n), best in zip(asked, found, strict=True):
-        if best:
-            guesses[row][n] = best[0]
+    for (row, words), best in zip(asked, found, strict=True):
+        guesses[row].update(zip(words, best, strict=False))  # what is beyond the model's maximum has no guess
     return guesses
 
 

@@ -32,16 +32,23 @@ class MaskedLM:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
         import torch
 
+        from distiller.models.taught_words import texts_of_tokens
+
         self.tokenizer = tokenizer
         self.model = model
         self.mask = str(tokenizer.mask_token)
-        written = _written(tokenizer)
-        self.pieces = [*written, *[None] * (model.config.vocab_size - len(written))]  # tables are often rounded up
+        special = set(tokenizer.all_special_ids)
+        self.pieces: list[str | None] = [None] * model.config.vocab_size
+        """Each piece that begins a word as it is written, `None` for others and for special tokens."""
+        for number, text in enumerate(texts_of_tokens(tokenizer)):
+            if text.startswith(" ") and number not in special:
+                self.pieces[number] = text.strip() or None
         self._by_word: dict[str, list[int]] = {}
         for number, piece in enumerate(self.pieces):
             if piece is not None:
                 self._by_word.setdefault(piece.casefold(), []).append(number)
-        content = [len(piece or "") > 1 and piece.isalpha() and not is_stop_word(piece) for piece in self.pieces]
+        words = ("" if piece is None else piece for piece in self.pieces)
+        content = [len(word) > 1 and word.isalpha() and not is_stop_word(word) for word in words]
         self._refused = ~torch.tensor(content, device=model.device)
 
     def is_one_piece(self, word: str) -> bool:
@@ -86,11 +93,13 @@ class MaskedLM:
 
     def _scores(self, texts: list[str], pairs: list[str] | None) -> tuple[list[int], "Tensor"]:
         """How many masks each text has, and the scores at all of them, in order, `[masks, pieces]`."""
+        from distiller.models.load import longest_input
+
         inputs = self.tokenizer(
             texts,
             pairs,
             truncation="longest_first",
-            max_length=_longest(self.model, self.tokenizer),
+            max_length=min(longest_input(self.model), self.tokenizer.model_max_length),
             padding=True,
             return_tensors="pt",
             verbose=False,
@@ -129,33 +138,6 @@ def load_masked_lm(name: str, device: str = "cpu") -> MaskedLM:
         raise ModelError(f"the tokenizer of `{name}` has no mask token", hint=HINT)
     model = load_weights(AutoModelForMaskedLM, name, device=device, what="masked language model", hint=HINT)
     return MaskedLM(tokenizer, model)
-
-
-def _written(tokenizer: "PreTrainedTokenizerBase") -> list[str | None]:
-    """Each piece that begins a word as it is written, `None` for others and for special tokens."""
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    special = set(tokenizer.all_special_ids)
-    starts = [token[0] for token in tokens[:5000] if token]
-    lead = next((mark for mark in ("Ġ", "▁") if starts.count(mark) > len(starts) // 10), None)
-    written: list[str | None] = []
-    for number, token in enumerate(tokens):
-        if number in special or (lead is None and token.startswith("##")) or (lead is not None and token[:1] != lead):
-            written.append(None)
-        else:
-            text = token if lead is None else tokenizer.convert_tokens_to_string([token]).strip()
-            written.append(text or None)
-    return written
-
-
-def _longest(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Tokens that the model takes; fewer than its position table holds where positions start after padding."""
-    positions = getattr(model.config, "max_position_embeddings", None) or 512
-    for name, module in model.base_model.named_modules():
-        if name.endswith("position_embeddings"):
-            padding: Any = getattr(module, "padding_idx", None)
-            positions -= 0 if padding is None else padding + 1
-            break
-    return min(positions, tokenizer.model_max_length)
 
 
 @contextmanager

@@ -312,7 +312,9 @@ def joined(first: AnySplit, second: AnySplit) -> AnySplit:
     if isinstance(first, TaggedSplit) and isinstance(second, TaggedSplit):
         tags = None
         if first.labelled or second.labelled:
-            tags = tuple(row for one in (first, second) for row in one.tags or _no_tags(one))
+            tags = tuple(
+                row for one in (first, second) for row in one.tags or [(IGNORED,) * len(words) for words in one.words]
+            )
         return TaggedSplit(first.name, first.words + second.words, tags, ids, first.source)
     if isinstance(first, QuestionSplit) and isinstance(second, QuestionSplit):
         answers = None
@@ -353,10 +355,6 @@ def keys_of(split: AnySplit) -> list[Any]:
     if isinstance(split, QuestionSplit):
         return list(zip(split.questions, split.contexts, strict=True))
     return list(split.texts if split.pairs is None else zip(split.texts, split.pairs, strict=True))
-
-
-def _no_tags(split: TaggedSplit) -> list[tuple[int, ...]]:
-    return [(IGNORED,) * len(words) for words in split.words]
 
 
 def texts_of(split: AnySplit) -> list[str]:

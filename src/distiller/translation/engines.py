@@ -80,18 +80,13 @@ def bounds_of(model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding:
     nameless = set(range(model.config.vocab_size)) - tokens_by_id(tokenizer.tokenizer).keys()
     silent = {tokenizer.pad, start, *([] if unknown is None else [unknown]), *nameless}
     silent -= {tokenizer.end, tokenizer.forced}
+    held = longest_text(model)
     return Bounds(
         first=[start] if tokenizer.forced is None else [start, tokenizer.forced],
         silent=sorted(silent),
         special=sorted(tokenizer.special),
-        longest=longest_translation(model, decoding),
+        longest=decoding.max_length if held is None else min(decoding.max_length, held - 1),
     )
-
-
-def longest_translation(model: PreTrainedModel, decoding: Decoding) -> int:
-    """Tokens of the longest translation: what is asked for, or what the model's positions hold."""
-    held = longest_text(model)
-    return decoding.max_length if held is None else min(decoding.max_length, held - 1)
 
 
 # --- CTranslate2 -----------------------------------------------------------------------------------------------------

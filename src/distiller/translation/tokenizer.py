@@ -251,17 +251,10 @@ def _from_sentencepiece(model: bytes) -> PreTrainedTokenizerBase:
         for name in MARIAN_FILES:
             (Path(folder) / name).write_bytes(model)
         (Path(folder) / "vocab.json").write_text(json.dumps(ids, ensure_ascii=False), encoding="utf-8")
-        return marian_tokenizer(
-            Path(folder), eos_token=pieces[processor.eos_id()], unk_token=pieces[processor.unk_id()], pad_token=pad
-        )
-
-
-def marian_tokenizer(folder: Path, **special: Any) -> PreTrainedTokenizerBase:
-    """Marian's tokenizer with the files of `folder`, which it no longer needs afterwards."""
-    with explained(folder), quiet():
-        return MarianTokenizer(
-            str(folder / "source.spm"), str(folder / "target.spm"), str(folder / "vocab.json"), **special
-        )
+        files = (str(Path(folder) / name) for name in (*MARIAN_FILES, "vocab.json"))
+        end, unknown = pieces[processor.eos_id()], pieces[processor.unk_id()]
+        with explained(folder), quiet():
+            return MarianTokenizer(*files, eos_token=end, unk_token=unknown, pad_token=pad)
 
 
 @contextmanager
