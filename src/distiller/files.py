@@ -127,17 +127,17 @@ def json_text(data: Any) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
-    """What is not as `write_sums` listed it, in words; `None` where all is. `names` chooses files, by default all."""
+def damage(folder: Path) -> str | None:
+    """What is not as `write_sums` listed it, in words; `None` where all is."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
         listed = {name: one for one, name in (line.split("  ", 1) for line in lines)}
     except (OSError, ValueError):
         return f"`{folder / SUMS}` is missing or damaged"
-    for name in listed if names is None else names:
+    for name, expected in listed.items():
         file = folder / name
         try:
-            if digest(file) != listed.get(name):
+            if digest(file) != expected:
                 return f"`{file}` is not what was written there"
         except OSError:
             return f"`{file}` is missing"

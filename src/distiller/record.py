@@ -5,7 +5,6 @@ with the same seed gives the same values there.
 """
 
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -335,10 +334,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_revision(folder: Path | None = None) -> str | None:
-    """The revision of the git checkout that `folder` is in, if any."""
+def git_revision() -> str | None:
+    """The revision of the git checkout that this process works in, if any."""
     try:
-        command = ["git", "-C", os.fspath(folder or Path.cwd()), "describe", "--always", "--abbrev=12", "--dirty=+"]
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None

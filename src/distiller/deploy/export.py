@@ -203,20 +203,19 @@ def make_way(target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"`{target}` holds an export", hint="replace it: --overwrite")
 
 
-def load_export(folder: Path, *, check: bool = True) -> Export:
-    """What an export's folder says of itself; with `check` its files are what they were. Raises `OutputError`."""
+def load_export(folder: Path) -> Export:
+    """What an export's folder says of itself; its files are what they were. Raises `OutputError`."""
     try:
         found = Export.model_validate_json((folder / FACTS).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         raise OutputError(f"`{folder}` holds no export", hint="distiller export OUT --to onnx") from None
     except ValidationError as error:
         raise OutputError(f"`{folder / FACTS}` is damaged: {error.errors()[0]['msg']}", hint="export again") from None
-    if check:
-        for name, expected in found.files.items():
-            path = folder / name
-            if not path.is_file() or digest(path) != expected:
-                state = "is not what was exported" if path.is_file() else "is missing"
-                raise OutputError(f"`{path}` {state}", hint="export again: --overwrite")
+    for name, expected in found.files.items():
+        path = folder / name
+        if not path.is_file() or digest(path) != expected:
+            state = "is not what was exported" if path.is_file() else "is missing"
+            raise OutputError(f"`{path}` {state}", hint="export again: --overwrite")
     return found
 
 

@@ -168,7 +168,7 @@ def _probed(model: PreTrainedModel, count: int, width: int) -> LayerAccess:
             if _same(found, states[layer]) and _same(again.get(place), others[layer]) and _belongs(place, layer, count):
                 places.setdefault(layer, place)
     after, _, _ = _run(model, changed, torch.ones_like(ids), count)
-    return LayerAccess(places, _blocks(places, blocks, count), causal=_unmoved(states, after))
+    return LayerAccess(places, _blocks(places, blocks, count), causal=_ignores_later_tokens(states, after))
 
 
 def _run(
@@ -262,7 +262,7 @@ def _keep_input(met: dict[ModuleSide, Any], place: ModuleSide, module: nn.Module
     met[place] = first_input(arguments, named)
 
 
-def _unmoved(states: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
+def _ignores_later_tokens(states: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
     """Whether the first token has the same states, but for rounding, after a token behind it was changed."""
     pairs = [(one[0, 0], other[0, 0]) for one, other in zip(states, after, strict=True)]
     return all((one - other).norm() <= 1e-5 * one.norm() for one, other in pairs)

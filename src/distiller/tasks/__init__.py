@@ -31,18 +31,8 @@ QUESTIONS_ONLY = ("stride", "max_question_length", "max_answer_length", "n_best"
 TaskLoader = Callable[[Task], TaskData]
 
 FIXED = (
-    "config",
-    "train",
-    "dev",
-    "test",
-    "text",
-    "text_pair",
-    "label",
-    "kind",
-    "labels",
-    "encoding",
-    "separator",
-    "columns",
+    *("config", "train", "dev", "test", "text", "text_pair", "label", "kind", "labels"),
+    *("encoding", "separator", "columns"),
 )
 """Fields of `config.Task` that every row but `custom` decides itself, unless its trait `open` names them."""
 

@@ -11,7 +11,7 @@ from distiller.tasks.conll import is_conll
 from distiller.tasks.data import TaggedSplit
 from distiller.tasks.entities import check_installed, marks_entities
 from distiller.tasks.labels import class_numbers
-from distiller.tasks.table import Table, listed, shown
+from distiller.tasks.table import Table, listed, refuse_surrogates, shown
 from distiller.tasks.text_files import ending
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.words import words_of
@@ -161,15 +161,11 @@ def _entries(table: Table, row: int, column: str, cell: Any, *, numbers: bool = 
     texts: list[str] = []
     for position, entry in enumerate(cell, start=1):
         text = str(entry) if numbers and isinstance(entry, int) and not isinstance(entry, bool) else entry
-        if not isinstance(text, str) or not text or not _is_unicode(text):
+        if not isinstance(text, str) or not text:
             raise DataError(
                 f"{table.place(row)}, word {position}: `{column}` is {shown(entry)}",
                 hint="every word and every tag is a text of at least one character",
             )
+        refuse_surrogates(f"{table.place(row)}, word {position}", column, text)
         texts.append(text)
     return tuple(texts)
-
-
-def _is_unicode(text: str) -> bool:
-    """JSON can spell half of a surrogate pair, which no tokenizer takes."""
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

@@ -60,7 +60,8 @@ class KnownPlaces:
         """The places by view, of one of these batches."""
         now = _as_it_is(batch)
         for before, places in self._known:
-            if all(name in now and _same(now[name], tensor) for name, tensor in before.items()):
+            same = (now[name][0] is tensor and now[name][1] == written for name, (tensor, written) in before.items())
+            if before.keys() <= now.keys() and all(same):
                 return places
         return {}
 
@@ -73,7 +74,3 @@ def _as_it_is(batch: Batch) -> dict[tuple[str, str], tuple[Tensor, int]]:
             if isinstance(value, Tensor):
                 found[view, name] = value, value._version
     return found
-
-
-def _same(one: tuple[Tensor, int], other: tuple[Tensor, int]) -> bool:
-    return one[0] is other[0] and one[1] == other[1]

@@ -279,14 +279,13 @@ def _write_outputs(
     split: Any,
     collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
     rows: Sequence[int] | None,
-    batch_size: int = 64,
 ) -> None:
     """The longest texts first: memory runs out at once or never."""
     chosen = torch.arange(len(split)) if rows is None else torch.as_tensor(list(rows))
     order = chosen[torch.as_tensor(split.lengths)[chosen].argsort(descending=True)]
     batches = (
         {key: value.to(teacher.device) for key, value in collate([split[int(i)] for i in part]).items()}
-        for part in order.split(batch_size)
+        for part in order.split(64)
     )
     build_teacher_cache(folder, teacher, batches, len(split), teacher.hidden_layers)
 
@@ -303,11 +302,10 @@ def _what_decides(training: config.Training) -> dict[str, Any]:
         "log_every",
         "checkpoint_minutes",
         "compile",
-        "quantization_aware",  # of the distilled student alone
         "cache_teacher",
         "cache_gb",
         "threads",
         "workers",
-        "head_learning_rate",
     }
+    show |= {"quantization_aware", "head_learning_rate"}  # of the distilled student alone
     return training.model_dump(exclude=show) | {"torch": torch.__version__}

@@ -186,13 +186,8 @@ def _rows_of(source: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
 
 
 IDS = (
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "unk_token_id",
+    *("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id"),
+    *("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id"),
 )
 
 
