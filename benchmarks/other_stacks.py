@@ -37,7 +37,7 @@ from torch import nn
 
 from distiller.config import Objective, Task
 from distiller.device import describe_machine
-from distiller.run import results, seeds, setup
+from distiller.run import results, seeds, setup, teachers
 from distiller.tasks import load_task
 from distiller.training.batching import Batch
 from distiller.training.trainer import DistillationTrainer
@@ -253,12 +253,13 @@ def one(given: argparse.Namespace) -> None:
     parts.count(run, "make_plan", "reading")
     parts.count(run, "encode_splits", "tokenizing")
     parts.count(setup, "teacher_outputs", "teacher's outputs")
-    parts.count(setup, "_load_teacher", "loading models")
+    parts.count(teachers, "load_teacher", "loading models")
     parts.count(setup, "build_student", "loading models")
+    parts.count(teachers, "build_student", "loading models")
     parts.count(results, "load_model", "loading models")
     parts.count(DistillationTrainer, "train", "steps")
     parts.count(DistillationTrainer, "evaluate", "evaluation")
-    parts.count(setup, "teacher_scores", "evaluation")
+    parts.count(teachers, "teacher_scores", "evaluation")
     parts.count(setup, "predict_logits", "evaluation")
     parts.count(results, "latency", "latency of one example")
     parts.count(seeds, "replace_folder", "saving")

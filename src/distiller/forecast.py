@@ -23,8 +23,9 @@ from distiller.models.cost import activation_bytes, flops, parameter_count, trai
 from distiller.models.folders import load_config
 from distiller.models.heads import HEADS, supported_attention, with_labels
 from distiller.run import check
+from distiller.run.jobs import machine
 from distiller.run.plan import RunPlan
-from distiller.run.setup import encode_splits, machine
+from distiller.run.setup import encode_splits
 from distiller.run.stages import Stage, stages_of, teachers_of
 from distiller.run.summary import data_lines
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line

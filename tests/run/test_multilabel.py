@@ -12,8 +12,8 @@ from distiller.config import parse_run
 from distiller.errors import ConfigError
 from distiller.forecast import forecast
 from distiller.inference import evaluate, predict
+from distiller.run.jobs import class_counts, class_weights
 from distiller.run.plan import make_plan
-from distiller.run.setup import class_counts, class_weights
 from run.tiny import FAST, Workshop, reviews, write
 
 

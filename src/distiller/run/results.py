@@ -34,9 +34,10 @@ from distiller.record import (
     versions,
 )
 from distiller.run.card import write_card
+from distiller.run.jobs import machine
 from distiller.run.plan import exchanges_words
 from distiller.run.seeds import Shared, Trained, total
-from distiller.run.setup import Setup, machine
+from distiller.run.setup import Setup
 from distiller.run.verdict import Outcomes, compare, shares, words
 from distiller.run.vocabulary import vocabulary_line
 from distiller.tasks.data import CROSSED, UNLABELLED
@@ -170,7 +171,7 @@ def find(setup: Setup, folder: Path, baseline: list[FineTuned], trained: list[Tr
     student = load_model(
         folder / STUDENT, kind=data.kind, labels=setup.plan.labels, attention=machine(setup.run).attention
     )
-    found = outcomes_of(setup.teacher_outcome, baseline, trained, setup.splits["dev"].gold)
+    found = outcomes_of(setup.teaching.outcome, baseline, trained, setup.splits["dev"].gold)
     keep_outcomes(found, setup.run.seeds, folder, gold=data.kind != "qa")
     comparison = compare(data, found)
     examples = {
@@ -212,14 +213,14 @@ def _teacher_facts(setup: Setup) -> ModelFacts | None:
     """The teacher, or several as one: then sizes are those of all together."""
     if setup.teacher is None or setup.run.teacher is None:
         return None
-    tuned = [setup.tuned_teacher] if setup.tuned_teacher else []
+    tuned = [setup.teaching.tuned] if setup.teaching.tuned else []
     models = [setup.teacher, *(setup.other_teachers.models if setup.other_teachers else ())]
     return ModelFacts(
         name=" + ".join(setup.run.teacher.names),
         parameters=sum(parameter_count(model, head=False) for model in models),
         parameters_with_head=sum(parameter_count(model) for model in models),
         megabytes=sum(megabytes(model) for model in models),
-        scores=setup.teacher_scores,
+        scores=setup.teaching.scores,
         fingerprint=weights_fingerprint(setup.teacher),
         steps=[one.steps for one in tuned],
         best_steps=[one.best_step for one in tuned],
@@ -264,11 +265,11 @@ def _label_notes(setup: Setup) -> list[str]:
     data = setup.data
     notes: list[str] = []
     if setup.other_teachers is not None:
-        alone = [f"{Path(name).name} {100 * score:.1f}" for name, score in setup.alone.items()]
+        alone = [f"{Path(name).name} {100 * score:.1f}" for name, score in setup.teaching.alone.items()]
         shares = ", ".join(f"{share:.2f}" for share in setup.other_teachers.shares)
         notes.append(
             f"{len(alone)} teachers are averaged with the shares {shares}; alone they have {', '.join(alone)}. Layers, "
-            f"and the time for an example, are those of {Path(next(iter(setup.alone))).name}"
+            f"and the time for an example, are those of {Path(next(iter(setup.teaching.alone))).name}"
         )
     if data.soft:
         instead = (

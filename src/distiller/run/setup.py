@@ -1,7 +1,7 @@
 """What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from pathlib import Path
 from typing import Any
@@ -11,29 +11,25 @@ import torch
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from distiller import config, processes
+from distiller import processes
 from distiller.augment import Policy, build_policy
 from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import Run
-from distiller.device import Compute, accelerator, compute
+from distiller.device import Compute, accelerator
 from distiller.models.eight_bits import EightBits
-from distiller.models.folders import load_config
-from distiller.models.heads import class_names
-from distiller.models.load import follow_tokenizer, load_model
-from distiller.models.signals import SignalReader
 from distiller.models.students import build_student
 from distiller.models.taught_words import teach_words, vectors_of_tokens
 from distiller.record import VocabularyFacts
+from distiller.run.jobs import job_of, machine
 from distiller.run.kept_tokens import kept_split
-from distiller.run.label_order import warn_of_outputs
 from distiller.run.plan import RunPlan
-from distiller.run.stages import Stage, stages_of, teachers_of
+from distiller.run.stages import Stage
+from distiller.run.teachers import Teaching, load_teacher, prepare_teachers
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
-from distiller.tasks.data import CROSSED, TRANSFER, AnySplit, TaggedSplit, TaskData, joined
+from distiller.tasks.data import CROSSED, TRANSFER, AnySplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.joined import JoinedSplit
-from distiller.tasks.outcomes import outcomes
 from distiller.tasks.tokens import Tokens, encode_split, scorer
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import PairedSplit, ViewCollator, rows_read
@@ -47,7 +43,6 @@ from distiller.training.shared_work import (
     augmented_outputs,
     fine_tune,
     teacher_outputs,
-    teacher_scores,
 )
 from distiller.training.teacher import FrozenTeacher
 
@@ -61,19 +56,9 @@ class Setup:
 
     plan: RunPlan
     store: FolderCache
-    teacher: PreTrainedModel | None
-    """The first one, where several are averaged: layers are its."""
-    other_teachers: OtherTeachers | None
-    teacher_scores: dict[str, float]
-    """Of all teachers together."""
-    teacher_outcome: np.ndarray | None
-    """What the teacher says of the development set."""
-    tuned_teacher: FineTuned | None
-    """The first one, where it was fine-tuned here; `None` where it came fine-tuned."""
+    teaching: Teaching
     splits: Mapping[str, EncodedSplit]
     """In the student's tokens."""
-    alone: Mapping[str, float]
-    """Where there are several teachers: what each scores alone."""
     teacher_splits: Mapping[str, EncodedSplit]
     """In the teacher's tokens; the same objects where both share a vocabulary."""
     vocabulary: VocabularyFacts | None
@@ -86,6 +71,16 @@ class Setup:
     def run(self) -> Run:
         """The run with every default filled in."""
         return self.plan.run
+
+    @property
+    def teacher(self) -> PreTrainedModel | None:
+        """The first one, where several are averaged."""
+        return self.teaching.model
+
+    @property
+    def other_teachers(self) -> OtherTeachers | None:
+        """Those that are averaged with the first one."""
+        return self.teaching.others
 
     @property
     def data(self) -> TaskData:
@@ -135,7 +130,7 @@ class Setup:
     def untaught_student(self, seed: int) -> PreTrainedModel:
         """A student cut from the teacher, as it was before it was fine-tuned."""
         spec = self.run.teacher
-        return self._student(None if spec is None else _load_teacher(self.plan, spec), seed)
+        return self._student(None if spec is None else load_teacher(self.plan, spec), seed)
 
     def _student(self, teacher: PreTrainedModel | None, seed: int) -> PreTrainedModel:
         return build_student(
@@ -152,7 +147,7 @@ class Setup:
     @cached_property
     def label_job(self) -> Job:
         """What a training of the student on the gold labels alone reads."""
-        return _job(self.plan, self.splits, self.plan.student_tokenizer)
+        return job_of(self.plan, self.splits, self.plan.student_tokenizer)
 
     def job(self, seed: int) -> Job:
         """What a distillation of the student reads; `seed` decides the augmentation."""
@@ -284,138 +279,16 @@ def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], store: FolderCache, co
     vocabulary = vocabulary_facts(plan, splits, teacher_splits)
     if console is not None and vocabulary is not None:
         console.print(f"{'':10}{vocabulary_line(vocabulary)}", markup=False, soft_wrap=True)
-    found = _teachers(plan, store, teacher_splits, console)
     return Setup(
         plan=plan,
         store=store,
-        teacher=found.model,
-        other_teachers=found.others,
-        teacher_scores=found.scores,
-        teacher_outcome=found.outcome,
-        tuned_teacher=found.tuned,
-        alone=found.alone,
+        teaching=prepare_teachers(plan, store, teacher_splits, console),
         splits=splits,
         teacher_splits=teacher_splits,
         vocabulary=vocabulary,
         policy=policy,
         console=console,
     )
-
-
-@dataclass(frozen=True)
-class _Teaching:
-    """A teacher, or several as one."""
-
-    model: PreTrainedModel | None = None
-    scores: dict[str, float] = field(default_factory=dict)
-    outcome: np.ndarray | None = None
-    tuned: FineTuned | None = None
-    others: OtherTeachers | None = None
-    alone: Mapping[str, float] = field(default_factory=dict)
-
-
-def _teachers(
-    plan: RunPlan, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
-) -> _Teaching:
-    """The teacher; where there are several, all of them, and what they score together."""
-    spec, data = plan.run.teacher, plan.data
-    if spec is None:
-        return _Teaching()
-    specs = teachers_of(spec)
-    found = [_teacher(plan, one, store, splits, console, first=one is specs[0]) for one in specs]
-    if len(found) == 1:
-        return found[0]
-    models = [one.model for one in found if one.model is not None]
-    others = OtherTeachers(models[1:], [one.weight for one in specs], data.kind)
-    job = _job(plan, splits, plan.teacher_tokenizer)
-    scores, outcome = teacher_scores(
-        store,
-        models[0],
-        job,
-        Collator(plan.teacher_tokenizer),
-        precision=machine(plan.run).precision,
-        decoding=plan.run.task.answer_limits,
-        others=others,
-    )
-    alone: dict[str, float] = {}
-    for one, result in zip(specs, found, strict=True):
-        name = one.model if one.model not in alone else f"{one.model} ({len(alone) + 1})"
-        alone[name] = result.scores[data.metric]
-    return replace(found[0], scores=scores, outcome=outcome, others=others, alone=alone)
-
-
-def _teacher(
-    plan: RunPlan,
-    spec: config.Teacher,
-    store: FolderCache,
-    splits: Mapping[str, EncodedSplit],
-    console: Console | None,
-    *,
-    first: bool,
-) -> _Teaching:
-    """A teacher with a head for the task, fine-tuned here if it has none; its scores and outcome."""
-    run, data = plan.run, plan.data
-    here = machine(run)
-    job = _job(plan, splits, plan.teacher_tokenizer)
-    teacher = _load_teacher(plan, spec)
-    if first:
-        _rehearse(plan, teacher)
-    if plan.tunes(spec):
-        training = config.Training.model_validate({**run.training.model_dump(), **spec.training.model_dump()})
-        tuned = fine_tune(
-            store,
-            "teachers",
-            lambda: teacher,
-            job,
-            training,
-            seed=spec.seed,
-            title="fine-tune the teacher" if first else f"fine-tune the teacher {Path(spec.model).name}",
-            console=console,
-        )
-        return _Teaching(_load_teacher(plan, spec, tuned.folder), tuned.scores, tuned.outcome, tuned)
-    collate = Collator(plan.teacher_tokenizer)
-    decoding = run.task.answer_limits
-    scores, outcome = teacher_scores(store, teacher, job, collate, precision=here.precision, decoding=decoding)
-    gold = splits["dev"].gold
-    if data.kind != "qa" and gold is not None:
-        theirs = class_names(load_config(spec.model, trust_remote_code=spec.trust_remote_code))
-        warn_of_outputs(spec.model, outcome, gold, kind=data.kind, labels=data.labels, theirs=theirs)
-    return _Teaching(teacher, scores, outcome)
-
-
-def _load_teacher(plan: RunPlan, spec: config.Teacher, tuned: Path | None = None) -> PreTrainedModel:
-    """A teacher as the run names it, or as it was `tuned` here; a head that it lacks is drawn from its seed."""
-    model = load_model(
-        tuned or spec.model,
-        kind=plan.data.kind,
-        labels=plan.labels,
-        attention=machine(plan.run).attention,
-        trust_remote_code=spec.trust_remote_code,
-        seed=spec.seed,
-    )
-    return follow_tokenizer(model, plan.teacher_tokenizer)
-
-
-def _rehearse(plan: RunPlan, teacher: PreTrainedModel) -> None:
-    """Make a student and read both models on a few tokens: what fails there would fail after minutes of training."""
-    student, _ = build_student(
-        plan.run.student,
-        teacher_model=teacher,
-        teacher_tokenizer=plan.teacher_tokenizer,
-        kind=plan.data.kind,
-        labels=plan.labels,
-        seed=0,
-        vocabulary=plan.vocabulary,
-    )
-    for stage in stages_of(plan.run):
-        objective = plan.objective(stage)
-        for side, model in (("teacher", teacher), ("student", student)):
-            SignalReader(model, objective.layers(side), objective.layers(side, "attention_scores")).close()
-
-
-def machine(run: Run) -> Compute:
-    """Device, number format and attention kernel for `run` on this machine."""
-    return compute(run.training.precision, run.training.attention)
 
 
 def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dict[str, EncodedSplit]:
@@ -439,39 +312,3 @@ def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dic
 def _transfer(data: TaskData, splits: Tokens) -> EncodedSplit | JoinedSplit:
     parts = [splits[name] for name in TRANSFER if name in splits]
     return parts[0] if len(parts) == 1 else JoinedSplit(parts, [*map(len, data.transfer)])
-
-
-def _job(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:
-    data = plan.data
-    return Job(
-        train=splits["train"],
-        dev=splits["dev"],
-        collate=ViewCollator(Collator(tokenizer)),
-        score=scorer(data, plan.run.task, data.splits["dev"], splits["dev"]),
-        metric=data.metric,
-        tokenizer=tokenizer,
-        outcome=partial(outcomes, data, splits["dev"], limits=plan.run.task.answer_limits),
-        class_weights=class_weights(plan.run, data),
-    )
-
-
-def class_weights(run: Run, data: TaskData) -> tuple[float, ...] | None:
-    """How much each class counts, so that the mean over the labelled training rows is 1; `None`: all the same."""
-    wish = next((one.class_weights for one in run.objectives if one.class_weights is not None), None)
-    if wish is None:
-        return None
-    counts = class_counts(data)
-    if isinstance(wish, str):  # balanced
-        weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
-    else:
-        weights = np.asarray([wish.get(label, 1.0) for label in data.labels])
-    mean = float((weights * counts).sum() / counts.sum())
-    return tuple((weights / mean).tolist())
-
-
-def class_counts(data: TaskData) -> np.ndarray:
-    """Labelled training rows of each class, or of tagging words."""
-    train = data.splits["train"]
-    labels = train.tags if isinstance(train, TaggedSplit) else getattr(train, "labels", None)
-    ids = [tag for row in labels or () for tag in row] if isinstance(train, TaggedSplit) else list(labels or ())
-    return np.bincount(np.asarray(ids, dtype=np.int64), minlength=len(data.labels))
