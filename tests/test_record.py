@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from distiller import record as module
 from distiller.config import parse_run
-from distiller.errors import OutputError
+from distiller.errors import ModelError, OutputError
 from distiller.files import write_json
+from distiller.models.folders import load_config
 from distiller.record import (
     Cost,
     DataFacts,
@@ -89,6 +90,14 @@ def test_what_is_no_record_is_said_in_one_line(content: bytes, tmp_path: Path) -
 def test_absent_records(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="there is no Record"):
         load_record(tmp_path)
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    record(score=0.5).save(tmp_path / "runs" / "one")
+    with pytest.raises(OutputError, match="there is no Record") as told:
+        load_record(tmp_path / "runs")
+    assert told.value.hint == f"runs are inside of it: {tmp_path / 'runs' / 'one'}"
+    with pytest.raises(ModelError, match="holds no config") as error:
+        load_config(tmp_path / "runs")
+    assert error.value.hint == told.value.hint
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be read"):
         load_record(tmp_path / "file" / "record.json")

@@ -287,9 +287,10 @@ def load_record(path: str | Path) -> Record:
             refuse_damage(file.parent)
         return record
     except FileNotFoundError:
-        raise OutputError(
-            f"there is no Record at `{file}`", hint="an interrupted run has none: `distiller run … --resume`"
-        ) from None
+        hint = "an interrupted run has none: `distiller run … --resume`"
+        if inside := sorted(Path(path).glob(f"*/{FILE}")):
+            hint = f"runs are inside of it: {', '.join(str(one.parent) for one in inside[:3])}"
+        raise OutputError(f"there is no Record at `{file}`", hint=hint) from None
     except OSError as error:
         raise OutputError(f"`{file}` cannot be read: {error.strerror}", hint=f"name a {FILE}, or its folder") from None
     except ValidationError as error:

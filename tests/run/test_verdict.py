@@ -110,3 +110,35 @@ def test_shares_of_classes_add_up() -> None:
     found = shares(task(), GOLD)
     assert sum(found.values()) == pytest.approx(1)
     assert found["class 1"] == pytest.approx((GOLD == 1).mean())
+
+
+@pytest.mark.parametrize("examples", [1, 2, 3])
+def test_a_handful_of_examples_proves_nothing_even_where_all_of_them_agree(examples: int) -> None:
+    gold = np.zeros(examples, dtype=np.int64)
+    found = Outcomes(teacher=gold, baseline=[gold + 1], student=[gold], gold=gold)
+    comparison = compare(task(), found)
+    assert comparison is not None
+    assert comparison.error == pytest.approx(1.5 / examples)
+    lines = words(task(), found, comparison)
+    assert any("It is not certain that the distilled student is better" in line for line in lines)
+    assert lines[-1].startswith(f"{examples} development examples say" if examples > 1 else "One development example")
+    assert not any("of the teacher's lead" in line for line in lines)
+
+
+def test_many_examples_that_all_agree_do() -> None:
+    found = Outcomes(teacher=GOLD, baseline=[(GOLD + 1) % 3], student=[GOLD], gold=GOLD)
+    comparison = compare(task(), found)
+    lines = words(task(), found, comparison)
+    assert lines[0].startswith("The distilled student is 100.0 ± 0.2 points better")
+    assert not any("development examples say" in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["qa", "multilabel"])
+def test_who_answers_nothing_right_is_not_called_good(kind: str) -> None:
+    wrong, right = (np.zeros(40), np.ones(40)) if kind == "qa" else (np.zeros((40, 2)), np.ones((40, 2)))
+    asked = task(kind=kind, metric="answer_f1" if kind == "qa" else "micro_f1")
+    found = Outcomes(teacher=wrong, baseline=[wrong], student=[wrong], gold=right)
+    assert words(asked, found, compare(asked, found))[0].startswith("The teacher has learnt nothing: 0.0. Its students")
+    found = found._replace(teacher=right)
+    said = words(asked, found, compare(asked, found))[0]
+    assert said == "The distilled student is of no use: 0.0 on 40 development examples."

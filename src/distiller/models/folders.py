@@ -75,6 +75,8 @@ def _model_near(place: Path, name: str | Path) -> str:
     steps = [path.parent.name.partition("-")[2] for path in place.glob("checkpoint-*/config.json")]
     if numbers := [int(step) for step in steps if step.isdecimal()]:
         return f"name the checkpoint: {name}/checkpoint-{max(numbers)}"
+    if runs := sorted(place.glob("*/record.json")):
+        return f"runs are inside of it: {', '.join(str(one.parent) for one in runs[:3])}"
     if (place / "export.json").is_file() and (place / "use.py").is_file():
         return f"it is an export: `python {name}/use.py` answers with it; name the run or the model it was made from"
     return "name a folder written by `save_pretrained`"

@@ -19,7 +19,13 @@ LITTLE = 0.25
 """Share of the teacher's lead below which little of it arrives."""
 VAGUE = 2.0
 """Points of standard error from which on a lead that is not clear may be a large one all the same."""
+FEW = 30
+"""Development examples below which scores are hardly more than chance."""
 MORE = "more text without labels (`task.unlabelled`)"
+
+
+NO_CONSTANT = ("multilabel", "qa")
+"""Kinds of task for which there is no one answer that is right most often."""
 
 
 class Outcomes(NamedTuple):
@@ -59,20 +65,26 @@ def words(
     said: list[str] = []
     fixed, name = constant(data, found.gold)
     always = f"always `{name}`" if name is not None else "the same number for every text"
+    alone = data.kind in NO_CONSTANT and name is None
     if found.teacher is not None and _no_better(data, found.teacher, fixed, found.gold):
         score = scale * score_of(data, found.teacher, found.gold)
+        against = "" if alone else f", and who says {always} has {scale * fixed:.1f}"
         said.append(
-            f"The teacher has learnt nothing: {score:.1f}, and who says {always} has {scale * fixed:.1f}. Its students "
-            f"cannot learn it from it: {_another_teacher(data, found.teacher, found.gold)}."
+            f"The teacher has learnt nothing: {score:.1f}{against}. Its students cannot learn it from it: "
+            f"{_another_teacher(data, found.teacher, found.gold)}."
         )
     elif all(_no_better(data, outcome, fixed, found.gold) for outcome in found.student):
-        reached = np.mean([score_of(data, outcome, found.gold) for outcome in found.student])
-        said.append(
-            f"The distilled student is no better than who says {always}: {scale * reached:.1f} against "
-            f"{scale * fixed:.1f} on {len(found.student[0]):,} development examples."
-        )
+        reached = scale * np.mean([score_of(data, outcome, found.gold) for outcome in found.student])
+        what = f"no better than who says {always}: {reached:.1f} against {scale * fixed:.1f}"
+        if alone:
+            what = f"of no use: {reached:.1f}"
+        said.append(f"The distilled student is {what} on {len(found.student[0]):,} development examples.")
     more = "more text of the task's own kind" if unlabelled else MORE
-    return [*said, *_one_class(data, found), *gain_words(found, comparison, scale=scale, more=more)]
+    said += [*_one_class(data, found), *gain_words(found, comparison, scale=scale, more=more)]
+    if (examples := len(found.student[0])) < FEW:
+        count = "One development example says" if examples == 1 else f"{examples} development examples say"
+        said.append(f"{count} little: more are needed (`task.dev`, or a larger `task.dev_fraction`).")
+    return said
 
 
 def gain_words(
@@ -145,8 +157,8 @@ def _no_better(data: TaskData, outcome: np.ndarray, fixed: float, gold: Any) -> 
     if data.null_answers:
         apart = difference(data, [outcome], [silence(data)], gold)
         return apart.value <= apart.error
-    if data.kind in ("multilabel", "qa"):
-        return False
+    if data.kind in NO_CONSTANT:
+        return score_of(data, outcome, gold) == 0
     if data.kind == "regression":
         return score_of(data, outcome, gold) <= 1 / len(outcome) ** 0.5
     most = outcome.copy()
