@@ -49,9 +49,9 @@ class EightBits:
         self.on = True
         for module in self.model.modules():
             if isinstance(module, nn.Linear):
-                module.forward = MethodType(_linear(self.levels), module)
+                module.forward = MethodType(_product(self.levels), module)
             elif isinstance(module, Conv1D):
-                module.forward = MethodType(_conv(self.levels), module)
+                module.forward = MethodType(_product(self.levels, transposed=True), module)
             elif isinstance(module, nn.Embedding):
                 module.forward = MethodType(_embedding(type(module)), module)
 
@@ -63,16 +63,12 @@ class EightBits:
                 module.__dict__.pop("forward", None)
 
 
-def _linear(levels: int) -> Any:
-    def forward(self: nn.Linear, input: Tensor) -> Tensor:
-        return nn.functional.linear(rounded(input), rounded(self.weight, levels), self.bias)
+def _product(levels: int, *, transposed: bool = False) -> Any:
+    """The product with a weight `[outputs, inputs]`, or `transposed`, as GPT-2 has it."""
 
-    return forward
-
-
-def _conv(levels: int) -> Any:
-    def forward(self: Any, input: Tensor) -> Tensor:  # GPT-2's products: the weight `[inputs, outputs]`
-        return nn.functional.linear(rounded(input), rounded(self.weight.T, levels), self.bias)
+    def forward(self: Any, input: Tensor) -> Tensor:
+        weight = self.weight.T if transposed else self.weight
+        return nn.functional.linear(rounded(input), rounded(weight, levels), self.bias)
 
     return forward
 

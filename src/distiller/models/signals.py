@@ -129,7 +129,8 @@ class SignalReader:
         self._reading = True
         try:
             output = self.model(**accepted)
-            hidden = self._report(output) if self._reported else self._hidden()
+            kept = {layer: found for (name, layer), found in self._kept.items() if name == "h"}
+            hidden = self._report(output) if self._reported else kept
             return Signals(
                 logits=_logits(output, self.model),
                 hidden_states={layer: self._widened(hidden[layer]) for layer in sorted(self.hidden_layers)},
@@ -169,9 +170,6 @@ class SignalReader:
         if not states:
             raise no_states(self.model.config, "reports none: its head does not hand on `output_hidden_states`")
         return dict(enumerate(states))
-
-    def _hidden(self) -> dict[int, Tensor]:
-        return {layer: self._kept["h", layer] for layer in self.hidden_layers}
 
     def _keep(self, key: tuple[str, int], module: nn.Module, arguments: Any, output: Any) -> None:
         if self._reading:  # not when the layer is recomputed in the backward pass, or the model is used elsewhere

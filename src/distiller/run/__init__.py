@@ -24,9 +24,10 @@ from distiller.record import Record, load_record
 from distiller.run.changed_data import changed, changed_text, keep_to
 from distiller.run.plan import RunPlan, make_plan
 from distiller.run.results import Find, find, finish
-from distiller.run.seeds import Shared, train_seed
-from distiller.run.setup import encode_splits, prepare
+from distiller.run.seeds import train_seed
+from distiller.run.setup import Setup, encode_splits, prepare
 from distiller.run.summary import data_lines, folded, list_left_out
+from distiller.run.translation import TranslationWork
 from distiller.run.translation import prepare as prepare_translation
 from distiller.tasks.sources import located
 from distiller.training.callbacks import OnEvaluation
@@ -96,7 +97,7 @@ def distil(
 class _Prepared(NamedTuple):
     """What the trainings of a run share, who looks at what came of them, and what is kept for other runs."""
 
-    setup: Shared
+    setup: Setup | TranslationWork
     find: Find
     store: FolderCache
 

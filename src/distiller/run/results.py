@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -36,7 +36,7 @@ from distiller.record import (
 from distiller.run.card import write_card
 from distiller.run.jobs import machine
 from distiller.run.plan import exchanges_words
-from distiller.run.seeds import Shared, Trained, total
+from distiller.run.seeds import Trained, total
 from distiller.run.setup import Setup
 from distiller.run.verdict import Outcomes, compare, shares, words
 from distiller.run.vocabulary import vocabulary_line
@@ -45,6 +45,9 @@ from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.windows import EncodedQuestions
 from distiller.training.output_folder import SEEDS, STUDENT, publish
 from distiller.training.shared_work import FineTuned
+
+if TYPE_CHECKING:
+    from distiller.run.seeds import Shared
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ Find = Callable[[Path, list[FineTuned], list[Trained]], Findings]
 
 
 def finish(
-    setup: Shared,
+    setup: "Shared",
     folder: Path,
     baseline: list[FineTuned],
     untaught: list[FineTuned],

@@ -7,34 +7,34 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 from transformers import PreTrainedModel, set_seed
 
 from distiller import processes
-from distiller.config import Run
-from distiller.device import Compute
 from distiller.errors import DamagedError, warn
 from distiller.files import digest, read_sealed, refuse_damage, replace_folder, write_sealed
-from distiller.models.eight_bits import EightBits
 from distiller.models.folders import weights_fingerprint
 from distiller.record import SeedResult
 from distiller.run.stages import Stage, stages_of
 from distiller.training.callbacks import OnEvaluation
 from distiller.training.checkpoints import load_weights
-from distiller.training.fit import Fit, TrainingData, fit
+from distiller.training.fit import Fit, fit
 from distiller.training.output_folder import STUDENT
-from distiller.training.several_teachers import OtherTeachers
 from distiller.training.shared_work import (
     OUTCOME,
-    FineTuned,
-    TeacherOutputs,
     folder_megabytes,
     read_outcome,
     write_outcome,
 )
+
+if TYPE_CHECKING:
+    from distiller.run.setup import Setup
+    from distiller.run.translation import TranslationWork
+
+    Shared = Setup | TranslationWork
+    """What all seeds of a run share; the methods of the two are what differs between kinds of task."""
 
 RESULT, FIT = "result.json", "fit.json"
 
@@ -42,75 +42,6 @@ RESULT, FIT = "result.json", "fit.json"
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Several counts by name, added up."""
     return dict(sum(map(Counter, counts), Counter()))
-
-
-class Shared(Protocol):
-    """What all seeds of a run share; its methods are what differs between kinds of task."""
-
-    @property
-    def run(self) -> Run:
-        """The run with every default filled in."""
-        ...
-
-    @property
-    def metric(self) -> str:
-        """The score that decides."""
-        ...
-
-    @property
-    def machine(self) -> Compute:
-        """How this machine computes."""
-        ...
-
-    @property
-    def teacher(self) -> PreTrainedModel | None:
-        """The model that is imitated, if it is one."""
-        ...
-
-    @property
-    def other_teachers(self) -> OtherTeachers | None:
-        """Models whose outputs are averaged with the teacher's."""
-        ...
-
-    @property
-    def console(self) -> Console | None:
-        """Where progress is shown."""
-        ...
-
-    def new_student(self, seed: int) -> PreTrainedModel:
-        """A fresh student; what is not copied is drawn from `seed`."""
-        ...
-
-    def teach_words(self, student: PreTrainedModel) -> None:
-        """Let the student's word vectors learn from the teacher's in the training that follows, where that is asked."""
-        ...
-
-    def eight_bits(self, student: PreTrainedModel) -> EightBits:
-        """The rounding of the engines that run such students in 8 bits."""
-        ...
-
-    def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
-        """The same student trained on the gold labels alone; made once for all runs that ask for it.
-
-        `untaught` from the pretrained layers that became the teacher's.
-        """
-        ...
-
-    def job(self, seed: int) -> TrainingData:
-        """What a distillation of the student reads."""
-        ...
-
-    def outputs(self, stage: Stage) -> TeacherOutputs:
-        """What the teacher says of the training set, where that is kept."""
-        ...
-
-    def save(self, student: PreTrainedModel, folder: Path) -> None:
-        """Write a model folder with the sums of its files."""
-        ...
-
-    def examine(self, student: PreTrainedModel, scores: Mapping[str, float]) -> tuple[dict[str, float], np.ndarray]:
-        """Final scores of a student with these `scores` in training, and what it says of the development set."""
-        ...
 
 
 def mean_shares(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -139,7 +70,7 @@ class Trained:
 
 
 def train_seed(
-    setup: Shared, seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None = None
+    setup: "Shared", seed: int, folder: Path, resume: bool, on_evaluation: OnEvaluation | None = None
 ) -> Trained:
     """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome.
 
@@ -162,7 +93,7 @@ def train_seed(
     return processes.from_first(lambda: _written(setup, student, seed, folder, done))
 
 
-def _written(setup: Shared, student: PreTrainedModel, seed: int, folder: Path, done: list["_Stage"]) -> Trained:
+def _written(setup: "Shared", student: PreTrainedModel, seed: int, folder: Path, done: list["_Stage"]) -> Trained:
     """What became of a seed, and its last file."""
     fits = [one.fit for one in done]
     last = fits[-1]
@@ -205,7 +136,7 @@ class _Stage:
 
 
 def _train_stage(
-    setup: Shared,
+    setup: "Shared",
     stage: Stage,
     student: PreTrainedModel,
     seed: int,
