@@ -7,7 +7,7 @@ time it is started again with `resume`, and so are two engines on two machines w
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +23,10 @@ from distiller.study.search_space import SearchSpace, search_space_of
 from distiller.study.storage import StoredStudy, load_optuna, open_study, storage_of, storing
 from distiller.study.worker import EXECUTE, tidy
 
+if TYPE_CHECKING:
+    from distiller.study.cluster import RayPool
+    from distiller.study.local import LocalPool
+
 POLL = 0.5
 """Seconds between two looks at the workers."""
 LOOK = 5.0
@@ -31,32 +35,6 @@ SHARE = 50
 """A look at a large study takes longer; the next then waits so many times as long, and the workers have the cores."""
 
 OnProgress = Callable[[Progress], None]
-
-
-class Pool(Protocol):
-    """Where workers run."""
-
-    @property
-    def size(self) -> int:
-        """Workers at a time."""
-        ...
-
-    @property
-    def running(self) -> dict:
-        """Workers by name."""
-        ...
-
-    def start(self, name: str) -> None:
-        """Start one."""
-        ...
-
-    def ended(self) -> dict[str, str]:
-        """Those that ended since the last call, and why, in words."""
-        ...
-
-    def close(self) -> None:
-        """End all."""
-        ...
 
 
 def run_study(
@@ -123,7 +101,7 @@ def _refuse_second(space: SearchSpace) -> None:
         )
 
 
-def _pool(study: Study, execute: str) -> Pool:
+def _pool(study: Study, execute: str) -> "LocalPool | RayPool":
     if study.engine.name == "ray":
         from distiller.study.cluster import RayPool
 
@@ -133,7 +111,7 @@ def _pool(study: Study, execute: str) -> Pool:
     return LocalPool(study, execute)
 
 
-def _keep_busy(stored: StoredStudy, pool: Pool, on_progress: OnProgress | None) -> None:
+def _keep_busy(stored: StoredStudy, pool: "LocalPool | RayPool", on_progress: OnProgress | None) -> None:
     started, deaths, next_look, finished = 0, 0, 0.0, -1
     prefix = f"{int(time.time()):x}"
     while True:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from distiller.config.shapes import LONGEST
 from distiller.config.translation import Parallel, Translation
@@ -18,17 +18,12 @@ from distiller.tasks.readers import is_file_name, read_table
 from distiller.tasks.table import listed
 from distiller.tasks.text_files import ending, read_text
 
+if TYPE_CHECKING:
+    from distiller.translation.tokenizer import TranslationTokenizer
+
 PACKAGE = "package:"
 _COLUMN = re.compile(r"(?i)source|target|src|tgt|translation|[a-z]{2,3}([-_]\w+)?")
 """What the column of a language is called."""
-
-
-class Tokenizer(Protocol):
-    """What turns sentences into token ids."""
-
-    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Token ids of each sentence, with its end token."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -260,7 +255,7 @@ def check_lengths(
     return kept
 
 
-def usable_sentences(name: str, vocabulary: Tokenizer | None, *, max_tokens: int, skip_bad: bool) -> Pairs:
+def usable_sentences(name: str, vocabulary: "TranslationTokenizer | None", *, max_tokens: int, skip_bad: bool) -> Pairs:
     """The sentences of a file (of a .tsv file, its first column), none of them empty or over-long.
 
     Raises `DataError` for the first bad one or, with `skip_bad`, leaves all of them out and says how many.
