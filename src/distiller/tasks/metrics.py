@@ -1,6 +1,6 @@
 """Scores of predictions against gold labels. All but `rmse` are better when higher and at most 1."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,19 +162,21 @@ def _tagging_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dict[s
         raise ShapeError(
             f"logits of shape {list(raw.shape)} for tagging should have shape {[*gold.shape, classes]}, or be longer"
         )
-    scored = gold != IGNORED
     raw = raw[:, : gold.shape[1]]
-    _warn_of_divergence(raw[scored])
-    predictions = raw.argmax(-1)
-    tokens = predictions[scored], gold[scored]
-    names = np.asarray(data.labels)
-    sentences = tuple(
+    _warn_of_divergence(raw[gold != IGNORED])
+    return {name: tagging_score(name, raw.argmax(-1), gold, data.labels) for name in data.metrics}
+
+
+def tagging_score(name: str, predictions: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> float:
+    """The metric `name` of tags `[sentences, l]`, where `gold` is not `IGNORED`: of entities by name, or of tokens."""
+    entry, scored = METRICS[name], gold != IGNORED
+    if not entry.traits.get("entities"):
+        return entry.function(predictions[scored], gold[scored])
+    names = np.asarray(labels)
+    said, right = (
         [names[row[words]].tolist() for row, words in zip(ids, scored, strict=True)] for ids in (predictions, gold)
     )
-    return {
-        name: entry.function(*(sentences if entry.traits.get("entities") else tokens))
-        for name, entry in ((name, METRICS[name]) for name in data.metrics)
-    }
+    return entry.function(said, right)
 
 
 def _warn_of_divergence(logits: np.ndarray) -> None:

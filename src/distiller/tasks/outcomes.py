@@ -13,7 +13,7 @@ import numpy as np
 from distiller.tasks.answers import question_values
 from distiller.tasks.data import NO_ANSWER, QuestionSplit, TaskData
 from distiller.tasks.encode import IGNORED, EncodedSplit
-from distiller.tasks.metrics import METRICS
+from distiller.tasks.metrics import METRICS, tagging_score
 from distiller.tasks.windows import EncodedQuestions
 
 RESAMPLES = 200
@@ -64,14 +64,9 @@ def score_of(data: TaskData, outcome: np.ndarray, gold: Any, rows: np.ndarray | 
     said, right = outcome[rows], np.asarray(gold)[rows]
     if data.kind == "multilabel":
         return entry.function(said, right.astype(np.int64))
-    if data.kind != "tagging":
-        return entry.function(said, right)
-    scored = right != IGNORED
-    if not entry.traits.get("entities"):
-        return entry.function(said[scored], right[scored])
-    names = np.asarray(data.labels)
-    sides = [[names[ids[words]].tolist() for ids, words in zip(side, scored, strict=True)] for side in (said, right)]
-    return entry.function(*sides)
+    if data.kind == "tagging":
+        return tagging_score(data.metric, said, right, data.labels)
+    return entry.function(said, right)
 
 
 def difference(
