@@ -28,6 +28,7 @@ from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
 from distiller.run.changed_data import changed_text, keep_to
+from distiller.run.translation import NOTHING
 from distiller.training.output_folder import MARK, _refuse_other
 from distiller.translation import efficiency
 from distiller.translation.corpus import Pairs
@@ -94,7 +95,9 @@ def test_the_record_says_what_was_done(done: tuple[TranslationRun, Record]) -> N
     gain = record.student.scores["bleu"] - record.baseline.scores["bleu"]
     assert record.comparison.difference == pytest.approx(gain)
     assert record.comparison.error >= 0
-    assert "distilled student" in record.verdict[0]
+    assert "distilled student" in " ".join(record.verdict)
+    assert record.teacher is not None
+    assert (record.verdict[0] == NOTHING) == (record.teacher.scores["bleu"] < 0.05)
     assert "task.unlabelled" not in " ".join(record.verdict)
     assert "pipeline_tag: translation" in (folder / "student" / "README.md").read_text(encoding="utf-8")
     assert {"teacher", "student-0", "baseline-0"} == set(load_file(folder / "development.safetensors"))

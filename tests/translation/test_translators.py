@@ -242,6 +242,14 @@ def test_text_that_looks_wrong_is_said(tmp_path: Path) -> None:
     assert oddities(read_corpus(tiny_run(tmp_path, task=again).task)) == [
         "5 of 15 development sentences are training sentences too: scores flatter"
     ]
+    copied = [(source, source if row < 12 else target) for row, (source, target) in enumerate(pairs[:100])]
+    copies = {
+        "train": write_pairs(tmp_path / "own", "copies", copied),
+        "dev": write_pairs(tmp_path / "own", "d", pairs[100:]),
+    }
+    (said,) = oddities(read_corpus(tiny_run(tmp_path, task=copies).task))
+    assert said.startswith("12 of 100 pairs of")
+    assert said.endswith("have the same sentence on both sides")
     fine = {"train": corpus["train"], "dev": write_pairs(tmp_path / "own", "fine", pairs[100:])}
     assert oddities(read_corpus(tiny_run(tmp_path, task=fine).task)) == []
 

@@ -45,6 +45,11 @@ TEACHER = "teacher"
 MORE = "more text without translations (`task.monolingual`)"
 CHANGE = "the teacher's translations as targets (`sequence`)"
 """What to try where distilling did not pay."""
+NOTHING = (
+    "The teacher has learnt nothing: 0.0. Its students cannot learn it from it: train it longer "
+    "(`teacher.training`), or take another one."
+)
+"""Of a teacher none of whose translations is like the right one."""
 START = {"random": "random weights", "teacher": "layers of the teacher"}
 
 
@@ -177,6 +182,9 @@ class TranslationWork:
         comparison = compared(
             found, lambda ours, others: paired_difference(lambda counts, rows: bleu_of(counts[rows]), ours, others)
         )
+        verdict = gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE)
+        if theirs is not None and theirs.scores[METRIC] < 0.05:  # as it is printed
+            verdict.insert(0, NOTHING)
         table = self._efficiency(student)
         parameters = parameter_count(student)
         signatures = theirs.signatures if theirs else self._examined(student).signatures
@@ -188,7 +196,7 @@ class TranslationWork:
             megabytes=megabytes(student),
             start=START[run.student.init],
             comparison=comparison,
-            verdict=gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE),
+            verdict=verdict,
             notes=self.notes,
             milliseconds=first_latencies(table),
             efficiency=table,

@@ -166,10 +166,18 @@ def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, 
     return pairs.take(rest), Pairs(f"{pairs.name} ({name})", held.source, held.target, held.lines)
 
 
+SAME = 0.1
+"""Share of pairs with the same sentence on both sides, as names and numbers are, above which it is said."""
+
+
 def oddities(splits: Splits) -> list[str]:
-    """What is odd about the text, in words: held-out sentences among the training pairs, sides that look swapped, names
-    of columns among the sentences."""
+    """What is odd about the text, in words: held-out sentences among the training pairs, sides that look swapped or are
+    the same, names of columns among the sentences."""
     found = _headers(splits)
+    for pairs in filter(None, (splits.train, splits.dev, splits.test)):
+        same = sum(map(str.__eq__, pairs.source, pairs.translations))
+        if same > SAME * len(pairs):
+            found.append(f"{same:,} of {len(pairs):,} pairs of `{pairs.name}` have the same sentence on both sides")
     known = set(splits.train.source)
     words = {"source": _words(splits.train.source), "target": _words(splits.train.translations)}
     for split, pairs in (("development", splits.dev), ("test", splits.test)):
