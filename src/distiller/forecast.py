@@ -25,6 +25,7 @@ from distiller.models.heads import HEADS, supported_attention, with_labels
 from distiller.run import check
 from distiller.run.jobs import machine
 from distiller.run.plan import RunPlan
+from distiller.run.room import check_room
 from distiller.run.setup import encode_splits
 from distiller.run.stages import Stage, stages_of, teachers_of
 from distiller.run.summary import data_lines
@@ -157,6 +158,7 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
     length = plan.max_length
     store = FolderCache(cache_root(run.cache))
     tokens, teacher_tokens = encode_splits(plan, store)
+    check_room(plan, tokens)
     told = data_lines(data, tokens, length)
     vocabulary = vocabulary_facts(plan, tokens, teacher_tokens)
     if vocabulary is not None:

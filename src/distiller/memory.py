@@ -26,6 +26,13 @@ def present() -> float:
     return peak() if found is None else found
 
 
+def free() -> float:
+    """What this machine has available."""
+    import psutil
+
+    return float(psutil.virtual_memory().available)
+
+
 def _of_linux(field: str) -> float | None:
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()

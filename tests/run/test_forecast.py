@@ -1,10 +1,13 @@
 """What `check` says a run will cost, against what it costs."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 
+from distiller import memory
 from distiller.config import parse_run
+from distiller.errors import Notice
 from distiller.forecast import _Clock, forecast
 from distiller.run import distil
 from run.tiny import FAST, Workshop
@@ -69,3 +72,19 @@ def test_every_teacher_is_timed(shop: Workshop, tmp_path: Path, monkeypatch: pyt
         assert told.phases[-1].seconds is not None
         steps.append(told.phases[-1].seconds)
     assert steps[1] == pytest.approx(steps[0] + 1)
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_a_training_that_does_not_fit_into_memory_is_told_of_with_what_mends_it(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuned: bool
+) -> None:
+    teacher = {"model": shop.base if tuned else shop.tuned}
+    role, field = ("the teacher", "teacher.training") if tuned else ("the student", "training")
+    monkeypatch.setattr(memory, "free", lambda: 1e5)
+    monkeypatch.setattr("distiller.run.room.accelerator", lambda: "cpu")
+    with pytest.warns(Notice, match=rf"training {role} takes about .* are free here: {field}.batch_size=16 "):
+        forecast(parse_run(shop.run(tmp_path, teacher=teacher)))
+    monkeypatch.setattr(memory, "free", lambda: 1e12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        forecast(parse_run(shop.run(tmp_path, teacher=teacher)))

@@ -24,6 +24,7 @@ from distiller.record import Record, load_record
 from distiller.run.changed_data import changed, changed_text, keep_to
 from distiller.run.plan import RunPlan, make_plan
 from distiller.run.results import Find, find, finish
+from distiller.run.room import check_room
 from distiller.run.seeds import train_seed
 from distiller.run.setup import Setup, encode_splits, prepare
 from distiller.run.summary import data_lines, folded, list_left_out
@@ -122,6 +123,7 @@ def _encoders(plan: RunPlan) -> _Beginning:
         if console is not None:
             for line in data_lines(plan.data, tokens()[0], plan.max_length):
                 console.print(folded(line, console.width), markup=False, soft_wrap=True)
+        check_room(plan, tokens()[0])
         processes.from_first(lambda: _begun(folder, plan))  # the others wait until the folder is claimed
         setup = prepare(plan, tokens(), store, console)
         return _Prepared(setup, partial(find, setup), setup.store)

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from filelock import FileLock
 
+from distiller import memory
+
 T = TypeVar("T")
 
 OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
@@ -39,9 +41,7 @@ def free_on_device(device: str) -> float:
 
 def free_here() -> float:
     """Memory of this machine that is available, in 10^9 bytes."""
-    import psutil
-
-    return psutil.virtual_memory().available / 1e9
+    return memory.free() / 1e9
 
 
 def out_of_memory(error: BaseException | None) -> bool:
