@@ -294,6 +294,7 @@ def test_a_number_or_a_part_is_refused_as_what_it_looks_like(weight: str, words:
 
 def test_a_path_is_text_wherever_a_file_is_named() -> None:
     task = Task(train=Path("a.csv"), dev=Path("b.csv"))  # pyright: ignore[reportArgumentType]
+    assert Task(train="a.csv", unlabelled=[Path("b.txt"), "c.txt"]).unlabelled == ["b.txt", "c.txt"]  # pyright: ignore[reportArgumentType]
     run = Run(task=task, teacher=Teacher(model=Path("m")), output=Path("o"), cache=Path("c"))  # pyright: ignore[reportArgumentType]
     assert (run.task.train, run.task.dev, run.teacher and run.teacher.model) == ("a.csv", "b.csv", "m")
     assert to_yaml(run) == to_yaml(Run.model_validate(yaml.safe_load(to_yaml(run))))
@@ -308,7 +309,7 @@ def test_rows_at_hand_are_told_how_a_run_names_them(tmp_path: Path) -> None:
         (data, 'data.to_json("train.jsonl")'),
         (datasets.DatasetDict(train=data), 'data["train"].to_json("train.jsonl")'),
     ):
-        for place in ("train", "data"):
+        for place in ("train", "data", "unlabelled"):
             with pytest.raises(ConfigError, match=f"`{place}` is a file or a name, got a Data") as error:
                 Task(**{place: held})
             assert told in str(error.value.hint)

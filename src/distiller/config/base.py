@@ -31,7 +31,7 @@ class Config(BaseModel):
         """Paths of a Python program, which are text in a file."""
         if not isinstance(data, Mapping):
             return data
-        return {name: os.fspath(one) if isinstance(one, os.PathLike) else one for name, one in data.items()}
+        return {name: _as_text(one) for name, one in data.items()}
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise ConfigError(
@@ -54,6 +54,22 @@ class Config(BaseModel):
                 )
         return super().model_copy(update=update, deep=deep)
 
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_as_text(one) for one in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _listed(value: Any) -> Any:
+    """Refuse what pydantic would take for a list: of a data frame the names of its columns."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("input should be a list")
+    return value
+
+
+Files = Annotated[list[str], BeforeValidator(_listed)]
+"""Names of files."""
 
 C = TypeVar("C", bound=Config)
 

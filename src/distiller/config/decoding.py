@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distiller.config.base import Config
+from distiller.config.base import Config, Files
 from distiller.config.shapes import LONGEST
 from distiller.registry import Count, NonNegative, Number, Positive, Probability
 
@@ -67,7 +67,7 @@ class SequenceLevel(Config):
     n_best: Count = 1
     """Hypotheses kept for each sentence; with `data_mixing` each is a training pair."""
     decoding: Decoding = Decoding()
-    pseudo_labels: list[str] = []
+    pseudo_labels: Files = []
     """Outputs of `distiller pseudo-label`, used instead of decoding here; jobs of several teachers go together."""
     filter: Filter = Filter()
     backward: str | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from distiller.config.base import Config
+from distiller.config.base import Config, Files
 from distiller.registry import Count, Number, Probability, Seed
 
 
@@ -43,7 +43,7 @@ class Task(Config):
     """Development file or split name. Without one, `dev_fraction` of the training rows is held out."""
     test: str | None = None
     """Test file or split name; scored only by `distiller evaluate --split test`."""
-    unlabelled: str | list[str] | None = None
+    unlabelled: str | Files | None = None
     """More texts to learn from, without labels: a file or split of `data`, or a list of them, with the columns `text`
     and `text_pair` (for tagging words, for question answering questions and contexts); `.txt` has a text a line. The
     student learns of them what the teacher says. So it does of training rows whose label is empty."""
@@ -54,7 +54,7 @@ class Task(Config):
     label: str = "label"
     """Column of the label. A list of class names that repeats one holds several answers to the same text, whose
     shares are probabilities; lists of numbers that sum to one, or class names with numbers, are `probabilities`."""
-    probabilities: str | list[str] | None = None
+    probabilities: str | Files | None = None
     """How probable each class is, as an LLM, an ensemble or `distiller label` says (they sum to one, or with
     `kind: multilabel` stand each for itself): a column of lists in the order of
     `labels`, or of class names with numbers; or a column for each class, as a list of names or with a `*` where the

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from distiller import config
-from distiller.config.base import Component, Config
+from distiller.config.base import Component, Config, Files
 from distiller.config.decoding import Decoding, SequenceLevel
 from distiller.config.former import former
 from distiller.config.names import Prediction
@@ -64,9 +64,9 @@ class Translation(Config):
     pairs that share a side with them are left out."""
     hold_out_test: bool = False
     """Hold out a test set too, when `test` names none."""
-    monolingual: list[str] = []
+    monolingual: Files = []
     """Files of source sentences without translations: the teacher translates them for the student."""
-    monolingual_target: list[str] = []
+    monolingual_target: Files = []
     """Files of target sentences without sources: `sequence.backward` translates them back, and the student learns to
     say them (Sennrich et al. 2016, arXiv:1511.06709)."""
     fraction: Annotated[float, Field(gt=0, le=1), Number] = 1.0
@@ -189,7 +189,7 @@ class Teacher(Config):
     library): a folder, `package:NAME` or a hub id. `null`: one of `shape` is trained, kept and reused."""
     languages: Languages = Languages()
     """For models of several languages."""
-    translations: str | list[str] | None = None
+    translations: str | Files | None = None
     """Files of translations that somebody else made (a language model, a service), instead of a model: .jsonl with
     `source`, `translation` or `translations`, and `score` or `scores` if there are any; .tsv with source, translation
     and perhaps score; any other file holds line i of the translation of line i of `task.train.source`."""
