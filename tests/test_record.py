@@ -132,7 +132,8 @@ def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == '{\n "a": 1\n}\n'
 
 
-def test_versions_and_revision(tmp_path: Path) -> None:
+def test_versions_and_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = module.versions()
     assert {"python", "torch", "transformers"} <= set(found)
-    assert git_revision(tmp_path) is None  # not a checkout
+    monkeypatch.chdir(tmp_path)
+    assert git_revision() is None  # not a checkout

@@ -139,7 +139,7 @@ def damage(folder: Path) -> str | None:
         try:
             if digest(file) != expected:
                 return f"`{file}` is not what was written there"
-        except OSError:
+        except (OSError, ValueError):  # a damaged list may name what no file can be called
             return f"`{file}` is missing"
     return None if listed else f"`{folder / SUMS}` is empty"
 

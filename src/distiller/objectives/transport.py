@@ -151,7 +151,7 @@ class Transport(nn.Module):
     def _on_host(self, cost: Tensor) -> tuple[Array, Array, Array]:
         """Costs and both weights, copied at once."""
         together = torch.cat([cost.detach().flatten(), self.student_weights, self.teacher_weights])
-        numbers = together.cpu().double().numpy()
+        numbers = _array(together)
         prices, students, teachers = np.split(numbers, np.cumsum([cost.numel(), len(self.student_weights)]))
         return prices.reshape(cost.shape), students, teachers
 
@@ -222,3 +222,8 @@ def _general_flow(cost: Array, rows: Array, columns: Array) -> Array:
 def _on_device(numbers: Array, like: Tensor) -> Tensor:
     """A tensor of the type and on the device of `like`; the host does not wait until it is there."""
     return torch.from_numpy(numbers).to(like.dtype).to(like.device, non_blocking=True)
+
+
+def _array(tensor: Tensor) -> Array:
+    """The one copy for which the host waits."""
+    return tensor.cpu().double().numpy()
