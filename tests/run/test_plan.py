@@ -50,6 +50,27 @@ def test_a_head_that_does_not_fit_is_never_lost_without_a_word(shop: Workshop, t
         planned(shop, tmp_path, task={"train": str(tmp_path / "three.csv"), "max_length": 16})
 
 
+def test_long_texts_are_read_as_far_as_the_models_go_and_it_is_said(shop: Workshop, tmp_path: Path) -> None:
+    """The models of the workshop have 40 positions; longer ones read more, and are told of."""
+    rows = [{"text": f"film {number} " + "the film was good " * 20, "label": "good"} for number in range(20)]
+    write(tmp_path / "long.csv", [*rows, *reviews(20, seed=2)])
+    task = {"train": str(tmp_path / "long.csv")}
+    assert planned(shop, tmp_path, task=task).max_length == 40
+    assert planned(shop, tmp_path, task=task | {"max_length": 24}).max_length == 24
+
+    words = [*SPECIAL, *FILLER, *GOOD, *BAD]
+    torch.manual_seed(0)
+    save(tmp_path / "longer", BertForSequenceClassification(shape(words, positions=600)), words)
+    plan = planned(shop, tmp_path, task=task, teacher={"model": str(tmp_path / "longer")})
+    assert plan.max_length == 88  # 80 words and number, 2 special tokens, in eights
+    assert any("task.max_length is taken to be 88" in note for note in plan.data.notes)
+    write(tmp_path / "longest.csv", [row | {"text": 5 * row["text"]} for row in rows] + reviews(20, seed=2))
+    task = {"train": str(tmp_path / "longest.csv")}
+    plan = planned(shop, tmp_path, task=task, teacher={"model": str(tmp_path / "longer")})
+    assert plan.max_length == 256
+    assert any("256, for texts as long as these; 512 reads more" in note for note in plan.data.notes)
+
+
 def test_the_data_are_said_before_anything_is_trained(shop: Workshop, tmp_path: Path) -> None:
     rows = [*reviews(60, seed=4), {"text": "a  story", "label": "bad"}, {"text": "A story", "label": "bad"}]
     write(tmp_path / "train.csv", [*rows, {"text": "", "label": "good"}])

@@ -84,14 +84,14 @@ def workshop(root: Path) -> Workshop:
     return Workshop(root)
 
 
-def shape(words: list[str], *, layers: int = 4, width: int = 32, **given: Any) -> BertConfig:
+def shape(words: list[str], *, layers: int = 4, width: int = 32, positions: int = 40, **given: Any) -> BertConfig:
     return BertConfig(
         vocab_size=len(words),
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=2 * width,
-        max_position_embeddings=40,
+        max_position_embeddings=positions,
         **given,
     )
 

@@ -19,7 +19,12 @@ Summary = Literal["first", "last"]
 before it."""
 
 LISTS = (
-    *("layer_types", "layers_block_type", "mlp_layer_types", "attention_window", "attn_layers", "attention_layers"),
+    "layer_types",
+    "layers_block_type",
+    "mlp_layer_types",
+    "attention_window",
+    "attn_layers",
+    "attention_layers",
     "no_rope_layers",
 )
 """Fields of a configuration that hold one entry for each layer, in order."""

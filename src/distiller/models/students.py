@@ -45,9 +45,22 @@ DROPOUT = (
 )
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 SETTLED = (
-    *("num_labels", "id2label", "label2id", "problem_type", "vocab_size", "pad_token_id", "model_type"),
-    *("architectures", "return_dict", "output_hidden_states", "output_attentions", "chunk_size_feed_forward"),
-    *("is_decoder", "is_encoder_decoder", "dtype", "transformers_version"),
+    "num_labels",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "vocab_size",
+    "pad_token_id",
+    "model_type",
+    "architectures",
+    "return_dict",
+    "output_hidden_states",
+    "output_attentions",
+    "chunk_size_feed_forward",
+    "is_decoder",
+    "is_encoder_decoder",
+    "dtype",
+    "transformers_version",
 )
 """Fields of a configuration that nobody chooses for a student."""
 PROBE = "The Quick, brown FÖX didn't jump: naïve 2,000 tests!"

@@ -60,8 +60,7 @@ class KnownPlaces:
         """The places by view, of one of these batches."""
         now = _as_it_is(batch)
         for before, places in self._known:
-            same = (now[name][0] is tensor and now[name][1] == written for name, (tensor, written) in before.items())
-            if before.keys() <= now.keys() and all(same):
+            if all(name in now and _same(now[name], then) for name, then in before.items()):
                 return places
         return {}
 
@@ -74,3 +73,7 @@ def _as_it_is(batch: Batch) -> dict[tuple[str, str], tuple[Tensor, int]]:
             if isinstance(value, Tensor):
                 found[view, name] = value, value._version
     return found
+
+
+def _same(one: tuple[Tensor, int], other: tuple[Tensor, int]) -> bool:
+    return one[0] is other[0] and one[1] == other[1]
