@@ -9,7 +9,11 @@ from distiller import memory
 from distiller.config import parse_run
 from distiller.errors import Notice
 from distiller.forecast import _Clock, forecast
+from distiller.models.cost import training_memory
 from distiller.run import distil
+from distiller.run.jobs import machine
+from distiller.run.plan import make_plan
+from distiller.run.setup import encode_splits
 from run.tiny import FAST, Workshop
 
 
@@ -80,11 +84,21 @@ def test_a_training_that_does_not_fit_into_memory_is_told_of_with_what_mends_it(
 ) -> None:
     teacher = {"model": shop.base if tuned else shop.tuned}
     role, field = ("the teacher", "teacher.training") if tuned else ("the student", "training")
-    monkeypatch.setattr(memory, "free", lambda: 1e5)
     monkeypatch.setattr("distiller.run.room.accelerator", lambda: "cpu")
-    with pytest.warns(Notice, match=rf"training {role} takes about .* are free here: {field}.batch_size=16 "):
-        forecast(parse_run(shop.run(tmp_path, teacher=teacher)))
-    monkeypatch.setattr(memory, "free", lambda: 1e12)
+    run = shop.run(tmp_path, teacher=teacher)
+    plan = make_plan(parse_run(run))
+    shape = plan.teacher if tuned else plan.student
+    assert shape is not None
+    longest = max(max(split.lengths) for split in encode_splits(plan)[0].values())
+    half = machine(plan.run).precision != "fp32"
+    room = training_memory(shape, length=longest, batch=8, half=half)
+
+    monkeypatch.setattr(memory, "free", lambda: room)
+    with pytest.warns(Notice, match=rf"training {role} takes about .* {field}.batch_size=8 with {field}.accumulate=4 "):
+        forecast(parse_run(run))
     with warnings.catch_warnings():
         warnings.simplefilter("error", Notice)
-        forecast(parse_run(shop.run(tmp_path, teacher=teacher)))
+        forecast(parse_run(run, [f"{field}.batch_size=8", f"{field}.accumulate=4"]))
+    monkeypatch.setattr(memory, "free", lambda: 1)
+    with pytest.warns(Notice, match="are free here: a smaller model"):
+        forecast(parse_run(run))

@@ -1,5 +1,7 @@
 """Whether a training will fit into the memory that is free: a system that runs out of it kills without a word."""
 
+from functools import partial
+
 import torch
 
 from distiller import memory
@@ -21,14 +23,17 @@ def check_room(plan: RunPlan, tokens: Tokens) -> None:
             role, shape = "the teacher", plan.teacher
             batch, accumulate = own.batch_size, own.accumulate
     longest = max(max(split.lengths) for split in tokens.values())
-    half = machine(run).precision != "fp32"
-    needed, free = training_memory(shape, length=longest, batch=batch, half=half), _free()
-    if needed > free and batch > 1:
-        field = "teacher.training" if role == "the teacher" else "training"
-        warn(
-            f"training {role} takes about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here: "
-            f"{field}.batch_size={batch // 2} with {field}.accumulate={2 * accumulate} learns the same in less"
-        )
+    need = partial(training_memory, shape, length=longest, half=machine(run).precision != "fp32")
+    free, parts = _free(), 1
+    if need(batch=batch) <= free:
+        return
+    while batch > parts and need(batch=batch // parts) > free:
+        parts *= 2
+    field = "teacher.training" if role == "the teacher" else "training"
+    mend = f"{field}.batch_size={batch // parts} with {field}.accumulate={parts * accumulate} learns the same in less"
+    if batch <= parts:
+        mend = "a smaller model, or a shorter task.max_length, takes less"
+    warn(f"training {role} takes about {need(batch=batch) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here: {mend}")
 
 
 def _free() -> float:
