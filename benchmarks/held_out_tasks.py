@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import comb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from scipy.stats import spearmanr
 
 from distiller.autodistiller.experience import Experience
@@ -19,11 +18,14 @@ from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import Vectors
 from distiller.study.trials import conform
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 GROUP = ["teacher", "student"]
 SMALLEST = 20
 """Runs of one teacher and student on a task, from which a rank correlation within them is worth looking at."""
 
-Rank = Callable[[Experience, pd.DataFrame], np.ndarray]
+Rank = Callable[[Experience, "pd.DataFrame"], np.ndarray]
 """From experience without a task, and that task's rows, to what orders them `[n]`; higher is better."""
 
 
@@ -32,7 +34,7 @@ class HeldOutTask:
     """One task held out."""
 
     task: str
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
     """Its complete trials."""
     order: np.ndarray
     """The predicted order of `rows`."""
@@ -91,7 +93,7 @@ def leave_one_task_out(experience: Experience, rank: Rank) -> list[HeldOutTask]:
     return found
 
 
-def held_out(experience: Experience) -> Iterator[tuple[str, pd.DataFrame, Experience]]:
+def held_out(experience: Experience) -> Iterator[tuple[str, "pd.DataFrame", Experience]]:
     """Every task in turn: its name, its complete trials, and the experience without them."""
     rows = experience.complete
     for task in map(str, rows["task"].unique()):
@@ -103,7 +105,7 @@ def ranker(
 ) -> Rank:
     """`fit_predictor` as `leave_one_task_out` wants it."""
 
-    def rank(experience: Experience, rows: pd.DataFrame) -> np.ndarray:
+    def rank(experience: Experience, rows: "pd.DataFrame") -> np.ndarray:
         fitted = fit_predictor(experience, vectors=vectors, predictor=predictor, baseline=baseline, options=options)
         return fitted.predict(rows).order
 
@@ -178,8 +180,10 @@ class Gain:
     """After the probes of `choose_probes`."""
 
 
-def with_probes(experience: Experience, probes: pd.DataFrame) -> Experience:
+def with_probes(experience: Experience, probes: "pd.DataFrame") -> Experience:
     """Experience with finished trials more, e.g. on the task that advice is for."""
+    import pandas as pd
+
     trials = experience.trials
     frame = pd.concat([trials.frame, probes], ignore_index=True)
     frame = frame.assign(trial=range(len(frame)))
@@ -210,7 +214,7 @@ def probe_gain(
 
 
 def _after(
-    others: Experience, own: pd.DataFrame, probes: list[int], *, vectors: Vectors | None, baseline: bool
+    others: Experience, own: "pd.DataFrame", probes: list[int], *, vectors: Vectors | None, baseline: bool
 ) -> float:
     """How well the rows of a task that were not probed are ranked by who knows the probes."""
     fitted = fit_predictor(with_probes(others, own.iloc[probes]), vectors=vectors, baseline=baseline)
