@@ -308,11 +308,16 @@ def test_rows_at_hand_are_told_how_a_run_names_them(tmp_path: Path) -> None:
         (frame, 'frame.to_csv("train.csv", index=False)'),
         (data, 'data.to_json("train.jsonl")'),
         (datasets.DatasetDict(train=data), 'data["train"].to_json("train.jsonl")'),
+        ({"train": frame}, 'data["train"].to_json("train.jsonl")'),
+        (rows, 'pandas.DataFrame(rows).to_csv("train.csv", index=False)'),
+        (frame.to_dict("records"), 'pandas.DataFrame(rows).to_csv("train.csv", index=False)'),
     ):
         for place in ("train", "data", "unlabelled"):
-            with pytest.raises(ConfigError, match=f"`{place}` is a file or a name, got a Data") as error:
-                Task(**{place: held})
-            assert told in str(error.value.hint)
+            for make in (Task, lambda **task: Run(task=task)):  # pyright: ignore[reportArgumentType]
+                with pytest.raises(ConfigError, match=f"{place}` is a file or a name, got") as error:
+                    make(**{place: held})
+                assert told in str(error.value.hint)
+                assert "Translation" not in error.value.message
     frame.to_csv(tmp_path / "train.csv", index=False)
     data.to_json(tmp_path / "train.jsonl")
     for name in ("train.csv", "train.jsonl"):

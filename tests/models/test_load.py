@@ -221,15 +221,17 @@ def test_code_that_comes_with_a_model_is_not_run(folder: Path) -> None:
     ("field", "value", "message", "hint"),
     [
         ("dtype", "float8_e4m3fn", r"are torch\.float8_e4m3fn", 'dtype="float32"'),
-        ("quantization_config", {"quant_method": "gptq", "bits": 4}, "has quantized weights", "whole weights"),
-        ("quantization_config", {"quant_method": "awq", "bits": 4}, "has quantized weights", "whole weights"),
+        *(
+            ("quantization_config", {"quant_method": method}, "has quantized weights", "whole weights")
+            for method in ("awq", "bitsandbytes", "fp8", "gptq", "hqq", "mxfp4", "torchao", "unheard-of")
+        ),
     ],
 )
 def test_weights_of_few_bits(folder: Path, field: str, value: object, message: str, hint: str) -> None:
     config = json.loads((folder / "config.json").read_text()) | {field: value}
     (folder / "config.json").write_text(json.dumps(config))
     for load in (check_loads, load_model):
-        with pytest.raises(ModelError, match=message) as error:
+        with pytest.raises(ModelError, match=message) as error:  # before weights are looked at, on whatever device
             load(folder, **CLASSES)
         assert hint in str(error.value.hint)
 

@@ -26,14 +26,14 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
         return ConfigError(f"{where}: no field is called `{location}`", hint=hint)
     if first["type"] == "no_component":
         return ConfigError(f"{where}: `{location}`: {first['msg']}", hint=first.get("ctx", {}).get("hint"))
+    written = _to_write(first["input"], text=first["type"] == "string_type")
+    if written and path:
+        return ConfigError(f"{where}: `{location}` is a file or a name, got {written[0]}", hint=written[1])
     if first["type"] == "missing":
         return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     given = f"{first['input']!r:.60}"
-    written = _to_write(first["input"])
-    if written and path:
-        return ConfigError(f"{where}: `{location}` is a file or a name, got {written[0]}", hint=written[1])
     if not path and first["type"] == "model_type":
         return ConfigError(f"{where} has fields, got {given}", hint=_as_fields(root, first))
     if not path:
@@ -49,8 +49,11 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
     )
 
 
-def _to_write(value: Any) -> tuple[str, str] | None:
-    """What rows at hand are called, and how a run that can be repeated names them; `None` for anything else."""
+def _to_write(value: Any, *, text: bool) -> tuple[str, str] | None:
+    """What rows at hand are called, and how a run that can be repeated names them; `None` for anything else.
+
+    Lists and mappings are taken for rows where `text` was to be given.
+    """
     kind = type(value).__name__
     if hasattr(value, "column_names") and hasattr(value, "to_json"):  # `datasets.Dataset`
         return f"a {kind}", 'a run names its rows: data.to_json("train.jsonl"), then train="train.jsonl"'
@@ -58,6 +61,11 @@ def _to_write(value: Any) -> tuple[str, str] | None:
         return f"a {kind}", 'a run names its rows: frame.to_csv("train.csv", index=False), then train="train.csv"'
     if isinstance(value, Mapping) and value and all(hasattr(part, "to_json") for part in value.values()):
         return f"a {kind}", 'a run names its rows: data["train"].to_json("train.jsonl"), then train="train.jsonl"'
+    rows = isinstance(value, list) and len(value) > 0 and all(isinstance(row, Mapping) for row in value)
+    columns = isinstance(value, Mapping) and len(value) > 0 and all(isinstance(one, list) for one in value.values())
+    if text and (rows or columns):
+        frame = 'pandas.DataFrame(rows).to_csv("train.csv", index=False)'
+        return "rows", f'a run names its rows: {frame}, then train="train.csv"'
     return None
 
 

@@ -1,5 +1,6 @@
 """A whole distillation, and how it is made of what was written."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -114,6 +115,11 @@ class Run(Config):
         return self
 
 
+def _names_files(train: Any) -> bool:
+    """Whether these are two sides of a translation, and not rows at hand: columns of lists, splits of a data set."""
+    return isinstance(train, Mapping) and any(isinstance(value, str | os.PathLike) for value in train.values())
+
+
 def kind_of(data: Any) -> type[Run]:
     """The class of the run that is written in `data`: it follows from the kind of its task."""
     if not isinstance(data, Mapping):
@@ -123,7 +129,8 @@ def kind_of(data: Any) -> type[Run]:
     task = data.get("task")
     translates = isinstance(task, Translation) or is_former(data)
     if isinstance(task, Mapping):
-        two_sides = isinstance(task.get("train"), Mapping | Config)
+        train = task.get("train")
+        two_sides = isinstance(train, Config) or _names_files(train)
         translates = task.get("kind") == "translation" or (two_sides and task.get("kind") is None)
     return TranslationRun if translates else Run
 

@@ -27,6 +27,9 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 WHOLE = 'name a folder with whole weights: AutoModel.from_pretrained(NAME, dtype="float32").save_pretrained(FOLDER)'
 """What to do with weights of fewer bits."""
 
+UNQUANTIZED = "name the model that it was made from, in whole weights"
+"""What to do where weights of fewer bits come with what makes numbers of them."""
+
 LIBRARY_ERRORS = (SafetensorError, StrictDataclassError)
 
 
@@ -49,8 +52,12 @@ def resolve(name: str | Path) -> str | Path:
     return text
 
 
-def load_config(name: str | Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
-    """The model's configuration. Raises `ModelError` when there is none or its architecture is not known."""
+def load_config(name: str | Path, *, trust_remote_code: bool = False, quantized: bool = False) -> PretrainedConfig:
+    """The model's configuration.
+
+    Raises `ModelError` when there is none, when its architecture is not known, and for quantized weights unless
+    `quantized`: one device keeps them, which nothing trains or copies, another makes them whole.
+    """
     place = resolve(name)
     if isinstance(place, Path) and not (place / "config.json").is_file():
         _refuse_adapter(place, name)
@@ -59,6 +66,8 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False) -> Pretrai
     with explained(name):
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     _check_fields(config, name)
+    if getattr(config, "quantization_config", None) and not quantized:
+        raise ModelError(f"`{name}` has quantized weights", hint=UNQUANTIZED)
     if not hasattr(config, "pad_token_id"):  # transformers 5.0 forgets it for GPT-NeoX and others, whose models read it
         config.pad_token_id = None
     kernel = config._attn_implementation
@@ -254,9 +263,7 @@ def _load_error(name: str | Path, error: Exception) -> ModelError:
             hint="name a local folder, or package:NAME for weights in an installed package",
         )
     if "quantiz" in first:
-        return ModelError(
-            f"`{name}` has quantized weights: {first}", hint="name the model that it was made from, in whole weights"
-        )
+        return ModelError(f"`{name}` has quantized weights: {first}", hint=UNQUANTIZED)
     if "does not recognize this architecture" in text:
         return ModelError(
             f"`{name}` has an architecture that transformers does not know", hint="see `model_type` in its config.json"

@@ -144,7 +144,7 @@ def cleaned(answer: str) -> str:
 
 def causal_config(name: str) -> PretrainedConfig:
     """The configuration of a causal language model. Raises `ModelError` for an encoder–decoder."""
-    config = load_config(name)
+    config = load_config(name, quantized=True)  # it answers, and is not trained
     if config.is_encoder_decoder:
         raise ModelError(f"`{name}` is an encoder–decoder, which needs no prompt", hint="leave teacher.prompt out")
     return config
