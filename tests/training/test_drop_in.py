@@ -476,8 +476,10 @@ def by_position(make: Make, folder: Path) -> Any:
     )
 
 
-def own_optimizer(make: Make, folder: Path) -> Any:
+def own_optimizer(make: Make, folder: Path, *, scheduled: bool = False) -> Any:
     small = model(AutoModelForSequenceClassification)
+    optimizer = torch.optim.SGD(small.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step) if scheduled else None
     return finished(
         make(
             model=small,
@@ -486,7 +488,7 @@ def own_optimizer(make: Make, folder: Path) -> Any:
             train_dataset=reviews(),
             eval_dataset=reviews(),
             processing_class=TOKENIZER,
-            optimizers=(torch.optim.SGD(small.parameters(), lr=0.1), None),
+            optimizers=(optimizer, schedule),
         )
     )
 
@@ -522,6 +524,7 @@ SCRIPTS: dict[str, Script] = {
     "callbacks": heard,
     "hyperparameter search": searched,
     "an optimizer of one's own": own_optimizer,
+    "an optimizer and a scheduler of one's own": lambda make, folder: own_optimizer(make, folder, scheduled=True),
     "PEFT": adapted,
     "a head of one's own": lambda make, folder: finished(classifier(make, folder, head=OwnHead)),
     "a loss of one's own": lambda make, folder: finished(
@@ -579,7 +582,7 @@ def test_a_script_runs_as_with_trainer(name: str, tmp_path: Path) -> None:
 def refused(
     tmp_path: Path, match: str, *, head: Any = AutoModelForSequenceClassification, family: str = "bert", **given: Any
 ) -> None:
-    own = ("objective", "optimizers", "compute_loss_func", "class_weights")
+    own = ("objective", "optimizers", "compute_loss_func", "class_weights", "head_learning_rate")
     named = {name: given.pop(name) for name in own if name in given}
     shape = {name: given.pop(name) for name in ("num_labels", "problem_type") if name in given}
     with pytest.raises(ConfigError, match=match):
@@ -606,7 +609,7 @@ def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "encoder-decoder", head=AutoModelForSeq2SeqLM, family="bart")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    refused(tmp_path, "scheduler", optimizers=(optimizer, schedule))
+    refused(tmp_path, "scheduler", optimizers=(optimizer, schedule), head_learning_rate=1e-3)
 
 
 CLASSIFIER = model(AutoModelForSequenceClassification)
@@ -824,12 +827,16 @@ class OwnOptimizer:
         return trainer.optimizer
 
 
-@pytest.mark.parametrize("brought", ["argument", "method"])
+@pytest.mark.parametrize("brought", ["argument", "method", "with its scheduler"])
 def test_projections_join_the_optimizer_that_a_script_brings(brought: str, tmp_path: Path) -> None:
     make = maker(MATCHED, taught=True)
-    trainer = own_optimizer(make, tmp_path) if brought == "argument" else classifier(make, tmp_path, own=OwnOptimizer)
-    finished(trainer)
+    if brought == "method":
+        trainer = finished(classifier(make, tmp_path, own=OwnOptimizer))
+    else:
+        trainer = own_optimizer(make, tmp_path, scheduled=brought == "with its scheduler")
     trained = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
+    if brought == "with its scheduler":  # which knows the rate of one group
+        assert [group["lr"] for group in trainer.optimizer.param_groups] == [pytest.approx(0.1 * 0.5**3)]
     parts = [*trainer.distillation.objective.parameters()]
     assert parts
     assert {id(weight) for weight in parts} <= trained

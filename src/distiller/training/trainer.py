@@ -205,9 +205,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._arrived = -1
         check_parallelism(self.args, divided=self.is_deepspeed_enabled or self.is_fsdp_enabled)
         self._assemble(self.model)
-        if optimizers[1] is not None and any(True for _ in self.distillation.objective.parameters()):
+        parts = any(True for _ in self.distillation.objective.parameters())
+        if optimizers[1] is not None and head_learning_rate is not None and parts:
             raise ConfigError(
-                "the scheduler in `optimizers` knows nothing of the projections and critics of this objective",
+                "the scheduler in `optimizers` knows nothing of a group of weights with `head_learning_rate`",
                 hint="pass (optimizer, None), and say lr_scheduler_type in `args`",
             )
 
@@ -553,9 +554,16 @@ class DistillationTrainer(Seq2SeqTrainer):
         return optimizer
 
     def _add_parts(self, optimizer: Any) -> None:
-        """Give `optimizer` the parts of the objective that it does not hold yet."""
+        """Give `optimizer` the parts of the objective that it does not hold yet.
+
+        They are groups of their own, unless a scheduler is there, which knows the rates of the groups that it found.
+        """
         objective = self.distillation.objective
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if self.lr_scheduler is not None:
+            new = [one for one in objective.parameters() if one.requires_grad and id(one) not in held]
+            optimizer.param_groups[0]["params"] += new
+            return
         decayed = set(self.get_decay_parameter_names(objective))
         rate = self.args.learning_rate if self.head_learning_rate is None else self.head_learning_rate
         for decay in (True, False):
@@ -621,7 +629,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         """For a training, the student together with the parts of the objective; else the student."""
         if not training:
             return super()._wrap_model(model, training=False, dataloader=dataloader)
-        if self.optimizer is not None:  # perhaps from a `create_optimizer` of a script that knows only the student
+        if self.optimizer is not None:  # perhaps a script's own, with a scheduler of its own
             self._add_parts(self.optimizer)
         if self._trained is None:
             self._trained = self.accelerator.prepare_model(self.distillation)
