@@ -65,3 +65,17 @@ def test_rows_left_out_are_listed_beside_what_is_written(shop: Workshop, distill
     assert labelled.code == 0, labelled.err
     assert json.loads((tmp_path / "job" / "part-000000.jsonl").read_text())["text"] == "un café"
     assert "line 3" in (tmp_path / "job" / "left_out.txt").read_text()
+
+
+@pytest.mark.parametrize("given", ["the film was good", "-", "new.txt", "one.csv"])
+def test_single_texts_are_refused_where_pairs_are_read(
+    given: str, shop: Workshop, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("new.txt").write_text("the film was good\nan awful plot\n", encoding="utf-8")
+    Path("one.csv").write_text("text\nthe film was good\n", encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO("the film was good\n"))
+    answer = distiller("predict", shop.tuned, given, "--text-pair", "other")
+    assert (answer.code, answer.out) == (2, "")
+    assert "holds single texts, and the model reads pairs" in answer.err
+    assert "columns `text` and `other`" in " ".join(answer.err.split())

@@ -121,6 +121,11 @@ def test_answers_are_learnt_and_distilled_over_windows(
     gold = [qa for part in json.loads(Path(asked["dev"]).read_text())["data"][0]["paragraphs"] for qa in part["qas"]]
     right = sum(told[qa["id"]] == qa["answers"][0]["text"] for qa in gold) / len(gold)
     assert right == pytest.approx(scored["exact_match"])  # these answers have nothing to normalise
+    for given, words in (
+        ("-", "reads a file of them"), ("who was it", "reads a file of them"), (asked["dev"], "gives JSON")
+    ):  # fmt: skip
+        refused = distiller("predict", tmp_path / "out", given, *["--json"] * (given == asked["dev"]))
+        assert (refused.code, words in refused.err) == (2, True)
 
 
 @pytest.mark.slow

@@ -166,6 +166,23 @@ def test_a_student_of_another_tokenizer_learns_from_states_where_its_tokens_stan
     assert evaluate(str(tmp_path / "out")) == pytest.approx(record.student.scores)
 
 
+def test_numbers_are_scored_in_float32_whatever_they_are_learnt_in(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bf16 texts that a model tells apart would have equal numbers, which a correlation of ranks rewards."""
+    stars = {"task": {"train": shop.stars, "max_length": 16}, "teacher": {"model": shop.base, "training": FAST}}
+    training = {**FAST, "epochs": 3, "threads": 1, "precision": "bf16"}
+    record = distil(shop, tmp_path, **stars, training=training, baseline=True)
+    assert record.teacher is not None
+    assert evaluate(tmp_path / "out") == pytest.approx(record.student.scores, abs=1e-6)
+    cache = shop.root / "cache"
+    for kind, told in (("teachers", record.teacher), ("baselines", record.baseline)):
+        tuned = max(cache.glob(f"{kind}/*/config.json"), key=lambda file: file.stat().st_mtime)
+        said = evaluate(tuned.parent, run=tmp_path / "out" / "run.yaml")
+        assert told is not None
+        assert said == pytest.approx(told.scores, abs=1e-6)
+
+
 @pytest.mark.parametrize("staged", [False, True])
 def test_attention_of_another_tokenizer_cannot_be_compared(staged: bool, shop: Workshop, tmp_path: Path) -> None:
     objective = {"intermediate": [{"loss": "attention_mse"}]}

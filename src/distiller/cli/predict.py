@@ -82,10 +82,11 @@ def predict(
         return
     predictor = Predictor(model)
     if predictor.kind == "qa":
+        _refuse(keep or json, "question answering gives JSON", "leave out --keep and --json")
         _refuse(
-            keep or json or source == "-",
-            "question answering takes a file and gives JSON",
-            "leave out --keep and --json",
+            source == "-" or (" " in source.strip() and not _exists(Path(source))),
+            "a model that answers questions reads a file of them",
+            "a SQuAD file, or a table with the columns `question`, `context` and perhaps `id`",
         )
         named_columns = text is not None or text_pair is not None
         _refuse(named_columns, "questions and contexts have fixed columns", "leave out --text and --text-pair")

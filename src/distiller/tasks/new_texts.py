@@ -123,6 +123,11 @@ def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts
         if is_pairs(given):
             task = task.model_copy(update={"text_pair": task.text_pair or "text_pair"})
         table = table_of(given, text=task.text, text_pair=task.text_pair)
+    if not tagging and task.text_pair is not None and list(table.columns) == [task.text]:
+        raise DataError(
+            f"`{table.where}` holds single texts, and the model reads pairs",
+            hint=f"a .csv or .tsv file with the columns `{task.text}` and `{task.text_pair}`; in Python [(text, pair)]",
+        )
     words = None
     if tagging:
         table, words = _words(table, task, bad)

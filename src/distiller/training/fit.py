@@ -17,7 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 from distiller import config, processes
 from distiller.cache.augmented_outputs import AugmentedOutputs
 from distiller.cache.teacher_outputs import TeacherCache
-from distiller.device import compute, release
+from distiller.device import autocast, compute, release
 from distiller.errors import RunError
 from distiller.interruption import StopRequest
 from distiller.models.eight_bits import EightBits
@@ -34,6 +34,7 @@ from distiller.training.checkpoints import (
     discard_checkpoints,
     newest_checkpoint,
 )
+from distiller.training.evaluate import scored_in
 from distiller.training.pace import Pace, UntilLearnt, learning_rate, pace
 from distiller.training.running_losses import shortened
 from distiller.training.several_teachers import OtherTeachers
@@ -208,7 +209,8 @@ class ScoredTrainer(DistillationTrainer):
     ) -> tuple[None, Tensor, Tensor | None]:
         """The student's logits in one tensor, and the labels."""
         prepared: Batch = self._prepare_inputs(views_of(inputs)["original"])
-        with torch.inference_mode(), self.accelerator.autocast(), unread_masks(self.args.device):
+        precision = scored_in(self.student, self.precision)
+        with torch.inference_mode(), autocast(self.args.device.type, precision), unread_masks(self.args.device):
             signals = self.distillation.reader(prepared)
         return None, signals.logits.float(), prepared.get("labels")
 

@@ -19,7 +19,7 @@ from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.device import Precision, compute
 from distiller.files import free_bytes, write_json
 from distiller.models.folders import weights_fingerprint
-from distiller.training.evaluate import predict_logits
+from distiller.training.evaluate import predict_logits, scored_in
 from distiller.training.fit import Fit, Job, TrainingData, fit
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.teacher import FrozenTeacher
@@ -79,11 +79,14 @@ def fine_tune(
     }
     if job.class_weights is not None:
         facts["class_weights"] = job.class_weights
+    precision = compute(training.precision).precision
+    if scored_in(model, precision) != precision:
+        facts["scored in"] = "fp32"
 
     def keep(trained: PreTrainedModel, done: Fit, folder: Path) -> None:
         trained.save_pretrained(folder)
         job.tokenizer.save_pretrained(folder)
-        logits = predict_logits(trained, job.dev, job.collate, precision=compute(training.precision).precision)
+        logits = predict_logits(trained, job.dev, job.collate, precision=precision)
         write_outcome(folder / OUTCOME, job.outcome(logits.numpy()))
         write_json(folder / TOOK, {"steps": done.steps, "best_step": done.best_step, "history": done.history})
         write_json(folder / SCORES, done.scores)
@@ -158,7 +161,7 @@ def teacher_scores(
         "teacher": weights_fingerprint(teacher),
         "dev": job.dev.fingerprint,
         "metric": job.metric,
-        "precision": precision,
+        "precision": scored_in(teacher, precision),
         "decoding": decoding,
         "torch": torch.__version__,
         "format": 2,
