@@ -50,6 +50,22 @@ def test_every_kind_of_task_is_equal_in_onnx_and_in_its_own_script(
     assert load_export(tmp_path / "it").kind == found["kind"]
 
 
+def test_windows_overlap_by_no_more_than_a_short_model_reads(
+    models: Models, distiller: Command, tmp_path: Path
+) -> None:
+    """The default overlap is longer than all that this model takes, where every context fits into one window."""
+    task = ["task.max_length=36", "task.stride=128"]
+    answer = distiller(
+        "export", models.model("qa"), *task, "--run", models.run("qa"), "--to", "folder", "-o", tmp_path / "it",
+        "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)[0]["script_agrees"] == 1
+    long = [" ".join(["what"] * 80), " ".join(["music"] * 80) + " was lovely"]
+    done = subprocess.run([sys.executable, tmp_path / "it" / "use.py", *long], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip() in long[1]) == (0, True), done.stderr
+
+
 def test_the_script_needs_nothing_of_this_library(output: Path, distiller: Command, tmp_path: Path) -> None:
     assert distiller("export", output, "--to", "onnx", "-o", tmp_path / "it").code == 0
     program = f"""

@@ -156,8 +156,11 @@ QA = '''
 def answer(question, context):
     """The part of `context` that answers `question`; long contexts are read in overlapping windows."""
     tokenizer.no_truncation()
-    asked = tokenizer.encode(question, add_special_tokens=False).offsets[: FACTS["max_question_length"]]
-    tokenizer.enable_truncation(FACTS["max_length"], stride=FACTS["stride"], strategy="only_second")
+    room = FACTS["max_length"] - tokenizer.num_special_tokens_to_add(True)
+    longest = min(FACTS["max_question_length"], room - 1)
+    asked = tokenizer.encode(question, add_special_tokens=False).offsets[:longest]
+    overlap = min(FACTS["stride"], room - len(asked) - 1)
+    tokenizer.enable_truncation(FACTS["max_length"], stride=overlap, strategy="only_second")
     whole = tokenizer.encode(question[: asked[-1][1]] if asked else question, context)
     windows = [whole, *whole.overflowing]
     most = {}  # the window in which a token has most context around it: an answer starts only there
