@@ -2,7 +2,8 @@
 
 import gc
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -126,6 +127,15 @@ def finish(device: str) -> None:
     """Wait until the accelerator has done what was asked of it; nothing on a CPU."""
     if device != "cpu":
         torch.accelerator.synchronize()
+
+
+def seconds_of(call: Callable[[], object], device: str = "cpu") -> float:
+    """Seconds that `call` takes, counted until an accelerator has finished."""
+    finish(device)
+    started = time.perf_counter()
+    call()
+    finish(device)
+    return time.perf_counter() - started
 
 
 def describe_machine() -> dict[str, str | int]:

@@ -5,9 +5,9 @@ Trains nothing and loads no large weights: models are looked at without storage,
 
 import math
 import statistics
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from distiller import memory
 from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Optimisation, Run, Teacher, Training
-from distiller.device import Compute, accelerator, finish
+from distiller.device import Compute, accelerator, seconds_of
 from distiller.errors import ConfigError
 from distiller.models.cost import activation_bytes, flops, parameter_count, training_memory
 from distiller.models.folders import load_config
@@ -276,9 +276,7 @@ class _Clock:
         moved = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True) if learn else None
 
-        def run(batch: Mapping[str, Tensor], train: bool) -> float:
-            finish(device)
-            started = time.perf_counter()
+        def run(batch: Mapping[str, Tensor], train: bool) -> None:
             half = torch.bfloat16 if here.precision == "bf16" else torch.float16
             with torch.autocast(device, dtype=half, enabled=here.precision != "fp32"), torch.set_grad_enabled(train):
                 outputs = model(**batch)
@@ -287,16 +285,17 @@ class _Clock:
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-            finish(device)
-            return time.perf_counter() - started
+
+        def median(train: bool) -> float:
+            run(moved[0], train)
+            return statistics.median(seconds_of(partial(run, batch, train), device) for batch in moved)
 
         learning = 0.0
         if learn:
             model.train()
-            learning = statistics.median([run(batch, True) for batch in [moved[0], *moved]][1:])
+            learning = median(True)
         model.eval()
-        reading = statistics.median([run(batch, False) for batch in [moved[0], *moved]][1:])
-        return learning, reading
+        return learning, median(False)
 
 
 def _filled(shape: PretrainedConfig, kind: str, here: Compute) -> PreTrainedModel:

@@ -1,7 +1,6 @@
 """One text to teacher, student and exported forms of a run: what each says, and how long it takes."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import engine_runtime, input_arrays
 from distiller.deploy.runtimes import Runtime
+from distiller.device import seconds_of
 from distiller.errors import DataError, DistillerError, ModelError, OutputError
 from distiller.models.encoder_decoder import longest_text
 from distiller.tasks.answers import NOTHING, answers
@@ -151,12 +151,7 @@ def _translated(tokenizer: TranslationTokenizer, longest: int | None, run: Engin
 
 def _median_milliseconds(answer: Callable[[], object]) -> float:
     """Of some passes."""
-    seconds = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        answer()
-        seconds.append(time.perf_counter() - started)
-    return 1000 * statistics.median(seconds)
+    return 1000 * statistics.median(seconds_of(answer) for _ in range(REPEATS))
 
 
 def _tokens(source: Finished, text: str, pair: str | None) -> tuple[AnySplit, EncodedSplit]:

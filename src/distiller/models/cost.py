@@ -3,9 +3,9 @@
 import copy
 import inspect
 import statistics
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
-from distiller.device import finish
+from distiller.device import seconds_of
 from distiller.registry import Count
 
 RUN_ERRORS = (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, AssertionError, IndexError)
@@ -134,7 +134,8 @@ def latency(
         torch.set_num_threads(threads)
     try:
         with torch.inference_mode():
-            seconds = [_timed(model, inputs, ids.device) for _ in range(warmup + repeats)][warmup:]
+            forward = partial(model, **inputs)
+            seconds = [seconds_of(forward, ids.device.type) for _ in range(warmup + repeats)][warmup:]
         used = torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
@@ -147,15 +148,6 @@ def latency(
         device=ids.device.type,
         repeats=repeats,
     )
-
-
-def _timed(model: nn.Module, inputs: Mapping[str, Any], device: torch.device) -> float:
-    """Seconds of one pass, counted until an accelerator has finished."""
-    finish(device.type)
-    start = time.perf_counter()
-    model(**inputs)
-    finish(device.type)
-    return time.perf_counter() - start
 
 
 def _empty(encoder: PreTrainedModel, *, length: int, batch: int) -> Iterator[dict[str, Any]]:

@@ -74,10 +74,14 @@ def masked_mean(hidden: HiddenStates, valid: Mask) -> Tensor:
     return hidden.masked_fill(~valid[..., None], 0.0).sum(1) / valid.sum(1, keepdim=True).clamp(min=1)
 
 
+def position_angles(positions: Tensor, width: int) -> Tensor:
+    """Angles `[L, ⌈width / 2⌉]` of sinusoidal `positions` `[L]`, in float32. Source: arXiv:1706.03762, section 3.5."""
+    rates = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10_000.0) / width))
+    return positions.float()[:, None] * rates
+
+
 def sinusoids(hidden: HiddenStates) -> Tensor:
-    """Sinusoidal positions `[L, d]` for hidden states `[b, L, d]`. Source: arXiv:1706.03762, section 3.5."""
+    """Sinusoidal positions `[L, d]` for hidden states `[b, L, d]`: sines and cosines in turn."""
     length, width = hidden.shape[1:]
-    positions = torch.arange(length, device=hidden.device, dtype=torch.float32)[:, None]
-    rates = torch.arange(0, width, 2, device=hidden.device, dtype=torch.float32)
-    angles = positions * torch.exp(rates * (-math.log(10_000.0) / width))
+    angles = position_angles(torch.arange(length, device=hidden.device), width)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].to(hidden.dtype)

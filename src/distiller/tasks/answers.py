@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from distiller.errors import ShapeError, warn
+from distiller.errors import ShapeError
 from distiller.files import unwritable, write_json
 from distiller.tasks.data import NO_ANSWER, QuestionSplit
+from distiller.tasks.metrics import warn_of_divergence
 from distiller.tasks.overlap import squad_scores, squad_values
 from distiller.tasks.windows import EncodedQuestions
 
@@ -118,8 +119,7 @@ def _texts(encoded: EncodedQuestions, split: QuestionSplit, logits: Any, limits:
         raise ShapeError(
             f"logits of shape {list(raw.shape)} for question answering should have shape [rows, length, 2]"
         )
-    if not np.isfinite(raw).all():
-        warn("some logits are not finite: the training diverged")
+    warn_of_divergence(raw)
     found = answers(encoded, split, raw[..., 0], raw[..., 1], **limits)
     return {key: prediction.text for key, prediction in found.items() if prediction.candidates}
 

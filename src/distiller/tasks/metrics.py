@@ -137,7 +137,7 @@ def scores(data: TaskData, logits: Any, labels: Any) -> dict[str, float]:
     expected = (len(gold), len(data.labels)) if data.kind == "classification" else (len(gold), 1)
     if raw.shape != expected and not (data.kind == "regression" and raw.shape == expected[:1]):
         raise ShapeError(f"logits of shape {list(raw.shape)} for {data.kind} should have shape {list(expected)}")
-    _warn_of_divergence(raw)
+    warn_of_divergence(raw)
     predictions = raw.argmax(-1) if data.kind == "classification" else raw.reshape(-1)
     return {name: METRICS[name].function(predictions, gold) for name in data.metrics}
 
@@ -147,7 +147,7 @@ def _multilabel_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dic
         raise ShapeError(
             f"logits of shape {list(raw.shape)} for multilabel should have shape {[len(gold), len(data.labels)]}"
         )
-    _warn_of_divergence(raw)
+    warn_of_divergence(raw)
     predictions, gold = (raw > 0).astype(np.int64), gold.astype(np.int64)
     found: dict[str, float] = {}
     for name in data.metrics:
@@ -163,7 +163,7 @@ def _tagging_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dict[s
             f"logits of shape {list(raw.shape)} for tagging should have shape {[*gold.shape, classes]}, or be longer"
         )
     raw = raw[:, : gold.shape[1]]
-    _warn_of_divergence(raw[gold != IGNORED])
+    warn_of_divergence(raw[gold != IGNORED])
     return {name: tagging_score(name, raw.argmax(-1), gold, data.labels) for name in data.metrics}
 
 
@@ -179,7 +179,8 @@ def tagging_score(name: str, predictions: np.ndarray, gold: np.ndarray, labels: 
     return entry.function(said, right)
 
 
-def _warn_of_divergence(logits: np.ndarray) -> None:
+def warn_of_divergence(logits: np.ndarray) -> None:
+    """Warn where some `logits` are not finite numbers."""
     if not np.isfinite(logits).all():
         warn("some logits are not finite: the training diverged")
 

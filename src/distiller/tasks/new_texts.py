@@ -21,11 +21,11 @@ from distiller.tasks.questions import in_one_form, is_squad, read_squad
 from distiller.tasks.readers import read_table
 from distiller.tasks.sources import refuse_layout
 from distiller.tasks.table import Table
-from distiller.tasks.tagging import holds_lists, sentences, with_conllu_columns
+from distiller.tasks.tagging import untagged, with_conllu_columns
 from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.word_rows import with_sentences
-from distiller.tasks.words import MARKS, words_of
+from distiller.tasks.words import MARKS
 from distiller.tasks.written_lists import with_lists
 
 FIELDS = ("text", "text_pair", "label", "encoding", "separator", "columns")
@@ -130,7 +130,7 @@ def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts
         )
     words = None
     if tagging:
-        table, words = _words(table, task, bad)
+        table, words = untagged(table, task, bad) if len(table) else (table, [])
     elif len(table):
         table = usable_rows(table, task, "classification", bad, labels=None, labelled=False)
     bad.warn(table.where)
@@ -276,17 +276,3 @@ def _lines(where: str, text: str, column: str) -> Table:
     if lines == [""]:
         raise DataError(f"`{where}` has no text", hint="one text a line")
     return Table(where, {column: lines}, range(1, len(lines) + 1))
-
-
-def _words(table: Table, task: Task, bad: BadRows) -> tuple[Table, list[tuple[str, ...]]]:
-    """The rows with words that can be used, and these words."""
-    column = task.text
-    if holds_lists(table, column):
-        listed = replace(table, columns={column: table.column(column)})
-        found = sentences(listed, task, bad, labelled=False)
-        kept, words = [one.row for one in found], [one.words for one in found]
-    else:
-        single = task.model_copy(update={"text_pair": None})
-        table = usable_rows(table, single, "tagging", bad, labels=None, labelled=False) if len(table) else table
-        return table, [tuple(words_of(str(cell))) for cell in table.column(column)]
-    return (table if len(kept) == len(table) else table.take(kept)), words

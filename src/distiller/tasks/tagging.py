@@ -75,15 +75,17 @@ def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) 
     return found
 
 
-def untagged(table: Table, column: str, task: Task, bad: BadRows) -> list[tuple[str, ...]]:
-    """The words of each row: of a column of lists, or of one of texts."""
+def untagged(table: Table, task: Task, bad: BadRows) -> tuple[Table, list[tuple[str, ...]]]:
+    """The rows whose words can be used, and the words of each: of a column of lists, or of one of texts."""
+    column = task.text
     if not holds_lists(table, column):
-        single = task.model_copy(update={"text": column, "text_pair": None})
+        single = task.model_copy(update={"text_pair": None})
         table = usable_rows(table, single, "tagging", bad, labels=None, labelled=False)
-        return [words for line in table.texts(column) if (words := tuple(words_of(line)))]
-    words = replace(table, columns={column: table.column(column)})
-    found = sentences(words, task.model_copy(update={"text": column}), bad, labelled=False)
-    return [one.words for one in found]
+        return table, [tuple(words_of(line)) for line in table.texts(column)]
+    listed = replace(table, columns={column: table.column(column)})
+    found = sentences(listed, task, bad, labelled=False)
+    kept = [one.row for one in found]
+    return (table if len(kept) == len(table) else table.take(kept)), [one.words for one in found]
 
 
 def written_tags(found: Sequence[Sentence]) -> set[str]:

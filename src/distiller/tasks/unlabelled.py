@@ -116,8 +116,8 @@ def _texts(task: Task, data: TaskData, name: str, bad: BadRows) -> AnySplit:
         asked = Table(table.where, {column: cells for column, cells in table.columns.items() if column != "answers"})
         split: AnySplit = question_split(UNLABELLED, asked, bad, labelled=False, null_answers=data.null_answers)
     elif data.kind == "tagging":
-        words = untagged(table, task.text, task, bad)
-        split = TaggedSplit(UNLABELLED, tuple(words), source=table.where)
+        _, words = untagged(table, task, bad)
+        split = TaggedSplit(UNLABELLED, tuple(row for row in words if row), source=table.where)
     else:
         if data.pairs and task.text_pair is None:
             raise ConfigError(

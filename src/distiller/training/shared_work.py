@@ -26,6 +26,13 @@ from distiller.training.teacher import FrozenTeacher
 
 FINE_TUNING = config.Objective(beta1=0.0, gamma1=1.0)
 """Eq. (1) with nothing but the gold labels."""
+NO_MATTER = {
+    *("log_every", "report_to", "checkpoint_minutes", "threads", "workers", "compile"),
+    *("chunk_megabytes", "cache_teacher", "cache_gb"),
+}
+"""Fields of a training that change its speed and what it shows, not its result."""
+OF_THE_STUDENT = {"quantization_aware", "head_learning_rate"}
+"""Fields of a training that only the distilled student heeds."""
 SCORES, TOOK, OUTCOME = "scores.json", "took.json", "outcome.safetensors"
 
 
@@ -73,7 +80,7 @@ def fine_tune(
         "train": job.train.fingerprint,
         "dev": job.dev.fingerprint,
         "metric": job.metric,
-        "training": _what_decides(training),
+        "training": training.model_dump(exclude=NO_MATTER | OF_THE_STUDENT) | {"torch": torch.__version__},
         "seed": seed,
         "format": 2,
     }
@@ -296,19 +303,3 @@ def _write_outputs(
 def folder_megabytes(folder: Path) -> float:
     """Size of a folder's files in 10^6 bytes."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-
-
-def _what_decides(training: config.Training) -> dict[str, Any]:
-    """Training fields that change the result; the rest is about speed and show."""
-    show = {
-        "report_to",
-        "log_every",
-        "checkpoint_minutes",
-        "compile",
-        "cache_teacher",
-        "cache_gb",
-        "threads",
-        "workers",
-    }
-    show |= {"quantization_aware", "head_learning_rate"}  # of the distilled student alone
-    return training.model_dump(exclude=show) | {"torch": torch.__version__}

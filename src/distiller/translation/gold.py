@@ -13,7 +13,7 @@ from distiller.cache.folders import FolderCache
 from distiller.config.translation import Objective, Optimisation, Shape, TranslationRun
 from distiller.files import write_json
 from distiller.training.fit import Fit
-from distiller.training.shared_work import kept_training
+from distiller.training.shared_work import NO_MATTER, kept_training
 from distiller.translation.batches import Examples
 from distiller.translation.corpus import Pairs, Splits, text_fingerprint
 from distiller.translation.model import build_model
@@ -25,8 +25,6 @@ from distiller.translation.translate import evaluate
 
 FIT = "fit.json"
 GOLD_ALONE = Objective(beta1=0.0, gamma1=1.0)
-NO_MATTER = {"log_every", "report_to", "checkpoint_minutes", "threads", "chunk_megabytes", "cache_teacher", "cache_gb"}
-"""What does not change the weights that a training ends with."""
 
 
 def gold_data(

@@ -7,7 +7,6 @@ MBart has the norms, but one table for both sides and learnt positions. So it is
 table for each side, and a trained bias of the softmax; everything that computes is inherited.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +27,7 @@ from transformers.models.mbart.modeling_mbart import MBartScaledWordEmbedding
 from distiller.config.translation import Shape
 from distiller.device import seeded
 from distiller.models.encoder_decoder import shift_right
+from distiller.objectives.towers import position_angles
 
 POSITIONS = 512
 """Positions that a model built here knows."""
@@ -74,9 +74,8 @@ class Sinusoids(nn.Module):
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """`[L, width]` for `positions` `[L]`. Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.5."""
-    rates = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10_000.0) / width))
-    angles = positions.float()[:, None] * rates
+    """`[L, width]` for `positions` `[L]`: all sines, then all cosines."""
+    angles = position_angles(positions, width)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
