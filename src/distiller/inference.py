@@ -47,11 +47,20 @@ def evaluate(
     split: str = "dev",
     overrides: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Scores of `model` (a run's output folder, or any model with the task of the file `run`) on `split`.
+    """Compute the scores of a model, as a mapping from the names of metrics to values.
 
-    With `data` (a file, a mapping of columns, a frame) it is scored on that: `text`, `text_pair` and `label` are column
-    names, by default those of the run, else `text` and `label`. Raises `DistillerError`: no such split, a split without
-    labels, a model without a fitting head.
+    Args:
+        model: The output folder of a run, or any fine-tuned model together with `run`.
+        data: Rows to score on: a file, a mapping of columns or a data frame. `None`: the split `split` of the task.
+        text: Column of the text in `data`. `None`: that of the model's run, else `text`.
+        text_pair: Column of the second text in `data`. `None`: that of the model's run, if any.
+        label: Column of the label in `data`. `None`: that of the model's run, else `label`.
+        run: A run file whose task is used instead of that of the model's own run.
+        split: `train`, `dev`, `test` or another split of the task.
+        overrides: Changes of the run, as `field.name=value`.
+
+    Raises `DistillerError`: `DataError` for a split that does not exist or has no labels, `ModelError` for a model
+    without a head for the task, `ConfigError` for arguments that exclude each other.
     """
     if data is not None:
         if run is not None or overrides:
@@ -103,8 +112,8 @@ def _other_split(split: str, data: TaskData, run: Run) -> str:
 
 
 Row = dict[str, Any]
-"""What a model says of one text: `label` (of several `labels`) and `p(NAME)` of every class; `score`; `words` and
-`tags`; `answer` and `probability`; a `translation`."""
+"""The prediction for one text. Its keys depend on the task: `label` (multi-label: `labels`) and the probability
+`p(NAME)` of every class; `score` for regression; `words` and `tags`; `answer` and `probability`; `translation`."""
 
 
 SCORED_BY_RUNS: dict[str | None, str] = {
@@ -117,11 +126,15 @@ SCORED_BY_RUNS: dict[str | None, str] = {
 
 
 class Predictor:
-    """A model that stays loaded: what it says of texts, as often as some come.
+    """A loaded model that can be called on texts repeatedly.
 
-    `model` is a run's output folder or any fine-tuned model; `overrides` change what its run, or none, says of the
-    search for translations (`evaluation.beam=1`). Texts are cut at `max_length` tokens, by default as its run did;
-    `precision` is `fp32`, `bf16`, `fp16` (on a GPU) or `auto`. Raises `DistillerError`.
+    Args:
+        model: The output folder of a run, or any fine-tuned model.
+        overrides: Translation only: changes of how translations are generated, e.g. `evaluation.beam=1`.
+        max_length: Longer texts are cut at so many tokens. `None`: the limit of the model's run.
+        precision: `fp32`, `bf16`, `fp16` (on a GPU) or `auto`.
+
+    Raises `ModelError` for a model without a head for a task, `ConfigError` for a `max_length` above the model's.
 
         predictor = Predictor("outputs/reviews")
         predictor(["A lovely film.", "A bleak one."])
@@ -138,11 +151,11 @@ class Predictor:
         transformers_logging.disable_progress_bar()
         self.name, self._run = model_and_run(model, None, overrides)
         self.kind: str | None = "translation"
-        """The kind of task that its head is for."""
+        """The kind of task that the model's head is for."""
         self.classes: list[str] = []
-        """The classes in the order of the model's outputs; one without a meaning for a regression."""
+        """Class names in the order of the model's outputs. For regression, one name without a meaning."""
         self.tags = False
-        """Whether it labels words."""
+        """Whether the model is a tagger."""
         self._translator: TextTranslator | None = None
         if self._run is None and translates(self.name):
             self._translator = TextTranslator(self.name, None, overrides)
@@ -168,7 +181,7 @@ class Predictor:
         follow_tokenizer(self._model, self._tokenizer)
         limit = longest_input(self._model)
         self.max_length = max_length or (self._run.task.max_length if self._run else None) or self._longest()
-        """Tokens of a text that are read."""
+        """Longest input in tokens; longer texts are cut."""
         if self.max_length > limit:
             raise ConfigError(
                 f"max_length is {self.max_length}, but `{self.name}` takes {limit} tokens",
@@ -184,12 +197,18 @@ class Predictor:
         skip_bad: bool = False,
         overrides: Sequence[str] = (),
     ) -> list[Row]:
-        """One row for each of `texts`: a file, a list of texts or of pairs, a mapping of columns, a frame.
+        """Predict one row for each text.
 
-        `text` and `text_pair` are column names; by default those of the run, else `text`. A tagger splits texts at
-        blanks, and also takes lists of words, CoNLL files and columns of lists. A model that answers questions takes
-        pairs of a question and its context, columns of these names, or a SQuAD file. `skip_bad` leaves out rows that
-        cannot be used; `overrides` say how a file is written, e.g. `["task.encoding=cp1252"]`. Raises `DistillerError`.
+        Args:
+            texts: A file, a list of texts or of pairs, a mapping of columns, or a data frame. A tagger splits each text
+                into words; it also takes lists of words, columns of lists, and CoNLL files. A question-answering model
+                takes pairs (question, context), columns with these names, or a SQuAD file.
+            text: Column of the text. `None`: that of the model's run, else `text`.
+            text_pair: Column of the second text. `None`: that of the model's run, if any.
+            skip_bad: Leave out rows that cannot be used, instead of raising an error.
+            overrides: How a file is written, e.g. `["task.encoding=cp1252"]`.
+
+        Raises `DataError` for texts that cannot be used, `ConfigError` for arguments that do not fit the model.
         """
         if self._translator is not None:
             if text_pair is not None or skip_bad or overrides:
@@ -206,7 +225,7 @@ class Predictor:
         return self.rows(self.read(texts, form))
 
     def sentences(self, given: Any, *, text: str | None = None) -> list[str]:
-        """What a translation model is given, sentence by sentence: a list, a file with one a line, or a column."""
+        """The sentences to translate, from a list, from a file with one sentence per line, or from a column."""
         encoding = None if self._translator is None else self._translator.run.task.encoding
         return sentences_of(given, text, encoding)
 
@@ -218,11 +237,11 @@ class Predictor:
         skip_bad: bool = False,
         overrides: Sequence[str] = (),
     ) -> Form:
-        """How texts are read: as the run's were, but for what is said here. Raises `ConfigError`."""
+        """How texts are read: as in the model's run, except for the arguments given. Raises `ConfigError`."""
         return Form.of(self._run, text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
 
     def read(self, texts: Any, form: Form) -> NewTexts:
-        """`texts` as rows that this model can be asked about. Raises `DistillerError`."""
+        """Read `texts` as rows for this model. Raises `DistillerError`."""
         return read_new_texts(texts, form, tagging=self.tags)
 
     def rows(self, given: NewTexts) -> list[Row]:

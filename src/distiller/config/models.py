@@ -16,12 +16,12 @@ class OtherTeacher(Config):
     model: str
     """A model id, a folder, or `package:NAME`; it reads the tokens of the first teacher."""
     weight: Positive = 1.0
-    """How much it counts beside the others."""
+    """Weight of this teacher's probabilities in the average."""
     finetune: Literal["auto", "always", "never"] = "auto"
-    """As of the first teacher."""
+    """As `teacher.finetune`."""
     learning_rate: Positive | None = None
-    """Of its fine-tuning, which is otherwise that of the first. `null`: `teacher.training.learning_rate`, or what the
-    kind of model says."""
+    """Learning rate of its fine-tuning; all other settings are those of the first teacher. `null`:
+    `teacher.training.learning_rate`, or the default for this model."""
     seed: Seed = 0
     """Seed of the fine-tuning."""
     trust_remote_code: bool = False
@@ -39,7 +39,8 @@ def _only_optimisation(value: Any) -> Any:
 
 
 class Teacher(Config):
-    """The model that is imitated."""
+    """The teacher: the model whose outputs and hidden states the student learns to reproduce. It is never trained
+    during distillation."""
 
     model: str
     """A model id, a folder, or `package:NAME` for weights that an installed package carries."""
@@ -51,14 +52,15 @@ class Teacher(Config):
     trust_remote_code: bool = False
     """Run code that comes with the model. Only for sources you trust."""
     weight: Positive = 1.0
-    """How much it counts where there are others."""
+    """Weight of this teacher's probabilities in the average, where there are `others`."""
     others: list[OtherTeacher] = []
-    """More teachers. The probabilities of all are averaged (numbers, for a regression); layers are compared with those
-    of the first, and students cut from it. A list of teachers, or `{models: […], weights: […]}`, is short for this."""
+    """Further teachers. The class probabilities of all teachers (for a regression, their predictions) are averaged.
+    Hidden states are compared with the first teacher alone, and students are cut from it. `teacher` may also be
+    written as a list of teachers, or as `{models: […], weights: […]}`."""
 
     @property
     def names(self) -> list[str]:
-        """The models, the first one first."""
+        """Names of all teachers, beginning with the first."""
         return [self.model, *(one.model for one in self.others)]
 
 
@@ -88,7 +90,7 @@ def one_teacher(value: Any) -> Any:
 
 
 class Student(Config):
-    """The model that learns."""
+    """The student: which model is trained, and from which weights it starts."""
 
     architecture: str | None = None
     """A row of `distiller components student` (`bert-tiny`, …). `null`: that of `model`, or the teacher's cut
@@ -106,9 +108,10 @@ class Student(Config):
     """Which layers of the source are kept, as a rule or as 0-based layer numbers. `every` keeps the last of each
     block: 2, 4, 6 of 6 for three layers (1-based), the layers that the `skip` mapping compares with."""
     vocabulary: Annotated[int, Field(gt=0, le=10_000_000), Number] | Literal["task"] | None = None
-    """Pieces of the tokenizer's vocabulary that are kept, with their embeddings: `task` keeps those that occur in the
-    training texts, a number those that occur most and then the first of the vocabulary. Special tokens, characters and
-    bytes always stay, so rarer pieces are put together from smaller ones. `null`: all."""
+    """Which part of the tokenizer's vocabulary is kept, with its embeddings. `task`: the pieces that occur in the
+    training texts. A number: so many pieces, the most frequent ones of the training texts and then the first ones of
+    the vocabulary. Special tokens, single characters and bytes are always kept, so a piece that was removed is split
+    into smaller ones. `null`: all."""
     dropout: Probability | None = None
     """Hidden dropout. `null`: what the architecture says."""
     attention_dropout: Probability | None = 0.0

@@ -27,18 +27,20 @@ class Critic(Config):
     shared: bool | None = None
     """One critic for all layer pairs. `null`: shared, or one per pair under `emd` (as the authors)."""
     concat_views: bool = False
-    """Score original and augmented examples together, so that they are each other's negatives, instead of each view
-    for itself (as the paper). The term is then counted once, not once for each view."""
+    """Score original and augmented examples in one batch, so that each view provides negatives for the other. By
+    default each view is scored separately, as in the paper. The term then counts once instead of once per view."""
     gather: bool | None = None
-    """Take negatives from the batches of all processes that train together, not only from an example's own, so that
-    several learn what one does. `null`: where the critic reads student and teacher apart (all but `joint`)."""
+    """Take negatives from the batches of all data-parallel processes, not only from the local batch, so that the
+    result does not depend on the number of processes. `null`: yes for every critic that encodes student and teacher
+    separately (all but `joint`)."""
 
 
 class Share(Config):
-    """A weight that follows from what a term does: its share of the gradient that reaches the student."""
+    """A term's weight, given as the share of the student's gradient that this term provides."""
 
     share: Annotated[float, Field(gt=0, lt=1), Number]
-    """Of the sum of all terms' gradient norms; measured at the beginning and every 50 optimisation steps."""
+    """The term's gradient norm divided by the sum of all terms' gradient norms. The weight that gives this share is
+    measured at the beginning and again every 50 optimisation steps."""
 
 
 class Term(Config):
@@ -47,8 +49,8 @@ class Term(Config):
     loss: Intermediate
     """A row of the intermediate objectives (`mse`, `mi_alpha`, …)."""
     weight: NonNegative | Share = 1.0
-    """Multiplies the loss; 0 switches the term off. `{share: 0.3}`: whatever number makes 0.3 of the gradient come from
-    this term, so that neither its units nor its number of layers decide how much it counts."""
+    """Factor of the loss; 0 switches the term off. With `{share: 0.3}` the factor is chosen so that the term provides
+    0.3 of the gradient, whatever the scale of its loss and the number of its layer pairs."""
     pairs: Literal["sum", "mean"] = "sum"
     """Whether the losses of the layer pairs are added up (arXiv:2109.11105) or averaged."""
     warmup: Probability = 0.0
@@ -56,18 +58,19 @@ class Term(Config):
     fade: Probability = 0.0
     """Share of the training, at its end, in which the weight falls to 0."""
     head_start: Annotated[int, Field(ge=0), Number] = 0
-    """Optimisation steps in which the projection or critic learns before the student hears of this term."""
+    """Optimisation steps in which only the projection or critic is trained by this term; its gradient reaches the
+    student afterwards."""
     options: dict[str, Any] = {}
-    """The loss's own options."""
+    """Keyword arguments of the loss function."""
     mapping: Mapped = Component(name="skip")
     """Which teacher layer each student layer is compared with."""
     projection: Projection = Projection()
     critic: Critic | None = None
-    """Only for losses that have one. `null`: the published default."""
+    """The critic of a mutual-information loss. `null`: the published default. Other losses have none."""
 
     @property
     def active(self) -> bool:
-        """Whether it counts at all."""
+        """Whether the weight is not 0."""
         return isinstance(self.weight, Share) or self.weight > 0
 
 
@@ -75,8 +78,8 @@ class Objective(Config):
     """Eq. (1) of arXiv:2109.11105: two views of each example, each with a soft, a label and intermediate terms."""
 
     defaults: Literal["distiller", "paper"] = "distiller"
-    """What the fields below mean where they are `null`: `distiller` is what did best on tasks that nobody had tuned
-    for, `paper` is arXiv:2109.11105, appendix G."""
+    """Which defaults replace the fields below that are `null`. `distiller`: the settings that did best on tasks which
+    they had not been tuned on. `paper`: those of arXiv:2109.11105, appendix G."""
     prediction: Prediction | None = None
     """Compares student and teacher outputs. `null`: `kl` at temperature 4, for tagging 1 (paper: `ce`), or `mse`
     for regression. Switch it off with beta1 = 0."""
@@ -90,20 +93,22 @@ class Objective(Config):
     gamma2: NonNegative | None = None
     """Weight of the augmented view's labels. `null`: 0.5 with augmentation, else 0."""
     class_weights: Literal["balanced"] | dict[str, NonNegative] | None = None
-    """How much rows of each class count in the label terms, also where teacher and baseline are fine-tuned: `balanced`
-    is the inverse of how often a class occurs, a class that is not named counts 1. Their mean over the labelled
-    training rows (of tagging, words) is 1, so that gamma keeps its meaning."""
+    """Weight of each class in the label terms, also when teacher and baseline are fine-tuned. `balanced`: inversely
+    proportional to the class frequency. Classes that a mapping leaves out have weight 1. Weights are scaled to a mean
+    of 1 over the labelled training rows (for tagging, words), so that gamma keeps its meaning."""
     augmented_label: Literal["teacher_soft", "teacher_hard", "gold"] | None = None
-    """Which label the augmented view has: the paper says the teacher's soft one, its code takes the argmax. `null`:
-    `gold` where mixup is the only operator (the mixed labels of both examples), else `teacher_soft`."""
+    """Label of the augmented view: the teacher's probabilities (as in the paper), their argmax (as in the authors'
+    code), or the gold label. `null`: `gold` where mixup is the only operator (the mixed labels of both examples), else
+    `teacher_soft`."""
     intermediate: list[Term] | None = None
-    """Terms on hidden states or attention. `null`: `mse` over the pairs of the `skip` mapping with half of the gradient
-    (where tokens of one model have none of the other, as with mixup and another vocabulary, `pkd` with 0.3 of it; for
-    tagging, with beta1 = 0, where a model has no layers that can be compared, and in the paper, none). `[]` is none."""
+    """Terms on hidden states or attention; `[]` for none. `null`: `mse` over the layer pairs of the `skip` mapping,
+    with half of the gradient. Where the tokens of teacher and student cannot be aligned (mixup with two vocabularies),
+    `pkd` with 0.3 of the gradient instead. No term for tagging, with beta1 = 0, for a model whose layers cannot be
+    compared, and with `defaults: paper`."""
     intermediate_weight: NonNegative = 1.0
     """Multiplies all intermediate terms, on both views."""
 
     @property
     def terms(self) -> list[Term]:
-        """The intermediate terms; those left open are none before a run is resolved."""
+        """The intermediate terms. Empty where `intermediate` is `null`, until the run is resolved."""
         return self.intermediate or []

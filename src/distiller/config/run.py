@@ -30,26 +30,27 @@ Folder = Annotated[str, AfterValidator(_place)]
 
 
 class Stage(Config):
-    """One of several consecutive trainings of the same student; what it does not say is the run's."""
+    """One of several consecutive trainings of the same student. All other settings are those of the run."""
 
     name: Annotated[str, Field(pattern=r"^[\w][\w .+-]{0,63}$")]
-    """Names the stage's folder in the output: letters, digits, `_`, `-`, `+`, `.` and spaces."""
+    """Name of the stage and of its folder in the output: letters, digits, `_`, `-`, `+`, `.` and spaces."""
     objective: Objective
     training: dict[str, Any] = {}
     """Fields of `training` that differ in this stage; `threads` and `attention` are those of the whole run."""
 
 
 class Run(Config):
-    """One distillation: everything that decides its result.
+    """The configuration of one distillation: everything that determines its result.
 
-    Where `task.kind` is `translation` it is a `TranslationRun`, whichever way it was made.
+    With `task.kind: translation` the constructor returns a `TranslationRun`. Raises `ConfigError` for an unknown field
+    or a value out of its range, with the name of the field.
     """
 
     recipe: str | None = None
     """The recipe this run was made from; a label only."""
     task: Task
     teacher: Annotated[Teacher | None, BeforeValidator(one_teacher)] = None
-    """`null`: no model is imitated, but the probabilities that training rows bring along (`task.probabilities`)."""
+    """`null`: no teacher model; the student learns from the probabilities in the data (`task.probabilities`)."""
     student: Student = Student()
     augmentation: list[Operator] = []
     """The augmentation policy: operators in the order in which they are applied."""
@@ -71,9 +72,9 @@ class Run(Config):
     """Train in consecutive stages, each with an objective of its own, instead of once with `objective`."""
     training: Training = Training()
     baseline: bool | Literal["both"] = True
-    """Also fine-tune the same student without a teacher, to know what distillation adds. Kept and reused. A student cut
-    from a teacher that is fine-tuned here starts from its fine-tuned layers, so has its baseline; `both` fine-tunes
-    another one that starts from the same layers as they were before, and never heard of the teacher."""
+    """Also fine-tune the same student without a teacher, to measure what distillation adds; the result is cached. A
+    student cut from a teacher that is fine-tuned in this run starts from the fine-tuned layers, and so does its
+    baseline. `both` adds a second baseline, which starts from the same layers before the teacher was fine-tuned."""
     seeds: Annotated[list[Seed], Field(min_length=1)] = [0]
     """One training per seed; the Record has mean and standard deviation."""
     output: Folder = "outputs/run"
@@ -95,7 +96,7 @@ class Run(Config):
 
     @property
     def objectives(self) -> list[Objective]:
-        """What its consecutive trainings minimise."""
+        """The objective of each consecutive training."""
         return [stage.objective for stage in self.stages] or [self.objective]
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ Separator = Annotated[
 
 
 class Task(Config):
-    """What is to be learnt: a row of the task table, your own files, or a data set that `datasets` resolves."""
+    """The task and its data: a named task, your own files, or a data set that the `datasets` library loads."""
 
     name: str = "custom"
     """A row of `distiller components task` (`rte`, `sst2`, `rotten-tomatoes`, …), or `custom` for your own data."""
@@ -44,24 +44,25 @@ class Task(Config):
     test: str | None = None
     """Test file or split name; scored only by `distiller evaluate --split test`."""
     unlabelled: str | Files | None = None
-    """More texts to learn from, without labels: a file or split of `data`, or a list of them, with the columns `text`
-    and `text_pair` (for tagging words, for question answering questions and contexts); `.txt` has a text a line. The
-    student learns of them what the teacher says. So it does of training rows whose label is empty."""
+    """Texts without labels, on which the student learns from the teacher's outputs alone: a file or a split of `data`,
+    or a list of them. Columns are `text` and `text_pair` (for tagging, words; for question answering, questions and
+    contexts); a `.txt` file has one text per line. Training rows with an empty label are used in the same way."""
     text: str = "text"
     """Column of the text (or of the first of two)."""
     text_pair: str | None = None
     """Column of the second text of a pair."""
     label: str = "label"
-    """Column of the label. A list of class names that repeats one holds several answers to the same text, whose
-    shares are probabilities; lists of numbers that sum to one, or class names with numbers, are `probabilities`."""
+    """Column of the label. A list of class names in which a name occurs twice is read as the votes of several
+    annotators; the share of the votes for a class is its probability. Lists of numbers that sum to one, and class
+    names with numbers, are read as `probabilities`."""
     probabilities: str | Files | None = None
-    """How probable each class is, as an LLM, an ensemble or `distiller label` says (they sum to one, or with
-    `kind: multilabel` stand each for itself): a column of lists in the order of
-    `labels`, or of class names with numbers; or a column for each class, as a list of names or with a `*` where the
-    class stands (`p(*)`). They stand in for what the teacher says, and for a label where there is none."""
+    """Class probabilities that come with the data, for example from an LLM, an ensemble or `distiller label`. They sum
+    to one per row, except with `kind: multilabel`. Either one column, whose cells are lists in the order of `labels`
+    or mappings of class names to numbers; or one column per class, as a list of column names or as a pattern with `*`
+    in place of the class (`p(*)`). They replace the teacher's outputs, and the label of a row that has none."""
     min_confidence: Probability | None = None
-    """Leave out rows whose most probable class has less than this probability (counted in the Record). Where several
-    classes may apply, rows of which one class is less certain than this to be there, or not to be."""
+    """Leave out rows whose most probable class has less than this probability; they are counted in the Record. For
+    multi-label tasks the certainty of a class is max(p, 1 - p), and that of the least certain class decides."""
     kind: Literal["classification", "multilabel", "regression", "tagging", "qa"] | None = None
     """`translation` makes a run of parallel text, whose task has fields of its own. `null`: the task table's kind; for
     `custom` it follows from the data: `tagging` for CoNLL files and columns of lists, `qa` for SQuAD files,
@@ -69,7 +70,7 @@ class Task(Config):
     labels: Words | None = None
     """The label set, in the order of the class ids. `null`: the labels of the training rows, sorted."""
     metric: str | None = None
-    """The score that chooses the best checkpoint. `null`: the first metric of the task."""
+    """The development score by which the best checkpoint is chosen. `null`: the first metric of the task."""
     max_length: Count | None = None
     """Longest input in tokens. `null`: 64 for single texts, 128 for pairs and tagging, 320 for question answering
     (arXiv:2109.11105, appendix G); for a file of one's own, but for questions, as many as 95 % of its training texts
@@ -79,7 +80,7 @@ class Task(Config):
     train_limit: Count | None = None
     """Use only so many training rows, chosen by `split_seed`."""
     label_limit: Count | None = None
-    """Use the labels of only so many training rows, chosen by `split_seed`; the others are texts without labels."""
+    """Keep the labels of only so many training rows, chosen by `split_seed`; the other rows are used without labels."""
     unlabelled_limit: Count | None = None
     """Use only so many texts without labels, chosen by `split_seed`."""
     dev_limit: Count | None = None
@@ -87,10 +88,10 @@ class Task(Config):
     dev_fraction: Annotated[float, Field(gt=0, lt=1), Number] = 0.1
     """Share of the training rows held out when there is no development file."""
     split_seed: Seed = 13
-    """Fixes which rows are held out or kept."""
+    """Random seed of the choice of rows that are held out or kept."""
     skip_bad: bool = False
-    """Leave out rows that cannot be used, instead of refusing the data: they are counted in the Record, and listed in
-    `left_out.txt` of the output folder."""
+    """Leave out rows that cannot be used, instead of raising an error. They are counted in the Record and listed in
+    `left_out.txt` in the output folder."""
     encoding: str | None = None
     """How the files are encoded, e.g. `cp1252` or `latin-1`. `null`: UTF-8, or what a byte order mark says."""
     separator: Separator | None = None
@@ -107,15 +108,16 @@ class Task(Config):
     n_best: Count = 20
     """Question answering: starts and ends considered for each window."""
     null_answers: bool | None = None
-    """Question answering: a context may hold no answer, as in SQuAD 2, and the model says so with an empty one. `null`:
-    where the training questions, or without their answers the development questions, have some of this kind."""
+    """Question answering: whether a question may have no answer in its context, as in SQuAD 2; the model then predicts
+    the empty string. `null`: yes if a training question (or, where these have no answers, a development question) has
+    none."""
     null_threshold: Annotated[float, Number] = 0.0
-    """Question answering with `null_answers`: the empty answer is given where its score is above that of the best
-    other one by more than this (`null_score_diff_threshold`)."""
+    """Question answering with `null_answers`: the empty answer is predicted where its score exceeds that of the best
+    other answer by more than this (`null_score_diff_threshold`)."""
 
     @property
     def answer_limits(self) -> dict[str, Any]:
-        """What bounds the answers to a question, as `distiller.tasks.answers.answers` takes it."""
+        """The limits on predicted answers, as keyword arguments of `distiller.tasks.answers.answers`."""
         return {
             "n_best": self.n_best,
             "max_answer_length": self.max_answer_length,

@@ -9,12 +9,13 @@ from distiller.registry import Count, NonNegative, Number, Positive, Probability
 
 
 class Optimisation(Config):
-    """How weights are trained: by default until they have learnt, the same rule for teacher, baseline and student."""
+    """How a model is optimised. By default training ends when the development score no longer improves; the same rule
+    applies to teacher, baseline and student."""
 
     epochs: Annotated[Positive, Field(le=100_000)] | None = None
-    """Passes over the training data. `null`: until the development score has not improved for `patience` evaluations,
-    between `min_steps` and `max_steps`; the rate is constant until then and falls to 0 over a quarter of the steps
-    before."""
+    """Passes over the training data. `null`: training continues until the development score has not improved for
+    `patience` evaluations, for at least `min_steps` and at most `max_steps`. The learning rate is constant until then;
+    afterwards it falls to 0 over a quarter as many steps."""
     min_steps: Count | None = None
     """Without `epochs`: the fewest optimisation steps. `null`: 3 epochs, at least 200 steps and at most 1,000; without
     `max_steps` up to 10 epochs or 5,000 steps for a small student of texts that its teacher alone has answered."""
@@ -31,9 +32,9 @@ class Optimisation(Config):
     head_learning_rate: Positive | None = None
     """Learning rate of projections and critics, which start at random. `null`: 1e-3."""
     schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    """How the rate moves where `epochs` are given."""
+    """Learning-rate schedule where `epochs` are given."""
     warmup: Probability = 0.1
-    """Share of the steps (without `epochs`: of the fewest) spent warming up."""
+    """Share of all steps (without `epochs`: of the fewest steps) in which the learning rate rises linearly from 0."""
     weight_decay: NonNegative = 0.01
     """Not applied to biases and layer norms."""
     max_grad_norm: NonNegative = 1.0
@@ -44,30 +45,31 @@ class Optimisation(Config):
     patience: Count | None = None
     """Evaluations without a better score after which a training ends. `null`: never; without `epochs`, 6."""
     average_best: Annotated[Count, Field(le=100)] | None = None
-    """Evaluations whose weights are averaged: so many with the best development scores, of those at most a standard
-    error below the best. 1: the best one's weights alone. `null`: 1; without `epochs`, 3."""
+    """Average the weights of so many evaluations: those with the best development scores, if their score is at most
+    one standard error below the best. 1: only the weights with the best score. `null`: 1; without `epochs`, 3."""
     checkpoint_minutes: NonNegative = 5.0
-    """An interrupted training goes on from its newest checkpoint, written after so many minutes (0: after every step)
-    and when it is asked to stop. Changes no result."""
+    """Minutes between two checkpoints, from which an interrupted training resumes (0: one after every step). One more
+    is written when the process is asked to stop. Does not change the result."""
 
 
 class Training(Optimisation):
-    """How the student is trained, and on what."""
+    """How the student is optimised, and the device settings of the whole run."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """`auto`: the kernel that is faster on this device."""
+    """Implementation of attention. `auto`: the faster one on this device."""
     threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of this process. `null`: what torch chooses."""
     workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
-    """Processes that rewrite and tokenize text beside the training. `null`: one where text is augmented, else none."""
+    """Background processes that augment and tokenize text. `null`: one where text is augmented, else none."""
     quantization_aware: bool = False
-    """Let the distilled student compute in 8 bits, as `distiller export --to onnx-int8` makes it, in the last fifth
-    of its steps: for one that is to run in 8 bits and loses by it. Its weights stay float32."""
+    """Quantization-aware training: in the last fifth of its steps the student computes in 8 bits, as its export by
+    `distiller export --to onnx-int8` will. Of use where that export loses accuracy. The weights stay float32."""
     compile: bool = False
-    """Run teacher, student and objective through `torch.compile`; batches are padded to multiples of 32 tokens, so that
-    few graphs are made. The first steps, which compile, take long: for long trainings on a GPU."""
+    """Compile teacher, student and objective with `torch.compile`. Batches are padded to multiples of 32 tokens, which
+    limits the number of graphs. The first steps are slow while graphs are compiled: of use for long trainings on a
+    GPU."""
     cache_teacher: Literal["auto", "always", "never"] = "auto"
     """Compute the teacher's outputs once and keep them on disk. `auto`: when they fit into `cache_gb`."""
     cache_gb: Positive = 8.0

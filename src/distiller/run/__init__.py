@@ -48,13 +48,23 @@ def distil(
     console: Console | None = None,
     on_evaluation: OnEvaluation | None = None,
 ) -> Record:
-    """Carry out `run` and write its output folder: `student/`, `run.yaml` and, last of all, `record.json`.
+    """Distil as `run` describes, and write its output folder: `student/`, `run.yaml` and, last, `record.json`.
 
-    With `resume`, what an interrupted run finished is kept and its newest checkpoint continued; a finished run
-    returns its Record. `overwrite` replaces an earlier output. `console` shows progress. `on_evaluation` hears of every
-    development score of the first seed, with the number of optimisation steps before it; what it raises ends the run.
-    Of processes that train together (`torchrun`) the first writes; all of them return the Record. Raises
-    `DistillerError`.
+    Args:
+        run: The configuration, e.g. from `load_run("run.yaml")`.
+        resume: Continue an interrupted run from its newest checkpoint; finished parts are not computed again. If the
+            run is already finished, its Record is returned.
+        overwrite: Replace the output of an earlier run.
+        console: Where progress is shown; `None` for nowhere.
+        on_evaluation: Called after every evaluation of the first seed, with the number of optimisation steps and the
+            development score. An exception that it raises ends the run.
+
+    Returns the Record: scores of teacher, baseline and student, costs, and the resolved run. Under `torchrun` only the
+    first process writes files, and all processes return the Record.
+
+    Raises `DistillerError`: `ConfigError` for a run that cannot be carried out, `DataError` for unusable data,
+    `ModelError` for an unusable model, `OutputError` for an output folder that is in use, `RunError` for a training
+    that diverges.
     """
     if not isinstance(run, Run):
         raise ConfigError(f"distil takes a Run, not a {type(run).__name__}", hint='load_run("run.yaml") reads one')

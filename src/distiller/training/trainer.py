@@ -89,40 +89,43 @@ TRAINING_ARGS_NAME = "training_args.bin"
 
 
 class DistillationTrainer(Seq2SeqTrainer):
-    """A `transformers.Trainer` (or `Seq2SeqTrainer`, by its `args`) that distils `teacher` into `model`.
+    """A `transformers.Trainer` (or `Seq2SeqTrainer`, depending on `args`) that distils `teacher` into `model`.
 
     Args:
-        model: The student, with the head of its task; it may be a PEFT model (LoRA and its like).
-        args: All arguments up to `preprocess_logits_for_metrics` are those of `Trainer`, in its order. The caller's
-            `args` stay as they are.
-        compute_loss_func: Takes the place of the label loss, e.g. for class weights.
-        teacher: The model to imitate: kept in eval mode, never trained. `None` is allowed where the objective
-            compares with no teacher (plain fine-tuning).
-        objective: Eq. (1): a `distiller.config.Objective`, or a mapping with its fields. What it leaves open means what
-            it means in a run, and so does `None`: `kl` at temperature 4 (tagging: 1), the gold labels by half where the
-            first example has one, and, but for tagging and models that generate, `mse` of hidden states with half of
-            the gradient.
-        other_teachers: Models whose probabilities are averaged with those of `teacher`; their classes stand in the
-            order of its own.
-        teacher_cache: Stored teacher outputs of the training set; examples then need an `example_ids` column.
-        augmented_cache: Keeps what the teacher says of augmented texts, where these come up again.
-        head_learning_rate: Learning rate of projections and critics; `None` is that of the student.
-        rate: The factor of the learning rate by step (from 0); `None` is what `args` say.
-        soft_labels: Examples have `soft_labels`, probabilities of classes `[c]` that stand in for what the teacher says
-            of them; NaN where there are none. With them `teacher` may be `None` too.
-        class_weights: How much each class counts in the label terms, in the order of the model's outputs.
-        compiled: Run teacher, student and objective through `torch.compile`, one graph for each length of batches: pad
-            to few of them. Worth it on GPUs where many small kernels are launched.
+        model: The student, with a head for its task. It may be a PEFT model, e.g. with LoRA adapters.
+        args: This and all arguments up to `preprocess_logits_for_metrics` are those of `Trainer`, in the same order.
+            `args` is not modified.
+        compute_loss_func: Replaces the loss on the gold labels.
+        teacher: The teacher, with a head for the same task. It is set to eval mode and never trained. `None` is
+            allowed if the objective does not need a teacher (plain fine-tuning).
+        objective: The weighted loss terms, Eq. (1) of arXiv:2109.11105: a `distiller.config.Objective`, or a mapping
+            with its fields. `None` and fields left out have the defaults of a run: `kl` at temperature 4 (tagging: 1);
+            the loss on gold labels with weight 0.5, if the first example has a label; and `mse` of hidden states with
+            half of the gradient, except for tagging and for models that generate.
+        other_teachers: Further teachers, whose class probabilities are averaged with those of `teacher`. Their classes
+            must be in the order of its classes.
+        teacher_cache: Stored teacher outputs for the training set. Each example then needs its row number in the
+            column `example_ids`.
+        augmented_cache: Stores the teacher's outputs for augmented texts, so that a text which occurs again is not
+            computed twice.
+        head_learning_rate: Learning rate of projections and critics. `None`: that of the student.
+        rate: Maps the step number (from 0) to a factor of the learning rate. `None`: the schedule of `args`.
+        soft_labels: Examples have a column `soft_labels`, class probabilities `[c]` that replace the teacher's; NaN
+            where an example has none. `teacher` may then be `None`.
+        class_weights: Weight of each class in the label terms, `[c]`, in the order of the model's outputs.
+        compiled: Compile teacher, student and objective with `torch.compile`. There is one graph per batch length, so
+            pad to a few lengths. Of use on GPUs, where launching many small kernels costs time.
 
-    Examples may carry a nested `teacher` (the teacher's own tokens) and `augmented` (the second view). `trainer.model`
-    is the student. The evaluation loss is `Trainer`'s: that of the labels.
+    An example may also have the mapping `teacher`, with the teacher's own `input_ids` and `attention_mask`, and the
+    mapping `augmented`, with the augmented view. `trainer.model` is the student. The evaluation loss is the loss on the
+    gold labels, as in `Trainer`.
 
-    Raises `ConfigError` where teacher and student have different classes or vocabularies, where the objective lacks
-    what it compares with, and for what would otherwise be ignored.
+    Raises `ConfigError` if teacher and student have different classes or vocabularies, if the objective needs an input
+    that is missing, and for an argument that would have no effect.
     """
 
     loss_is_scaled_for_ga = True
-    """The loss is normalised over all micro-batches of a step; `Trainer` shall not divide it again."""
+    """`Trainer` must not divide the loss by the number of micro-batches: it is already normalised over all of them."""
 
     def __init__(
         self,
@@ -200,7 +203,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.augmentation: Counter[str] = Counter()
         self.seconds_waited = 0.0
         self.examples_read = 0
-        """By this process, in this life of it."""
+        """Training examples that this process has read since it started."""
         self.running = RunningLosses()
         self._arrived = -1
         check_parallelism(self.args, divided=self.is_deepspeed_enabled or self.is_fsdp_enabled)
@@ -602,7 +605,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
-        """`Trainer.train`; a checkpoint, and the best one at the end, also gives the parts of the objective.
+        """`Trainer.train`. Resuming and loading the best checkpoint also restore the trained parts of the objective.
 
         Raises `ConfigError` for a checkpoint of another objective.
         """
