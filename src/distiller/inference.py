@@ -245,7 +245,7 @@ class Predictor:
         return read_new_texts(texts, form, tagging=self.tags)
 
     def rows(self, given: NewTexts) -> list[Row]:
-        """What the model says of each row."""
+        """Predict one row for each row of `given`."""
         if given.words is not None:
             return self._tagged(given.words)
         table, first, second = given.table, given.text, given.text_pair
@@ -263,7 +263,7 @@ class Predictor:
         return rows
 
     def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tensor:
-        """The probability of each class, or the number, of every text `[rows, c]`."""
+        """Class probabilities of every text, `[rows, c]`; for regression the predicted numbers, `[rows, 1]`."""
         logits = self._logits(Split("predict", tuple(texts), None if pairs is None else tuple(pairs)))[0]
         if self.names is None:
             return logits
@@ -272,9 +272,10 @@ class Predictor:
     def answers(
         self, given: Any, *, skip_bad: bool = False, overrides: Sequence[str] = ()
     ) -> tuple[dict[str, Prediction], list[str]]:
-        """Answers by question id, the best ones of each, and what was left out with `skip_bad`.
+        """Answer questions: returns the predictions by question id, and why rows were left out with `skip_bad`.
 
-        Gold answers are not looked at. Raises `DistillerError`.
+        Gold answers in `given` are ignored. Raises `ModelError` for a model that is not for question answering,
+        `DataError` for rows that cannot be used.
         """
         if self._translator is not None or self.kind != "qa":
             raise ModelError(f"`{self.name}` answers no questions", hint="it has another head: call the predictor")
@@ -299,9 +300,9 @@ class Predictor:
     def scores(
         self, data: Any, *, text: str | None = None, text_pair: str | None = None, label: str | None = None
     ) -> dict[str, float]:
-        """How often, or how closely, the model is right on `data` with labels, in whatever form texts may have.
+        """Compute the metrics of a classification or regression model on labelled rows, in any form that calls accept.
 
-        Raises `DataError` for a label that is none of the model's classes.
+        Raises `DataError` for a label that is not a class of the model, `ConfigError` for other kinds of models.
         """
         if whose := SCORED_BY_RUNS.get(self.kind):
             raise ConfigError(f"{whose} scored on the task of a run", hint='evaluate("outputs/run", split="test")')

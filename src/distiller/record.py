@@ -24,7 +24,7 @@ from distiller.notebook import curves, html_table
 FORMAT = 1
 FILE, RUN_FILE = "record.json", "run.yaml"
 OUTCOMES = "development.safetensors"
-"""What teacher, baseline and student of every seed said of the development set, and the gold labels."""
+"""Predictions of teacher, baseline and student for the development set, by seed, and the gold labels."""
 
 
 class Spread(Config):
@@ -36,10 +36,10 @@ class Spread(Config):
 
 
 class Comparison(Config):
-    """The distilled student against the same student fine-tuned without a teacher, on the task's metric.
+    """Comparison of the distilled student with the same student fine-tuned without a teacher, on the task's metric.
 
-    Errors are standard errors of paired differences over the development examples, and with several seeds also over
-    the trainings.
+    Errors are standard errors of paired differences over the development examples; with several seeds they include
+    the variation between trainings.
     """
 
     difference: float
@@ -49,7 +49,7 @@ class Comparison(Config):
     """Teacher minus fine-tuned student."""
     teacher_lead_error: float | None = None
     gap_closed: float | None = None
-    """`difference` over `teacher_lead`, where that is more than two standard errors above 0."""
+    """`difference / teacher_lead`; `None` unless `teacher_lead` is more than two standard errors above 0."""
 
 
 class ModelFacts(Config):
@@ -65,16 +65,16 @@ class ModelFacts(Config):
     """Development scores; means over seeds where there are several."""
     spread: dict[str, Spread] = {}
     fingerprint: str | None = None
-    """SHA-256 of the weights, where there is one set of them."""
+    """SHA-256 of the weights; `None` for a model that was trained once per seed."""
     steps: list[int] = []
-    """Optimisation steps of its training, by seed; none for a model that came fine-tuned."""
+    """Optimisation steps of its training, by seed; empty for a model that was already fine-tuned."""
     best_steps: list[int] = []
-    """After how many of them the best development score was reached, by seed; `histories` say where weights of several
-    evaluations were averaged (`averaged`: how many, and the scores of their mean)."""
+    """The step of the best development score, by seed. Where the weights of several evaluations were averaged,
+    `histories` has an entry `averaged` with their number and the scores of the averaged weights."""
     start: str | None = None
-    """Where the weights of its layers came from."""
+    """The source of the initial weights of its layers."""
     histories: list[list[dict[str, float]]] = []
-    """Of a teacher or baseline that was trained: training losses and development scores by step, for each seed."""
+    """Training losses and development scores by step, one list per seed; empty for a model that was not trained."""
 
 
 class DataFacts(Config):
@@ -89,7 +89,7 @@ class DataFacts(Config):
     truncated: dict[str, int]
     """Rows cut at `max_length`, by split."""
     soft: int = 0
-    """Training rows that brought probabilities along (`task.probabilities`)."""
+    """Training rows with class probabilities (`task.probabilities`)."""
     unsure: int = 0
     """Rows left out because no class was as probable as `task.min_confidence`."""
     skipped: dict[str, int] = {}
@@ -98,7 +98,7 @@ class DataFacts(Config):
     """The share of every class among the development labels."""
     fingerprint: str
     vocabulary: str | None = None
-    """Of a translation: SHA-256 of what makes tokens of text."""
+    """Translation: SHA-256 of the tokenizer."""
     vocabulary_size: int | None = None
 
 
@@ -106,11 +106,11 @@ class VocabularyFacts(Config):
     """A vocabulary that was cut (`student.vocabulary`)."""
 
     pieces: int
-    """Pieces that the student's tokenizer has left."""
+    """Size of the student's vocabulary."""
     whole: int
-    """Pieces that there were."""
+    """Size of the vocabulary before the cut."""
     affected: dict[str, float]
-    """The share of texts that are read in other, smaller pieces than with the whole vocabulary, by split."""
+    """Share of the texts whose tokens differ from those of the whole vocabulary, by split."""
 
 
 class SeedResult(Config):
@@ -124,13 +124,13 @@ class SeedResult(Config):
     history: list[dict[str, float]]
     """Training losses (each component of Eq. (1)) and development scores, by step."""
     shares: dict[str, float] = {}
-    """Of every term of Eq. (1), its mean share of the norms of the gradients that reached the student."""
+    """Each term's share of the sum of all terms' gradient norms at the student, averaged over the training."""
     fingerprint: str
     """SHA-256 of the student's weights."""
 
 
 class Cost(Config):
-    """What the run took on this machine."""
+    """Time and memory that the run took on this machine."""
 
     wall_seconds: float
     training_seconds: list[float]
@@ -138,10 +138,11 @@ class Cost(Config):
     step_milliseconds: float
     """Mean time of an optimisation step, evaluation left out."""
     waiting_share: float = 0.0
-    """Of that time, the share in which the training waited for its next batch."""
+    """Share of the step time spent waiting for the next batch."""
     augmentation: dict[str, int] = {}
-    """Texts given to each operator, and of them those left unchanged, without output and failed; `gold.dropped`,
-    labels that were not true any more. Over all seeds, without what was done before a `--resume`."""
+    """For each augmentation operator, the number of its input texts, and of those that it left unchanged, that gave no
+    output and that failed; `gold.dropped` counts labels that no longer applied. Summed over all seeds; work before a
+    `--resume` is not counted."""
     examples_per_second: float
     peak_memory_megabytes: float
     """10^6 bytes, of the accelerator or of the process."""
@@ -157,13 +158,13 @@ class EfficiencyRow(Config):
     engine: str
     compute: str
     shortlist: bool = False
-    """Whether a translation may use but the pieces that go with those of its sentence."""
+    """Whether the output vocabulary is restricted to a shortlist of pieces that fit the source sentence."""
     bleu: float | None = None
-    """`None` where a slow engine was asked for a part of the text: the score would not be comparable."""
+    """`None` where a slow engine translated only part of the text: that score would not be comparable."""
     chrf: float | None = None
     parameters: int
     compression: float
-    """How many times fewer weights than the first model of the table has: the teacher."""
+    """Parameters of the teacher (the first row) divided by those of this model."""
     megabytes: float
     """10^6 bytes of the stored model."""
     sentences_per_second: float
@@ -171,16 +172,17 @@ class EfficiencyRow(Config):
     latency_p50: float | None = None
     """Milliseconds of a single sentence: the median."""
     latency_p95: float | None = None
-    """Milliseconds that 95 of 100 single sentences stay below."""
+    """Milliseconds of a single sentence: the 95th percentile."""
 
     @property
     def form(self) -> str:
-        """The engine, its numbers, and a shortlist."""
+        """Engine and number format, and whether there is a shortlist."""
         return f"{self.engine} {self.compute}" + (", shortlist" if self.shortlist else "")
 
 
 class Record(Config):
-    """The result of one run. Scores are shares of 1, those of translations from 0 to 100."""
+    """The result of one run. Scores lie between 0 and 1, except those of translations (BLEU, chrF), which lie between
+    0 and 100."""
 
     format: int = FORMAT
     status: str = "complete"
@@ -195,7 +197,7 @@ class Record(Config):
     baseline: ModelFacts | None
     """The same student fine-tuned without a teacher."""
     untaught_baseline: ModelFacts | None = None
-    """The same from the teacher's layers as they were before its fine-tuning, where `baseline` is `both`."""
+    """With `baseline: both`, the same student fine-tuned from the layers of the teacher before its fine-tuning."""
     student: ModelFacts
     vocabulary: VocabularyFacts | None = None
     """What was cut from the student's vocabulary, if anything."""
@@ -204,18 +206,18 @@ class Record(Config):
     score: float
     """Mean development score of the distilled student."""
     distillation_ratio: float | None
-    """`score` over the teacher's; `null` where the teacher's is not positive."""
+    """`score` divided by the teacher's score; `null` if the teacher's score is not positive."""
     cost: Cost
     efficiency: list[EfficiencyRow] = []
-    """Of a translation: teacher and student in the forms in which they may be used."""
+    """Translation: size and speed of teacher and student, for each engine and number format."""
     signatures: dict[str, str] = {}
-    """Of a translation: how sacreBLEU computed each score."""
+    """Translation: the sacreBLEU signature of each score."""
     comparison: Comparison | None = None
-    """Whether distilling paid; `null` without a baseline."""
+    """Distilled student and baseline compared; `null` without a baseline."""
     verdict: list[str] = []
     """The result in words."""
     notes: list[str] = []
-    """What a reader should know: truncated rows, a cache that did not fit, a term that was left out."""
+    """Remarks on the run, e.g. truncated rows, a cache that did not fit, or a term that was left out."""
 
     @property
     def models(self) -> dict[str, ModelFacts]:
@@ -231,7 +233,7 @@ class Record(Config):
 
     @property
     def histories(self) -> dict[str, list[list[dict[str, float]]]]:
-        """How each of `models` was trained, seed by seed; none for a model that came as it is."""
+        """The training histories of each of `models`, one per seed; empty for a model that was not trained."""
         student = [one.history for one in self.seeds]
         return {label: student if one is self.student else one.histories for label, one in self.models.items()}
 
@@ -249,7 +251,7 @@ class Record(Config):
 
     @property
     def compression(self) -> float | None:
-        """How many times fewer weights the student has than its teacher; `None` where that is not known."""
+        """Parameters of the teacher divided by those of the student; `None` where the teacher's are not known."""
         if self.teacher is None or not self.teacher.parameters:
             return None
         return self.teacher.parameters / self.student.parameters

@@ -182,7 +182,7 @@ class Languages(Config):
 
 
 class Teacher(Config):
-    """The model that is imitated."""
+    """The teacher: a translation model, or translations that exist already."""
 
     model: str | None = None
     """Any encoder–decoder of `transformers` (Marian, mBART, M2M100, NLLB, T5, BART, Pegasus, …, or one of this
@@ -194,11 +194,11 @@ class Teacher(Config):
     `source`, `translation` or `translations`, and `score` or `scores` if there are any; .tsv with source, translation
     and perhaps score; any other file holds line i of the translation of line i of `task.train.source`."""
     prompt: str | None = None
-    """Makes `model` a causal language model that is asked with this text, `{source}` in it: `"Translate to English:
+    """Prompt for a causal language model as teacher, with `{source}` in place of the sentence: `"Translate to English:
     {source}"`."""
     server: str | None = None
-    """Address of a server with OpenAI's protocol (`http://127.0.0.1:8000/v1`) that is asked with `prompt` for `model`;
-    `$OPENAI_API_KEY` is sent where it is set."""
+    """Address of a server with an OpenAI-compatible API (`http://127.0.0.1:8000/v1`) for `model`; it receives `prompt`
+    for each sentence. `$OPENAI_API_KEY` is sent if it is set."""
     shape: Shape = Shape(architecture="teacher-24x6")
     training: Optimisation = Optimisation()
     seed: Seed = 0
@@ -216,7 +216,7 @@ class Teacher(Config):
 
     @property
     def says_only(self) -> bool:
-        """Whether nothing is known of it but its translations."""
+        """Whether only its translations are available, not its probabilities and hidden states."""
         return bool(self.files or self.prompt or self.server)
 
     @model_validator(mode="after")
@@ -233,7 +233,7 @@ class Teacher(Config):
 
 
 class Student(Config):
-    """The model that learns."""
+    """The student: its size, and the weights from which it starts."""
 
     shape: Shape = Shape()
     init: Literal["random", "teacher"] = "random"
@@ -268,8 +268,8 @@ class Objective(config.Objective):
     prediction: Prediction = Component(name="kl")  # pyright: ignore[reportIncompatibleVariableOverride] # runs are frozen
     """Compares the two distributions over the vocabulary: `kl` or `ce`, with `temperature` and `scale_T2`."""
     beta1: NonNegative = 1.0
-    """Weight of word-level distillation: the prediction objective, teacher-forced on the target. Left open, it is 0
-    where the teacher is known by its translations alone, or where the student's vocabulary is its own."""
+    """Weight of word-level distillation: the prediction objective, teacher-forced on the target. If not set, it is 0
+    where only the teacher's translations are available, or where the student has another vocabulary."""
     gamma1: NonNegative = 1.0  # pyright: ignore[reportIncompatibleVariableOverride]
     """Weight of the negative log-likelihood of the target, gold or pseudo-label, whichever the batch carries."""
     cosine: NonNegative = 0.0
@@ -308,9 +308,9 @@ class TranslationRun(config.Run):
     """Train on the teacher's translations too, or alone. `null`: on gold pairs."""
     training: Training = Training()  # pyright: ignore[reportIncompatibleVariableOverride]
     evaluation: Decoding = Decoding()
-    """How scores are made. During training the search is greedy."""
+    """How translations are generated for the scores. During training, decoding is greedy."""
     baseline: bool = True  # pyright: ignore[reportIncompatibleVariableOverride]
-    """Also train the same student on gold pairs alone, to know what distillation adds. Kept and reused."""
+    """Also train the same student on gold pairs alone, to measure what distillation adds; the result is cached."""
     efficiency: bool = True
     """Measure size and speed of teacher and student in fp32 and int8."""
     output: Folder = "outputs/translation"
