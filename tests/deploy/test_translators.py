@@ -17,6 +17,7 @@ from distiller.deploy.translators import open_translator
 from distiller.errors import ModelError, Notice
 from distiller.record import load_record
 from distiller.training.output_folder import RUN_FILE, STUDENT
+from distiller.translation.corpus import read_corpus
 from distiller.translation.students import load_translator, save_translator
 from distiller.translation.translate import translated_lines
 from translation.families import LANGUAGES, family_folder
@@ -115,6 +116,19 @@ def test_sentences_are_those_that_the_run_takes(tmp_path: Path) -> None:
     assert few is not None
     with pytest.warns(Notice, match="left out 1 bad row"):
         assert 0 < len(few.sentences or ()) <= 5
+
+
+def test_sentences_are_those_that_a_run_held_out(tmp_path: Path) -> None:
+    """Where no file holds them, they are no training pairs."""
+    task = tiny_run(tmp_path).task.model_dump(mode="json") | {"dev": None, "held_out": 12}
+    out = translated(tmp_path, task=task)
+    translator(out / STUDENT)
+    source = open_translator(str(out))
+    assert source is not None
+    assert source.sentences is not None
+    splits = read_corpus(tiny_run(tmp_path, task=task).task)
+    assert source.sentences.source == splits.dev.source
+    assert not set(source.sentences.source) & set(splits.train.source)
 
 
 def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

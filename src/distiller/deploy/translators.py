@@ -131,7 +131,7 @@ class FinishedTranslator(Finished):
 
     @cached_property
     def sentences(self) -> Pairs | None:
-        """Development pairs, else test, else training pairs (with a note); `None` where they are not there.
+        """Development pairs, also those that the run held out, else test pairs; `None` where they are not there.
 
         They are those that a run takes: limited as it says, and none longer than `max_length`.
         """
@@ -141,15 +141,16 @@ class FinishedTranslator(Finished):
         task = self.described.task
         if self.record is not None and (said := changed_text(self.record.data, task)):
             self.notes.append(said)
-        named = {"dev": task.dev, "test": task.test, "train": task.train}
-        split, files = next((split, files) for split, files in named.items() if files is not None)
         try:
-            pairs = read_split(files, task, split)
+            if task.dev is not None:
+                pairs = read_split(task.dev, task, "dev")
+            elif task.test is not None:
+                pairs = read_split(task.test, task, "test")
+            else:
+                pairs = read_corpus(task).dev
         except DistillerError as error:
             self.notes.append(f"the text of the run cannot be read: {error.message}")
             return None
-        if split == "train":
-            self.notes.append("the run held its development pairs out: compared on the file of its training pairs")
         if self.rows:
             pairs = pairs.take(sample(len(pairs), self.rows, seed=0))
         return self._short(pairs)
