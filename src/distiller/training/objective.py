@@ -209,15 +209,15 @@ class IntermediateTerm(nn.Module):
 
     def _grid_losses(self, student: Mapping[int, Tensor], teacher: Mapping[int, Tensor], mask: Tensor) -> Tensor:
         """All pairs that take part in the transport at once, in their order, `[N · M, b]`."""
-        of_tokens = self.reads == "hidden_states"
-
-        def stacked(states: Mapping[int, Tensor], layers: set[int]) -> Tensor:
-            chosen = [states[layer] for layer in sorted(layers - {0})]
-            # the layers of one token side by side, as what compares them all wants them
-            return torch.stack(chosen, dim=2).movedim(2, 0) if of_tokens else torch.stack(chosen)
-
-        sides = stacked(student, self.student_layers), stacked(teacher, self.teacher_layers)
+        sides = self._stacked(student, self.student_layers), self._stacked(teacher, self.teacher_layers)
         return self.grid(*sides, mask, **self.options).flatten(0, 1)
+
+    def _stacked(self, states: Mapping[int, Tensor], layers: set[int]) -> Tensor:
+        """States of all `layers` but the embeddings', `[N, …]`."""
+        chosen = [states[layer] for layer in sorted(layers - {0})]
+        if self.reads != "hidden_states":
+            return torch.stack(chosen)
+        return torch.stack(chosen, dim=2).movedim(2, 0)  # the layers of one token side by side, as the grid wants them
 
     def _critic_losses(self, view: View, place: BatchSlice) -> Tensor:
         """Losses `[pairs, b]` of this process's examples; their negatives stand at all of `place`."""
