@@ -1,12 +1,14 @@
 """Stored teacher outputs say what the teacher would have said, however they are read."""
 
 import pickle
+from io import StringIO
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from distiller import config
 from distiller.cache.folders import FolderCache
@@ -48,6 +50,14 @@ def test_any_batch_reads_what_the_teacher_says(tmp_path: Path, chosen: list[int]
     for layer, state in read.hidden_states.items():
         torch.testing.assert_close(state[valid], said.hidden_states[layer][valid], **CLOSE)
         assert not state[~valid].any()
+
+
+def test_how_far_the_teacher_has_come_is_said_where_there_is_no_terminal(tmp_path: Path) -> None:
+    said, tokens = StringIO(), sum(EXAMPLES.lengths)
+    console = Console(file=said, width=200)
+    for _ in range(2):
+        teacher_outputs(FolderCache(tmp_path), frozen(), EXAMPLES, pad, config.Training(), console=console)
+    assert said.getvalue().count(f"ask the teacher once: {tokens:,} of {tokens:,} tokens") == 1  # once, as it says
 
 
 def test_outputs_are_stored_in_the_teachers_own_numbers(tmp_path: Path) -> None:

@@ -1,11 +1,24 @@
 """Texts made of two training texts: what is drawn, what is kept, and that nothing else of the data changes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distiller.tasks.crossover import CUT, ENOUGH, EXCHANGED, MOST, TOKENS, USUAL, usual_crossovers, with_crossed
-from distiller.tasks.data import CROSSED, QuestionSplit, Split, TaggedSplit, TaskData
+from distiller.tasks.crossover import (
+    CUT,
+    ENOUGH,
+    EXCHANGED,
+    MOST,
+    QUESTION_WORDS,
+    TOKENS,
+    USUAL,
+    WHOLE,
+    usual_crossovers,
+    with_crossed,
+)
+from distiller.tasks.data import CROSSED, Answer, QuestionSplit, Split, TaggedSplit, TaskData
 
 TEXTS = tuple(" ".join(f"{letter}{place}" for place in range(10)) for letter in "abcdefghij")
 """Ten words each; a word says its text and its place."""
@@ -103,13 +116,56 @@ def test_words_of_a_tagger_are_exchanged() -> None:
     assert with_crossed(data, 9, seed=3, words=("whale", "umbrella")).splits[CROSSED] == found
 
 
-def test_questions_are_not_crossed() -> None:
-    question = QuestionSplit("train", ("who?",), ("he",))
-    data = TaskData("qa", "qa", (), ("answer_f1",), {"train": question, "dev": question})
-    assert usual_crossovers(data) == 0
-    assert with_crossed(data, 0, seed=0) is data
-    with pytest.raises(ValueError, match="crossed"):
-        with_crossed(data, 1, seed=0)
+def questions(rows: int = 30) -> TaskData:
+    asked = tuple(f"when did the person {row} leave home ?" for row in range(rows))
+    contexts = tuple(f"In {1900 + row} it rained. Person {row} left a warm house near the sea!" for row in range(rows))
+    answers = tuple((Answer(str(1900 + row), 3),) for row in range(rows))
+    train = QuestionSplit("train", asked, contexts, answers, null_answers=True)
+    return TaskData("qa", "qa", (), ("answer_f1",), {"train": train, "dev": replace(train, name="dev").take([0])})
+
+
+def test_questions_are_made_about_whole_contexts() -> None:
+    data = questions()
+    train, found = data.splits["train"], with_crossed(data, 8, seed=3).splits[CROSSED]
+    assert isinstance(train, QuestionSplit)
+    assert isinstance(found, QuestionSplit)
+    assert not found.labelled
+    assert found.null_answers
+    assert set(found.contexts) == set(train.contexts)
+    assert len(set(found.question_ids)) == len(set(found.ids)) == len(found)
+    others = 0
+    for question, context in zip(found.questions, found.contexts, strict=True):
+        if question in train.questions:
+            others += 1
+            assert train.contexts[train.questions.index(question)] != context
+            continue
+        words = question.rstrip("?").split()
+        kept = next(
+            n for n in range(len(words), 0, -1) if any(q.startswith(" ".join(words[:n])) for q in train.questions)
+        )
+        assert 1 <= kept < len(words)
+        assert " ".join(words[kept:]) in context  # words in a row, of one sentence
+    assert others / len(found) == pytest.approx(WHOLE, abs=0.1)
+    assert with_crossed(data, 8, seed=3).splits[CROSSED] == found
+    assert with_crossed(data, 0, seed=3) is data
+
+
+def test_questions_in_a_script_without_blanks() -> None:
+    asked, contexts = ("東京は何年に？", "誰が家を出た？") * 10, ("雨が降った。人は家を出た。", "海の近くの家。") * 10
+    data = TaskData("qa", "qa", (), ("answer_f1",), {"train": QuestionSplit("train", asked, contexts)})
+    found = with_crossed(data, 5, seed=3).splits[CROSSED]
+    assert isinstance(found, QuestionSplit)
+    assert not any(" " in question for question in found.questions)
+
+
+def test_questions_of_much_text_get_fewer() -> None:
+    assert usual_crossovers(questions()) == MOST
+    (context,) = questions(1).splits["train"].contexts
+    long = replace(questions(2000).splits["train"], contexts=(context + " word" * 120,) * 2000)
+    data = replace(questions(), splits={"train": long})
+    words = 2000 * (len(context.split()) + 120 + 8)
+    assert usual_crossovers(data) == QUESTION_WORDS // words - 1 == 3
+    assert usual_crossovers(data, tokens=TOKENS * words) == 0
 
 
 def test_more_text_gets_fewer() -> None:

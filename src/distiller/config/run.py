@@ -58,10 +58,11 @@ class Run(Config):
     """Epochs that share what was augmented; 1 makes every example anew in every epoch."""
     crossovers: Annotated[int, Field(ge=0, le=100), Number] | None = None
     """Texts for each training text that begin like it and end like another (for taggers with some words exchanged for
-    others of the vocabulary); the student learns what the teacher says of them. `null`: 4, up to 16
-    where there are fewer than 3,000 texts, fewer where the texts have more than 120,000 words and none from 300,000 on,
-    or where the teacher's outputs would not fit into `cache_gb`; none for question answering, without a teacher, with
-    `augmentation`, in a recipe, or where `training` says `epochs` or `max_steps`."""
+    others of the vocabulary), or questions for each context that begin like another and end in words of the context;
+    the student learns what the teacher says of them. `null`: 4, up to 16 where there are fewer than 3,000 texts, fewer
+    where the texts have more than 120,000 words and none from 300,000 on (twice that where questions are answered), or
+    where the teacher's outputs would not fit into `cache_gb`; none without a teacher, with `augmentation`, in a recipe,
+    or where `training` says `epochs` or `max_steps`."""
     taught_words: bool | None = None
     """While the student learns, its word vectors are its own plus a linear map of the teacher's, learnt too and added
     in at the end: words that no training text has are then read by what the teacher knows of them. `null`: where both

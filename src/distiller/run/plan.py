@@ -206,10 +206,6 @@ def _with_max_length(
 
 def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig) -> int:
     """Crossed texts for each training text. Raises `ConfigError` where some are wished for and cannot be."""
-    if run.crossovers and data.kind == "qa":
-        raise ConfigError(
-            "contexts of question answering cannot be crossed: an answer may be lost", hint="crossovers=0"
-        )
     if run.crossovers and run.teacher is None:
         raise ConfigError("`crossovers` makes texts that a teacher answers, and the run has none", hint="crossovers=0")
     if run.crossovers and not any(objective.beta1 for objective in run.objectives):

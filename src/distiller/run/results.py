@@ -285,10 +285,10 @@ def _label_notes(setup: Setup) -> list[str]:
         notes.append(f"{data.unsure} rows were left out: no class was as probable as {setup.run.task.min_confidence:g}")
     if CROSSED in data.splits:
         exchanged = ", and some other words" if exchanges_words(setup.run, data) else ""
-        notes.append(
-            f"{len(data.splits[CROSSED]):,} more texts have the beginning of one training text and the end of another"
-            f"{exchanged}: of them the student learnt what the teacher says"
-        )
+        made = f"more texts have the beginning of one training text and the end of another{exchanged}"
+        if data.kind == "qa":
+            made = "more questions begin like others and end in words of their context, or are other contexts' own"
+        notes.append(f"{len(data.splits[CROSSED]):,} {made}: of them the student learnt what the teacher says")
     if setup.run.taught_words:
         notes.append("the student's word vectors have learnt from the teacher's (`taught_words`)")
     if not data.unlabelled:

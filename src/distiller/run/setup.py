@@ -218,7 +218,9 @@ class Setup:
         )
         collate = Collator(self.plan.teacher_tokenizer)
         try:
-            folder, why = teacher_outputs(self.store, teacher, self.teacher_transfer, collate, training, rows)
+            folder, why = teacher_outputs(
+                self.store, teacher, self.teacher_transfer, collate, training, rows, self.console
+            )
             return TeacherOutputs(
                 cache=TeacherCache(folder, objective.layers("teacher")) if folder else None,
                 augmented=augmented_outputs(self.store, teacher, training) if keep else None,

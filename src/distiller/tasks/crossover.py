@@ -5,7 +5,8 @@ lacks labels. Crossed texts need not be good language for that: the teacher answ
 weighs their two halves shows how it reads. Instance crossover is Luque's (2019, arXiv:1909.11241), who joined texts of
 one class to have more of them; that a teacher can label whatever is made of texts is Tang et al.'s (2019,
 arXiv:1903.12136). docs/results.md has what it brings. A tagger learns words too: some of those in its crossed sentences
-are exchanged for words that no training text may have.
+are exchanged for words that no training text may have. Where questions are answered the contexts stay whole, lest an
+answer be lost, and it is questions that are made: what a small student lacks is how their words are found again.
 """
 
 import math
@@ -29,13 +30,21 @@ ENOUGH = 12_000
 EXCHANGED, SHORTEST = 0.4, 3
 """Share of the words of a crossed sentence that are exchanged for others of the vocabulary, and letters of the shortest
 that are: what is shorter, or no word, holds a sentence together."""
-WORDS = 600_000
-"""Words to which a training set may come with them: what has more is left as it is."""
+WORDS, QUESTION_WORDS = 600_000, 1_200_000
+"""Words to which a training set may come with them, and one of questions and their contexts, which are read anew with
+each: what has more is left as it is."""
 TOKENS = 1.5
 """Tokens of a word, special ones included, rather too many than too few."""
 
+WHOLE = 1 / 3
+"""Share of the questions made that are another row's as it stands: of most of them the context does not tell."""
+SPAN = 3
+"""Words of the context in a question made, at least."""
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 """Scripts that set no blanks between words, or long words: their characters are words here."""
+_SET_CLOSE = re.compile(f"[{_UNSPACED}]")
 _WORD = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)")
 
 
@@ -44,9 +53,8 @@ def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
 
     `tokens` are those for which there is room where the teacher's outputs are kept.
     """
-    if data.kind == "qa":
-        return 0
-    rows, most, words = sum(map(len, data.transfer)), min(WORDS, tokens / TOKENS), 0
+    rows, words = sum(map(len, data.transfer)), 0
+    most = min(QUESTION_WORDS if data.kind == "qa" else WORDS, tokens / TOKENS)
     for text in chain.from_iterable(column for split in data.transfer for column in _columns(split)):
         words += len(text)
         if 2 * words > most:  # of millions of texts no more are read than it takes to know
@@ -60,17 +68,20 @@ def with_crossed(data: TaskData, times: int, *, seed: int, words: Sequence[str] 
 
     Each has the beginning of that row and the end of another one, labelled or not; they have no labels. Of pairs
     first texts are crossed with first ones, and second with second ones. Of sentences for a tagger some words are
-    exchanged for others of `words`. The same `seed` gives the same texts. What is a row of another split already is
-    left out. `ValueError` for question answering.
+    exchanged for others of `words`. Each context gets `times` new questions: two thirds of them have the beginning of
+    another row's question and end in words of a sentence of the context, the others are another row's. The same `seed`
+    gives the same texts. What is a row of another split already is left out.
     """
     if not times:
         return data
-    if data.kind == "qa":
-        raise ValueError("a crossed context may have lost the answer")
     rng = np.random.default_rng(seed)
     source = hidden(reduce(joined, data.transfer), name=CROSSED)
-    columns = [list(column) for column in _columns(source)]
-    found = reduce(joined, [_crossed(source, columns, rng) for _ in range(times)])
+    if isinstance(source, QuestionSplit):
+        asked = reduce(joined, [_asked(source, rng) for _ in range(times)])
+        found: AnySplit = replace(asked, question_ids=tuple(f"{CROSSED}-{row}" for row in range(len(asked))))
+    else:
+        columns = [list(column) for column in _columns(source)]
+        found = reduce(joined, [_crossed(source, columns, rng) for _ in range(times)])
     if isinstance(found, TaggedSplit) and words:
         found = replace(found, words=tuple(_exchanged(sentence, words, rng) for sentence in found.words))
     known = {key for split in data.splits.values() for key in keys_of(split)}
@@ -84,7 +95,8 @@ def _columns(split: AnySplit) -> list[Iterable[Sequence[str]]]:
     """The words of each text of each column, with the blanks before them, one text after the other."""
     if isinstance(split, TaggedSplit):
         return [split.words]
-    assert not isinstance(split, QuestionSplit)
+    if isinstance(split, QuestionSplit):
+        return [map(_WORD.findall, column) for column in (split.questions, split.contexts)]
     columns = (split.texts,) if split.pairs is None else (split.texts, split.pairs)
     return [map(_WORD.findall, column) for column in columns]
 
@@ -104,6 +116,33 @@ def _crossed(split: AnySplit, columns: Sequence[Sequence[Sequence[str]]], rng: n
     assert isinstance(split, Split)
     texts, *pairs = (tuple("".join(words).strip() for words in column) for column in crossed)
     return replace(split, texts=texts, pairs=pairs[0] if pairs else None, soft=None)
+
+
+def _asked(split: QuestionSplit, rng: np.random.Generator) -> QuestionSplit:
+    """Every context of `split` once, with a new question."""
+    questions = [_WORD.findall(question) for question in split.questions]
+    sentences: dict[str, list[list[str]]] = {}
+    asked: list[str] = []
+    for context in split.contexts:
+        if context not in sentences:
+            sentences[context] = [_WORD.findall(text) for text in _SENTENCE.split(context) if text.strip()]
+        words = questions[rng.integers(len(questions))]
+        if rng.random() >= WHOLE and sentences[context]:
+            sentence = sentences[context][rng.integers(len(sentences[context]))]
+            words = _question(words, sentence, rng)
+        asked.append("".join(words).strip())
+    return replace(split, questions=tuple(asked))
+
+
+def _question(words: Sequence[str], sentence: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """The first of the `words` of a question, and in place of the others as many in a row of `sentence`."""
+    kept = max(1, round(len(words) * rng.uniform(*CUT)))
+    first = int(rng.integers(max(1, len(sentence) - SPAN + 1)))
+    span = list(sentence[first : first + max(SPAN, len(words) - kept)])
+    if not _SET_CLOSE.match(span[0].lstrip()):  # before the first word of a sentence stands no blank
+        span[0] = " " + span[0].lstrip()
+    span[-1] = span[-1].rstrip(".,;:!?") + "?"
+    return [*words[:kept], *span]
 
 
 def _joint(words: Sequence[str], others: Sequence[str], cut: float) -> list[str]:

@@ -1,7 +1,7 @@
 """What runs share and keep: fine-tuned teachers and baselines, and the teacher's outputs on the training set."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from distiller.cache.folders import FolderCache, fingerprint
 from distiller.cache.teacher_outputs import TeacherCache, build_teacher_cache
 from distiller.device import Precision, compute
 from distiller.files import free_bytes, write_json
+from distiller.jobs import Advance, progress
 from distiller.models.folders import weights_fingerprint
 from distiller.training.evaluate import predict_logits, scored_in
 from distiller.training.fit import Fit, Job, TrainingData, fit
@@ -212,10 +213,12 @@ def teacher_outputs(
     collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
     training: config.Training,
     rows: Sequence[int] | None = None,
+    console: Console | None = None,
 ) -> tuple[Path | None, str | None]:
     """The folder of the teacher's outputs on `split` (in the teacher's tokens), computed if it is not there yet.
 
-    `rows` are those that will be read, by default all. Where there is none, the second result says why, in words.
+    `rows` are those that will be read, by default all. `console` shows how far the teacher has come. Where there is no
+    folder, the second result says why, in words.
     """
     if training.cache_teacher == "never":
         return None, None
@@ -240,7 +243,7 @@ def teacher_outputs(
         return enough and all(other.get(name) == facts[name] for name in same)
 
     def make(folder: Path) -> None:
-        _write_outputs(folder, teacher, split, collate, rows)
+        _write_outputs(folder, teacher, split, collate, rows, console)
 
     return store.get("teacher-outputs", facts, make, serves=serves), None
 
@@ -289,15 +292,24 @@ def _write_outputs(
     split: Any,
     collate: Callable[[list[Mapping[str, Any]]], Mapping[str, Any]],
     rows: Sequence[int] | None,
+    console: Console | None,
 ) -> None:
     """The longest texts first: memory runs out at once or never."""
+    lengths = torch.as_tensor(split.lengths)
     chosen = torch.arange(len(split)) if rows is None else torch.as_tensor(list(rows))
-    order = chosen[torch.as_tensor(split.lengths)[chosen].argsort(descending=True)]
-    batches = (
-        {key: value.to(teacher.device) for key, value in collate([split[int(i)] for i in part]).items()}
-        for part in order.split(64)
-    )
-    build_teacher_cache(folder, teacher, batches, len(split), teacher.hidden_layers)
+    order = chosen[lengths[chosen].argsort(descending=True)]
+
+    def batches(advance: Advance) -> Iterator[dict[str, torch.Tensor]]:
+        for part in order.split(64):
+            batch = collate([split[int(i)] for i in part])
+            yield {key: value.to(teacher.device) for key, value in batch.items()}
+            tokens = int(lengths[part].sum())  # not rows: the first ones are the longest
+            advance(tokens, tokens)
+
+    with progress(
+        console, "ask the teacher once", int(lengths[chosen].sum()), rows="tokens", amount="tokens"
+    ) as advance:
+        build_teacher_cache(folder, teacher, batches(advance), len(split), teacher.hidden_layers)
 
 
 def folder_megabytes(folder: Path) -> float:

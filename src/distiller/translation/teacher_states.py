@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -19,6 +18,7 @@ from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import build_teacher_cache
 from distiller.config.translation import TranslationRun
 from distiller.device import compute
+from distiller.jobs import Advance, progress
 from distiller.models.encoder_decoder import Seq2SeqReader, width_of
 from distiller.models.signals import Signals, frozen_teacher
 from distiller.training.pace import EPOCHS
@@ -69,10 +69,12 @@ def teacher_states(
             with torch.inference_mode(), machine.autocast():
                 return Signals(listen(batch).logits, {}, {}, batch["output_mask"])
 
-        groups = by_length(np.arange(len(examples)) if read is None else read, examples.lengths, training.batch_tokens)
-        watched = track(groups, "ask the teacher once", console=console, transient=True, disable=console is None)
-        batches = _batches(examples, watched, torch.device(device))
-        build_teacher_cache(folder, states, batches, len(examples), [])
+        asked = np.arange(len(examples)) if read is None else read
+        groups = by_length(asked, examples.lengths, training.batch_tokens)
+        tokens = int(examples.lengths[asked].sum())
+        with progress(console, "ask the teacher once", tokens, rows="tokens", amount="tokens") as advance:
+            batches = _batches(examples, groups, torch.device(device), advance)
+            build_teacher_cache(folder, states, batches, len(examples), [])
 
     return store.get("teacher-states", facts, make), None
 
@@ -86,10 +88,14 @@ def _readings(examples: Examples, run: TranslationRun) -> float:
     return epochs * len(run.seeds)
 
 
-def _batches(examples: Examples, groups: Iterable[np.ndarray], device: torch.device) -> Iterator[dict[str, Tensor]]:
+def _batches(
+    examples: Examples, groups: Iterable[np.ndarray], device: torch.device, advance: Advance
+) -> Iterator[dict[str, Tensor]]:
     for rows in groups:
         features = [{"id": int(n), "source": examples.source[n], "target": examples.target[n]} for n in rows]
         yield {name: value.to(device) for name, value in collate(features).items()}
+        done = int(examples.lengths[rows].sum())
+        advance(done, done)
 
 
 def _fingerprint(examples: Examples, rows: Tensor | None) -> str:
