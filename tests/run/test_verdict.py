@@ -57,6 +57,22 @@ def test_a_teacher_that_is_no_better_than_its_student_is_said() -> None:
     assert any("a stronger teacher, a smaller student" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("lead", "said"), [(0.01, "not clearly better than"), (0.0, "no better than"), (-0.01, "no better than")]
+)
+def test_a_lead_that_is_within_its_error_is_not_called_none(lead: float, said: str) -> None:
+    found = Outcomes(
+        teacher=guesses(GOLD, 0.8, 1), baseline=[guesses(GOLD, 0.8, 2)], student=[guesses(GOLD, 0.8, 3)], gold=GOLD
+    )
+    comparison = compare(task(), found)
+    assert comparison is not None
+    comparison = comparison.model_copy(update={"teacher_lead": lead, "teacher_lead_error": 0.01})
+    assert any(
+        f"The teacher is {said} the student it teaches ({100 * lead:+.1f} ± 1.0" in line
+        for line in gain_words(found, comparison)
+    )
+
+
 def test_a_student_at_the_majority_class_is_said() -> None:
     gold = np.where(np.random.default_rng(1).random(N) < 0.6, 0, 1)
     near = guesses(gold, 0.6, 4)  # its share is right as often as the majority class is, in other places
