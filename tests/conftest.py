@@ -35,15 +35,22 @@ OPTIONAL = _extras() | {"pandas", "pyarrow"}  # these two come with others of th
 MISSING = re.compile(r"the package `([\w-]+)`|No module named '([\w-]+)'|ImportError: .*`pip install ([\w-]+)")
 
 
-def _missing(failure: str) -> str | None:
+def installed(name: str) -> bool:
+    """Whether there is a module or a distribution of this name."""
+    if find_spec(name.replace("-", "_")) is not None:
+        return True
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
+
+
+def missing_package(failure: str) -> str | None:
     """The package of an extra that is not installed and that `failure`, a report of a test, asks for."""
     for names in MISSING.findall(failure):
         name = "".join(names)
-        if name.lower() in OPTIONAL and find_spec(name.replace("-", "_")) is None:
-            try:
-                version(name)
-            except PackageNotFoundError:
-                return name
+        if name.lower() in OPTIONAL and not installed(name):
+            return name
     return None
 
 
@@ -51,7 +58,7 @@ def _missing(failure: str) -> str | None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that ends because a package of an extra is absent is skipped, and says which; with all there it fails."""
     report = yield
-    if report.failed and (package := _missing(str(report.longrepr))):
+    if report.failed and (package := missing_package(str(report.longrepr))):
         path, line, _ = item.location
         report.outcome = "skipped"
         reason: Any = (path, line or 0, f"Skipped: the package `{package}` of an extra is not installed")
