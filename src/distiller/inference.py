@@ -17,11 +17,11 @@ from distiller.models.load import check_length, follow_tokenizer, load_model, lo
 from distiller.record import FILE, load_record
 from distiller.run.changed_data import changed, other_than
 from distiller.tasks import load_task
-from distiller.tasks.alignment import encode_tagged
+from distiller.tasks.alignment import encode_tagged, tag_names
 from distiller.tasks.answers import Prediction, answers
 from distiller.tasks.custom import METRICS_OF
 from distiller.tasks.data import Split, TaggedSplit, TaskData
-from distiller.tasks.encode import IGNORED, Collator, encode
+from distiller.tasks.encode import Collator, encode
 from distiller.tasks.glue import GLUE, diagnostic
 from distiller.tasks.in_memory import table_of
 from distiller.tasks.leaderboard import SUBMISSION_FILES
@@ -344,9 +344,8 @@ class Predictor:
         gold = encoded.gold
         assert gold is not None
         rows: list[Row] = []
-        for row, ids, places in zip(words, found, gold != IGNORED, strict=True):
-            tags = [self.classes[int(tag)] for tag in ids[: len(places)][places]]
-            rows.append({"words": list(row), "tags": [*tags, *["_"] * (len(row) - len(tags))]})
+        for row, tags, right in zip(words, found, gold, strict=True):
+            rows.append({"words": list(row), "tags": tag_names(tags, right, self.classes, words=len(row))})
         return rows
 
 

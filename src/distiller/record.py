@@ -328,8 +328,13 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results."""
     names = ("distiller-nlp", "torch", "transformers", "tokenizers", "accelerate", "numpy", "scipy", "scikit-learn")
     names += ("sentencepiece", "sacrebleu", "ctranslate2")
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in names:
+    return {"python": ".".join(map(str, sys.version_info[:3])), **installed(names)}
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those of the `packages` that are installed."""
+    found: dict[str, str] = {}
+    for name in packages:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -19,9 +19,10 @@ from distiller.deploy.runtimes import Runtime
 from distiller.device import seconds_of
 from distiller.errors import DataError, DistillerError, ModelError, OutputError
 from distiller.models.encoder_decoder import longest_text
+from distiller.tasks.alignment import tag_names
 from distiller.tasks.answers import NOTHING, answers
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit
-from distiller.tasks.encode import IGNORED, EncodedSplit
+from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.tokens import encode_split
 from distiller.tasks.windows import EncodedQuestions
 from distiller.tasks.words import words_of
@@ -183,10 +184,9 @@ def _decoded(
         return (found.text or NOTHING, {"probability": found.probability}) if found else ("", {})
     if isinstance(split, TaggedSplit):
         assert encoded.gold is not None
-        places = encoded.gold[0] != IGNORED
-        tags = [labels[int(tag)] for tag in logits[0].argmax(-1)[: len(places)][places]]
-        tags += ["_"] * (len(split.words[0]) - len(tags))  # behind the longest input
-        return " ".join(f"{word}/{tag}" for word, tag in zip(split.words[0], tags, strict=True)), {}
+        words = split.words[0]
+        tags = tag_names(logits[0].argmax(-1), encoded.gold[0], labels, words=len(words))
+        return " ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True)), {}
     if source.kind == "multilabel":
         shares = dict(zip(labels, map(float, expit(logits[0])), strict=True))
         return ", ".join(name for name, share in shares.items() if share > 0.5) or "none", shares

@@ -9,9 +9,10 @@ from scipy.special import expit, softmax
 
 from distiller.config import Task
 from distiller.deploy.examination import Disagreement
+from distiller.tasks.alignment import tags_read
 from distiller.tasks.answers import NOTHING, answers
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit
-from distiller.tasks.encode import IGNORED, EncodedSplit
+from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.overlap import token_f1
 from distiller.tasks.windows import EncodedQuestions
 
@@ -37,13 +38,13 @@ class Said:
         """Of a tagger: the tag of each word that it has read, row by row."""
         assert self.gold is not None
         chosen = self.logits.argmax(-1)
-        return [row[: len(right)][right != IGNORED] for row, right in zip(chosen, self.gold, strict=True)]
+        return list(map(tags_read, chosen, self.gold))
 
     @cached_property
     def gold_tags(self) -> list[np.ndarray]:
         """Of a tagger: the right tag of each word that it has read, row by row."""
         assert self.gold is not None
-        return [right[right != IGNORED] for right in self.gold]
+        return [tags_read(right, right) for right in self.gold]
 
 
 Apart = tuple[int, str, str, str, float]

@@ -2,11 +2,9 @@
 
 import shutil
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import ValidationError
 
 from distiller.config import Config
@@ -22,10 +20,12 @@ from distiller.deploy.translators import (
 )
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.files import building, digest, open_like, write_json
-from distiller.record import now
+from distiller.record import installed, now
 from distiller.training.output_folder import EXPORTS
 
 FACTS = "export.json"
+LIBRARIES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "ctranslate2")
+"""Packages whose versions an export states."""
 EXACT = 1e-3
 """What a float32 form may differ by, times the largest logit where that is above 1."""
 DOUBTFUL = 0.005
@@ -137,7 +137,7 @@ def _finish(source: Finished, form: str, place: Path, facts: dict[str, Any], max
         fingerprint=source.fingerprint,
         parity=parity,
         script_agrees=None,
-        versions=_versions(),
+        versions=installed(LIBRARIES),
         files={},
         notes=notes,
         **facts,
@@ -241,13 +241,3 @@ def exports_of(output: Path) -> dict[str, Path]:
 def _hashes(folder: Path) -> dict[str, str]:
     files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != FACTS)
     return {str(file.relative_to(folder)): digest(file) for file in files}
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {"torch": str(torch.__version__)}
-    for name in ("transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "ctranslate2"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -5,7 +5,6 @@ It is put together from what reads text, what runs the model and what makes answ
 
 import importlib.util
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from distiller.deploy.finished import Finished
 from distiller.deploy.forms import FORMS, input_arrays, input_names
 from distiller.deploy.runtimes import Runtime
 from distiller.models.heads import HEADS
+from distiller.tasks.alignment import tag_names
 from distiller.tasks.answers import answers
 from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, sample
-from distiller.tasks.encode import IGNORED
 from distiller.tasks.windows import EncodedQuestions, null_token
 from distiller.tasks.words import SET_APART, SPACED, WORD
 
@@ -282,10 +281,9 @@ def try_script(source: Finished, folder: Path, run: Runtime) -> float | None:
         if isinstance(split, TaggedSplit):
             assert source.labels is not None
             assert encoded.gold is not None
-            read = encoded.gold[row][: logits.shape[1]] != IGNORED
-            ours: Sequence[Any] = [source.labels[tag] for tag in logits[0].argmax(-1)[read]]
-            theirs = [tag for tag in script.predict([list(split.words[row])])[0] if tag != "_"]
-            same += ours == theirs
+            words = list(split.words[row])
+            ours = tag_names(logits[0].argmax(-1), encoded.gold[row], source.labels, words=len(words))
+            same += ours == script.predict([words])[0]
         elif isinstance(split, Split):
             text = split.texts[row] if split.pairs is None else (split.texts[row], split.pairs[row])
             same += bool(np.allclose(script.run(script.encode([text]))[0], logits, atol=1e-3))

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.errors import ConfigError, ModelError
@@ -93,13 +94,27 @@ def cut_tokenizer(
 
 
 def with_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary) -> PretrainedConfig:
-    """`config` of a model whose embeddings are those of `vocabulary` alone: its size, and the ids it names."""
-    found: Any = copy.deepcopy(config)
-    numbers = {int(old): new for new, old in enumerate(vocabulary.kept)}
-    for name, old in token_ids(config).items():
-        setattr(found, name, numbers[old])
-    found.vocab_size = len(vocabulary)
+    """A copy of `config` for a model that embeds the pieces of `vocabulary` alone."""
+    found = copy.deepcopy(config)
+    renumber_ids(found, vocabulary.kept)
     return found
+
+
+def renumber_ids(config: Any, kept: np.ndarray | Tensor) -> None:
+    """Give `config`, of a model or of its generation, the size and the ids of a vocabulary of the pieces `kept` alone.
+
+    `kept` `[pieces]` has the old id of each piece. An id whose piece is gone becomes `None`, or leaves its list.
+    """
+    new = {old: position for position, old in enumerate(kept.tolist())}
+    for name, value in config.to_dict().items():
+        if name in ("vocab_size", "decoder_vocab_size") and value is not None:
+            setattr(config, name, len(new))
+        elif name.endswith("_token_id") and isinstance(value, int):
+            setattr(config, name, new.get(value))
+        elif (name.endswith("_token_id") or name == "suppress_tokens") and isinstance(value, list):
+            setattr(config, name, [new[one] for one in value if one in new])
+        elif name == "bad_words_ids" and value:
+            setattr(config, name, [[new[one] for one in word] for word in value if new.keys() >= set(word)])
 
 
 def token_ids(config: PretrainedConfig) -> dict[str, int]:
@@ -113,25 +128,30 @@ def token_ids(config: PretrainedConfig) -> dict[str, int]:
     return found
 
 
+@torch.no_grad()
 def copy_cut(model: PreTrainedModel, source: PreTrainedModel, vocabulary: Vocabulary) -> None:
     """Copy the weights of `source` into `model`, which has the rows of `vocabulary` of each table of tokens.
 
     Raises `ModelError` where a weight differs in anything else than these rows.
     """
-    rows = torch.from_numpy(vocabulary.kept)
-    stored, wanted = source.state_dict(), model.state_dict()
-    with torch.no_grad():
-        for name, weight in wanted.items():
-            whole = stored[name]
-            if whole.shape != weight.shape:
-                if len(weight) != len(rows) or whole.shape[1:] != weight.shape[1:] or len(whole) <= int(rows[-1]):
-                    raise ModelError(
-                        f"the vocabulary of a `{model.config.model_type}` model cannot be cut: `{name}` is no table "
-                        "of tokens",
-                        hint="leave out student.vocabulary",
-                    )
-                whole = whole[rows]
-            weight.copy_(whole)
+    stored, rows = source.state_dict(), torch.from_numpy(vocabulary.kept)
+    for name, weight in model.state_dict().items():
+        weight.copy_(cut_table(stored[name], weight.shape, rows, name=name))
+
+
+def cut_table(table: Tensor, shape: torch.Size, rows: Tensor, *, name: str) -> Tensor:
+    """The weight `name` in `shape`: `table` as it is, or the `rows` of it (of a bias, the columns) that are kept.
+
+    Raises `ModelError` where neither has this shape.
+    """
+    if table.shape == shape:
+        return table
+    for axis in (0, table.dim() - 1):
+        if table.shape[axis] > int(rows[-1]):
+            cut = table[rows] if axis == 0 else table[..., rows]
+            if cut.shape == shape:
+                return cut
+    raise ModelError(f"the vocabulary cannot be cut: `{name}` is no table of tokens", hint="keep the whole vocabulary")
 
 
 # --- what stays ------------------------------------------------------------------------------------------------------

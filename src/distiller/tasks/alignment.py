@@ -74,6 +74,21 @@ def encode_tagged(
     )
 
 
+def tags_read(predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """The tag ids of the words that a model has read, of those predicted for tokens `[l]`.
+
+    `gold` `[l]` is -100 at tokens that no word is read on; one of the two may be longer, by padding.
+    """
+    length = min(len(predicted), len(gold))
+    return predicted[:length][gold[:length] != IGNORED]
+
+
+def tag_names(predicted: np.ndarray, gold: np.ndarray, labels: Sequence[str], *, words: int) -> list[str]:
+    """The predicted tag of each of the `words` of a sentence; `_` for those cut off at the longest input."""
+    names = [labels[tag] for tag in tags_read(predicted, gold).tolist()]
+    return names + ["_"] * (words - len(names))
+
+
 def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_length: int | None) -> list[Any]:
     """One encoding a row, in which every word has at least one token, whether cut off or not."""
     space = _space(tokenizer)

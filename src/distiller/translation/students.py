@@ -18,6 +18,7 @@ from distiller.models.encoder_decoder import (
     layers_of,
     load_encoder_decoder,
 )
+from distiller.models.vocabulary import cut_table, renumber_ids
 from distiller.translation.model import TokenIds, build_model
 from distiller.translation.tokenizer import PLAIN, TranslationTokenizer, check_fit, load_translation_tokenizer
 
@@ -118,12 +119,12 @@ def sampled_student(wish: Student, teacher: PreTrainedModel, *, rows: Tensor | N
     config = copy.deepcopy(teacher.config)
     for side, name in zip(SIDES, _layer_fields(config), strict=True):
         setattr(config, name, len(picked[side]))
+    generation = copy.deepcopy(teacher.generation_config)
     if rows is not None:
-        _cut_ids(config, rows)
+        renumber_ids(config, rows)
+        renumber_ids(generation, rows)
     student: PreTrainedModel = type(teacher)(config)
-    student.generation_config = copy.deepcopy(teacher.generation_config)
-    if rows is not None:
-        _cut_ids(student.generation_config, rows)
+    student.generation_config = generation
     for side in SIDES:
         if len(layers_of(student, side)) != len(picked[side]):
             raise ModelError(
@@ -136,7 +137,7 @@ def sampled_student(wish: Student, teacher: PreTrainedModel, *, rows: Tensor | N
         source = stored.get(origin.get(prefix, "") + name.removeprefix(prefix))
         if source is None:  # T5's first layer alone holds the positions of all
             source = stored[name]
-        weight.copy_(_rows_of(source, weight, rows))
+        weight.copy_(source if rows is None else cut_table(source, weight.shape, rows, name=name))
     return student
 
 
@@ -176,34 +177,3 @@ def _origin(student: PreTrainedModel, teacher: PreTrainedModel, picked: dict[Sid
         for position, origin in enumerate(picked[side]):
             found[names[id(ours_list[position])] + "."] = theirs[id(theirs_list[origin])] + "."
     return found
-
-
-def _rows_of(source: Tensor, weight: Tensor, rows: Tensor | None) -> Tensor:
-    """`source`, or the rows (of a bias, the columns) of it that a smaller vocabulary keeps."""
-    if source.shape == weight.shape or rows is None:
-        return source
-    return source[rows] if source.shape[0] != weight.shape[0] else source[..., rows]
-
-
-IDS = (
-    *("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id"),
-    *("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id"),
-)
-
-
-def _cut_ids(config: Any, rows: Tensor) -> None:
-    """Sizes and ids of a configuration in the smaller vocabulary."""
-    new = {int(old): position for position, old in enumerate(rows)}
-    for name in IDS:
-        held = getattr(config, name, None)
-        if isinstance(held, int):
-            setattr(config, name, new.get(held))
-        elif isinstance(held, list):
-            setattr(config, name, [new[one] for one in held if one in new])
-    if getattr(config, "bad_words_ids", None):
-        config.bad_words_ids = [[new[one] for one in word] for word in config.bad_words_ids if set(word) <= set(new)]
-    if getattr(config, "suppress_tokens", None):
-        config.suppress_tokens = [new[one] for one in config.suppress_tokens if one in new]
-    for name in ("vocab_size", "decoder_vocab_size"):
-        if getattr(config, name, None) is not None:
-            setattr(config, name, len(rows))

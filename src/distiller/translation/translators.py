@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,11 @@ class Scored(Config):
     score: float
     """Log-probability over length to the power of the length penalty; 0 where the teacher gives none."""
     tokens: int
+
+
+def by_words(text: str, score: float = 0.0) -> Scored:
+    """A translation by a teacher whose tokens are not known: its words count instead."""
+    return Scored(text=text, score=score, tokens=len(text.split()))
 
 
 class Labelled(Config):
@@ -111,27 +116,15 @@ def prompted_translator(teacher: Teacher, decoding: Decoding, *, n_best: int = 1
         "decoding": decoding.model_dump(mode="json", exclude={"threads", "engine", "compute"}),
         "n_best": n_best,
     }
-    if teacher.server is not None:
-        ask = Server(teacher.server, teacher.model, decoding, n_best)
-        return Translator(
-            facts, "server", lambda: _open(lambda texts, seed: ask([_filled(prompt, t) for t in texts], seed))
-        )
 
-    @contextmanager
-    def begin() -> Iterator[Translate]:
-        translate = LanguageModel(str(teacher.model), decoding, n_best)
-        yield lambda texts, seed: translate([_filled(prompt, text) for text in texts], seed)
+    def begin() -> AbstractContextManager[Translate]:
+        if teacher.server is not None:
+            answer: Translate = Server(teacher.server, str(teacher.model), decoding, n_best)
+        else:
+            answer = LanguageModel(str(teacher.model), decoding, n_best)
+        return nullcontext(lambda texts, seed: answer([prompt.replace("{source}", text) for text in texts], seed))
 
-    return Translator(facts, "transformers", begin)
-
-
-@contextmanager
-def _open(translate: Translate) -> Iterator[Translate]:
-    yield translate
-
-
-def _filled(prompt: str, source: str) -> str:
-    return prompt.replace("{source}", source)
+    return Translator(facts, "transformers" if teacher.server is None else "server", begin)
 
 
 def cleaned(answer: str) -> str:
@@ -258,8 +251,7 @@ class Server:
             raise RunError(
                 f"`{self.url}` gave {len(texts)} of {self.n_best} answers", hint="this server knows no `n`: n_best=1"
             )
-        found = [cleaned(text) for text in texts]
-        return [Scored(text=text, score=0.0, tokens=len(text.split())) for text in found]
+        return [by_words(cleaned(text)) for text in texts]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -283,8 +275,7 @@ def read_translations(name: str, text: Pairs) -> list[Labelled]:
         )
     labels = []
     for row, (source, number) in enumerate(zip(text.source, text.lines, strict=True)):
-        said = Scored(text=lines[number - 1].strip(), score=0.0, tokens=len(lines[number - 1].split()))
-        labels.append(Labelled(row=row, source=source, hypotheses=[said]))
+        labels.append(Labelled(row=row, source=source, hypotheses=[by_words(lines[number - 1].strip())]))
     return labels
 
 
@@ -293,10 +284,7 @@ def _from_json(name: str, row: int, line: str) -> Labelled:
         held = json.loads(line)
         texts = held.get("translations") or [held["translation"]]
         scores = held.get("scores") or ([held["score"]] if "score" in held else [0.0] * len(texts))
-        hypotheses = [
-            Scored(text=str(text), score=float(score), tokens=len(str(text).split()))
-            for text, score in zip(texts, scores, strict=True)
-        ]
+        hypotheses = [by_words(str(text), float(score)) for text, score in zip(texts, scores, strict=True)]
         return Labelled(row=row, source=str(held["source"]), hypotheses=hypotheses)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
@@ -313,4 +301,4 @@ def _from_tsv(name: str, row: int, line: str) -> Labelled:
         raise DataError(
             f"`{name}` line {row + 1} is no translation", hint="columns: source, translation, and perhaps a score"
         ) from None
-    return Labelled(row=row, source=source, hypotheses=[Scored(text=text, score=score, tokens=len(text.split()))])
+    return Labelled(row=row, source=source, hypotheses=[by_words(text, score)])
