@@ -14,15 +14,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import SerializeAsAny, ValidationError, model_validator
+from pydantic import SerializeAsAny, model_validator
 
 from distiller.config import Config, Run
-from distiller.errors import OutputError
+from distiller.config.base import stored
 from distiller.files import SUMS, json_text, refuse_damage, write_last
 from distiller.notebook import curves, html_table
 
 FORMAT = 1
 FILE, RUN_FILE = "record.json", "run.yaml"
+INTERRUPTED = "an interrupted run has none: `distiller run … --resume`"
 OUTCOMES = "development.safetensors"
 """Predictions of teacher, baseline and student for the development set, by seed, and the gold labels."""
 
@@ -283,26 +284,14 @@ class Record(Config):
 def load_record(path: str | Path) -> Record:
     """Read a Record from its file or from the folder of a run. Raises `OutputError`, for a damaged one too."""
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
-    try:
-        record = Record.model_validate_json(file.read_text(encoding="utf-8"))
-        if (file.parent / SUMS).is_file():
-            refuse_damage(file.parent)
-        return record
-    except FileNotFoundError:
-        hint = "an interrupted run has none: `distiller run … --resume`"
-        if inside := sorted(Path(path).glob(f"*/{FILE}")):
-            hint = f"runs are inside of it: {', '.join(str(one.parent) for one in inside[:3])}"
-        raise OutputError(f"there is no Record at `{file}`", hint=hint) from None
-    except OSError as error:
-        raise OutputError(f"`{file}` cannot be read: {error.strerror}", hint=f"name a {FILE}, or its folder") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise OutputError(
-            f"`{file}` is not a Record: {where + ': ' if where else ''}{first['msg']}", hint=f"name a {FILE}"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise OutputError(f"`{file}` is not a Record: byte {error.start} is not UTF-8", hint=f"name a {FILE}") from None
+    hint = f"name a {FILE}, or its folder"
+    if not file.exists():
+        inside = ", ".join(str(one.parent) for one in sorted(Path(path).glob(f"*/{FILE}"))[:3])
+        hint = f"runs are inside of it: {inside}" if inside else INTERRUPTED
+    record = stored(Record, file, what="Record", hint=hint)
+    if (file.parent / SUMS).is_file():
+        refuse_damage(file.parent)
+    return record
 
 
 def spread(values: Iterable[float]) -> Spread:

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from distiller.config.field_errors import config_error
 from distiller.config.plain import refuse_impossible
-from distiller.errors import ConfigError, did_you_mean
+from distiller.errors import ConfigError, OutputError, did_you_mean
 
 
 class Config(BaseModel):
@@ -79,6 +80,22 @@ class Component(Config):
 
     name: str
     options: dict[str, Any] = {}
+
+
+def stored(kind: type[C], file: Path, *, what: str, hint: str) -> C:
+    """The `kind` that `file` holds as JSON. Raises `OutputError`, which calls it `what`, where it holds none."""
+    no = f"`{file}` is not {'an' if what[0] in 'aeiou' else 'a'} {what}"
+    try:
+        return kind.model_validate_json(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(f"there is no {what} at `{file}`", hint=hint) from None
+    except OSError as error:
+        raise OutputError(f"`{file}` cannot be read: {error.strerror}", hint=hint) from None
+    except UnicodeDecodeError as error:
+        raise OutputError(f"{no}: byte {error.start} is not UTF-8", hint=hint) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise OutputError(": ".join([no, *map(str, first["loc"]), first["msg"]]), hint=hint) from None
 
 
 def spelt_out(value: Any) -> Any:

@@ -5,9 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from distiller.config import Config
+from distiller.config.base import stored
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import FORMS, engine_runtime
 from distiller.deploy.parity import Parity, compare
@@ -205,12 +204,9 @@ def make_way(target: Path, *, overwrite: bool) -> None:
 
 def load_export(folder: Path) -> Export:
     """What an export's folder says of itself; its files are what they were. Raises `OutputError`."""
-    try:
-        found = Export.model_validate_json((folder / FACTS).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        raise OutputError(f"`{folder}` holds no export", hint="distiller export OUT --to onnx") from None
-    except ValidationError as error:
-        raise OutputError(f"`{folder / FACTS}` is damaged: {error.errors()[0]['msg']}", hint="export again") from None
+    if not is_export(folder):
+        raise OutputError(f"`{folder}` holds no export", hint="distiller export OUT --to onnx")
+    found = stored(Export, folder / FACTS, what="description of an export", hint="export again: --overwrite")
     for name, expected in found.files.items():
         path = folder / name
         if not path.is_file() or digest(path) != expected:

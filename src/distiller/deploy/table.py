@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from distiller.config import Config
-from distiller.errors import OutputError
+from distiller.config.base import stored
 from distiller.files import write_json
 
 BENCH = "bench.json"
@@ -77,9 +75,4 @@ class Bench(Config):
 
 def load_bench(path: Path) -> Bench:
     """Read what `save` wrote. Raises `OutputError`."""
-    try:
-        return Bench.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise OutputError(f"there is no benchmark at `{path}`", hint="distiller bench OUT") from None
-    except (ValidationError, UnicodeDecodeError):
-        raise OutputError(f"`{path}` is not a benchmark", hint="make it again: distiller bench OUT") from None
+    return stored(Bench, path, what="benchmark", hint="make it: distiller bench OUT")
