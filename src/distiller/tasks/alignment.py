@@ -85,8 +85,8 @@ def tags_read(predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 def tag_names(predicted: np.ndarray, gold: np.ndarray, labels: Sequence[str], *, words: int) -> list[str]:
     """The predicted tag of each of the `words` of a sentence; `_` for those cut off at the longest input."""
-    names = [labels[tag] for tag in tags_read(predicted, gold).tolist()]
-    return names + ["_"] * (words - len(names))
+    ids: list[int] = tags_read(predicted, gold).tolist()
+    return [*(labels[tag] for tag in ids), *["_"] * (words - len(ids))]
 
 
 def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_length: int | None) -> list[Any]:
