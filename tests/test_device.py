@@ -63,6 +63,7 @@ def test_what_is_chosen(
     on(monkeypatch, kind, bf16=bf16)
     chosen = device.compute(wish)
     assert (chosen.device, chosen.precision, chosen.attention) == (kind, precision, attention)
+    assert chosen.answering == "sdpa"
     arguments = chosen.trainer_arguments()
     assert arguments["use_cpu"] is (kind == "cpu")
     assert arguments["bf16"] is (precision == "bf16")
@@ -73,7 +74,8 @@ def test_what_is_chosen(
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 def test_a_kernel_that_is_asked_for_is_taken(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, "cpu", bf16=True)
-    assert device.compute("auto", kernel).attention == kernel
+    chosen = device.compute("auto", kernel)
+    assert (chosen.attention, chosen.answering) == (kernel, kernel)
 
 
 def test_fp16_without_an_accelerator_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

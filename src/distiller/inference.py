@@ -176,7 +176,7 @@ class Predictor:
                 hint="name a run's output, or a fine-tuned model",
             )
         self._compute = compute(precision)
-        self._model = load_model(self.name, kind=kind, labels=self.names, attention=self._compute.attention)
+        self._model = load_model(self.name, kind=kind, labels=self.names, attention=self._compute.answering)
         self._tokenizer = load_tokenizer(self.name)
         follow_tokenizer(self._model, self._tokenizer)
         limit = longest_input(self._model)

@@ -12,14 +12,17 @@ import torch
 from transformers import BertForSequenceClassification
 
 import distiller
+from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Task, parse_run
+from distiller.device import accelerator
 from distiller.errors import ConfigError, Notice
 from distiller.forecast import forecast
 from distiller.run.label_order import better_memberships, better_order
 from distiller.run.plan import RunPlan, make_plan
+from distiller.run.setup import encode_splits, prepare
 from distiller.run.summary import LEFT_OUT, data_lines
 from distiller.tasks import load_task
-from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop, reviews, save, shape, write
+from run.tiny import BAD, FAST, FILLER, GOOD, SPECIAL, Workshop, reviews, save, shape, write
 
 
 def planned(shop: Workshop, folder: Path, **fields: Any) -> RunPlan:
@@ -193,3 +196,22 @@ def test_a_teacher_with_nameless_classes_in_another_order_is_spoken_of(shop: Wor
         record = distiller.distil(parse_run(run))
     assert "in another order it is right in 100" in record.verdict[0]
     assert "train it longer" not in record.verdict[0]
+
+
+@pytest.mark.skipif(accelerator() != "cpu", reason="an accelerator has one kernel for training and answering")
+@pytest.mark.parametrize("model", ["base", "tuned"])
+@pytest.mark.parametrize(("wish", "asked"), [("auto", "sdpa"), ("eager", "eager")])
+def test_in_bf16_a_teacher_is_asked_with_sdpa_and_what_is_trained_is_eager(
+    model: str, wish: str, asked: str, shop: Workshop, tmp_path: Path
+) -> None:
+    training = {**FAST, "precision": "bf16", "attention": wish}
+    run = parse_run(
+        shop.run(
+            tmp_path, teacher={"model": getattr(shop, model)}, training=training, baseline=True, cache=str(tmp_path)
+        )
+    )
+    plan = make_plan(run)
+    work = prepare(plan, encode_splits(plan), FolderCache(cache_root(run.cache)))
+    assert work.teacher.config._attn_implementation == asked
+    for student in (work.new_student(0), work.untaught_student(0)):
+        assert student.config._attn_implementation == "eager"

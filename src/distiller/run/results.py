@@ -172,7 +172,7 @@ def find(setup: Setup, folder: Path, baseline: list[FineTuned], trained: list[Tr
     """What there is to say of a task of encoders."""
     data = setup.data
     student = load_model(
-        folder / STUDENT, kind=data.kind, labels=setup.plan.labels, attention=machine(setup.run).attention
+        folder / STUDENT, kind=data.kind, labels=setup.plan.labels, attention=machine(setup.run).answering
     )
     found = outcomes_of(setup.teaching.outcome, baseline, trained, setup.splits["dev"].gold)
     keep_outcomes(found, setup.run.seeds, folder, gold=data.kind != "qa")

@@ -112,11 +112,12 @@ def _teacher(
 
 def load_teacher(plan: RunPlan, spec: config.Teacher, tuned: Path | None = None) -> PreTrainedModel:
     """A teacher as the run names it, or as it was `tuned` here; a head that it lacks is drawn from its seed."""
+    here = machine(plan.run)
     model = load_model(
         tuned or spec.model,
         kind=plan.data.kind,
         labels=plan.labels,
-        attention=machine(plan.run).attention,
+        attention=here.attention if tuned is None and plan.tunes(spec) else here.answering,
         trust_remote_code=spec.trust_remote_code,
         seed=spec.seed,
     )
