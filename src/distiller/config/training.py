@@ -58,7 +58,7 @@ class Training(Optimisation):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """Implementation of attention. `auto`: the faster one on this device, in training and in a model that only answers."""
+    """Implementation of attention. `auto`: the faster one on this device, for training and for answering each."""
     threads: Annotated[Count, Field(le=1024)] | None = None
     """CPU threads of this process. `null`: what torch chooses."""
     workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
