@@ -1,6 +1,5 @@
 """What kind of task a table holds, where `task.kind` does not say: one rule after the other, in `infer_kind`."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,6 +7,7 @@ from distiller.config import Task
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import is_conll
 from distiller.tasks.data import Kind
+from distiller.tasks.labels import finite_number
 from distiller.tasks.multilabel import divides_names, holds_flags, holds_names, one_name_each, without_lists
 from distiller.tasks.questions import COLUMNS
 from distiller.tasks.soft_labels import read_soft
@@ -72,11 +72,8 @@ def _numbers(cells: Sequence[Any]) -> tuple[list[float], int]:
     numbers: list[float] = []
     words = 0
     for cell in cells:
-        try:
-            number = math.nan if isinstance(cell, bool) else float(cell)
-        except (TypeError, ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number):
+        number = finite_number(cell)
+        if number is not None:
             numbers.append(number)
         elif cell is not None and not isinstance(cell, float) and str(cell).strip():
             words += 1

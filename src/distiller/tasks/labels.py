@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
 """A whole number, also as a program writes one that once stood beside a missing value: 1.0. Not a code like 007."""
@@ -88,19 +89,19 @@ def _plain(name: str) -> str:
 
 
 def _has_fraction(name: str) -> bool:
-    value = _value(name)
+    value = finite_number(name)
     return value is not None and not value.is_integer()
 
 
 def _natural(name: str) -> tuple[int, float, str]:
-    value = _value(name)
+    value = finite_number(name)
     return (1, 0, name) if value is None else (0, value, name)
 
 
-def _value(name: str) -> float | None:
-    """The finite number that a name is, if it is one."""
+def finite_number(cell: Any) -> float | None:
+    """The finite number that a cell is or spells; `None` for any other cell, also for `True` and `False`."""
     try:
-        value = float(name)
-    except ValueError:
+        value = math.nan if cell is None or isinstance(cell, bool) else float(cell)
+    except (TypeError, ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None

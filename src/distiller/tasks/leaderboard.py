@@ -1,7 +1,6 @@
 """The zip file that the GLUE leaderboard takes: one table of predictions for each of its test sets."""
 
 import io
-import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from distiller.errors import ConfigError, DataError, did_you_mean
 from distiller.files import unwritable, writing
 from distiller.tasks.glue import GLUE
+from distiller.tasks.labels import finite_number
 from distiller.tasks.table import shown
 
 HEADER = "index\tprediction"
@@ -137,11 +137,8 @@ def _number(value: float) -> str:
 
 
 def _score(name: str, row: int, cell: str | float) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = finite_number(cell)
+    if value is None:
         raise DataError(f"{name}, row {row + 1}: the prediction is {shown(cell)}", hint="a finite number, from 0 to 5")
     return value
 
@@ -175,7 +172,5 @@ def _problems(where: str, sheet: SubmissionFile, content: bytes) -> list[str]:
 def _allowed(sheet: SubmissionFile, cell: str) -> bool:
     if sheet.labels:
         return cell in sheet.labels
-    try:
-        return 0 <= float(cell) <= 5
-    except ValueError:
-        return False
+    value = finite_number(cell)
+    return value is not None and 0 <= value <= 5

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distiller.errors import ConfigError, DataError, did_you_mean, warn
-from distiller.tasks.labels import class_numbers
+from distiller.tasks.labels import class_numbers, finite_number
 from distiller.tasks.text_files import DELIMITED, ending
 
 LISTED = 20
@@ -160,11 +160,8 @@ class Table:
 
     def number(self, row: int, name: str, cell: Any) -> float:
         """The number in a cell. Raises `DataError` for one that is not finite."""
-        try:
-            value = math.nan if cell is None or isinstance(cell, bool) else float(cell)
-        except (TypeError, ValueError, OverflowError):
-            value = math.nan
-        if not math.isfinite(value):
+        value = finite_number(cell)
+        if value is None:
             raise DataError(
                 f"{self.place(row)}: `{name}` should be a finite number, got {shown(cell)}",
                 hint="labels of a regression are numbers; set task.kind=classification if these are classes",

@@ -33,7 +33,7 @@ from distiller.errors import ConfigError, warn
 from distiller.files import check_sums, write_sums
 from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
-from distiller.training.batching import COUNTS, Batch, count, shared_evenly, views_of  # fmt: skip
+from distiller.training.batching import COUNTS, Batch, count, shared_evenly, views_of
 from distiller.training.checkpoints import CheckpointState, OnSave
 from distiller.training.distillation_model import DistillationModel
 from distiller.training.mixing import mix_of
@@ -493,31 +493,16 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def get_train_dataloader(self) -> Any:
         """Batches whose cached teacher outputs are gathered ahead of their step, in as many parts as processes."""
-        return shared_evenly(self._dataloader_with_outputs(), self.args.world_size, self.args.process_index)
-
-    def _dataloader_with_outputs(self) -> Any:
-        given = self.data_collator
-        self.data_collator = self._explained()
-        if self._loader_finds_places():
-            self.data_collator = WithPlaces(self.data_collator, self._form)
-        if self.teacher_cache is not None:
-            try:
-                self.teacher_cache.prepare(self.args.device)
-                self.data_collator = WithReadings(self.data_collator, self.teacher_cache, self.cached_tokens)
-            except DamagedFileError as damage:
-                self._do_without_cache(damage)
-        try:
-            return super().get_train_dataloader()
-        finally:
-            self.data_collator = given
-
-    def _explained(self) -> Explained:
-        return Explained(
-            self.data_collator,
-            (*LABELS, *self.label_names),
-            several=self.distillation.kind == "multilabel",
-            selects=bool(self.args.remove_unused_columns),
-        )
+        with self._collating(drop_last=self.args.dataloader_drop_last):
+            if self._loader_finds_places():
+                self.data_collator = WithPlaces(self.data_collator, self._form)
+            if self.teacher_cache is not None:
+                try:
+                    self.teacher_cache.prepare(self.args.device)
+                    self.data_collator = WithReadings(self.data_collator, self.teacher_cache, self.cached_tokens)
+                except DamagedFileError as damage:
+                    self._do_without_cache(damage)
+            return shared_evenly(super().get_train_dataloader(), self.args.world_size, self.args.process_index)
 
     def _loader_finds_places(self) -> bool:
         """Only a training takes them; and not where one process reads for all of them, and cuts batches into parts."""
@@ -527,23 +512,29 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Batches of every development example: `dataloader_drop_last` is for training alone."""
-        with self._whole():
+        with self._collating(drop_last=False):
             return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
         """The same of the examples of a prediction."""
-        with self._whole():
+        with self._collating(drop_last=False):
             return super().get_test_dataloader(test_dataset)
 
     @contextmanager
-    def _whole(self) -> Iterator[None]:
-        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
-        given, self.data_collator = self.data_collator, self._explained()
+    def _collating(self, *, drop_last: bool) -> Iterator[None]:
+        """Within it the collator is one that says why it fails, and the last, smaller batch is dropped or not."""
+        given = self.data_collator, self.args.dataloader_drop_last
+        self.args.dataloader_drop_last = drop_last
+        self.data_collator = Explained(
+            self.data_collator,
+            (*LABELS, *self.label_names),
+            several=self.distillation.kind == "multilabel",
+            selects=bool(self.args.remove_unused_columns),
+        )
         try:
             yield
         finally:
-            self.args.dataloader_drop_last = drop_last
-            self.data_collator = given
+            self.data_collator, self.args.dataloader_drop_last = given
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """`Trainer`'s optimizer of the student, and two groups more: parts of the objective with and without decay."""
@@ -563,22 +554,15 @@ class DistillationTrainer(Seq2SeqTrainer):
         """
         objective = self.distillation.objective
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        new = {name: one for name, one in objective.named_parameters() if one.requires_grad and id(one) not in held}
         if self.lr_scheduler is not None:
-            new = [one for one in objective.parameters() if one.requires_grad and id(one) not in held]
-            optimizer.param_groups[0]["params"] += new
+            optimizer.param_groups[0]["params"] += new.values()
             return
-        decayed = set(self.get_decay_parameter_names(objective))
+        decayed = new.keys() & self.get_decay_parameter_names(objective)
         rate = self.args.learning_rate if self.head_learning_rate is None else self.head_learning_rate
-        for decay in (True, False):
-            parameters = [
-                parameter
-                for name, parameter in objective.named_parameters()
-                if parameter.requires_grad and id(parameter) not in held and (name in decayed) is decay
-            ]
-            if parameters:
-                optimizer.add_param_group(
-                    {"params": parameters, "lr": rate, "weight_decay": self.args.weight_decay if decay else 0.0}
-                )
+        for names, decay in ((decayed, self.args.weight_decay), (new.keys() - decayed, 0.0)):
+            if parameters := [one for name, one in new.items() if name in names]:
+                optimizer.add_param_group({"params": parameters, "lr": rate, "weight_decay": decay})
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The schedule of `args`, or that of `rate`."""
