@@ -1,6 +1,6 @@
-"""Batches by number of tokens: which examples meet at step k, and how they become tensors.
+"""Batches by number of tokens: which examples are in batch k, and how they become tensors.
 
-Batch k of a training depends on (seed, k) alone, so an interrupted training is continued exactly.
+Batch k of a training depends on (seed, k) alone, so an interrupted training can be continued exactly.
 """
 
 import math
@@ -16,7 +16,7 @@ from distiller.objectives.prediction import IGNORED
 from distiller.translation.token_rows import TokenRows
 
 POOL = 100
-"""Batches whose examples are sorted together: enough for little padding, few enough for random company."""
+"""Batches whose examples are sorted together: enough for little padding, few enough to keep batches random."""
 FEATURE = Mapping[str, Any]
 
 
@@ -27,11 +27,11 @@ class Examples:
     source: TokenRows
     target: TokenRows
     gold: int
-    """How many of them, from the first, are gold; the others are pseudo-labels."""
+    """The first so many pairs are gold; the others are pseudo-labels."""
 
     @classmethod
     def of(cls, source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], gold: int) -> "Examples":
-        """Those of lists of ids."""
+        """Examples from lists of token ids."""
         return cls(TokenRows.of(source), TokenRows.of(target), gold)
 
     def __len__(self) -> int:
@@ -39,16 +39,16 @@ class Examples:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of the longer side."""
+        """Tokens of the longer side of each pair, `[pairs]`."""
         return np.maximum(self.source.lengths, self.target.lengths)
 
 
 class BatchStream:
     """All batches of one training, in order: item k holds the features of the k-th micro-batch.
 
-    An epoch has as many examples as the larger of gold and pseudo-labels. With both, each is drawn from gold with
-    probability `gold_ratio`, independently: the next one of a shuffled round through its side. `source_dropout` leaves
-    out source tokens, but none that are `special`: ends and languages.
+    An epoch has as many examples as the larger of the two sets, gold and pseudo-labels. If there are both, each example
+    comes from the gold set with probability `gold_ratio`; each set is passed through in shuffled rounds.
+    `source_dropout` is the share of source tokens that are left out, except `special` ones (ends and languages).
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class BatchStream:
 
     @property
     def rows(self) -> np.ndarray:
-        """The examples that its batches hold, in rising order, each once."""
+        """The examples that occur in its batches, in ascending order, each once."""
         held = np.zeros(len(self.examples), dtype=bool)
         left, epoch = self.count, 0
         while left > 0 and not held.all():
@@ -111,7 +111,7 @@ class BatchStream:
         return held.nonzero()[0]
 
     def _plan(self, epoch: int) -> list[np.ndarray]:
-        """Batches of an epoch: sorted by length within pools, cut at `batch_tokens`, in random order."""
+        """The batches of an epoch in random order: sorted by length within pools, at most `batch_tokens` each."""
         order = self.draw(epoch)
         rng = np.random.default_rng([self.seed, epoch, 2])
         pool = POOL * max(1, int(self.batch_tokens / max(1.0, float(self.lengths.mean()))))
@@ -143,11 +143,10 @@ class BatchStream:
 
 
 def collate(features: Sequence[Any], *, pad: int = 0) -> dict[str, Tensor]:
-    """Tensors of one batch `[B, L]`; a list with one batch, as `Trainer` hands it over, is unpacked.
+    """The tensors of one batch, `[B, L]`; the list around it that `Trainer` hands over is unpacked.
 
-    `labels` are the target with -100 at padding, from which each model makes what its decoder reads; `output_mask`
-    says which target positions count: all that have a label, the first included. `example_ids` `[B]` are the rows of
-    `Examples`.
+    `labels` are the target tokens, -100 at padding; each model derives its decoder inputs from them. `output_mask` is 1
+    at every position with a label, including the first. `example_ids` `[B]` are the rows of `Examples`.
     """
     rows: Sequence[FEATURE] = features[0] if len(features) == 1 and isinstance(features[0], list) else features
     source, read = _padded([row["source"] for row in rows], pad)
@@ -162,13 +161,16 @@ def collate(features: Sequence[Any], *, pad: int = 0) -> dict[str, Tensor]:
 
 
 def by_length(rows: np.ndarray, lengths: np.ndarray, limit: int) -> list[np.ndarray]:
-    """`rows` in batches of similar `lengths` (of all examples), each of at most `limit` tokens with its padding."""
+    """`rows` in batches of similar length, each of at most `limit` tokens including padding.
+
+    `lengths` are those of all examples.
+    """
     rows = rows[np.argsort(lengths[rows], kind="stable")]
     return _cut(rows, lengths[rows], limit)
 
 
 def _padded(rows: Sequence[Sequence[int] | np.ndarray], fill: int) -> tuple[Tensor, Tensor]:
-    """`rows` `[B, L]` with `fill` behind the end of the shorter ones, and where their tokens are; both int64."""
+    """`rows`, padded with `fill` to `[B, L]`, and the mask of their tokens; both int64."""
     lengths = np.array([len(row) for row in rows])
     there = np.arange(lengths.max()) < lengths[:, None]
     padded = np.full(there.shape, fill, dtype=np.int64)
@@ -177,13 +179,13 @@ def _padded(rows: Sequence[Sequence[int] | np.ndarray], fill: int) -> tuple[Tens
 
 
 def _rounds(size: int, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """`wanted` numbers below `size`: shuffled rounds, so that none comes a second time before all came once."""
+    """`wanted` numbers below `size` in shuffled rounds: none is repeated before all have occurred."""
     rounds = [rng.permutation(size) for _ in range(math.ceil(wanted / size))]
     return np.concatenate(rounds)[:wanted] if rounds else np.empty(0, dtype=np.int64)
 
 
 def _cut(rows: np.ndarray, lengths: np.ndarray, limit: int) -> list[np.ndarray]:
-    """Runs of rows, sorted by rising length, whose padded size is at most `limit`; a longer row is a batch alone."""
+    """Runs of `rows` (in ascending order of length) whose padded size is at most `limit`; a longer row is alone."""
     cuts, start = [], 0
     for end in range(1, len(rows)):
         if (end + 1 - start) * lengths[end] > limit:

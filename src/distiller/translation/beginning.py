@@ -1,4 +1,4 @@
-"""What a translation run starts from, before anything is trained: text that fits, words, and the teacher it names."""
+"""What a translation run starts from, before anything is trained: its text, its vocabulary, and its teacher."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.words import Words, words_of
 
 PROBED = 16
-"""Pairs that a teacher is asked about to see which way it translates."""
+"""Pairs on which it is checked in which direction a teacher translates."""
 WRONG_WAY = 0.5
-"""Nats a token by which the other way must be more probable before anything is said of it."""
+"""Nats per token by which the other direction must be more probable before the user is warned."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,17 @@ class Beginning:
     splits: Splits
     words: Words
     teacher: PreTrainedModel | None
-    """The encoder–decoder that the run names; `None`: one is trained, or only its translations are known."""
+    """The encoder–decoder that the run names; `None`: one is trained, or only its translations are available."""
     teacher_tokenizer: TranslationTokenizer | None
     odd: list[str]
-    """What is odd about the text, in words."""
+    """Warnings about the text."""
 
 
 def begin(run: TranslationRun) -> Beginning:
-    """Read the text and the teacher that `run` names, and make or find the vocabulary. Raises `DistillerError`."""
+    """Read the text and load the teacher that `run` names; make the vocabulary or find it in the cache.
+
+    Raises `DistillerError`.
+    """
     check_trackers([*run.training.report_to, *run.teacher.training.report_to])
     store = FolderCache(cache_root(run.cache))
     teacher, tokenizer = None, None
@@ -74,7 +77,7 @@ def begin(run: TranslationRun) -> Beginning:
 
 
 def longest_here(run: TranslationRun, teacher: PreTrainedModel | None) -> int:
-    """Tokens that student and teacher take."""
+    """The longest sentence, in tokens, that both student and teacher can read."""
     held = longest_text(teacher) if teacher is not None else None
     if held is None:
         return POSITIONS
@@ -89,10 +92,11 @@ def within_length(
     teachers: TranslationTokenizer | None = None,
     store: FolderCache | None = None,
 ) -> Splits:
-    """`splits` without sentences of more tokens than `task.max_length`, or than a model has positions for.
+    """`splits` without sentences that are longer than `task.max_length` or than a model can read.
 
-    They are refused or counted. `teachers` is the tokenizer of `teacher`, which reads the sources too. Tokens of a long
-    text are kept in `store`. Raises `DataError` where nothing is left of a text.
+    Such sentences are refused, or with `task.skip_bad` left out and counted. `teachers` is the tokenizer of `teacher`,
+    which reads the sources too. The tokens of a long text are kept in `store`. Raises `DataError` if no sentence of a
+    text is left.
     """
     longest = min(run.task.max_length, longest_here(run, teacher))
     held = longest_text(teacher) if teacher is not None else None
@@ -136,7 +140,7 @@ def within_length(
 
 
 def wrong_files(run: TranslationRun, tokenizer: TranslationTokenizer) -> list[str]:
-    """A word of warning where files are called after the languages of the teacher, the other way round."""
+    """A warning if the file names state the teacher's languages the other way round."""
     source, target = tokenizer.languages
     train = run.task.train
     if source is None or target is None or train.target is None:
@@ -151,7 +155,7 @@ def wrong_files(run: TranslationRun, tokenizer: TranslationTokenizer) -> list[st
 
 
 def wrong_way(teacher: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: Pairs) -> list[str]:
-    """A word of warning where the teacher finds the sources more probable as translations than the translations."""
+    """A warning if the teacher finds the sources more probable as translations than the translations themselves."""
     few = range(min(PROBED, len(pairs)))
     sources, targets = [pairs.source[row] for row in few], [pairs.translations[row] for row in few]
     if surprise(teacher, tokenizer, targets, sources) < surprise(teacher, tokenizer, sources, targets) - WRONG_WAY:
@@ -163,7 +167,7 @@ def wrong_way(teacher: PreTrainedModel, tokenizer: TranslationTokenizer, pairs: 
 def surprise(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, sources: Sequence[str], targets: Sequence[str]
 ) -> float:
-    """Nats a token of `targets` as translations of `sources`."""
+    """Mean negative log-likelihood of `targets` as translations of `sources`, in nats per token."""
     rows = zip(tokenizer.encode(sources), tokenizer.encode_targets(targets), strict=True)
     features = [{"id": n, "source": source, "target": target} for n, (source, target) in enumerate(rows)]
     held = longest_text(model)

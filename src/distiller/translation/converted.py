@@ -1,4 +1,4 @@
-"""Translating with a converted model: CTranslate2 alone. Imports no torch, as a process that serves it need not."""
+"""Translating with a converted model, using CTranslate2 alone. Imports no torch: a server does not need it."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ from typing import Any
 from distiller.config.translation import Decoding
 
 VMAP = "vmap.txt"
-"""The file beside a converted model that says which pieces may translate which: its shortlist."""
+"""The shortlist beside a converted model: which pieces may translate which."""
 
 
 ORDER = "order.json"
-"""Beside it: the id that each piece of the converted vocabulary has in the tokenizer, where the order is another."""
+"""Beside it, where the two orders differ: the tokenizer's id of each piece of the converted vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -26,30 +26,30 @@ class Hypothesis:
 
 
 Engine = Callable[[Sequence[list[int]], int], list[list[Hypothesis]]]
-"""Token ids of sentences, each with its end token, and the seed of samples → hypotheses of each, best first."""
+"""(token ids of sentences, each with its end token; seed for sampling) → hypotheses of each sentence, best first."""
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a model may say at all, as ids: what its configuration and its tokenizer know."""
+    """What a model may generate, as token ids, according to its configuration and its tokenizer."""
 
     first: list[int]
-    """What every translation begins with: the start, and perhaps a language."""
+    """The tokens that every translation begins with: the start token, and perhaps a language."""
     silent: list[int]
-    """What none holds: padding, the start, the unknown."""
+    """Tokens that no translation contains: padding, start, unknown."""
     special: list[int]
-    """What is no text."""
+    """Tokens that are not text."""
     longest: int
-    """Tokens of the longest translation."""
+    """The longest translation in tokens."""
 
     @property
     def named(self) -> list[int]:
-        """Tokens that a search names."""
+        """All tokens that a search refers to."""
         return [*self.first, *self.silent]
 
 
 def pieces_by_id(folder: Path) -> list[str]:
-    """The pieces of a converted model by their ids in the tokenizer."""
+    """The pieces of a converted model in the order of the tokenizer's ids."""
     pieces: list[str] = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
     if not (folder / ORDER).is_file():
         return pieces
@@ -61,7 +61,7 @@ def pieces_by_id(folder: Path) -> list[str]:
 def loaded(
     folder: Path, bounds: Bounds, decoding: Decoding, *, n_best: int = 1, threads: int = 0, device: str = "cpu"
 ) -> Iterator[Engine]:
-    """What translates with the converted model in `folder`; a shortlist that lies there is used."""
+    """An engine for the converted model in `folder`, with the shortlist in that folder if there is one."""
     import ctranslate2
 
     def begin() -> Any:

@@ -1,4 +1,4 @@
-"""Parallel text: reading it, refusing or leaving out what cannot be used, holding out, and choosing a share."""
+"""Parallel text: reading it, refusing or leaving out unusable pairs, holding out pairs, and choosing a share."""
 
 import hashlib
 import random
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 PACKAGE = "package:"
 _COLUMN = re.compile(r"(?i)source|target|src|tgt|translation|[a-z]{2,3}([-_]\w+)?")
-"""What the column of a language is called."""
+"""Names of columns that hold one side."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sentences with their translations, and where they stand; text without translations has `target` None."""
+    """Sentences with their translations and line numbers; `target` is `None` for text without translations."""
 
     name: str
     source: list[str]
@@ -40,7 +40,7 @@ class Pairs:
         return len(self.source)
 
     def take(self, rows: Iterable[int]) -> "Pairs":
-        """These rows, in this order."""
+        """The pairs at these positions, in this order."""
         rows = list(rows)
         return Pairs(
             self.name,
@@ -62,21 +62,21 @@ class Splits:
     """The text of a run."""
 
     train: Pairs
-    """All training pairs: what teacher and vocabulary learn from."""
+    """All training pairs, from which teacher and vocabulary are trained."""
     dev: Pairs
     test: Pairs | None
     seen: Pairs
-    """The training pairs that the student may see."""
+    """The training pairs that are available to the student."""
     monolingual: list[Pairs]
     backward: list[Pairs] = field(default_factory=list)
-    """Text in the target language without sources; `source` holds it."""
+    """Text in the target language without sources; it is in `source`."""
     skipped: dict[str, int] = field(default_factory=dict)
     fingerprint: str = ""
-    """SHA-256 of every sentence that was read, before long ones are left out."""
+    """SHA-256 of all sentences, before long ones are left out."""
 
 
 def read_corpus(task: Translation) -> Splits:
-    """Read, check, hold out and choose. Raises `DataError` that names file and line."""
+    """Read the text of a task, check it, and hold out and choose pairs. Raises `DataError` naming file and line."""
     skipped: dict[str, int] = {}
     train = _usable_pairs(task.train, task, skipped, "train")
     dev = _usable_pairs(task.dev, task, skipped, "dev") if task.dev else None
@@ -106,12 +106,12 @@ def read_corpus(task: Translation) -> Splits:
 
 
 def read_split(parallel: Parallel, task: Translation, split: str) -> Pairs:
-    """The pairs of one split, checked and limited as `task` says. Raises `DataError` that names file and line."""
+    """The pairs of one split, checked and limited as `task` says. Raises `DataError` naming file and line."""
     return _limited(_usable_pairs(parallel, task, {}, split), parallel.limit, task.split_seed)
 
 
 def read_pairs(parallel: Parallel, encoding: str | None = None, bad: BadRows | None = None) -> Pairs:
-    """The pairs of one or two files, those with an empty side included; rows that cannot be read are `bad`.
+    """The pairs in one or two files, including pairs with an empty side; rows that cannot be read are `bad`.
 
     Raises `DataError` when the files are not aligned.
     """
@@ -130,13 +130,13 @@ def read_pairs(parallel: Parallel, encoding: str | None = None, bad: BadRows | N
 
 
 def read_lines(name: str, encoding: str | None = None) -> Pairs:
-    """Sentences without translations, one a line."""
+    """Sentences without translations, one per line."""
     lines = _sentences(name, encoding)
     return Pairs(name, lines, None, list(range(1, len(lines) + 1)))
 
 
 def _sentences(name: str, encoding: str | None) -> list[str]:
-    """The lines of a file of sentences. Raises `DataError` for a table, whose lines are none."""
+    """The lines of a file of sentences. Raises `DataError` for a table."""
     if is_table(name):
         raise DataError(
             f"`{name}` is a table, and sentences stand here one a line",
@@ -146,7 +146,7 @@ def _sentences(name: str, encoding: str | None) -> list[str]:
 
 
 def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, Pairs]:
-    """`count` distinct source sentences with their first translation, and the pairs that share no side with them."""
+    """(the pairs that share no side with the held-out ones; `count` distinct sources with their first translation)."""
     first: dict[str, int] = {}
     for row, source in enumerate(pairs.source):
         first.setdefault(source, row)
@@ -167,12 +167,12 @@ def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, 
 
 
 SAME = 0.1
-"""Share of pairs with the same sentence on both sides, as names and numbers are, above which it is said."""
+"""Share of pairs with the same sentence on both sides (names, numbers) above which the user is warned."""
 
 
 def oddities(splits: Splits) -> list[str]:
-    """What is odd about the text, in words: held-out sentences among the training pairs, sides that look swapped or are
-    the same, names of columns among the sentences."""
+    """Warnings about the text: held-out sentences among the training pairs, sides that look swapped or are equal,
+    column names among the sentences."""
     found = _headers(splits)
     for pairs in filter(None, (splits.train, splits.dev, splits.test)):
         same = sum(map(str.__eq__, pairs.source, pairs.translations))
@@ -198,7 +198,7 @@ def oddities(splits: Splits) -> list[str]:
 
 
 def _headers(splits: Splits) -> list[str]:
-    """A note on each .tsv file without a header whose first pair looks like one."""
+    """A warning for each .tsv file whose first pair looks like a header."""
     found = []
     for pairs in (splits.train, splits.dev, splits.test):
         if pairs is None or ending(pairs.name) != ".tsv" or 1 not in pairs.lines:
@@ -218,13 +218,13 @@ def _words(sentences: Sequence[str]) -> set[str]:
 
 
 def _alike(sentences: Sequence[str], known: set[str]) -> float:
-    """Share of the words that are known."""
+    """The share of the words of `sentences` that are in `known`."""
     words = [word for sentence in sentences for word in sentence.casefold().split()]
     return sum(word in known for word in words) / max(1, len(words))
 
 
 def share(pairs: Pairs, fraction: float, *, seed: int) -> Pairs:
-    """A share of the pairs, at least one, fixed by `seed`; a larger share of the same seed contains a smaller one."""
+    """A `fraction` of the pairs, at least one, chosen by `seed`; larger fractions contain the smaller ones."""
     if fraction == 1:
         return pairs
     order = random.Random(seed).sample(range(len(pairs)), len(pairs))
@@ -232,12 +232,12 @@ def share(pairs: Pairs, fraction: float, *, seed: int) -> Pairs:
 
 
 def text_fingerprint(*pairs: Pairs) -> str:
-    """SHA-256 of sentences and translations in order."""
+    """SHA-256 of sentences and translations, in order."""
     return sentences_fingerprint(*(side for one in pairs for side in (one.source, one.target or [])))
 
 
 def sentences_fingerprint(*texts: Sequence[str]) -> str:
-    """SHA-256 of the sentences of each text in order."""
+    """SHA-256 of the sentences of each text, in order."""
     digest = hashlib.sha256()
     for sentences in texts:
         digest.update(f"{len(sentences)}\n".encode())
@@ -248,7 +248,7 @@ def sentences_fingerprint(*texts: Sequence[str]) -> str:
 def check_lengths(
     lengths: Sequence[int], pairs: Pairs, *, longest: int, bad: BadRows, side: str = "source"
 ) -> list[int]:
-    """Rows of at most `longest` tokens. A longer one is refused, or left out, by what `bad` says."""
+    """The rows of at most `longest` tokens; a longer one is `bad`."""
     kept = []
     for row, length in enumerate(lengths):
         if length <= longest:
@@ -264,9 +264,9 @@ def check_lengths(
 
 
 def usable_sentences(name: str, vocabulary: "TranslationTokenizer | None", *, max_tokens: int, skip_bad: bool) -> Pairs:
-    """The sentences of a file (of a .tsv file, its first column), none of them empty or over-long.
+    """The sentences of a file (the first column of a .tsv file), none of them empty or too long.
 
-    Raises `DataError` for the first bad one or, with `skip_bad`, leaves all of them out and says how many.
+    Raises `DataError` for the first unusable one; with `skip_bad`, unusable ones are left out and counted in a warning.
     """
     pairs = read_pairs(Parallel(source=name)) if ending(name) == ".tsv" else read_lines(name)
     pairs = Pairs(pairs.name, pairs.source, None, pairs.lines)
@@ -280,7 +280,8 @@ def usable_sentences(name: str, vocabulary: "TranslationTokenizer | None", *, ma
 
 
 def _usable_pairs(parallel: Parallel, task: Translation, skipped: dict[str, int], split: str) -> Pairs:
-    """The pairs that can be read and have text on both sides. Raises `DataError` for the first other one, or counts."""
+    """The pairs that can be read and have text on both sides. Raises `DataError` for the first other one, or counts
+    them."""
     bad = BadRows(task.skip_bad)
     return _usable(read_pairs(parallel, task.encoding, bad), bad, skipped, split)
 
@@ -338,7 +339,7 @@ def _read_tsv(parallel: Parallel, encoding: str | None) -> Pairs:
 
 
 def _read_table(parallel: Parallel, encoding: str | None, bad: BadRows | None) -> Pairs:
-    """The pairs of a file whose columns have names. A line break inside a sentence becomes a blank."""
+    """The pairs of a file with named columns. A line break inside a sentence becomes a space."""
     place = _place(parallel.source)
     if not is_table(parallel.source) and parallel.columns is None:
         raise DataError(
@@ -369,12 +370,12 @@ def _read_table(parallel: Parallel, encoding: str | None, bad: BadRows | None) -
 
 
 def is_table(name: str) -> bool:
-    """Whether a file's name says that its columns have names."""
+    """Whether the name of a file says that it is a table with named columns."""
     return is_file_name(name) and ending(name) not in (".txt", ".tsv")
 
 
 def is_file(text: str) -> bool:
-    """Whether `text` names a file; a sentence may be longer than any name."""
+    """Whether `text` is the name of a file; a sentence may be longer than a file name can be."""
     try:
         return Path(text).expanduser().is_file()
     except OSError:
@@ -382,7 +383,7 @@ def is_file(text: str) -> bool:
 
 
 def text_lines(name: str, encoding: str | None = None) -> list[str]:
-    """The lines of a file, perhaps a compressed one; only line feeds end a line, so that both sides of a corpus agree.
+    """The lines of a file, which may be compressed; only line feeds end a line, so both sides of a corpus agree.
 
     Raises `DataError` for a file that is absent, damaged or in another encoding.
     """
@@ -393,7 +394,7 @@ def text_lines(name: str, encoding: str | None = None) -> list[str]:
 
 
 def located(task: Translation) -> Translation:
-    """`task` with its files spelt out from the root, so that it means the same in every folder."""
+    """`task` with absolute paths, so that it means the same in every folder."""
 
     def spelt(name: str) -> str:
         return str(Path(name).expanduser().resolve()) if is_file(name) else name
@@ -410,7 +411,7 @@ def located(task: Translation) -> Translation:
 
 
 def _place(name: str) -> Path:
-    """The file itself, or that of an installed package, which is looked into and never imported."""
+    """The path of a file, or of a file in an installed package, which is never imported."""
     if not name.startswith(PACKAGE):
         return Path(name).expanduser()
     package, _, file = name.removeprefix(PACKAGE).partition("/")

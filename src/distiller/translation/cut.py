@@ -1,8 +1,8 @@
-"""A smaller vocabulary: the pieces of a tokenizer that a text uses, and the tokenizer that has no others.
+"""A smaller vocabulary: a tokenizer that has only the pieces that a text uses.
 
-Most of a small student of a multilingual teacher is embeddings of languages that it never meets. What a segmentation
-goes through on its way (merges of BPE) stays too, so the text is cut into the same pieces as before; a text that uses
-others falls back to shorter ones.
+Most weights of a small student of a multilingual teacher are embeddings of languages that it never meets. Pieces that a
+segmentation passes through (merges of BPE) are kept too, so the text is split into the same pieces as before; any other
+text falls back to shorter pieces.
 """
 
 import json
@@ -30,7 +30,7 @@ SPM_FILES = ("source.spm", "target.spm", "sentencepiece.bpe.model")
 def cut_vocabulary(
     tokenizer: TranslationTokenizer, sources: Sequence[str], targets: Sequence[str]
 ) -> tuple[TranslationTokenizer, Tensor]:
-    """A tokenizer of the pieces that `sources` and `targets` use, and the id that each of them had.
+    """A tokenizer of the pieces that `sources` and `targets` use, and the old id of each piece, int64 `[pieces]`.
 
     Raises `ModelError` for a tokenizer whose files cannot be cut.
     """
@@ -62,7 +62,7 @@ def cut_vocabulary(
 
 
 def _cut_fast(folder: Path, kept: set[int]) -> list[int]:
-    """Cut `tokenizer.json` to `kept` and what leads there; the old id of each new one."""
+    """Cut `tokenizer.json` to `kept` and the pieces that lead there; returns the old id of each new one."""
     file = folder / "tokenizer.json"
     data = json.loads(file.read_text(encoding="utf-8"))
     vocab = data["model"]["vocab"]
@@ -82,7 +82,7 @@ def _cut_fast(folder: Path, kept: set[int]) -> list[int]:
 
 
 def _with_parts(wanted: set[str], merges: Iterable[tuple[str, ...]]) -> set[str]:
-    """`wanted` pieces, and all that BPE merges on the way to them."""
+    """The `wanted` pieces and all pieces that BPE merges on the way to them."""
     parts: dict[str, list[tuple[str, ...]]] = {}
     for merge in merges:
         parts.setdefault("".join(merge), []).append(merge)
@@ -96,7 +96,7 @@ def _with_parts(wanted: set[str], merges: Iterable[tuple[str, ...]]) -> set[str]
 
 
 def _cut_sentencepiece(folder: Path, kept: set[int], known: dict[str, int]) -> list[int]:
-    """Cut `vocab.json` and the SentencePiece models that stand beside it (Marian, M2M100)."""
+    """Cut `vocab.json` and the SentencePiece models beside it (Marian, M2M100); returns the old id of each new one."""
     file = folder / "vocab.json"
     pieces: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
     words = {piece for piece, index in known.items() if index in kept}
@@ -113,7 +113,7 @@ def _cut_sentencepiece(folder: Path, kept: set[int], known: dict[str, int]) -> l
 
 
 def _cut_model(file: Path, words: set[str]) -> set[str]:
-    """Cut one SentencePiece model to `words` and what leads to them, which is returned."""
+    """Cut one SentencePiece model to `words` and the pieces that lead to them; returns all of these."""
     try:
         from sentencepiece import sentencepiece_model_pb2 as formats
     except ImportError:
@@ -149,7 +149,7 @@ def _check_same(
     sources: Sequence[str],
     targets: Sequence[str],
 ) -> None:
-    """Raises `ModelError` unless both cut the text into the same pieces."""
+    """Raise `ModelError` unless both tokenizers split the text into the same pieces."""
     for one, other in ((before.encode, after.encode), (before.encode_targets, after.encode_targets)):
         texts = sources if one == before.encode else targets
         for wanted, found in zip(one(texts), other(texts), strict=True):

@@ -1,4 +1,4 @@
-"""What a translation model costs to use: size, speed and latency in every engine, beside its BLEU and chrF."""
+"""What it costs to use a translation model: size, speed and latency in every engine, with BLEU and chrF."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from distiller.translation.timing import timed
 from distiller.translation.tokenizer import TranslationTokenizer
 
 SINGLE = 100
-"""Sentences whose latency is taken one by one."""
+"""Sentences that are timed one by one."""
 Translator = tuple[PreTrainedModel, TranslationTokenizer]
 
 
@@ -30,12 +30,12 @@ def efficiency(
     decoding: Decoding,
     shortlists: Mapping[str, Shortlist] | None = None,
 ) -> list[EfficiencyRow]:
-    """Each of `models` in every engine: translating `pairs` on this machine's processor.
+    """Measure each of `models` in every engine, translating `pairs` on this machine's processor.
 
-    Those are `transformers` in float32 and, where it is wished for or found and knows the architecture, CTranslate2 in
-    float32, in int8, and in int8 with the model's shortlist where it has one. `transformers`, the slowest, translates
-    the first hundred of `pairs` only, and has no scores where there are more. The first model is the one that the
-    others are compared with: the teacher.
+    The engines are `transformers` in float32 and, if `decoding` asks for it or it is installed, and it knows the
+    architecture, CTranslate2 in float32, in int8, and in int8 with the model's shortlist if it has one. `transformers`,
+    the slowest, translates only the first hundred `pairs`, and has no scores if there are more. The others are compared
+    with the first model, the teacher.
     """
     first = parameter_count(next(iter(models.values()))[0])
     rows = []
@@ -61,7 +61,7 @@ def efficiency(
 
 
 def _forms(decoding: Decoding, shortlist: Shortlist | None) -> Iterator[tuple[Decoding, Shortlist | None]]:
-    """How a model is run, and with which shortlist."""
+    """The ways in which a model is run: decoding settings, and a shortlist or none."""
     if choose_engine(decoding.engine) == "ctranslate2":
         for compute in ("float32", "int8"):
             yield decoding.model_copy(update={"engine": "ctranslate2", "compute": compute}), None
@@ -77,10 +77,10 @@ def _measure(
     decoding: Decoding,
     shortlist: Shortlist | None,
 ) -> dict[str, float]:
-    """The fields of a row that the clock and the scores fill."""
+    """The fields of a row that are measured: scores, size and times."""
     if decoding.engine == "transformers":
         few = pairs.take(range(min(len(pairs), SINGLE)))
-        nn.Module.to(model, "cpu")  # as its weights would be used: a training may have left it on a GPU
+        nn.Module.to(model, "cpu")  # a training may have left it on a GPU
         found = _timed(generating(model, tokenizer, decoding), tokenizer, few, megabytes(model))
         if len(few) < len(pairs):
             del found[METRIC], found[RISING]
@@ -94,7 +94,7 @@ def _measure(
 
 
 def _timed(run: Engine, tokenizer: TranslationTokenizer, pairs: Pairs, size: float) -> dict[str, float]:
-    """Scores and times of an engine on `pairs`; `size` is that of its model in 10^6 bytes."""
+    """Scores and times of an engine on `pairs`; `size` is the size of its model in 10^6 bytes."""
     found = timed(run, tokenizer.encode(pairs.source), range(min(len(pairs), SINGLE)))
     return {
         **score(tokenizer.decode(found.said), pairs.translations).values,

@@ -25,7 +25,10 @@ from distiller.translation.tokenizer import TranslationTokenizer
 
 
 def choose_engine(wish: str) -> str:
-    """`ctranslate2` where it is wished for or found, else `transformers`. Raises `MissingPackageError`."""
+    """`ctranslate2` if `wish` says so, or with `auto` if it is installed; else `transformers`.
+
+    Raises `MissingPackageError`.
+    """
     if wish == "transformers":
         return wish
     try:
@@ -44,9 +47,9 @@ def choose_engine(wish: str) -> str:
 def engine(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, *, n_best: int = 1
 ) -> Iterator[Engine]:
-    """What translates with `model`, as it is now, as `decoding` says. CTranslate2 works with a converted copy.
+    """An engine that translates with the present weights of `model`; CTranslate2 uses a converted copy.
 
-    Where `decoding.engine` is `auto`, a model that CTranslate2 cannot convert is run by `transformers`.
+    With `decoding.engine` = `auto`, a model that CTranslate2 cannot convert is run by `transformers`.
     """
     chosen = choose_engine(decoding.engine)
     with TemporaryDirectory(prefix="distiller-ctranslate2-") as folder:
@@ -66,7 +69,7 @@ def engine(
 
 
 def converted(folder: Path, bounds: Bounds, decoding: Decoding, *, n_best: int = 1) -> AbstractContextManager[Engine]:
-    """What translates with the converted model in `folder`, on this machine and with torch's number of threads."""
+    """An engine for the converted model in `folder`, on this machine and with torch's number of threads."""
     import ctranslate2
 
     on_gpu = accelerator() == "cuda" and ctranslate2.get_cuda_device_count() > 0
@@ -75,7 +78,7 @@ def converted(folder: Path, bounds: Bounds, decoding: Decoding, *, n_best: int =
 
 
 def bounds_of(model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding) -> Bounds:
-    """What `model` may say with its tokenizer: the forced first token is written, and rows without a token are not."""
+    """What `model` may generate: the forced first token first, and no id for which the tokenizer has no token."""
     start, unknown = start_of(model, tokenizer), tokenizer.tokenizer.unk_token_id
     nameless = set(range(model.config.vocab_size)) - tokens_by_id(tokenizer.tokenizer).keys()
     silent = {tokenizer.pad, start, *([] if unknown is None else [unknown]), *nameless}
@@ -102,9 +105,9 @@ def convert(
 ) -> Path:
     """Write `model` in the format of CTranslate2, with weights as `compute` (`float32`, `int8`) says.
 
-    Its own loader of the architecture knows all the parts. With a `shortlist` the tokens that a search names stand
-    first: CTranslate2 (4.8) keeps their places among the candidates of one batch for the next one, so these places
-    must always be the same. Raises `ModelError` for an architecture that it does not know.
+    With a `shortlist`, the tokens that a search refers to come first in the converted vocabulary: CTranslate2 (4.8)
+    reuses their positions among the candidates of one batch for the next, so these must never change. Raises
+    `ModelError` for an architecture that CTranslate2 does not know.
     """
     from ctranslate2.converters import transformers as converters
     from ctranslate2.converters.converter import Converter
@@ -144,7 +147,7 @@ def convert(
 
 
 def _loader(kind: type[Any], order: list[int]) -> Any:
-    """A loader of CTranslate2 of this `kind` that keeps every row, padding too, in the `order` of these ids.
+    """A CTranslate2 loader of this `kind` that keeps every row, including padding, in the `order` of these ids.
 
     The decoder starts as the model does.
     """
@@ -192,20 +195,20 @@ def _loader(kind: type[Any], order: list[int]) -> Any:
 
 
 def tables_of(spec: Any) -> list[Any]:
-    """The parts of a converted model that have a row for each piece, each once."""
+    """The layers of a converted model that have one row per piece, each once."""
     embeddings = [spec.encoder.embeddings, spec.decoder.embeddings, spec.decoder.projection]
     listed = [one for part in embeddings for one in (part if isinstance(part, list) else [part])]
     return list({id(one): one for one in listed}.values())
 
 
 def tokens_by_id(tokenizer: Any) -> dict[int, str]:
-    """Every token of a tokenizer; M2M100's vocabulary is silent about its languages."""
+    """Every token of a tokenizer by id; M2M100's vocabulary does not list its languages."""
     found = {index: token for token, index in tokenizer.get_vocab().items()}
     return found | (getattr(tokenizer, "id_to_lang_token", None) or {})
 
 
 def pieces_of(tokenizer: Any, size: int) -> list[str]:
-    """Every token by id, each once; rows without a token have made-up ones."""
+    """The token of each id below `size`, each once; ids without a token get a made-up one."""
     found = tokens_by_id(tokenizer)
     pieces, seen = [], set()
     for index in range(size):
@@ -223,7 +226,7 @@ def pieces_of(tokenizer: Any, size: int) -> list[str]:
 def generating(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, *, n_best: int = 1
 ) -> Engine:
-    """What translates with `generate` of `transformers`, longest sentences first. The model's mode stays as it is."""
+    """An engine that calls `generate` of `transformers`, longest sentences first. The model's mode is not changed."""
     asked = search_of(model, tokenizer, decoding, n_best)  # once: it looks through the whole vocabulary
     asked.update(return_dict_in_generate=True, output_scores=True)
 
@@ -258,7 +261,7 @@ def generating(
 def search_of(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding, n_best: int = 1
 ) -> GenerationConfig:
-    """All that decides a search; nothing is taken from what the model's folder says of other searches."""
+    """The complete settings of a search; nothing is taken from the generation config in the model's folder."""
     bounds = bounds_of(model, tokenizer, decoding)
     asked: dict[str, Any] = {"do_sample": decoding.sampling_top_k is not None}
     if decoding.sampling_top_k is not None:
@@ -281,7 +284,7 @@ def search_of(
 def _hypotheses(
     model: Any, tokenizer: TranslationTokenizer, out: Any, decoding: Decoding, n_best: int
 ) -> list[list[Hypothesis]]:
-    """What `generate` returned, by sentence."""
+    """The hypotheses in the output of `generate`, by sentence."""
     kept: Tensor = out.sequences[:, 1:]
     scores = getattr(out, "sequences_scores", None)
     if scores is None:  # greedy and sampling have no beam scores: add up those of the tokens

@@ -1,4 +1,4 @@
-"""Models that learn from gold pairs alone, teachers and baselines: each is made once for all runs that ask for it."""
+"""Models trained on gold pairs alone (teachers and baselines); each is trained once for all runs that need it."""
 
 import json
 from collections.abc import Callable
@@ -30,10 +30,10 @@ GOLD_ALONE = Objective(beta1=0.0, gamma1=1.0)
 def gold_data(
     tokenizer: TranslationTokenizer, train: Pairs, dev: Pairs, run: TranslationRun, store: FolderCache | None = None
 ) -> TranslationData:
-    """Gold pairs as tokens, and greedy development scores.
+    """Gold pairs as tokens, scored by greedy decoding on the development pairs.
 
-    A model that has not learnt to end would fill every sentence up to the longest length: while it trains, it stops a
-    little behind the longest reference.
+    A model that has not learnt to end its sentences would generate up to the maximum length, so in these evaluations
+    decoding stops a little after the length of the longest reference.
     """
     examples = Examples(
         kept_rows(store, tokenizer, train.source, targets=False),
@@ -55,7 +55,7 @@ def gold_data(
 def trained_teacher(
     run: TranslationRun, splits: Splits, tokenizer: TranslationTokenizer, store: FolderCache, console: Console | None
 ) -> Path:
-    """The folder of the teacher that the run describes, trained on all training pairs, or found."""
+    """The folder of the teacher that the run describes, trained on all training pairs unless it is in the cache."""
     wish = run.teacher
     return gold_training(
         store,
@@ -70,7 +70,7 @@ def trained_teacher(
 
 
 def shape_facts(shape: Shape) -> dict[str, Any]:
-    """What of a shape decides a training from random weights."""
+    """Everything in a shape on which a training from random weights depends."""
     return {"shape": shape.sizes(), "form": shape.form(), "dropout": shape.dropout, "embeddings": shape.embeddings}
 
 
@@ -85,7 +85,10 @@ def gold_training(
     console: Console | None,
     start: Callable[[], PreTrainedModel],
 ) -> tuple[Path, Fit]:
-    """A model trained on pairs alone: its folder, and how it went. `model` is what decides what `start` makes."""
+    """The folder of a model trained on gold pairs alone, and the result of its training.
+
+    `model` holds everything on which the model that `start` makes depends.
+    """
     facts = {
         "model": model,
         "training": training.model_dump(mode="json", exclude=NO_MATTER),

@@ -1,4 +1,4 @@
-"""The encoder–decoders that are built here: a configuration of Marian, or the network of the slides.
+"""The encoder–decoders that are built here: a Marian model, or the network of the slides.
 
 Marian's is an ordinary model of `transformers`: post-norm, sinusoidal positions, one table for both sides and the
 softmax. The slides' network is no class of `transformers`: Marian normalises after each sublayer and has no norms on
@@ -30,24 +30,24 @@ from distiller.models.encoder_decoder import shift_right
 from distiller.objectives.towers import position_angles
 
 POSITIONS = 512
-"""Positions that a model built here knows."""
+"""Number of positions of the models that are built here."""
 
 
 class TokenIds(NamedTuple):
-    """What a model must know of its tokenizer."""
+    """Size and special ids of a tokenizer, as a model's configuration needs them."""
 
     size: int
-    """Rows of the tables."""
+    """Rows of the embedding tables."""
     pad: int
     end: int
     start: int
-    """What the decoder reads first."""
+    """The first token that the decoder reads."""
     forced: int | None = None
-    """What every translation begins with, as the target language of NLLB."""
+    """The token with which every translation begins, e.g. the target language of NLLB."""
 
     @classmethod
     def own(cls, size: int) -> "TokenIds":
-        """Those of tokenizers that are trained here: the end first, padding last, which also starts the decoder."""
+        """Those of tokenizers trained here: end first, padding last; padding also starts the decoder."""
         return cls(size, pad=size - 1, end=0, start=size - 1)
 
 
@@ -60,7 +60,7 @@ class TranslationConfig(MBartConfig):
 
 
 class Sinusoids(nn.Module):
-    """Fixed positions: sines in the first half of the width, cosines in the second; no weights and no longest input."""
+    """Sinusoidal position embeddings: sines in the first half of the width, cosines in the second; no weights."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def sinusoids(positions: Tensor, width: int) -> Tensor:
 
 
 class TranslationModel(MBartForConditionalGeneration):
-    """A pre-norm encoder–decoder with fixed positions, a table for each side, and the decoder's tied to the softmax.
+    """A pre-norm encoder–decoder with sinusoidal positions and a table per side; the decoder's is tied to the softmax.
 
     Weights: 2Vh + V + 8h + enc·(4(h²+h) + 2hf + f + h + 4h) + dec·(8(h²+h) + 2hf + f + h + 6h), as on the slides.
     """
@@ -154,7 +154,7 @@ def build_model(shape: Shape, *, tokens: TokenIds, seed: int) -> PreTrainedModel
 
 
 def without_seed(shape: Shape, tokens: TokenIds) -> PreTrainedModel:
-    """A model with whatever weights the surrounding device and random state give it."""
+    """A model whose weights are drawn from the current random state, on the current device."""
     config: Any = translation_config(shape, tokens)
     model = TranslationModel(config) if isinstance(config, TranslationConfig) else MarianMTModel(config)
     model.generation_config = GenerationConfig(
@@ -171,10 +171,10 @@ def without_seed(shape: Shape, tokens: TokenIds) -> PreTrainedModel:
 
 
 def keep_padding_silent(model: PreTrainedModel) -> None:
-    """Keep the row of padding at zero while `model` trains.
+    """Keep the embedding of the padding token at zero while `model` is trained.
 
-    Marian's decoder starts from padding, and its converters take that embedding for zero; with a tied softmax,
-    gradients would move it.
+    Marian's decoder starts from padding, and converters assume that this embedding is zero; with a tied softmax it
+    would get gradients.
     """
     if model.config.model_type != "marian":
         return

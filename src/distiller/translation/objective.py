@@ -24,7 +24,7 @@ ModelShapes = Mapping[str, ModelShape]
 
 
 class TranslationObjective(DistillationObjective):
-    """All losses of one translation run; holds every trained part beside the student (projections, critics)."""
+    """All losses of one translation run, with the trained parts beside the student (projections, critics)."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class TranslationObjective(DistillationObjective):
         self.chunk_megabytes = chunk_megabytes
 
     def reader(self, student: PreTrainedModel) -> Seq2SeqReader:
-        """What reads encoder and decoder, teacher-forced."""
+        """A reader of encoder and decoder, teacher-forced."""
         return Seq2SeqReader(student, hidden=bool(self.terms))
 
     def output_losses(self, name: str, view: View) -> list[tuple[str, Tensor, float]]:
-        """Both losses over the vocabulary; that of the labels is shown where it does not count, too."""
+        """The label loss and the prediction loss over the vocabulary; the label loss is logged even with weight 0."""
         assert view.labels is not None
         beta, gamma = self.weights[name]
         sides = []
@@ -81,7 +81,7 @@ def model_shapes(model: PreTrainedModel) -> ModelShapes:
 
 
 def cosine_terms(weight: float, student: ModelShapes, teacher: ModelShapes) -> list[Term]:
-    """L_cos of the triple loss: a mean over the matched layers of both sides, as one term for each side."""
+    """L_cos of the triple loss, a mean over the matched layers of both sides, as one term per side."""
     mapping = Component(name="skip", options={"include_embeddings": False})
     matched: dict[Side, int] = {
         side: len(MAPPING["skip"].function(teacher[side].layers, student[side].layers, **mapping.options))

@@ -1,4 +1,4 @@
-"""What `check` says of a translation run: its text, and its models put together without being trained."""
+"""What `check` reports about a translation run: its text, and its models, built but not trained."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from distiller.translation.words import Words
 
 @dataclass(frozen=True)
 class Outline:
-    """A run before it starts: its text, and models of its sizes, perhaps without weights."""
+    """A run before it starts: its text, and models of the right sizes, possibly without weights."""
 
     run: TranslationRun
     splits: Splits
     teacher: PreTrainedModel | None
     student: PreTrainedModel
     odd: list[str]
-    """What is odd about the text and the translations that are there already."""
+    """Warnings about the text and the existing translations."""
     possible: str
-    """Which ways of teaching this teacher and this student have."""
+    """Which kinds of distillation are possible with this teacher and this student."""
 
     def lines(self) -> Iterable[str]:
-        """For people."""
+        """The outline as lines of text."""
         splits = self.splits
         counts = {"training": splits.train, "development": splits.dev, "test": splits.test}
         text = ", ".join(f"{len(pairs):,} {name} pairs" for name, pairs in counts.items() if pairs is not None)
@@ -50,7 +50,7 @@ class Outline:
 
 
 def outline(beginning: Beginning) -> Outline:
-    """The models and the objective of a run, put together. Raises the `DistillerError` that it would end with."""
+    """The models and the objective of a run. Raises the `DistillerError` with which the run would end."""
     run, words, teacher = beginning.run, beginning.words, beginning.teacher
     tokens = words.token_ids(teacher)
     if teacher is None and not run.teacher.says_only:
@@ -73,7 +73,7 @@ def outline(beginning: Beginning) -> Outline:
 
 
 def what_is_possible(words: Words, teacher: PreTrainedModel | None) -> str:
-    """Which ways of teaching there are, in words."""
+    """Which kinds of distillation are possible, in words."""
     if teacher is None:
         return "sequence-level (the teacher is known by its translations alone)"
     if words.teachers is None:

@@ -1,4 +1,4 @@
-"""Pseudo-labelling as a job of its own: a teacher translates a corpus, shard by shard; and what is learnt from it."""
+"""Pseudo-labelling: a teacher translates a corpus shard by shard; which of its translations become training pairs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ RESULT, SHARD = "hypotheses.jsonl", "shards/{:06d}.jsonl"
 
 
 class Summary(Config):
-    """What a job came to."""
+    """The result of a job."""
 
     sentences: int
     tokens: int
     """Of the best hypotheses."""
     seconds: float
-    """Decoding, over all the times that the job was started."""
+    """Decoding time, over all starts of the job."""
     tokens_per_second: float
     engine: str
 
@@ -43,10 +43,10 @@ def pseudo_label(
 ) -> Summary | None:
     """Translate the source side of `pairs` into `folder`: `hypotheses.jsonl` and, last of all, `summary.json`.
 
-    With `resume` a job that was stopped is continued, and a finished one returns its summary. `part` (i, n) decodes
-    every n-th shard from the i-th, for n processes at once; the one that finds all shards there finishes the job, the
-    others return `None`. Samples depend on `seed` and the shard alone. Raises `OutputError` when something else lies
-    in `folder`.
+    With `resume` a job that was stopped is continued; for a finished one its summary is returned. `part` (i, n) decodes
+    every n-th shard from the i-th, so that n processes can share a job; the process that finds all shards done finishes
+    the job, the others return `None`. Samples depend only on `seed` and the shard. Raises `OutputError` if `folder`
+    holds something else.
     """
     facts = job_facts(pairs, translator, shard_size=shard_size, seed=seed)
     job = Job(folder, facts, len(pairs), shard_size, SHARD, what="pseudo-label", summary=Summary, part=part)
@@ -81,7 +81,7 @@ def pseudo_label(
 
 
 def job_facts(pairs: Pairs, translator: Translator, *, shard_size: int, seed: int) -> dict[str, Any]:
-    """Everything that decides the translations: two jobs with equal facts have equal results."""
+    """Everything on which the translations depend: two jobs with equal facts have equal results."""
     source = text_fingerprint(Pairs(pairs.name, pairs.source, None, pairs.lines))
     return {"source": source, **translator.facts, "shard_size": shard_size, "seed": seed}
 
@@ -108,12 +108,12 @@ def training_pairs(
     gold: Mapping[str, Sequence[str]] | None = None,
     closest_by: Literal["bleu", "chrf"] = "bleu",
 ) -> tuple[list[str], list[str]]:
-    """Sources and pseudo-labels to train on; a sentence whose translation is empty is left out.
+    """Sources and pseudo-labels to train on; empty translations are left out.
 
-    `data_mixing` keeps every hypothesis as a pair; `local_update` the one closest to a translation of the same
-    sentence in `gold` by sentence BLEU or chrF, and the best one where there is none. What several teachers make of a
-    sentence is compared together. Source: "NMT Distillation" (NVIDIA NeMo, 2021); Kim and Rush 2016,
-    arXiv:1606.07947, section 3.3.
+    `data_mixing` keeps every hypothesis as a pair; `local_update` keeps the hypothesis closest to a `gold` translation
+    of the same sentence by sentence BLEU or chrF, or the best one if there is no gold translation. The hypotheses of
+    several teachers for one sentence are compared together. Source: "NMT Distillation" (NVIDIA NeMo, 2021); Kim and
+    Rush 2016, arXiv:1606.07947, section 3.3.
     """
     known = gold or {}
     said: dict[str, list[str]] = {}
@@ -134,10 +134,10 @@ def training_pairs(
 def filtered(
     labels: Sequence[Labelled], wish: Filter, seen: set[tuple[str, str]] | None = None
 ) -> tuple[list[Labelled], dict[str, int]]:
-    """`labels` of one teacher without what `wish` leaves out, and how many translations each rule left out.
+    """The `labels` of one teacher that pass the filter `wish`, and how many translations each rule left out.
 
-    `seen` are the pairs that were there before, to which these are added. Raises `ConfigError` where the teacher's
-    scores are asked for and it gave none.
+    `seen` are the pairs so far, to which these are added. Raises `ConfigError` if the filter needs the teacher's scores
+    and there are none.
     """
     kept = list(labels)
     counts: dict[str, int] = {}

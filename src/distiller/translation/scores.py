@@ -9,7 +9,7 @@ import numpy as np
 from distiller.errors import DataError, importing
 
 METRIC = "bleu"
-"""The score that chooses the best checkpoint, and is compared."""
+"""The score by which the best checkpoint is chosen and models are compared."""
 RISING = "chrf"
 """The score that grows from the first steps on, when BLEU is still 0."""
 
@@ -36,8 +36,8 @@ def score(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
 
 
 def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
-    """What decides BLEU, by sentence: both lengths, and matched and all n-grams of four orders, `[n, 10]`."""
-    metric = _sacrebleu().BLEU(effective_order=True)  # says nothing about the counts
+    """The statistics of BLEU by sentence, `[n, 10]`: both lengths, and matched and total n-grams of four orders."""
+    metric = _sacrebleu().BLEU(effective_order=True)  # irrelevant for the counts
     rows = []
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         found = metric.sentence_score(hypothesis, [reference])
@@ -46,7 +46,7 @@ def sentence_counts(hypotheses: Sequence[str], references: Sequence[str]) -> np.
 
 
 def bleu_of(counts: np.ndarray) -> float:
-    """Corpus BLEU of the sentences with these `sentence_counts`, as `score` has it."""
+    """Corpus BLEU of the sentences with these `sentence_counts`, equal to that of `score`."""
     metric = _sacrebleu().BLEU()
     ours, theirs, *grams = counts.sum(0).tolist()
     half = len(grams) // 2
@@ -60,7 +60,7 @@ def sentence_chrf(hypothesis: str, reference: str) -> float:
 
 
 def closest(hypotheses: Sequence[str], references: Sequence[str], *, by: Literal["bleu", "chrf"] = "bleu") -> int:
-    """Which hypothesis has the highest sentence score against any of the references; the earliest of equals.
+    """The index of the hypothesis with the highest sentence score against any reference; the first of equals.
 
     Source: Kim and Rush 2016, arXiv:1606.07947, section 3.3.
     """

@@ -1,4 +1,4 @@
-"""What a student learns from beside gold pairs: translations by its teacher, by others, and back from the target."""
+"""What a student learns from besides gold pairs: translations by its teacher or others, and back-translations."""
 
 import shutil
 from collections.abc import Sequence
@@ -31,24 +31,24 @@ from distiller.translation.translators import (
 )
 
 SHARD = 1000
-"""Sentences decoded between two savings."""
+"""Sentences per shard, after which results are saved."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """Translations that are there before a run starts."""
+    """Translations that exist before a run starts."""
 
     labels: list[Labelled] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What is odd about them, in words."""
+    """Warnings about them."""
     scores: dict[str, float] = field(default_factory=dict)
-    """Development scores, where they translate that text too."""
+    """Their development scores, if they include the development text."""
 
 
 def given_translations(run: TranslationRun, splits: Splits) -> Given | None:
-    """Those of finished jobs and of files; `None` where the run names none, and its teacher is asked.
+    """The translations of finished jobs and of files; `None` if the run names none, so its teacher is asked.
 
-    Raises `DataError` for translations that the run cannot use as it asks.
+    Raises `DataError` for translations that the run cannot use.
     """
     wish = run.sequence
     if wish is None or not (wish.pseudo_labels or run.teacher.files):
@@ -68,14 +68,14 @@ def given_translations(run: TranslationRun, splits: Splits) -> Given | None:
 
 @dataclass(frozen=True)
 class PseudoPairs:
-    """What a student learns from the teacher's translations."""
+    """Pairs of sentences and the teacher's translations, on which a student is trained."""
 
     source: list[str]
     target: list[str]
     notes: list[str] = field(default_factory=list)
-    """What the Record should say of them."""
+    """Notes for the Record."""
     scores: dict[str, float] = field(default_factory=dict)
-    """Development scores of a teacher that is no model here, where it translated that text too."""
+    """Development scores of a teacher that is not loaded here, if it translated the development text."""
 
 
 def pseudo_pairs(
@@ -87,9 +87,9 @@ def pseudo_pairs(
     console: Console | None,
     given: Given | None = None,
 ) -> PseudoPairs:
-    """What the teacher makes of the sentences that the student may see and of monolingual text, as pairs.
+    """The teacher's translations of the sentences available to the student and of monolingual text, as pairs.
 
-    Where there are `given` translations it is not asked. Raises `ConfigError` for a filter that cannot be used.
+    If translations are `given`, the teacher is not asked. Raises `ConfigError` for a filter that cannot be used.
     """
     wish = run.sequence
     if wish is None:
@@ -117,7 +117,7 @@ def pseudo_pairs(
 def _asked(
     run: TranslationRun, splits: Splits, translator: Translator, store: FolderCache, console: Console | None
 ) -> Given:
-    """What the teacher says of all source text, and development scores of one that is no model here."""
+    """The teacher's translations of all source text; development scores of a teacher that is not loaded here."""
     assert run.sequence is not None
     ask = partial(_labels, translator, store=store, console=console, seed=run.teacher.seed)
     found, held = Given(), held_sources(splits)
@@ -133,14 +133,14 @@ def _asked(
 def _kept(
     labels: Sequence[Labelled], wish: SequenceLevel, notes: list[str], seen: set[tuple[str, str]]
 ) -> list[Labelled]:
-    """What the filter leaves of one teacher's labels; `notes` says what went."""
+    """The labels of one teacher that pass the filter; `notes` says what was left out."""
     kept, dropped = filtered(labels, wish.filter, seen)
     notes += [f"{count} pseudo-labels left out: {reason}" for reason, count in dropped.items()]
     return kept
 
 
 def _without(pairs: Pairs, held: set[str], notes: list[str]) -> Pairs:
-    """`pairs` of monolingual text without held-out sentences; `notes` says how many those were."""
+    """Monolingual text without held-out sentences; `notes` says how many there were."""
     kept = [row for row, sentence in enumerate(pairs.source) if sentence not in held]
     if len(kept) < len(pairs):
         notes.append(f"{len(pairs) - len(kept)} sentences of `{pairs.name}` are held-out ones: left out")
@@ -148,12 +148,12 @@ def _without(pairs: Pairs, held: set[str], notes: list[str]) -> Pairs:
 
 
 def held_sources(splits: Splits) -> set[str]:
-    """The sentences on which a run is scored."""
+    """The source sentences on which a run is scored."""
     return {*splits.dev.source, *(splits.test.source if splits.test else [])}
 
 
 def gold_of(splits: Splits) -> dict[str, list[str]]:
-    """The translations of each sentence that the student may see."""
+    """The gold translations of each sentence that is available to the student."""
     gold: dict[str, list[str]] = {}
     for source, target in zip(splits.seen.source, splits.seen.translations, strict=True):
         gold.setdefault(source, []).append(target)
@@ -163,9 +163,9 @@ def gold_of(splits: Splits) -> dict[str, list[str]]:
 def mixed_examples(
     gold: Examples, pseudo: PseudoPairs, run: TranslationRun, tokenizer: TranslationTokenizer, longest: int
 ) -> tuple[Examples, int]:
-    """Gold pairs, where the run mixes them in, and pseudo-labels as tokens; and how many of these are over-long.
+    """Gold pairs (if the run mixes them in) and pseudo-labels as tokens, and how many pseudo-labels were too long.
 
-    Raises `DataError` where none is left.
+    Raises `DataError` if no pseudo-label is left.
     """
     assert run.sequence is not None
     found = gold if run.sequence.gold_ratio > 0 else Examples.of([], [], gold=0)
@@ -181,7 +181,7 @@ def mixed_examples(
 
 
 def backward_model(run: TranslationRun) -> tuple[PreTrainedModel, TranslationTokenizer]:
-    """The model that translates back; one of many languages takes those of the teacher the other way round."""
+    """The model that translates back; a multilingual one gets the teacher's languages, swapped."""
     assert run.sequence is not None
     assert run.sequence.backward is not None
     forth = run.teacher.languages
@@ -191,7 +191,7 @@ def backward_model(run: TranslationRun) -> tuple[PreTrainedModel, TranslationTok
 def _read_back(
     labels: list[Labelled], backward: Translator, least: float, store: FolderCache, console: Console | None
 ) -> tuple[list[Labelled], int]:
-    """`labels` whose best translation leads back to a sentence of at least this chrF, and how many do not."""
+    """The labels whose back-translation has a chrF of at least `least` to the source, and the number of the others."""
     said = [label.hypotheses[0].text for label in labels]
     pairs = Pairs("translations", said, None, list(range(1, len(said) + 1)))
     back = [label.hypotheses[0].text for label in _labels(backward, pairs, store, console, seed=0)]
@@ -203,7 +203,7 @@ def _read_back(
 
 
 def _scores_of(labels: Sequence[Labelled], dev: Pairs) -> dict[str, float]:
-    """Development scores of translations, if there is one of each development sentence."""
+    """Development scores, if `labels` include every development sentence; else nothing."""
     said = {label.source: label.hypotheses[0].text for label in labels if label.hypotheses}
     if not all(source in said for source in dev.source):
         return {}
@@ -213,7 +213,7 @@ def _scores_of(labels: Sequence[Labelled], dev: Pairs) -> dict[str, float]:
 def _translator(
     run: TranslationRun, tokenizer: TranslationTokenizer | None, teacher: PreTrainedModel | None
 ) -> Translator:
-    """What translates for the student."""
+    """The translator whose output the student learns from."""
     wish = run.sequence
     assert wish is not None
     if teacher is None or tokenizer is None:
@@ -224,7 +224,7 @@ def _translator(
 def _of_the_run(
     folder: str, labels: list[Labelled], splits: Splits, wish: SequenceLevel, notes: list[str]
 ) -> list[Labelled]:
-    """The labels of a finished job without those of held-out sentences; `notes` says what is odd about them."""
+    """The labels of a finished job without those of held-out sentences; `notes` gets warnings about them."""
     held, gold = held_sources(splits), set(splits.seen.source)
     kept = [label for label in labels if label.source not in held]
     if len(kept) < len(labels):
@@ -241,7 +241,7 @@ def _of_the_run(
 
 
 def _check_choice(names: list[str], labels: Sequence[Labelled], splits: Splits) -> None:
-    """Raises `DataError` where `local_update` has nothing to choose from, or nothing to choose by."""
+    """Raise `DataError` if `local_update` has nothing to choose from, or nothing to choose by."""
     where = ", ".join(f"`{name}`" for name in names)
     counts: dict[str, int] = {}
     for label in labels:
@@ -261,7 +261,7 @@ def _check_choice(names: list[str], labels: Sequence[Labelled], splits: Splits) 
 def _labels(
     translator: Translator, pairs: Pairs, store: FolderCache, console: Console | None, *, seed: int
 ) -> list[Labelled]:
-    """Translations of a text: a job that other runs find, and that is continued when it was stopped."""
+    """Translations of a text, as a job in the cache that other runs find and that is continued if it was stopped."""
     if not len(pairs):
         return []
     job: dict[str, Any] = {"shard_size": SHARD, "seed": seed}

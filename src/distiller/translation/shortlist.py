@@ -1,8 +1,8 @@
-"""Shortlists: which pieces a translation may use, by the pieces of its sentence. A decoder then scores a few hundred
-pieces a step instead of its whole vocabulary.
+"""Shortlists: which target pieces may be used, given the source pieces. A decoder then scores a few hundred pieces per
+step instead of its whole vocabulary.
 
-Pieces are matched by a lexical model (IBM's first), learnt from the pairs that the student learns from: no word aligner
-is needed. Source: Brown et al. 1993, aclanthology.org/J93-2003, section 4.1.
+The candidates come from a lexical model (IBM model 1), trained on the student's own training pairs: no word aligner is
+needed. Source: Brown et al. 1993, aclanthology.org/J93-2003, section 4.1.
 """
 
 from collections.abc import Sequence
@@ -16,25 +16,25 @@ from distiller.files import write_text
 from distiller.translation.converted import VMAP, pieces_by_id
 
 SIZE, COMMON = 50, 100
-"""Candidates of each source piece, and pieces that may always be said."""
+"""Candidates for each source piece, and frequent pieces that are always allowed."""
 PAIRS = 50_000
-"""Pairs that the lexical model learns from, at most: the first ones."""
+"""The lexical model is trained on at most so many pairs, the first ones."""
 BLOCK = 2000
-"""Pairs that are counted together: all at once would take gigabytes."""
+"""Pairs counted at a time: all at once would take gigabytes."""
 ROUNDS = 4
-"""Of expectation-maximisation; more change little."""
+"""Rounds of expectation-maximisation; more change little."""
 TINY = 1e-30
-"""Instead of 0 below a fraction."""
+"""Lower bound of denominators."""
 
 
 @dataclass(frozen=True)
 class Shortlist:
-    """What may be said."""
+    """The target pieces that may be generated."""
 
     common: list[int]
-    """Pieces that any translation may use."""
+    """Pieces that are always allowed."""
     best: dict[int, list[int]]
-    """By source piece: those that translate it, most probable first."""
+    """Source piece → its translations, most probable first."""
 
 
 def lexical_shortlist(
@@ -68,7 +68,7 @@ def lexical_shortlist(
 
 
 def write_vmap(shortlist: Shortlist, folder: Path, *, always: Sequence[int]) -> None:
-    """Put a shortlist into the folder of a converted model, which uses it from then on; `always` may be said too."""
+    """Write a shortlist into the folder of a converted model, which then uses it; `always` are further allowed ids."""
     pieces = pieces_by_id(folder)
     everywhere = list(dict.fromkeys([*always, *shortlist.common]))
     lines = ["\t" + " ".join(pieces[word] for word in everywhere)]
@@ -78,21 +78,21 @@ def write_vmap(shortlist: Shortlist, folder: Path, *, always: Sequence[int]) -> 
 
 
 class _Cells(NamedTuple):
-    """Each source piece beside each target piece of its pair, of a block of pairs, all `[n]`."""
+    """Every combination of a source and a target piece within each pair of a block; all `[n]`."""
 
     kind: np.ndarray
-    """Which two pieces: a row of the table."""
+    """The two pieces, as a row of the table."""
     place: np.ndarray
-    """Which target piece of which pair."""
+    """The target piece, numbered over all pairs."""
     source_count: np.ndarray
-    """How often the source piece stands in its sentence."""
+    """How often the source piece occurs in its sentence."""
     target_count: np.ndarray
 
 
 def _table(
     sources: Sequence[Sequence[int] | np.ndarray], targets: Sequence[Sequence[int] | np.ndarray], pieces: int
 ) -> tuple[np.ndarray, list[_Cells]]:
-    """Source piece times `pieces` plus target piece, of all that meet, in order; and where they meet."""
+    """The keys (source piece · `pieces` + target piece) of all combinations, ascending; and where they occur."""
     met, blocks = [], []
     for start in range(0, len(sources), BLOCK):
         found, cells = _block(sources[start : start + BLOCK], targets[start : start + BLOCK], pieces)
@@ -108,7 +108,7 @@ def _table(
 def _block(
     sources: Sequence[Sequence[int] | np.ndarray], targets: Sequence[Sequence[int] | np.ndarray], pieces: int
 ) -> tuple[np.ndarray, _Cells]:
-    """The same of a few pairs, small numbers in few bytes."""
+    """The same for a block of pairs, in small integer types."""
     parts: list[tuple[np.ndarray, ...]] = []
     places = 0
     for source, target in zip(sources, targets, strict=True):

@@ -1,4 +1,4 @@
-"""Translation models in folders, and students: drawn at random, or from every n-th layer of the teacher."""
+"""Loading and saving translation models; students, initialised at random or from every n-th layer of the teacher."""
 
 import copy
 from pathlib import Path
@@ -30,9 +30,9 @@ def load_translator(
 ) -> tuple[PreTrainedModel, TranslationTokenizer]:
     """An encoder–decoder in float32 and eval mode, and its tokenizer, from a folder, package or hub id.
 
-    `otherwise` are the languages of one that has to be told some, and is told none by `languages`. Raises `ModelError`
-    when there is none, when it is of another kind, or when its tokenizer does not fit; `ConfigError` for languages
-    that it does not know.
+    `otherwise` are the languages of a multilingual model if `languages` names none. Raises `ModelError` if there is no
+    such model, if it is of another kind, or if its tokenizer does not fit; `ConfigError` for languages that it does not
+    know.
     """
     prefix = getattr(encoder_decoder_config(name), "prefix", None)
     try:
@@ -49,7 +49,7 @@ def load_translator(
 def save_translator(model: PreTrainedModel, tokenizer: TranslationTokenizer, folder: Path) -> None:
     """Write a folder that `load_translator` and the Auto classes of `transformers` read; the weights come last.
 
-    What the model must be told at each sentence (languages, prefix) stands in it, so that nobody has to say it again.
+    Languages and prefix are stored with it, so that they need not be given again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(folder)
@@ -59,18 +59,18 @@ def save_translator(model: PreTrainedModel, tokenizer: TranslationTokenizer, fol
     if tokenizer.forced is not None:
         generation.forced_bos_token_id = tokenizer.forced
     generation.decoder_start_token_id = start_of(model, tokenizer)
-    if not generation.do_sample:  # what only samples read may not be saved without them
+    if not generation.do_sample:  # `save_pretrained` refuses sampling options without sampling
         generation.temperature = generation.top_k = generation.top_p = None
     model.save_pretrained(folder)
 
 
 def start_of(model: PreTrainedModel, tokenizer: TranslationTokenizer) -> int:
-    """What the decoder reads first: a start token, or the target language of mBART-25."""
+    """The first token that the decoder reads: a start token, or the target language of mBART-25."""
     return int(decoder_inputs(model, torch.tensor(tokenizer.encode_targets(["a", "a"])))[0, 0])
 
 
 def token_ids(tokenizer: TranslationTokenizer, teacher: PreTrainedModel | None = None) -> TokenIds:
-    """What a student must know of `tokenizer`; of the teacher's own, as the teacher uses it."""
+    """Size and special ids of `tokenizer` for a student's configuration; with `teacher`, as that model uses them."""
     if teacher is None:
         return TokenIds(len(tokenizer), tokenizer.pad, tokenizer.end, start=tokenizer.pad)
     return TokenIds(
@@ -111,7 +111,10 @@ def sampled_layers(teacher: int, student: int, *, pick: Literal["first", "last"]
 
 @torch.no_grad()
 def sampled_student(wish: Student, teacher: PreTrainedModel, *, rows: Tensor | None = None) -> PreTrainedModel:
-    """The teacher with a part of its layers and, with `rows`, of its vocabulary. Raises as `build_student`."""
+    """The teacher with some of its layers and, with `rows`, a part of its vocabulary.
+
+    Raises as `build_student` does.
+    """
     wanted = _layers(wish, teacher)
     picked: dict[Side, list[int]] = {}
     for side, count in wanted.items():
@@ -135,14 +138,14 @@ def sampled_student(wish: Student, teacher: PreTrainedModel, *, rows: Tensor | N
     for name, weight in student.state_dict().items():
         prefix = next((prefix for prefix in origin if name.startswith(prefix)), "")
         source = stored.get(origin.get(prefix, "") + name.removeprefix(prefix))
-        if source is None:  # T5's first layer alone holds the positions of all
+        if source is None:  # only T5's first layer holds the position biases of all
             source = stored[name]
         weight.copy_(source if rows is None else cut_table(source, weight.shape, rows, name=name))
     return student
 
 
 def _layers(wish: Student, teacher: PreTrainedModel) -> dict[Side, int]:
-    """How many layers of each side are kept. Raises `ModelError` for a shape of other sizes than the teacher's."""
+    """Number of layers kept on each side. Raises `ModelError` if the other sizes of the shape are not the teacher's."""
     if wish.encoder_layers is not None or wish.decoder_layers is not None:
         return {
             "encoder": wish.encoder_layers or len(layers_of(teacher, "encoder")),
@@ -161,14 +164,14 @@ def _layers(wish: Student, teacher: PreTrainedModel) -> dict[Side, int]:
 
 
 def _layer_fields(config: Any) -> tuple[str, str]:
-    """The fields of a configuration that count the layers of encoder and decoder."""
+    """The configuration fields with the number of encoder and decoder layers."""
     if hasattr(config, "num_decoder_layers"):
         return "num_layers", "num_decoder_layers"
     return "encoder_layers", "decoder_layers"
 
 
 def _origin(student: PreTrainedModel, teacher: PreTrainedModel, picked: dict[Side, list[int]]) -> dict[str, str]:
-    """Where the weights of each layer of the student come from: beginnings of names, ours to theirs."""
+    """Name prefix of each layer of the student → prefix of the teacher's layer from which it is copied."""
     names = {id(module): name for name, module in student.named_modules()}
     theirs = {id(module): name for name, module in teacher.named_modules()}
     found: dict[str, str] = {}

@@ -1,7 +1,8 @@
-"""What the teacher says of every training pair, computed once: word-level distillation without its forward pass.
+"""The teacher's last decoder states on every training pair, computed once: word-level distillation without the
+teacher's forward pass.
 
-Its last decoder states are kept, not its scores: a token takes `width` numbers instead of V, and the head, applied in
-each step, makes of them the whole distribution at any temperature. Nothing is approximated.
+States are stored instead of scores: `width` numbers per token instead of V. The head, applied in each step, computes
+the whole distribution from them at any temperature, so nothing is approximated.
 """
 
 import hashlib
@@ -38,8 +39,8 @@ def teacher_states(
 ) -> tuple[Path | None, str | None]:
     """The folder of the teacher's states on `examples`, computed if it is not there yet.
 
-    `rows` are the ids of its vocabulary that the student's keeps, `read` the examples that will be read; by default
-    all. Where there is no folder, the second result says why, in words.
+    `rows` are the ids of the teacher's vocabulary that the student keeps, `read` the examples that the training reads;
+    by default all. If there is no folder, the second result says why.
     """
     training, objective = run.training, run.objective
     if training.cache_teacher == "never" or not objective.beta1 or teacher is None:
@@ -80,7 +81,7 @@ def teacher_states(
 
 
 def _readings(examples: Examples, run: TranslationRun) -> float:
-    """How often a pair is read, about, by all seeds together."""
+    """About how often each pair is read by all seeds together."""
     training = run.training
     epochs = training.epochs or EPOCHS[0]
     if training.max_steps:
@@ -99,7 +100,7 @@ def _batches(
 
 
 def _fingerprint(examples: Examples, rows: Tensor | None) -> str:
-    """SHA-256 of all tokens, of where each sentence ends, and of what they are to the teacher."""
+    """SHA-256 of all tokens, the bounds of the sentences, and `rows`."""
     digest = hashlib.sha256()
     if rows is not None:
         digest.update(rows.numpy().tobytes())

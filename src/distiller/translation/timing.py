@@ -1,4 +1,4 @@
-"""How fast an engine translates: single sentences, and all of a text. Imports no torch."""
+"""How fast an engine translates single sentences and a whole text. Imports no torch."""
 
 import time
 from collections.abc import Sequence
@@ -14,21 +14,22 @@ WARM_UP = 16
 
 @dataclass(frozen=True)
 class Timed:
-    """What an engine said, and how long it took."""
+    """The translations of an engine, and how long they took."""
 
     said: list[list[int]]
     """The best translation of each sentence."""
     sentences_per_second: float
     """All sentences together, in batches."""
     latency_p50: float
-    """Milliseconds of a single sentence: the median."""
+    """Median time of a single sentence, in milliseconds."""
     latency_p95: float
+    """95th percentile."""
     singles: int
-    """Sentences whose latency was taken."""
+    """Number of latencies that were measured."""
 
 
 def timed(run: Engine, sentences: Sequence[list[int]], singles: Sequence[int], *, repeats: int = 1) -> Timed:
-    """Translate all `sentences` at once, and those in the rows `singles` one by one, `repeats` times."""
+    """Translate all `sentences` together, and those at the positions `singles` one by one, `repeats` times."""
     run(sentences[:WARM_UP], 0)
     started = time.perf_counter()
     found = run(sentences, 0)

@@ -1,4 +1,4 @@
-"""Sentences as token ids, end to end in one array: 4 bytes a token and 8 a sentence; lists take ten times that."""
+"""Sentences as token ids in one flat array: 4 bytes per token and 8 per sentence; lists take ten times as much."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ from distiller.translation.corpus import sentences_fingerprint
 from distiller.translation.tokenizer import TranslationTokenizer
 
 PIECE = 10_000
-"""Sentences that are tokenized at a time: as lists they take most memory."""
+"""Sentences tokenized at a time: as lists they take most memory."""
 KEPT = 100_000
-"""A text of so many sentences is tokenized once for all runs; a smaller one is sooner tokenized than looked up."""
+"""Texts of at least so many sentences are tokenized once for all runs; for shorter ones a lookup is slower."""
 TOKENS, STARTS = "tokens.npy", "starts.npy"
 
 
@@ -26,7 +26,7 @@ class TokenRows(Sequence[np.ndarray]):
 
     @classmethod
     def of(cls, rows: "Iterable[Sequence[int] | np.ndarray]") -> "TokenRows":
-        """The same rows; those of several `TokenRows` too."""
+        """The same rows, from any iterable of rows."""
         if isinstance(rows, TokenRows):
             return rows
         arrays = [np.asarray(row, dtype=np.int32) for row in rows]
@@ -48,7 +48,7 @@ class TokenRows(Sequence[np.ndarray]):
     def __getitem__(self, row: slice) -> "TokenRows": ...
 
     def __getitem__(self, row: "int | slice") -> "np.ndarray | TokenRows":
-        """One row, or some of them."""
+        """One row, or the rows of a slice."""
         if isinstance(row, slice):
             return self.take(np.arange(len(self))[row])
         row = range(len(self))[row]
@@ -64,7 +64,7 @@ class TokenRows(Sequence[np.ndarray]):
         return TokenRows(np.concatenate([self.tokens, other.tokens]), starts)
 
     def take(self, rows: "Sequence[int] | np.ndarray") -> "TokenRows":
-        """Some of the rows, in this order."""
+        """The rows at these positions, in this order."""
         chosen = np.asarray(rows, dtype=np.int64)
         lengths = self.lengths[chosen]
         starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -73,7 +73,7 @@ class TokenRows(Sequence[np.ndarray]):
 
 
 def encoded(encode: Callable[[Sequence[str]], list[list[int]]], sentences: Sequence[str]) -> TokenRows:
-    """`sentences` as rows of tokens; a piece of the text at a time is held as lists."""
+    """`sentences` as rows of tokens; only `PIECE` sentences at a time are held as lists."""
     tokens: list[np.ndarray] = []
     lengths: list[np.ndarray] = []
     for start in range(0, len(sentences), PIECE):
@@ -86,7 +86,7 @@ def encoded(encode: Callable[[Sequence[str]], list[list[int]]], sentences: Seque
 def kept_rows(
     store: FolderCache | None, tokenizer: TranslationTokenizer, sentences: Sequence[str], *, targets: bool
 ) -> TokenRows:
-    """`sentences` as rows of tokens, made once for all runs that tokenize a long text alike, and mapped from there."""
+    """`sentences` as rows of tokens; a long text is tokenized once for all runs and memory-mapped from the cache."""
     encode = tokenizer.encode_targets if targets else tokenizer.encode
     if store is None or len(sentences) < KEPT:
         return encoded(encode, sentences)

@@ -1,7 +1,7 @@
-"""Text to token ids and back: the tokenizer of a translation model, with its languages; or one that is trained here.
+"""Text to token ids and back: the tokenizer of a translation model with its languages, or one trained here.
 
-A tokenizer of our own is Marian's: two SentencePiece files and `vocab.json`, `</s>` first and `<pad>` last, as Marian
-and its converters have them.
+A tokenizer trained here has the form of Marian's: two SentencePiece files and `vocab.json`, with `</s>` first and
+`<pad>` last, as Marian and its converters expect.
 """
 
 import io
@@ -23,11 +23,11 @@ from distiller.models.folders import explained, load_tokenizer, tokenizer_finger
 from distiller.tasks.table import listed
 
 END, UNKNOWN = 0, 1
-"""Ids of the tokenizers that are trained here; padding is the last one."""
+"""Ids in tokenizers that are trained here; padding is the last id."""
 EARLIER = "vocabulary.model"
 """The SentencePiece model in folders that earlier versions wrote: padding 0, unknown 1, start 2, end 3."""
 PLAIN = Languages()
-"""A model for one pair of languages, or one whose folder says which."""
+"""No languages: a model for one pair of languages, or one whose folder says which."""
 MARIAN_FILES = ("source.spm", "target.spm")
 
 
@@ -63,15 +63,13 @@ class TranslationTokenizer:
 
     @cached_property
     def special(self) -> frozenset[int]:
-        """Ids that say nothing: start, end, padding, unknown, languages."""
-        languages = (
-            getattr(self.tokenizer, "lang_code_to_id", None) or {}
-        )  # of M2M100, which does not call them special
+        """Ids that are not text: start, end, padding, unknown, languages."""
+        languages = getattr(self.tokenizer, "lang_code_to_id", None) or {}  # M2M100 does not call them special
         return frozenset(self.tokenizer.all_special_ids) | frozenset(languages.values())
 
     @property
     def languages(self) -> tuple[str | None, str | None]:
-        """Codes of source and target, where the tokenizer says them."""
+        """Codes of the source and target language; `None` twice if the tokenizer has none."""
         pairs = (("source_lang", "target_lang"), ("src_lang", "tgt_lang"))
         for source, target in pairs:
             said = getattr(self.tokenizer, source, None), getattr(self.tokenizer, target, None)
@@ -81,23 +79,23 @@ class TranslationTokenizer:
 
     @cached_property
     def forced(self) -> int | None:
-        """The id that every translation begins with: the target language of mBART-50, M2M100 and NLLB, or a start."""
+        """The id with which every translation begins (the target language of mBART-50, M2M100, NLLB), if any."""
         first = self.encode_targets(["a"])[0][0]
         return first if first in self.special and first != self.end and first != self.tokenizer.unk_token_id else None
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the files of the tokenizer, and of its languages."""
+        """SHA-256 of the tokenizer's files and its languages."""
         facts = [self.prefix, *(getattr(self.tokenizer, name, None) for name in ("src_lang", "tgt_lang"))]
         return tokenizer_fingerprint(self.tokenizer, facts)
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Ids of each source sentence, with what the model wants before and behind it."""
+        """Token ids of each source sentence, including special tokens."""
         texts = [self.prefix + sentence for sentence in sentences]
         return self.tokenizer(texts, verbose=False)["input_ids"] if texts else []
 
     def encode_targets(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Ids of each translation, as the labels of a training."""
+        """Token ids of each translation, as training labels."""
         texts = list(sentences)
         return self.tokenizer(text_target=texts, verbose=False)["input_ids"] if texts else []
 
@@ -117,8 +115,8 @@ def load_translation_tokenizer(
 ) -> TranslationTokenizer:
     """The tokenizer of the model in a folder, package or hub id, set to its languages.
 
-    `prefix` is what the model's configuration says. Raises `ModelError` where there is none, `ConfigError` for
-    languages that it does not know, or that it needs and is not told.
+    `prefix` is that of the model's configuration. Raises `ModelError` if there is no tokenizer, `ConfigError` for
+    languages that it does not know, or if it needs languages and none are given.
     """
     earlier = Path(name).expanduser() / EARLIER
     if earlier.is_file() and not (earlier.parent / "tokenizer_config.json").is_file():
@@ -143,7 +141,7 @@ def load_translation_tokenizer(
 
 
 def _check_whole(folder: Path) -> None:
-    """Raises `ModelError` for a folder with a part of Marian's tokenizer."""
+    """Raise `ModelError` for a folder that holds only some files of Marian's tokenizer."""
     held = [name for name in (*MARIAN_FILES, "vocab.json") if (folder / name).is_file()]
     if any(name in held for name in MARIAN_FILES) and len(held) < 3:
         missing = next(name for name in (*MARIAN_FILES, "vocab.json") if name not in held)
@@ -154,7 +152,7 @@ def _check_whole(folder: Path) -> None:
 
 
 def _set_languages(tokenizer: Any, languages: Languages, name: str | Path) -> None:
-    """Languages of mBART, M2M100 and NLLB: those that are asked for, or that the folder says."""
+    """Set the languages of mBART, M2M100 or NLLB: those that are asked for, or those of the folder."""
     codes = _codes(tokenizer)
     said = tokenizer.init_kwargs
     source, target = languages.source or said.get("src_lang"), languages.target or said.get("tgt_lang")
@@ -177,7 +175,7 @@ def _codes(tokenizer: Any) -> list[str]:
 
 
 def _check_named(tokenizer: Any, languages: Languages, name: str | Path) -> None:
-    """A model for one pair of languages may say them, and is not asked for others."""
+    """Raise `ConfigError` if a model for one pair of languages is asked for others."""
     for side in ("source", "target"):
         asked = getattr(languages, side)
         said = getattr(tokenizer, f"{side}_lang", None)
@@ -234,12 +232,12 @@ def train_tokenizer(sentences: Iterable[str], wish: config.Vocabulary) -> Transl
 
 
 def tokenizer_from_sentencepiece(path: str | Path) -> TranslationTokenizer:
-    """Marian's tokenizer around the SentencePiece model in a file. Raises `ModelError`."""
+    """A Marian tokenizer with the SentencePiece model in a file. Raises `ModelError`."""
     return TranslationTokenizer(_from_sentencepiece(_model_bytes(Path(path).expanduser())))
 
 
 def _from_sentencepiece(model: bytes) -> PreTrainedTokenizerBase:
-    """Marian's tokenizer with the pieces of `model` under their own ids, and `<pad>` last where it has none."""
+    """A Marian tokenizer with the pieces of `model` under their own ids, and `<pad>` appended if there is none."""
     processor: Any = sentencepiece().SentencePieceProcessor(model_proto=model)
     pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
     if processor.eos_id() < 0 or processor.unk_id() < 0:
@@ -259,7 +257,7 @@ def _from_sentencepiece(model: bytes) -> PreTrainedTokenizerBase:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Marian's advice to install a package that it does not use."""
+    """Silence Marian's advice to install a package that is not used."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
         yield
@@ -279,7 +277,7 @@ def _model_bytes(file: Path) -> bytes:
 
 
 def check_fit(tokenizer: TranslationTokenizer, pieces: int, name: str) -> None:
-    """Raises `ModelError` unless the model called `name` has a row for each piece."""
+    """Raise `ModelError` unless the model called `name` has an embedding for each piece."""
     if len(tokenizer) > pieces:
         raise ModelError(
             f"the vocabulary has {len(tokenizer)} pieces, {name} has {pieces}",

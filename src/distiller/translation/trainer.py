@@ -29,13 +29,14 @@ class TranslationTrainer(DistillationTrainer):
 
     Args:
         model: The student.
-        objective: What is compared.
-        score: Development scores of the student as it is, by name.
-        rows: Ids of the teacher's vocabulary that the student's keeps; `None`: both are the same.
-        label_smoothing: Of the targets.
-        chunk_megabytes: Room for one vocabulary-sized tensor, in 10^6 bytes.
+        objective: The losses and their weights.
+        score: Computes the development scores of the student, by name.
+        rows: Ids of the teacher's vocabulary that the student keeps; `None`: both vocabularies are the same.
+        label_smoothing: Label smoothing of the targets.
+        chunk_megabytes: Memory for one vocabulary-sized tensor, in 10^6 bytes.
 
-    `teacher_cache` holds its last decoder states on the training pairs (see `distiller.translation.teacher_states`).
+    `teacher_cache` holds the teacher's last decoder states on the training pairs (see
+    `distiller.translation.teacher_states`).
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class TranslationTrainer(DistillationTrainer):
         super().__init__(model, objective=objective, **others)
 
     def make_objective(self, model: Any, kind: Kind) -> TranslationObjective:
-        """The losses over the vocabulary, and over layers of either side."""
+        """The losses over the vocabulary and over the layers of both sides."""
         teacher: Any = self._given_teacher
         assert isinstance(self.wish, Objective)
         return TranslationObjective(
@@ -68,15 +69,15 @@ class TranslationTrainer(DistillationTrainer):
         )
 
     def freeze(self, teacher: PreTrainedModel, parts: DistillationObjective, kind: Kind) -> FrozenTeacher:
-        """The teacher, which is given the tokens of the student."""
+        """The frozen teacher, which reads the student's tokens."""
         reader = partial(Seq2SeqReader, hidden=bool(parts.terms), rows=self.rows)
         return FrozenTeacher(teacher, set(), set(), device=self.args.device, precision=self.precision, reader=reader)
 
     def _check(self, model: Any, parts: DistillationObjective, kind: Kind, label: Any) -> None:
-        """Nothing: what cannot be is refused where the objective is made."""
+        """Nothing to check: `make_objective` refuses impossible objectives."""
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
-        """What the teacher makes of a batch, teacher-forced on the same target: read from the cache if there is one."""
+        """The teacher's signals for a batch, teacher-forced on the same target; read from the cache if there is one."""
         assert self.teacher is not None
         reading = view.pop(READING, None)
         if self.teacher_cache is not None:
@@ -89,7 +90,7 @@ class TranslationTrainer(DistillationTrainer):
 
     @staticmethod
     def cached_tokens(batch: Mapping[str, Any]) -> Tensor:
-        """The mask of target tokens: what is cached are the decoder's states."""
+        """The mask of the target tokens, whose decoder states the cache holds."""
         return batch["output_mask"]
 
     def evaluate(
@@ -100,7 +101,7 @@ class TranslationTrainer(DistillationTrainer):
         **generation: Any,
     ) -> dict[str, float]:
         """Translate the development text, on the first process, and log its scores."""
-        found = processes.from_first(lambda: self.score(self.student))  # all decide alike on the best checkpoint
+        found = processes.from_first(lambda: self.score(self.student))  # so that all choose the same best checkpoint
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

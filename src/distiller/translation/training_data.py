@@ -1,4 +1,4 @@
-"""What a training of a translation model reads: batches by tokens, a rate, and scores of translations."""
+"""The training data of a translation model: batches by tokens, a learning rate, and scores of translations."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,32 +20,32 @@ from distiller.translation.tokenizer import TranslationTokenizer
 from distiller.translation.trainer import TranslationTrainer
 
 LOOKS = 10
-"""Development scores of a training of a given length."""
+"""Evaluations in a training of fixed length."""
 DECODING = 3
-"""A translated sentence costs about as much as so many that are only read."""
+"""Translating a sentence takes about as long as reading so many."""
 
 
 @dataclass(frozen=True)
 class TranslationData:
-    """What a training reads, and how it is scored."""
+    """The examples of a training, and how it is scored."""
 
     examples: Examples
     gold_ratio: float
     score: Callable[[Any], dict[str, float]]
-    """Development scores of a model, `bleu` and `chrf`."""
+    """Computes the development scores of a model, `bleu` and `chrf`."""
     fingerprint: str
     """SHA-256 of the training and development text."""
     tokenizer: TranslationTokenizer
-    """Of the model that learns."""
+    """The student's tokenizer."""
     dev: int
-    """Development sentences."""
+    """Number of development sentences."""
     rows: Tensor | None = None
-    """Ids of the teacher's vocabulary that this one keeps; `None`: both are the same."""
+    """Ids of the teacher's vocabulary that the student keeps; `None`: both vocabularies are the same."""
     metric: str = METRIC
     rising: str = RISING
 
     def stream(self, training: Optimisation, *, seed: int, batches: int | None = None) -> BatchStream:
-        """The batches of one training; those of one pass if their number is not known."""
+        """The batches of one training; without `batches`, those of one epoch."""
         return BatchStream(
             self.examples,
             batch_tokens=training.batch_tokens,
@@ -57,7 +57,7 @@ class TranslationData:
         )
 
     def rows_read(self, training: Optimisation, seeds: Sequence[int]) -> np.ndarray | None:
-        """The examples that trainings of `max_steps` read, in rising order; `None` without, or where it is all."""
+        """The examples that trainings of `max_steps` steps read, in ascending order; `None`: all."""
         if training.max_steps is None:
             return None
         batches = training.max_steps * training.accumulate * processes.count()
@@ -66,11 +66,11 @@ class TranslationData:
         return None if len(found) == len(self.examples) else found
 
     def pace(self, training: Optimisation, objective: Objective, *, seed: int) -> tuple[Pace, bool]:
-        """With neither `epochs` nor `max_steps` a training ends when the model has learnt."""
+        """The pace, and whether the training ends by itself: with neither `epochs` nor `max_steps`."""
         once, shared = self.stream(training, seed=seed), training.accumulate * processes.count()
         if training.epochs is None and training.max_steps is None:
             usual = config.Optimisation(
-                average_best=1,  # chrF says nothing of its own noise
+                average_best=1,  # the noise of chrF is not known
                 min_steps=training.min_steps,
                 patience=training.patience,
                 batch_size=math.ceil(once.examples_per_batch * processes.count()),
@@ -86,7 +86,7 @@ class TranslationData:
         return Pace(steps, steps, every, warmup, training.patience), False
 
     def trainer(self, fitting: Fitting) -> TranslationTrainer:
-        """Its development scores are those of translations."""
+        """A trainer whose development scores are those of translations."""
         training, student = fitting.training, fitting.model
         keep_padding_silent(student)
         return TranslationTrainer(

@@ -1,4 +1,4 @@
-"""Text to text: translating sentences with a model, and scoring what comes out."""
+"""Translating sentences with a model, and scoring the translations."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,12 +25,12 @@ Translate = Callable[[Sequence[str]], list[str]]
 GENERATORS = ("ForConditionalGeneration", "MTModel", "TranslationModel")
 """Endings of the classes that generate text."""
 BARE = {"task": {"kind": "translation", "train": {"source": "-"}}}
-"""What is known of the run of a model that none describes."""
+"""The least that a run says, for a model without one."""
 
 
 @contextmanager
 def translator(model: PreTrainedModel, tokenizer: TranslationTokenizer, decoding: Decoding) -> Iterator[Translate]:
-    """What translates sentences with `model`: the best hypothesis of each, detokenised."""
+    """A function that translates sentences with `model`: the best hypothesis of each, detokenised."""
     with engine(model, tokenizer, decoding) as run:
         yield lambda sentences: tokenizer.decode([found[0].tokens for found in run(tokenizer.encode(sentences), 0)])
 
@@ -48,13 +48,13 @@ class Examined(NamedTuple):
     """On the development text and, with the prefix `test_`, on the test text."""
     signatures: dict[str, str]
     counts: np.ndarray
-    """What decides the development BLEU, by sentence: `sentence_counts`."""
+    """The BLEU statistics of the development sentences: `sentence_counts`."""
 
 
 def examine(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, dev: Pairs, test: Pairs | None, decoding: Decoding
 ) -> Examined:
-    """Translate and score the development and, where there is one, the test text."""
+    """Translate and score the development text and, if there is one, the test text."""
     with translator(model, tokenizer, decoding) as translate:
         said = translate(dev.source)
         found = score(said, dev.translations)
@@ -73,9 +73,9 @@ def translates(name: str) -> bool:
 
 
 class TextTranslator:
-    """A translation model that stays loaded, and the search that `run` asks for.
+    """A translation model that stays loaded, with the search that `run` describes.
 
-    Of a model that no run describes, `changed` are fields of one: `evaluation.beam=1`,
+    For a model without a run, `changed` are fields of a run: `evaluation.beam=1`,
     `teacher.languages.source=deu_Latn`, `task.dev.source=…`. Raises `DistillerError`.
     """
 
@@ -85,13 +85,13 @@ class TextTranslator:
         made = parse_run(BARE, changed, where=name) if run is None else run
         assert isinstance(made, TranslationRun)
         self.run = made
-        if self.described:  # a finished student knows its languages, another model with the same run may not
+        if self.described:  # a finished student knows its languages; another model may not
             self.model, self.tokenizer = load_translator(name, otherwise=made.teacher.languages)
         else:
             self.model, self.tokenizer = load_translator(name, made.teacher.languages)
 
     def __call__(self, lines: Sequence[str]) -> list[str]:
-        """A translation for each line; an empty line stays one."""
+        """A translation for each line; an empty line stays empty."""
         return translated_lines(self.model, self.tokenizer, lines, self.run.evaluation)
 
     @cached_property
@@ -100,11 +100,11 @@ class TextTranslator:
         return read_corpus(self.run.task)
 
     def scores(self, pairs: Pairs) -> Scores:
-        """BLEU and chrF of what it makes of `pairs`."""
+        """BLEU and chrF of its translations of `pairs`."""
         return evaluate(self.model, self.tokenizer, pairs, self.run.evaluation)
 
     def split_scores(self, split: str) -> Scores:
-        """The same of the `dev` or `test` text of its run. Raises `ConfigError` for one that the run has not."""
+        """The same for the `dev` or `test` text of its run. Raises `ConfigError` if the run has no such text."""
         task = self.run.task
         if self.described:
             splits = within_length(self.text, Words(self.tokenizer, None), self.run)
@@ -125,7 +125,7 @@ class TextTranslator:
 def translated_lines(
     model: PreTrainedModel, tokenizer: TranslationTokenizer, lines: Sequence[str], decoding: Decoding
 ) -> list[str]:
-    """A translation for each line; an empty line stays one. Raises `DataError` for a line the model cannot take."""
+    """A translation for each line; an empty line stays empty. Raises `DataError` for a line that is too long."""
     longest = longest_text(model)
     rows = [row for row, line in enumerate(lines) if line.strip()]
     ids = tokenizer.encode([lines[row] for row in rows])

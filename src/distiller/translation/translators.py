@@ -1,7 +1,6 @@
-"""Who translates text for a student: an encoder–decoder, a language model with a prompt, a server, a file.
+"""The teachers that translate text for a student: an encoder–decoder, a prompted language model, a server, a file.
 
-All of them give the same: hypotheses of each sentence, best first. The job of pseudo-labelling does not know which
-of them is at work.
+All of them return hypotheses of each sentence, best first; pseudo-labelling does not depend on which of them is used.
 """
 
 import json
@@ -30,7 +29,7 @@ from distiller.translation.engines import choose_engine, engine
 from distiller.translation.tokenizer import TranslationTokenizer
 
 PATIENCE = 120.0
-"""Seconds that a server may take for an answer."""
+"""Seconds after which a request to a server times out."""
 ASKED_AT_ONCE = 8
 PROMPTS_AT_ONCE = 16
 
@@ -40,12 +39,12 @@ class Scored(Config):
 
     text: str
     score: float
-    """Log-probability over length to the power of the length penalty; 0 where the teacher gives none."""
+    """Log-probability divided by length to the power of the length penalty; 0 if the teacher gives none."""
     tokens: int
 
 
 def by_words(text: str, score: float = 0.0) -> Scored:
-    """A translation by a teacher whose tokens are not known: its words count instead."""
+    """A translation by a teacher whose tokens are unknown; its words are counted instead."""
     return Scored(text=text, score=score, tokens=len(text.split()))
 
 
@@ -58,15 +57,15 @@ class Labelled(Config):
 
 
 Translate = Callable[[Sequence[str], int], list[list[Scored]]]
-"""Sentences and the seed of samples → hypotheses of each, best first."""
+"""(sentences, seed for sampling) → hypotheses of each sentence, best first."""
 
 
 @dataclass(frozen=True)
 class Translator:
-    """What translates."""
+    """A teacher that translates."""
 
     facts: dict[str, Any]
-    """All that decides what it says: two with equal facts translate the same."""
+    """Everything on which its translations depend: two with equal facts translate alike."""
     engine: str
     begin: Callable[[], AbstractContextManager[Translate]]
 
@@ -105,7 +104,7 @@ def model_translator(
 
 
 def prompted_translator(teacher: Teacher, decoding: Decoding, *, n_best: int = 1) -> Translator:
-    """A causal language model, decoded by `transformers` or by a server, as `teacher` says."""
+    """A causal language model, run by `transformers` or by a server, as `teacher` says."""
     assert teacher.model is not None
     assert teacher.prompt is not None
     prompt = teacher.prompt
@@ -128,7 +127,7 @@ def prompted_translator(teacher: Teacher, decoding: Decoding, *, n_best: int = 1
 
 
 def cleaned(answer: str) -> str:
-    """A translation as one line: the first of an answer that holds any, without quotes around it."""
+    """A translation as one line: the first non-empty line of an answer, without quotes around it."""
     line = next((line.strip() for line in answer.strip().splitlines() if line.strip()), "")
     if len(line) > 1 and line[0] == line[-1] and line[0] in "\"'":
         line = line[1:-1].strip()
@@ -137,14 +136,14 @@ def cleaned(answer: str) -> str:
 
 def causal_config(name: str) -> PretrainedConfig:
     """The configuration of a causal language model. Raises `ModelError` for an encoder–decoder."""
-    config = load_config(name, quantized=True)  # it answers, and is not trained
+    config = load_config(name, quantized=True)  # it is only asked, not trained
     if config.is_encoder_decoder:
         raise ModelError(f"`{name}` is an encoder–decoder, which needs no prompt", hint="leave teacher.prompt out")
     return config
 
 
 class LanguageModel:
-    """A causal language model that answers prompts; with its chat template, if it has one."""
+    """A causal language model that answers prompts, with its chat template if it has one."""
 
     def __init__(self, name: str, decoding: Decoding, n_best: int) -> None:
         config = causal_config(name)
@@ -213,7 +212,7 @@ class Server:
         self.model, self.decoding, self.n_best = model, decoding, n_best
 
     def __call__(self, prompts: Sequence[str], seed: int) -> list[list[Scored]]:
-        """Answers to each prompt. Raises `RunError` for a server that does not answer as the protocol says."""
+        """Answers to each prompt, best first. Raises `RunError` if the server does not follow the protocol."""
         with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
             return list(pool.map(lambda prompt: self._ask(prompt, seed), prompts))
 
@@ -258,7 +257,7 @@ class Server:
 
 
 def read_translations(name: str, text: Pairs) -> list[Labelled]:
-    """The translations in a file (see `Teacher.translations`); `text` is what line-by-line files translate.
+    """The translations in a file (see `Teacher.translations`); `text` is the source of line-by-line files.
 
     Raises `DataError` that names file and line.
     """

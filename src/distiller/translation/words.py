@@ -1,4 +1,4 @@
-"""The words of a student: which tokenizer it has, and what of its teacher can therefore be compared with it."""
+"""The tokenizer of a student, and how its vocabulary relates to the teacher's."""
 
 from dataclasses import dataclass
 
@@ -22,16 +22,17 @@ from distiller.translation.tokenizer import (
 
 @dataclass(frozen=True)
 class Words:
-    """How the student reads and writes."""
+    """The student's tokenizer and its relation to the teacher's."""
 
     tokenizer: TranslationTokenizer
     teachers: TranslationTokenizer | None
-    """The teacher's, of which `tokenizer` is all or a part; `None`: they have nothing in common."""
+    """The teacher's tokenizer, if the student's is the same or a part of it; else `None`."""
     rows: Tensor | None = None
-    """Ids that the pieces have in the teacher's vocabulary; `None`: the same."""
+    """The id of each piece in the teacher's vocabulary; `None`: the same as the student's."""
 
     def token_ids(self, teacher: PreTrainedModel | None) -> TokenIds:
-        """What a student must know of its tokenizer; where it is the teacher's, as the teacher uses it."""
+        """Size and special ids for the student's configuration; if the tokenizer is the teacher's, as the teacher uses
+        it."""
         if self.teachers is None or teacher is None:
             return token_ids(self.tokenizer)
         ids = token_ids(self.teachers, teacher)
@@ -45,7 +46,7 @@ class Words:
 def words_of(run: TranslationRun, splits: Splits, teachers: TranslationTokenizer | None, store: FolderCache) -> Words:
     """The tokenizer of the student: the teacher's or a part of it, the one that the run names, or one trained here.
 
-    Raises `ModelError` when the run names another one than that of a teacher which it compares with.
+    Raises `ConfigError` for a `vocabulary` that cannot be had, `ModelError` for a tokenizer that cannot be read or cut.
     """
     wish = run.vocabulary
     if wish.of == "teacher" and teachers is None and run.teacher.model is None:
