@@ -1,4 +1,4 @@
-"""Tasks: what is to be learnt, from which rows, and how it is scored. `load_task` is the way in."""
+"""Tasks: their data, labels and metrics. The entry point is `load_task`."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -23,10 +23,10 @@ IDLE = {
     "probabilities": "leave it out, or name columns that are there",
     "null_threshold": "leave it out; no question is without an answer (task.null_answers)",
 }
-"""What may be done about some fields from which nothing follows."""
+"""Hints for fields that would have no effect."""
 
 QUESTIONS_ONLY = ("stride", "max_question_length", "max_answer_length", "n_best", "null_answers")
-"""Fields of `config.Task` that only question answering reads."""
+"""Fields of `config.Task` that only apply to question answering."""
 
 TaskLoader = Callable[[Task], TaskData]
 
@@ -34,7 +34,7 @@ FIXED = (
     *("config", "train", "dev", "test", "text", "text_pair", "label", "kind", "labels"),
     *("encoding", "separator", "columns"),
 )
-"""Fields of `config.Task` that every row but `custom` decides itself, unless its trait `open` names them."""
+"""Fields of `config.Task` that every named task sets itself, except those in its trait `open`."""
 
 
 def _glue_loader(name: str) -> TaskLoader:
@@ -73,15 +73,15 @@ TASKS: Family[TaskLoader] = Family(
         "custom": Entry(load_custom, "your own data", {"kind": None, "metrics": None}),
     },
 )
-"""`kind` and `metrics` are `None` where the data decides."""
+"""`kind` and `metrics` are `None` if they depend on the data."""
 
 
 def load_task(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     """The data that `task` describes, with its limits applied and its metric put first.
 
-    `head` are the classes that the teacher knows already: those of rows without labels are among them.
-    Raises `ConfigError` for a name, metric or field that does not go with the task, `DataError` for data that cannot
-    be used, `MissingPackageError` for an absent optional package.
+    `head` are the classes of the teacher's head, to which the classes of unlabelled rows belong. Raises `ConfigError`
+    for a name, metric or field that does not fit the task, `DataError` for unusable data, `MissingPackageError` for a
+    missing optional package.
     """
     entry = TASKS[task.name]
     if task.name != "custom":
@@ -109,7 +109,7 @@ def load_task(task: Task, *, head: Sequence[str] = ()) -> TaskData:
 
 
 def _refuse_idle_fields(task: Task, data: TaskData) -> None:
-    """What is asked for, and nothing in these data would follow."""
+    """Raise `ConfigError` for a field that has no effect on these data."""
     idle = {
         "config": task.data is None and task.name == "custom",
         "unlabelled_limit": not data.unlabelled,
@@ -125,7 +125,7 @@ def _refuse_idle_fields(task: Task, data: TaskData) -> None:
 
 
 def _refuse_fixed_fields(task: Task, but: Collection[str]) -> None:
-    """A field that would be ignored is refused instead."""
+    """Raise `ConfigError` for a field that a named task would ignore."""
     for field in FIXED:
         if field not in but and getattr(task, field) != Task.model_fields[field].default:
             raise ConfigError(

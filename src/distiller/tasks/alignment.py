@@ -1,4 +1,4 @@
-"""Words to sub-words, and the tag of each word to one of them."""
+"""Words to sub-words: each word's tag becomes the label of its first sub-word."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,14 @@ def encode_tagged(
 ) -> EncodedSplit:
     """`split` in the tokens of `tokenizer`, cut at `max_length` tokens.
 
-    The first sub-word of a word has its tag as label, every other token -100. `output_mask` has all tokens of words:
-    those whose outputs the teacher is asked about. A word of which the tokenizer leaves nothing becomes its unknown
-    token, so that every word has a label. Words behind `max_length` have none and are not scored, as in the scripts of
-    `transformers`; `cut_words` counts them, and with `truncate` false they are refused. `characters` asks for
-    those of each token. Raises `DataError` for these,
-    `ModelError` for a tokenizer that cannot align words, `ConfigError` if `max_length` does not fit.
+    The first sub-word of a word is labelled with the word's tag, every other token with -100. `output_mask` is 1 at all
+    tokens of words, whose outputs are compared with the teacher's. A word for which the tokenizer has no token becomes
+    the unknown token, so that every word has a label. Words beyond `max_length` have none and are not scored, as in the
+    scripts of `transformers`; `cut_words` counts them. With `characters`, the split also has the characters of each
+    token.
+
+    Raises `DataError` for a longer sentence unless `truncate`, `ModelError` for a tokenizer that cannot align words,
+    `ConfigError` if `max_length` does not fit.
     """
     check_max_length(max_length, tokenizer, pairs=False)
     if not tokenizer.is_fast:
@@ -75,9 +77,9 @@ def encode_tagged(
 
 
 def tags_read(predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """The tag ids of the words that a model has read, of those predicted for tokens `[l]`.
+    """The predicted tag ids of the words that a model has read, from those of all tokens, `predicted` `[l]`.
 
-    `gold` `[l]` is -100 at tokens that no word is read on; one of the two may be longer, by padding.
+    `gold` `[l]` is -100 at tokens that are not the first of a word. One of the two may be longer, by padding.
     """
     length = min(len(predicted), len(gold))
     return predicted[:length][gold[:length] != IGNORED]
@@ -90,7 +92,7 @@ def tag_names(predicted: np.ndarray, gold: np.ndarray, labels: Sequence[str], *,
 
 
 def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_length: int | None) -> list[Any]:
-    """One encoding a row, in which every word has at least one token, whether cut off or not."""
+    """One encoding per row, in which every word has at least one token (possibly cut off)."""
     space = _space(tokenizer)
     words = [[space + word for word in split.words[row]] for row in rows]
     found = _tokenize(words, tokenizer, max_length)
@@ -112,14 +114,14 @@ def _encodings(split: TaggedSplit, rows: Sequence[int], tokenizer: Any, max_leng
 
 
 def _space(tokenizer: Any) -> str:
-    """What is set before each word: a byte-level tokenizer knows most of them with a space."""
+    """What is put before each word: byte-level tokenizers know most words with a leading space."""
     return " " if "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer) else ""
 
 
 def _characters(words: Sequence[str], numbers: np.ndarray, offsets: Any, space: int) -> np.ndarray:
-    """What `EncodedSplit.characters` has of a sentence; `numbers` are the words of its tokens, -1 for special ones.
+    """`EncodedSplit.characters` of a sentence; `numbers` is the word of each token, -1 for special tokens.
 
-    Characters are those of its words with one between them; a word that became an unknown token keeps its own.
+    Characters are counted in the words joined by one space; a word that became an unknown token keeps its own.
     """
     sizes = np.asarray([len(word) for word in words])
     begins = np.cumsum(sizes + 1) - sizes - 1
@@ -130,7 +132,7 @@ def _characters(words: Sequence[str], numbers: np.ndarray, offsets: Any, space: 
 
 
 def _tokenize(words: list[list[str]], tokenizer: Any, max_length: int | None) -> list[Any]:
-    """Encodings of the `tokenizers` library; nothing is cut where `max_length` is `None`."""
+    """Encodings of the `tokenizers` library; nothing is cut if `max_length` is `None`."""
     found = tokenizer(
         words,
         is_split_into_words=True,
@@ -138,11 +140,11 @@ def _tokenize(words: list[list[str]], tokenizer: Any, max_length: int | None) ->
         max_length=max_length,
         padding=False,
         return_attention_mask=False,
-        verbose=False,  # no word on sentences beyond the model's limit: they are cut or refused here
+        verbose=False,  # do not warn of sentences beyond the model's limit: they are cut or refused here
     )
     return list(found.encodings)
 
 
 def _words_of(encoding: Any) -> set[int]:
-    """The words that have a token, in what was kept or in what was cut off."""
+    """The words that have a token, including those that were cut off."""
     return {word for part in (encoding, *encoding.overflowing) for word in part.word_ids if word is not None}

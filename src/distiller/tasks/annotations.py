@@ -1,4 +1,4 @@
-"""What programs for annotation export: answers of Label Studio, spans of characters, and whether they were accepted."""
+"""Exports of annotation tools: answers of Label Studio, spans of characters, and verdicts on annotations."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,22 +10,22 @@ from distiller.tasks.table import Table, shown
 from distiller.tasks.words import pattern_of, words_of
 
 Span = tuple[int, int, str]
-"""First character, the one behind the last, and what they are."""
+"""(first character, one past the last character, label)."""
 
 STARTS, ENDS, NAMES = ("start", "start_offset"), ("end", "end_offset"), ("label", "labels")
-"""What Prodigy, doccano and Label Studio call the parts of a span."""
+"""Names of the parts of a span in Prodigy, doccano and Label Studio."""
 
 ANSWERS = ("choices", "rating", "number")
-"""What Label Studio asks about whole texts."""
+"""Keys of Label Studio's answers about whole texts."""
 
 VERDICTS = {"accept", "reject", "ignore"}
-"""What the column `answer` of Prodigy says about an annotation."""
+"""Values of Prodigy's column `answer`."""
 
 
 def with_answers(where: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`rows` in which tasks of Label Studio are their data with an annotator's answers by question.
+    """`rows`, in which each task of Label Studio is replaced by its data and the answers to its questions.
 
-    Where several annotated a task the first one counts, which is said.
+    If there are several annotations of a task the first is used, with a warning.
     """
     found: list[dict[str, Any]] = []
     several = 0
@@ -42,7 +42,7 @@ def with_answers(where: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, A
 
 
 def _answers(results: Any) -> dict[str, Any]:
-    """What an annotator said to each question: a name, several, or spans."""
+    """The annotator's answer to each question: one name, several, or spans."""
     found: dict[str, Any] = {}
     for result in results if isinstance(results, list) else ():
         match result:
@@ -54,13 +54,13 @@ def _answers(results: Any) -> dict[str, Any]:
 
 
 def _first(value: dict[str, Any], keys: Sequence[str]) -> Any:
-    """What `value` has under the first of `keys` that it has; of a list of one thing that thing."""
+    """The value of the first of `keys` that `value` has; the item itself of a list of one."""
     found = next((value[key] for key in keys if key in value), None)
     return found[0] if isinstance(found, list) and len(found) == 1 else found
 
 
 def only_accepted(table: Table, label: str) -> Table:
-    """`table` without the rows whose annotation was rejected or passed over in Prodigy, which is said."""
+    """`table` without rows whose annotation was rejected or ignored in Prodigy; warns of them."""
     verdicts = table.columns.get("answer", ())
     if label == "answer" or not {str(one) for one in verdicts if one is not None} <= VERDICTS:
         return table
@@ -72,10 +72,10 @@ def only_accepted(table: Table, label: str) -> Table:
 
 
 def with_tags(table: Table, *, text: str, label: str, bad: BadRows) -> Table:
-    """`table` with words and their tags (B-, I-, O) where `label` has lists of spans of characters of `text`.
+    """`table` with words and tags (B-, I-, O), if the cells of `label` are lists of character spans of `text`.
 
-    Words are those of new texts (`words_of`), cut where a span begins or ends. Rows with a span that is not inside
-    its text, or overlaps another, are `bad`.
+    Texts are split into words by `words_of`, and at the ends of spans. Rows with a span that is not inside its text, or
+    overlaps another, are `bad`.
     """
     cells, texts = table.columns.get(label, ()), table.columns.get(text, ())
     if not _are_spans(cells) or not any(isinstance(one, str) for one in texts):
@@ -109,7 +109,7 @@ def _are_spans(cells: Sequence[Any]) -> bool:
 
 
 def _span(value: Any) -> Span | None:
-    """A span in one of its forms: `[0, 4, "PER"]` (doccano, spaCy), or an object of Prodigy, doccano, Label Studio."""
+    """A span in any of its forms: `[0, 4, "PER"]` (doccano, spaCy), or an object (Prodigy, doccano, Label Studio)."""
     parts: Any = value
     if isinstance(value, dict):
         parts = [_first(value, keys) for keys in (STARTS, ENDS, NAMES)]
@@ -120,7 +120,7 @@ def _span(value: Any) -> Span | None:
 
 
 def _checked(table: Table, row: int, label: str, text: str, cell: Sequence[Any]) -> list[Span]:
-    """The spans of one text in their order."""
+    """The spans of one text, in order. Raises `DataError` for a span that cannot be used."""
     spans: list[Span] = []
     behind = 0
     for one in sorted(cell, key=lambda one: _span(one) or (0, 0, "")):
@@ -144,7 +144,7 @@ def _checked(table: Table, row: int, label: str, text: str, cell: Sequence[Any])
 
 
 def _tagged(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, str]]:
-    """The words of a text and their tags."""
+    """The words of a text with their tags."""
     position, pattern = 0, pattern_of(text)
     for start, end, name in [*spans, (len(text), len(text), "")]:
         for word in pattern.findall(text[position:start]):
@@ -155,6 +155,6 @@ def _tagged(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, str]]:
 
 
 def _cuts(text: str, place: int) -> bool:
-    """Whether a place in a text is inside of one word, between letters or digits."""
+    """Whether a position in a text is inside a word, between letters or digits."""
     around = text[max(place - 1, 0) : place + 1]
     return len(around) == 2 and around.isalnum() and len(words_of(around)) == 1

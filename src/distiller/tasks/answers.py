@@ -1,4 +1,4 @@
-"""Start and end scores of windows to answers: the best parts of each question's context, over all its windows."""
+"""From start and end logits of windows to answers: the best spans of each question's context, over all windows."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,18 +17,18 @@ from distiller.tasks.overlap import squad_scores, squad_values
 from distiller.tasks.windows import EncodedQuestions
 
 CHUNK = 512
-"""Questions decoded at a time: some 250,000 pairs of a start and an end with 20 of each."""
+"""Questions decoded at a time: about 250,000 pairs of start and end, with 20 of each."""
 NOTHING = "(no answer)"
-"""How an empty answer is shown to people."""
+"""How an empty answer is displayed."""
 
 
 class Candidate(NamedTuple):
     """One possible answer."""
 
     text: str
-    """Empty: the context holds none."""
+    """The empty string means that the context has no answer."""
     start: int
-    """Its first character in the context, counted from 0; -1 for no answer."""
+    """Index of its first character in the context; -1 for no answer."""
     score: float
     """Start logit plus end logit."""
     probability: float
@@ -39,18 +39,18 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answers that a model gives to one question, the best first; perhaps none."""
+    """The candidate answers to one question, best first; possibly none."""
 
     candidates: tuple[Candidate, ...]
 
     @property
     def text(self) -> str:
-        """The best answer; empty where there is none."""
+        """The best answer; empty if there is none."""
         return self.candidates[0].text if self.candidates else ""
 
     @property
     def probability(self) -> float:
-        """That of the best answer among the candidates; 0 where there is none."""
+        """The probability of the best answer; 0 if there is none."""
         return self.candidates[0].probability if self.candidates else 0.0
 
 
@@ -64,16 +64,19 @@ def answers(
     max_answer_length: int = 30,
     null_threshold: float = 0.0,
 ) -> dict[str, Prediction]:
-    """Every question's id to its prediction, from logits `[rows of encoded, length]` that may be padded on the right.
+    """The prediction for each question, by question id.
 
-    In each window the `n_best` starts and the `n_best` ends of highest logit among the tokens of the context are
-    paired; an end is not before its start, an answer has at most `max_answer_length` tokens, and a start counts only
-    in the window that has most context around it. The pairs of all windows of a question compete by the sum of their
-    logits; of equal texts the best stays, `n_best` in all. Ties go to the earlier position. Logits that are not finite
-    are never chosen. Where a context may hold none, no answer has the lowest score that any window gives its place for
-    it (`encoded.nulls`), and is chosen where this exceeds the best other score by more than `null_threshold`, or where
-    there is no other (Devlin et al. 2019, section 4.3). Raises `ShapeError` if the shapes do not fit. Source: the BERT
-    script for SQuAD, arXiv:1810.04805.
+    `start_logits` and `end_logits` are `[rows of encoded, length]`, possibly padded on the right. In each window, the
+    `n_best` starts and the `n_best` ends of highest logit among the context tokens are paired; an end is not before its
+    start, an answer has at most `max_answer_length` tokens, and a start counts only in the window in which it has most
+    context around it. The pairs of all windows of a question are ranked by the sum of their logits; of pairs with equal
+    texts the best is kept, `n_best` in all. Ties go to the earlier position. Non-finite logits are never chosen.
+
+    If contexts may have no answer, the score of no answer is the lowest score of its token (`encoded.nulls`) in any
+    window. No answer is chosen if this exceeds the best other score by more than `null_threshold`, or if there is no
+    other answer (Devlin et al. 2019, section 4.3).
+
+    Raises `ShapeError` if the shapes do not fit. Source: the BERT script for SQuAD, arXiv:1810.04805.
     """
     starts, ends = (np.asarray(logits) for logits in (start_logits, end_logits))
     if starts.shape != ends.shape or starts.ndim != 2 or len(starts) != len(encoded):
@@ -97,10 +100,9 @@ def answers(
 
 
 def question_scores(encoded: EncodedQuestions, split: QuestionSplit, logits: Any, **limits: Any) -> dict[str, float]:
-    """`exact_match` and `answer_f1`, from 0 to 1, of start and end logits side by side `[rows of encoded, length, 2]`.
+    """`exact_match` and `answer_f1`, from 0 to 1, from start and end logits `[rows of encoded, length, 2]`.
 
-    `limits` are the options of `answers`. Raises `ShapeError` if the shapes do not fit. Logits that are not finite are
-    warned of.
+    `limits` are the options of `answers`. Raises `ShapeError` if the shapes do not fit; warns of non-finite logits.
     """
     return squad_scores(_texts(encoded, split, logits, limits), split)
 
@@ -108,12 +110,12 @@ def question_scores(encoded: EncodedQuestions, split: QuestionSplit, logits: Any
 def question_values(
     encoded: EncodedQuestions, split: QuestionSplit, logits: Any, metric: str, **limits: Any
 ) -> np.ndarray:
-    """What each question `[q]` adds to `metric`, `exact_match` or `answer_f1`: 0 to 1. Else as `question_scores`."""
+    """The value of `metric` (`exact_match` or `answer_f1`) for each question, `[q]`. Otherwise as `question_scores`."""
     return squad_values(_texts(encoded, split, logits, limits), split, metric)
 
 
 def _texts(encoded: EncodedQuestions, split: QuestionSplit, logits: Any, limits: Mapping[str, Any]) -> dict[str, str]:
-    """The answer of every question that has one."""
+    """The predicted answer of every question that has one."""
     raw = np.asarray(logits)
     if raw.ndim != 3 or raw.shape[2] != 2:
         raise ShapeError(
@@ -127,8 +129,8 @@ def _texts(encoded: EncodedQuestions, split: QuestionSplit, logits: Any, limits:
 def write_predictions(path: str | Path, predictions: Mapping[str, Prediction], *, n_best: bool = False) -> None:
     """Write `{question id: text}`, the format of the official SQuAD script, as one JSON object.
 
-    With `n_best` the value is instead the list of all candidates: text, probability, start and end logit. The file
-    appears as a whole or not at all. Raises `OutputError` if it cannot be written.
+    With `n_best` the values are lists of all candidates: text, probability, start and end logit. The file is written
+    completely or not at all. Raises `OutputError` if it cannot be written.
     """
     content: Mapping[str, Any] = {key: prediction.text for key, prediction in predictions.items()}
     if n_best:
@@ -142,25 +144,25 @@ def write_predictions(path: str | Path, predictions: Mapping[str, Prediction], *
 
 
 class _Pairs(NamedTuple):
-    """Possible answers, in the order of question and rank."""
+    """Possible answers, ordered by question and rank."""
 
     question: np.ndarray
     first: np.ndarray
-    """The first character."""
+    """First character."""
     behind: np.ndarray
-    """The one behind the last."""
+    """One past the last character."""
     start_logit: np.ndarray
     end_logit: np.ndarray
 
     def between(self, first: int, last: int) -> Iterator[tuple[int, int, float, float]]:
-        """Characters and logits of some pairs, one after the other."""
+        """Characters and logits of the pairs from `first` to `last`, one by one."""
         return zip(*(column[first:last].tolist() for column in self[1:]), strict=True)
 
 
 def _pairs(
     encoded: EncodedQuestions, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, n_best: int, longest: int
 ) -> _Pairs:
-    """All permitted pairs of the best starts and ends of some windows."""
+    """All permitted pairs of the best starts and ends in the windows `rows`."""
     columns = np.arange(starts.shape[1]) - encoded.firsts[rows, None]  # context tokens count from 0
     context = (columns >= 0) & (columns < encoded.counts[rows, None])
     own = (columns >= encoded.own[rows, :1]) & (columns < encoded.own[rows, 1:])
@@ -184,14 +186,14 @@ def _pairs(
 
 
 def _best(logits: np.ndarray, permitted: np.ndarray, n_best: int) -> tuple[np.ndarray, np.ndarray]:
-    """(positions, logits) `[rows, n_best]` of the largest permitted logits; -inf where there are no more."""
+    """(positions, logits) `[rows, n_best]` of the largest permitted logits; -inf if there are fewer."""
     values = np.where(permitted & np.isfinite(logits), logits.astype(np.float64), -np.inf)
     order = np.argsort(-values, axis=1, kind="stable")[:, :n_best]
     return order, np.take_along_axis(values, order, axis=1)
 
 
 def _null_candidates(encoded: EncodedQuestions, starts: np.ndarray, ends: np.ndarray) -> dict[int, tuple[float, float]]:
-    """Question → start and end logit of no answer, in the window that holds it for least likely."""
+    """Question → start and end logit of no answer, in the window where their sum is lowest."""
     found: dict[int, tuple[float, float]] = {}
     if encoded.nulls is None:
         return found
@@ -210,7 +212,7 @@ def _distinct(
     null: tuple[float, float] | None = None,
     null_threshold: float = 0.0,
 ) -> tuple[Candidate, ...]:
-    """The best pairs of different texts, cut from the context as it is written, and among them no answer (`null`)."""
+    """The best pairs with different texts, and no answer (`null`) among them."""
     kept: dict[str, tuple[int, float, float]] = {}
     for first, behind, start_logit, end_logit in ranked:
         text = context[first:behind]

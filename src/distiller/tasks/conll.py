@@ -1,4 +1,4 @@
-"""Reading of CoNLL-style files: one word a line, its annotations in columns, a blank line between sentences."""
+"""Reading CoNLL-style files: one word per line, annotations in columns, a blank line between sentences."""
 
 import re
 from collections import Counter
@@ -12,36 +12,35 @@ from distiller.tasks.table import Table, check_columns
 from distiller.tasks.text_files import ending, read_text
 
 ENDINGS = (".conll", ".conllu", ".bio", ".iob", ".iob2")
-"""Files that can be nothing else."""
+"""Endings of files that are always in this format."""
 
 OTHER_ENDINGS = (".tsv", ".txt")
-"""Files that are read so when the task is known to be tagging."""
+"""Endings of files that are in this format if the task is known to be tagging."""
 
 CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """The columns of .conllu files, https://universaldependencies.org/format.html."""
 
 COMMENT = re.compile(r"# ?[\w.:]+ = |#(begin|end) document\b")
-"""How lines about a sentence or document begin, whatever their number of words; others that begin with `#` and have
-the columns of a word are words."""
+"""The beginning of a comment line; any other line that begins with `#` and has the columns of a word is a word."""
 
 HEADER = ("token", "tokens", "word", "words", "form", "text")
-"""What a first line begins with that names the columns, where its tag is no other word's."""
+"""First words of a header line, if no other word has its tag."""
 
 START = "-DOCSTART-"
-"""How lines begin that divide documents."""
+"""The beginning of lines between documents."""
 
 NUMBER = re.compile(r"\d{1,9}([-.]\d{1,9})?", re.ASCII)
-"""The position of a word or letter, or what CoNLL-U has in its place."""
+"""The position of a word, or a range or empty node of CoNLL-U."""
 
 MOST_TAGS = 50
-"""More different tags than this, and than words, are words."""
+"""A column with more different values than this, and than there are words, holds no tags."""
 
 NOT_A_WORD = re.compile(r"\d+[-.]\d+")
-"""The id of a CoNLL-U range of words (1-2), whose words follow, or of an empty node (1.1)."""
+"""The id of a CoNLL-U range of words (1-2) or of an empty node (1.1)."""
 
 
 def is_conll(name: str, *, tagging: bool) -> bool:
-    """Whether the file `name` is read by `read_conll`; `tagging`: the task is known to be that."""
+    """Whether the file `name` is read by `read_conll`. `tagging`: the task is known to be tagging."""
     return ending(name) in (*ENDINGS, *(OTHER_ENDINGS if tagging else ()))
 
 
@@ -54,14 +53,13 @@ def read_conll(
     text: str = "text",
     optional: str | None = None,
 ) -> Table:
-    """The sentences of a file, one row each, whose cells are tuples with one entry for each word.
+    """The sentences of a file as a table: one row per sentence, whose cells are tuples with one entry per word.
 
     `columns` names the columns; by default they are those of CoNLL-U in a .conllu file, else those of `guessed_names`.
-    A file of one column has words, under the name of `text`, and `columns` may have one name more than the file, that
-    of `optional`. Tabs separate columns, or spaces in a file without tabs. Comments, `-DOCSTART-`
-    lines and, where a column is called `id`, ranges of words and empty nodes are passed over. A line with a wrong
-    number of columns or an empty cell makes its sentence a bad row. Raises `DataError` that names the file and the
-    line.
+    The column of a file with one column is `text`. The file may lack the column `optional`. Columns are separated by
+    tabs, or by spaces in a file without tabs. Comments, `-DOCSTART-` lines and, if a column is called `id`, ranges of
+    words and empty nodes are skipped. A line with a wrong number of columns or an empty cell makes its sentence a `bad`
+    row. Raises `DataError` naming file and line.
     """
     path = Path(path).expanduser()
     bad = BadRows() if bad is None else bad
@@ -107,12 +105,12 @@ def read_conll(
 
 
 def guessed_names(path: Path, rows: Sequence[Sequence[str]], text: str = "text") -> tuple[str, ...]:
-    """Names for the columns of words, whose cells `rows` are: one is `text`, one `label`, and `id` counts the words.
+    """Column names for the lines `rows`: `text` for the words, `label` for the tags, `id` for positions of words.
 
-    The tag is last, and the word the first of the others that has not numbers alone; where the first column marks
-    entities and the last does not, it has the tags, and of the others the most varied has the words. Other columns
-    have their position for a name. Raises `DataError` where there
-    would be more different tags than words, and more than `MOST_TAGS`.
+    The tags are in the last column, and the words in the first column that has not only numbers. If only the first
+    column marks entities it has the tags, and the most varied other column has the words. The remaining columns are
+    named by their position. Raises `DataError` if there would be more different tags than words, and more than
+    `MOST_TAGS`.
     """
     columns = [dict.fromkeys(cells) for cells in zip(*rows, strict=True)]
     names = [str(position) for position in range(1, len(columns) + 1)]
@@ -140,14 +138,14 @@ def guessed_names(path: Path, rows: Sequence[Sequence[str]], text: str = "text")
 
 
 def _counts_words(cells: Sequence[str]) -> bool:
-    """Whether numbers go up by one and begin again with 0 or 1, as positions of words in their sentences do."""
+    """Whether the numbers count up by one and start again at 0 or 1, like positions of words in sentences."""
     numbers = [int(cell.partition("-")[0].partition(".")[0]) for cell in cells]
     steps = zip([0, *numbers], numbers, strict=False)
     return max(numbers) > 1 and all(after in (0, 1, before, before + 1) for before, after in steps)
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
-    """Numbered lines between those that are blank or start a document."""
+    """Blocks of numbered lines between blank lines and starts of documents."""
     block: list[tuple[int, str]] = []
     for number, line in enumerate([*lines, ""], start=1):
         if line.strip("\t") and not line.startswith(START):
@@ -160,7 +158,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
 def _words(
     path: Path, block: Sequence[tuple[int, str]], names: Sequence[str], tabs: bool
 ) -> list[tuple[int, list[str]]]:
-    """Line number and cells of every word of a block; none in a block of comments."""
+    """Line number and cells of every word of a block. Raises `DataError` for a line that cannot be used."""
     words: list[tuple[int, list[str]]] = []
     identity = names.index("id") if "id" in names else None
     for number, line in block:

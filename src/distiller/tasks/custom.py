@@ -1,4 +1,4 @@
-"""Anyone's own data: the files or the data set that the fields of `config.Task` name."""
+"""The task `custom`: data from the user's own files, or from any data set."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -43,10 +43,10 @@ METRICS_OF: dict[Kind, tuple[str, ...]] = {
 def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     """Your own CSV, TSV, JSON, JSON Lines, Parquet, CoNLL or SQuAD files, or any data set that `datasets` resolves.
 
-    The label set is `task.labels`, else the one the data set declares, else the labels of the training rows, sorted;
-    where rows have no label, it is `head`, the classes that the teacher knows, if the labels are among them. Without a
-    development split, `task.dev_fraction` of the training rows is held out by `task.split_seed`. Raises
-    `DataError` for rows or columns that cannot be used, `ConfigError` when no data is named.
+    The label set is `task.labels`, else the one that the data set declares, else the sorted labels of the training
+    rows; if some rows have no label it is `head`, the classes of the teacher's head, provided that these include all
+    labels. Without a development split, `task.dev_fraction` of the training rows is held out, chosen by
+    `task.split_seed`. Raises `DataError` for unusable rows or columns, `ConfigError` if no data is named.
     """
     task = with_conllu_columns(task)
     check_names(task)
@@ -93,7 +93,7 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
 
 
 def _reading(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]]) -> Reading | None:
-    """How people wrote numbers into the label column, should it be one of numbers."""
+    """How numbers are written in the label column, if it may be one of numbers."""
     if task.kind not in (None, "regression") or task.labels or task.label in declared:
         return None
     return reading_of([without_lists(table, task.label) for table in tables.values()], task.label)
@@ -102,7 +102,7 @@ def _reading(task: Task, tables: Mapping[str, Table], declared: Mapping[str, tup
 def _kind(
     task: Task, tables: Mapping[str, Table], declared: Mapping[str, tuple[str, ...]], reading: Reading | None
 ) -> tuple[Kind, list[str]]:
-    """The kind of task, and where it is a guess, what it was guessed from."""
+    """The kind of task, and if it is guessed, a note on the reason."""
     if task.kind is not None:
         return task.kind, []
     if task.probabilities is not None:
@@ -117,7 +117,7 @@ def _kind(
 def _in_form(
     kind: Kind, task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], reading: Reading | None
 ) -> tuple[dict[str, Table], list[str]]:
-    """`tables` whose labels are written in the one form of their kind, and what was found in their place."""
+    """`tables` with labels in the standard form of their kind, and notes on what was converted."""
     if kind in ("classification", "regression"):
         tables = {name: without_lists(table, task.label) for name, table in tables.items()}
     if kind == "regression" and reading is not None:
@@ -142,10 +142,10 @@ def _with_probabilities(
     declared: Mapping[str, tuple[str, ...]],
     head: Sequence[str],
 ) -> tuple[Task, dict[str, np.ndarray], list[str]]:
-    """`task` with the classes of the probabilities that rows bring along, these, `[rows, classes]`, by table, and in
-    which order they were taken where nobody says.
+    """(`task` with the classes of the probabilities in the data; these probabilities, `[rows, classes]`, by table;
+    notes on the order of the classes if it was guessed).
 
-    Labels that they stand in for are put into `tables`; where there are none, nothing changes.
+    Missing labels in `tables` are replaced by the most probable classes. Without probabilities nothing changes.
     """
     said = read_all(task, tables, bad, several=kind == "multilabel")
     if not said:
@@ -159,9 +159,9 @@ def _with_probabilities(
 
 
 def _scored(task: Task, tables: Mapping[str, Table]) -> tuple[dict[str, Table], list[str]]:
-    """`tables` in which rows of `dev` and `test` have labels, and how many had none.
+    """`tables` without unlabelled rows in `dev` and `test`, and notes on their number.
 
-    Raises `DataError` for a table of development rows without the column of labels that the training rows have.
+    Raises `DataError` if the development rows lack the label column that the training rows have.
     """
     if "dev" in tables and task.label not in tables["dev"].columns and task.label in tables["train"].columns:
         raise DataError(
@@ -177,14 +177,14 @@ def _scored(task: Task, tables: Mapping[str, Table]) -> tuple[dict[str, Table], 
 
 
 def _usable(task: Task, name: str, table: Table, kind: Kind, bad: BadRows, labels: Sequence[str] | None) -> Table:
-    """The rows of `table` that can be used, whose label too where they have one and it is a class or a number."""
+    """The usable rows of `table`; labels are checked if the rows have any."""
     labelled = kind in ("classification", "multilabel", "regression") and not _hidden(task, name, table)
     known = labels if kind != "regression" and labels else None
     return usable_rows(table, task, kind, bad, labels=known, labelled=labelled)
 
 
 def _with_label(task: Task, name: str, table: Table) -> tuple[Table, list[str]]:
-    """Rows of `dev` or `test` that have a label, where only some have one; it is said, and stops no training."""
+    """The labelled rows of `dev` or `test`, and a note if some have no label; all rows if none has one."""
     cells = table.columns.get(task.label, ())
     kept = [row for row, cell in enumerate(cells) if not is_empty(cell)]
     if len(kept) in (0, len(table)):
@@ -195,7 +195,10 @@ def _with_label(task: Task, name: str, table: Table) -> tuple[Table, list[str]]:
 
 
 def _with_answers(name: str, table: Table, *, null_answers: bool) -> tuple[Table, list[str]]:
-    """Questions of `dev` or `test` whose answer is known, where it is of some; with `null_answers` it may be none."""
+    """The questions of `dev` or `test` with a known answer, and a note if some have none; all if none has one.
+
+    With `null_answers`, no answer is a known answer too.
+    """
     answers = table.columns.get("answers", ())
     impossible = table.columns.get(IMPOSSIBLE) or [None] * len(table)
     kept = [
@@ -219,7 +222,7 @@ def _task_data(
     bad: Mapping[str, BadRows],
     notes: Sequence[str],
 ) -> TaskData:
-    """The task of these splits, with development rows held out where there are none, and what was left out."""
+    """The task with these splits; development rows are held out if there are none."""
     for name, table in tables.items():
         bad[name].warn(table.where)
     if "dev" not in splits:
@@ -305,13 +308,13 @@ def _questions(task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRow
 
 
 def _labelled_table(task: Task, tables: Mapping[str, Table]) -> Table:
-    """The rows that say what labels are: the training rows, or where none of them has a label the development rows."""
+    """The rows that define the labels: the training rows, or the development rows if no training row has a label."""
     train = tables["train"]
     if _any_label(task, train) or set(COLUMNS[1:3]) <= train.columns.keys():
         return train
     if "dev" not in tables:
         if task.kind != "qa":
-            train.column(task.label)  # says that the column is absent
+            train.column(task.label)  # raises an error for an absent column
         if task.label in train.columns and task.kind != "qa":
             raise DataError(
                 f"`{train.where}`: `{task.label}` is empty in every row", hint="name labelled rows in task.dev"
@@ -325,9 +328,9 @@ def _any_label(task: Task, table: Table) -> bool:
 
 
 def _divided(tables: Mapping[str, Table], task: Task) -> dict[str, Table]:
-    """`tables` in which the training rows without a label, if others have one, are a table of their own.
+    """`tables` in which training rows without a label, if others have one, are a table of their own.
 
-    Rows of nothing, as spreadsheets leave them below the others, stay where they are left out with bad ones.
+    Completely empty rows, as spreadsheets leave them at the end, stay among the training rows, to be left out as bad.
     """
     train = tables["train"]
     empty = {row for row, cell in enumerate(train.columns.get(task.label, ())) if is_empty(cell)}
@@ -341,7 +344,7 @@ def _divided(tables: Mapping[str, Table], task: Task) -> dict[str, Table]:
 
 
 def _head(task: Task, tables: Mapping[str, Table], head: Sequence[str]) -> Sequence[str]:
-    """The classes that the teacher knows, where there are rows whose class only the teacher can say."""
+    """The classes of the teacher's head if there are rows without a label, else nothing."""
     unlabelled = task.unlabelled is not None or UNLABELLED in tables or not _any_label(task, tables["train"])
     return head if unlabelled else ()
 
@@ -354,9 +357,9 @@ def _label_set(
     *,
     head: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """`found`: the labels of the training rows, where they are not the cells of the label column themselves. `head`
-    is taken where these are among them."""
-    train.column(task.label)  # an absent column is said before anything about labels
+    """The label set. `found` are the labels of the training rows, if they are not simply the cells of the label column;
+    `head` is used if it includes all of them."""
+    train.column(task.label)  # raises an error for an absent column
     if task.labels:
         return tuple(task.labels)
     if task.label in declared:
@@ -387,7 +390,7 @@ def _labels(
 
 
 def _hidden(task: Task, name: str, table: Table) -> bool:
-    """Whether these are rows to predict or to imitate, without the column of labels or with nothing in it."""
+    """Whether the rows have no labels: no label column, or an empty one."""
     return name in ("train", "test", UNLABELLED) and not _any_label(task, table)
 
 

@@ -1,4 +1,4 @@
-"""What a task hands to the rest of the house: splits of texts and labels, and the facts that score them."""
+"""The data of a task: splits of texts and labels, and what is needed to score predictions."""
 
 import hashlib
 import json
@@ -11,28 +11,28 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 Kind = Literal["classification", "multilabel", "regression", "tagging", "qa"]
-"""What a label is: one of a set of classes, some of them, a number, a class for each word, or a span of a context."""
+"""A label is one class, several classes, a number, a class for each word, or a span of a context, respectively."""
 
 
 IGNORED = -100
-"""The label of what has none, as torch and `transformers` write it."""
+"""The label of an unlabelled item, as in torch and `transformers`."""
 
 UNLABELLED = "unlabelled"
 """The split of training rows without a label."""
 
 CROSSED = "crossed"
-"""The split of rows that were made of halves of labelled and unlabelled training rows."""
+"""The split of rows that were made by crossing training rows."""
 
 TRANSFER = ("train", UNLABELLED, CROSSED)
-"""The splits that a student learns from, of which `train` is always there."""
+"""The splits on which a student is trained; `train` always exists."""
 
 
 PIECE = 10_000
-"""Rows that are written out at a time."""
+"""Rows that are serialised at a time."""
 
 
 class _Rows:
-    """What splits of all kinds can do; their columns are those of their fields that are a tuple or an array."""
+    """What all kinds of splits share; their columns are the fields that hold a tuple or an array."""
 
     name: str
     ids: tuple[int, ...]
@@ -55,13 +55,13 @@ class _Rows:
 
 
 class _Placed(_Rows):
-    """Rows whose places in their source an error names."""
+    """Rows whose source and position can be named in errors."""
 
     source: str
 
     @property
     def where(self) -> str:
-        """The file, or at least the split, as an error names it."""
+        """The file, or else the split, as named in errors."""
         return f"`{self.source}`" if self.source else f"split `{self.name}`"
 
 
@@ -79,7 +79,7 @@ class Split(_Rows):
     ids: tuple[int, ...] = ()
     """Position of each row among the rows of its source, from 0; by default 0, 1, 2, …"""
     soft: np.ndarray | None = field(default=None, compare=False)
-    """What somebody else says of each row: probabilities of classes `[rows, classes]`, NaN where nobody does."""
+    """Class probabilities that come with the data, `[rows, classes]`; NaN for rows without any."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -114,11 +114,11 @@ class TaggedSplit(_Placed):
     name: str
     words: tuple[tuple[str, ...], ...]
     tags: tuple[tuple[int, ...], ...] | None = None
-    """Class ids, one for each word; `None`: unlabelled."""
+    """Class ids, one per word; `None`: unlabelled."""
     ids: tuple[int, ...] = ()
     """Position of each sentence among the sentences of its source, from 0; by default 0, 1, 2, …"""
     source: str = field(default="", compare=False)
-    """The file, or data set and split, as an error names it."""
+    """The file, or data set and split, as named in errors."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -134,7 +134,7 @@ class TaggedSplit(_Placed):
         return self.tags is not None
 
     def place(self, row: int) -> str:
-        """Where the sentence at position `row` is to be found, as an error says it."""
+        """Source and number of the sentence at position `row`, for errors."""
         return f"{self.where}, sentence {self.ids[row] + 1}"
 
     @cached_property
@@ -148,32 +148,31 @@ class Answer(NamedTuple):
 
     text: str
     start: int
-    """Its first character, counted from 0."""
+    """Index of its first character in the context."""
 
 
 NO_ANSWER = Answer("", -1)
-"""The one right answer to a question that its context does not answer."""
+"""The gold answer to a question that its context does not answer."""
 
 
 @dataclass(frozen=True)
 class QuestionSplit(_Placed):
-    """Questions of one split, each about a context of its own, in the order of their source."""
+    """Questions of one split, each with its context, in the order of their source."""
 
     name: str
     questions: tuple[str, ...]
     contexts: tuple[str, ...]
-    """One for each question; questions about the same context share one object."""
+    """One per question; questions about the same context share one object."""
     answers: tuple[tuple[Answer, ...], ...] | None = None
-    """What counts as right for each question: answers, `NO_ANSWER` alone, or nothing where it is not known. `None`:
-    unlabelled."""
+    """The gold answers of each question: `NO_ANSWER` alone if it has none, empty if unknown. `None`: unlabelled."""
     ids: tuple[int, ...] = ()
     """Position of each question among those of its source, from 0; by default 0, 1, 2, …"""
     question_ids: tuple[str, ...] = ()
-    """The name of each question in its source, no two alike; by default its position."""
+    """The unique id of each question in its source; by default its position."""
     source: str = field(default="", compare=False)
     """The file, or data set and split, as an error names it."""
     null_answers: bool = False
-    """Whether a context may hold no answer: a window then has a place that says so."""
+    """Whether a question may have no answer in its context; a token of each window then stands for no answer."""
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -191,7 +190,7 @@ class QuestionSplit(_Placed):
         return self.answers is not None
 
     def place(self, row: int) -> str:
-        """Where the question at position `row` is to be found, as an error says it."""
+        """Source, row and id of the question at position `row`, for errors."""
         return f"{self.where}, row {self.ids[row] + 1}, question `{self.question_ids[row]}`"
 
     @cached_property
@@ -205,15 +204,15 @@ class QuestionSplit(_Placed):
 
 
 AnySplit = Split | TaggedSplit | QuestionSplit
-"""Rows of one split, of whatever kind of task."""
+"""A split of any kind of task."""
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task ready to be learnt: `splits` has `train` and `dev`, perhaps `test`, and for MNLI the mismatched ones.
+    """The data of a task: `splits` has `train` and `dev`, possibly `test`, and for MNLI the mismatched splits.
 
-    All rows of `train` have labels, or none has. Where some have none they stand in the split `unlabelled`, together
-    with the texts of `task.unlabelled`; what was made of both, as `Run.crossovers` says, in the split `crossed`.
+    Either all rows of `train` have labels, or none. Training rows without labels, if others have some, are in the split
+    `unlabelled`, with the texts of `task.unlabelled`; rows made by `Run.crossovers` are in the split `crossed`.
     """
 
     name: str
@@ -221,22 +220,22 @@ class TaskData:
     labels: tuple[str, ...]
     """Class names in the order of the class ids; empty for regression and question answering."""
     metrics: tuple[str, ...]
-    """Rows of the metric table; the first one chooses the best checkpoint."""
+    """Names of metrics; the best checkpoint is chosen by the first."""
     splits: Mapping[str, AnySplit]
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Rows of each split that could not be used and were left out, as `Task.skip_bad` allows."""
+    """Number of unusable rows that were left out, by split (`Task.skip_bad`)."""
     left_out: tuple[str, ...] = ()
-    """Where each of these rows stands, and why it could not be used."""
+    """Place of each of these rows, and why it could not be used."""
     notes: tuple[str, ...] = ()
-    """What a reader should know of the rows: what was guessed, held out, or has no label."""
+    """Notes on the data: what was guessed or held out, and which rows have no label."""
     repeated: int = 0
-    """Texts without labels that also stand in another split, and were left out."""
+    """Number of unlabelled texts that were left out because they are also in another split."""
     unsure: int = 0
-    """Rows that were left out because no class was as probable as `Task.min_confidence`."""
+    """Number of rows left out because no class was as probable as `Task.min_confidence`."""
 
     @property
     def metric(self) -> str:
-        """The score that chooses the best checkpoint."""
+        """The score by which the best checkpoint is chosen."""
         return self.metrics[0]
 
     @property
@@ -252,28 +251,28 @@ class TaskData:
 
     @property
     def null_answers(self) -> bool:
-        """Whether a context may hold no answer to its question."""
+        """Whether a question may have no answer in its context."""
         return any(isinstance(split, QuestionSplit) and split.null_answers for split in self.splits.values())
 
     @property
     def labelled(self) -> int:
-        """Training rows that have a label."""
+        """Number of training rows with a label."""
         return len(self.splits["train"]) if self.splits["train"].labelled else 0
 
     @property
     def unlabelled(self) -> int:
-        """Training rows that have none: of them a student learns what the teacher says."""
+        """Number of training rows without a label, on which the student only imitates the teacher."""
         return sum(len(split) for split in self.transfer if split.name != CROSSED) - self.labelled
 
     @property
     def soft(self) -> int:
-        """Training rows that bring probabilities along."""
+        """Number of training rows with class probabilities."""
         columns = [split.soft for split in self.transfer if isinstance(split, Split) and split.soft is not None]
         return sum(int((~np.isnan(column).any(-1)).sum()) for column in columns)
 
     @cached_property
     def transfer(self) -> tuple[AnySplit, ...]:
-        """The rows that a student learns from: `train`, and of `unlabelled` and `crossed` what there is."""
+        """The splits on which a student is trained: `train` and, if they exist, `unlabelled` and `crossed`."""
         return tuple(self.splits[name] for name in TRANSFER if name in self.splits)
 
     @property
@@ -285,13 +284,13 @@ class TaskData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the kind, the label set and the content of all splits, but for what was made of their texts."""
+        """SHA-256 of the kind, the label set and the content of all splits except `crossed`."""
         splits = sorted((name, split.fingerprint) for name, split in self.splits.items() if name != CROSSED)
         return hashlib.sha256(json.dumps([self.kind, self.labels, splits]).encode()).hexdigest()
 
 
 def _json(column: Sequence[Any] | None) -> Iterator[str]:
-    """What `json.dumps` makes of `column`, piece by piece: as a whole it takes more memory than the texts."""
+    """The output of `json.dumps(column)` in pieces: as a whole it would take more memory than the texts."""
     if not column:
         yield json.dumps(column)
         return
@@ -302,10 +301,10 @@ def _json(column: Sequence[Any] | None) -> Iterator[str]:
 
 
 def joined(first: AnySplit, second: AnySplit) -> AnySplit:
-    """The rows of two splits of one kind, under the name of the first; those of the second get ids behind its ids.
+    """The rows of two splits of one kind, under the name of the first; the ids of the second continue after its ids.
 
-    Where only one of them has labels, the rows of the other are marked as having none: -100 instead of a class id or
-    the tag of each word, NaN instead of a number, no answers.
+    If only one of them has labels, the rows of the other are marked as unlabelled: -100 for class ids and tags, NaN for
+    numbers, no answers.
     """
     behind = max(first.ids, default=-1) + 1
     ids = (*first.ids, *(behind + number for number in second.ids))
@@ -343,13 +342,13 @@ def joined(first: AnySplit, second: AnySplit) -> AnySplit:
 
 
 def without_labels(split: AnySplit, *, name: str = UNLABELLED) -> AnySplit:
-    """The rows of `split` as if their labels were not known."""
+    """The rows of `split` without their labels."""
     hidden = {TaggedSplit: "tags", QuestionSplit: "answers"}.get(type(split), "labels")
     return replace(split, name=name, **{hidden: None})
 
 
 def keys_of(split: AnySplit) -> list[Any]:
-    """What tells the rows of a split from others: the text or both of a pair, the words, question and context."""
+    """What identifies each row: its text or pair of texts, its words, or question and context."""
     if isinstance(split, TaggedSplit):
         return list(split.words)
     if isinstance(split, QuestionSplit):
@@ -358,7 +357,7 @@ def keys_of(split: AnySplit) -> list[Any]:
 
 
 def texts_of(split: AnySplit) -> list[str]:
-    """Every different text of a split, in order: both of a pair, sentences joined, questions and contexts."""
+    """All distinct texts of a split, in order: both texts of pairs, joined sentences, questions and contexts."""
     if isinstance(split, TaggedSplit):
         found: Iterable[str] = (" ".join(words) for words in split.words)
     elif isinstance(split, QuestionSplit):
@@ -369,10 +368,10 @@ def texts_of(split: AnySplit) -> list[str]:
 
 
 def sample(rows: int, size: int, *, seed: int) -> list[int]:
-    """`size` of the positions 0 … `rows` - 1, in ascending order; all of them when there are no more.
+    """`size` of the positions 0 … `rows` - 1, in ascending order; all of them if there are no more.
 
-    The choice follows the SHA-256 of (seed, position) and not a library's generator, so it is the same on every
-    machine and version, and a smaller sample is part of a larger one.
+    The choice depends on the SHA-256 of (seed, position), not on a library's generator, so it is the same on every
+    machine and version, and smaller samples are contained in larger ones.
     """
     if size >= rows:
         return list(range(rows))

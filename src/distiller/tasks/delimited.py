@@ -1,4 +1,4 @@
-"""Tables whose cells stand between separators: .csv, .tsv and .txt, quoted or plain, and lines of texts."""
+"""Tables with separated cells (.csv, .tsv, .txt), quoted or plain, and files with one text per line."""
 
 import csv
 import io
@@ -19,25 +19,25 @@ from distiller.tasks.table import Table, places_of
 from distiller.tasks.text_files import ending, first_line, numbered_lines, read_text
 
 SEPARATORS = (",", "\t", ";", "|")
-"""What may stand between the cells of a line; which it is, is read off the header."""
+"""Possible separators of cells; the header shows which one is used."""
 
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
-"""A first line by which spreadsheets say what separates cells."""
+"""A first line in which spreadsheets state the separator."""
 
 FASTTEXT = "__label__"
-"""What labels begin with in files of fastText, where they stand before the text."""
+"""Prefix of labels in fastText files, where they precede the text."""
 
 NOTHING = "\x1f"
-"""What separates the cells of a file with one column, where every character is text."""
+"""The separator of a file with one column, in which every character is text."""
 
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
-"""A line with its end, or the last one without."""
+"""A line with its line break, or the last one without."""
 
 LOOKED_AT = 20
-"""Rows that are tried to find the separator."""
+"""Rows that are examined to find the separator."""
 
 Record = tuple[int, list[str] | DataError]
-"""The line on which a row starts, and its cells, or why they cannot be read."""
+"""The line on which a row starts, and its cells or the reason why they cannot be read."""
 
 
 def read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
@@ -45,7 +45,7 @@ def read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
     text = read_text(path, layout.encoding)
     told = SEPARATOR_LINE.match(text)
     if told:
-        text = "\n" + text[told.end() :]  # an empty line in its place, so that lines keep their numbers
+        text = "\n" + text[told.end() :]  # an empty line in its place keeps the line numbers
     usual = "," if ending(path) == ".csv" else "\t"
     layout = _fitted(text, layout, usual)
     separator = layout.separator or (told[1] if told else _separator(text, usual, layout.columns))
@@ -55,9 +55,9 @@ def read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
 
 
 def read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
-    """A table if the first line has a tab, or names the text among other columns; else one text a line.
+    """A table if the first line has a tab, or names the text among other columns; else one text per line.
 
-    Before it may stand labels as fastText knows them: `__label__good a lovely film`.
+    Texts may have fastText labels: `__label__good a lovely film`.
     """
     text = read_text(path, layout.encoding)
     labelled = is_fasttext(text) and layout.columns is None
@@ -72,12 +72,12 @@ def read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
 
 
 def is_fasttext(text: str) -> bool:
-    """Whether some line begins with a label as fastText knows it; that of the first line may not be known."""
+    """Whether any line begins with a fastText label; the first line may have none."""
     return text.startswith(FASTTEXT) or f"\n{FASTTEXT}" in text
 
 
 def _of_fasttext(path: Path, text: str, layout: Layout) -> Table:
-    """Lines with one label are classes, with several lists of names; lines without one have no label."""
+    """A table of texts and labels: class names, or lists of names if any line has several labels."""
     lines: list[int] = []
     texts: list[str] = []
     labels: list[list[str]] = []
@@ -94,9 +94,9 @@ def _of_fasttext(path: Path, text: str, layout: Layout) -> Table:
 
 
 def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, bad: BadRows) -> Table:
-    """Spreadsheets quote cells; most TSV files of this field do not, so there a text may begin with a quote.
+    """Read a file whose cells may be quoted: spreadsheets quote them, most TSV files of this field do not.
 
-    Of the two ways to read the file the one with fewer bad rows is right; quotes count as such where both have none.
+    Of the two readings the one with fewer bad rows is used; with equally many, cells are taken to be quoted.
     """
     quoted, plain = BadRows(leave_out=True), BadRows(leave_out=True)
     table = table_of_records(path, layout.columns, _quoted_records(path, text, separator), quoted)
@@ -113,9 +113,9 @@ def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, 
 
 
 def _separator(text: str, usual: str, columns: Sequence[str] | None) -> str:
-    """What separates cells: it divides the header, and as many of the first rows as possible into as many cells.
+    """The separator that splits the header, and as many of the first rows as possible, into equally many cells.
 
-    The `usual` one where several do; `columns` says how many cells there should be.
+    If several do, the `usual` one. `columns` says how many cells there should be.
     """
     best, best_score = usual if columns and len(columns) > 1 else NOTHING, (0.0, False, 0)
     for separator in SEPARATORS:
@@ -141,7 +141,7 @@ def _first_rows(text: str, separator: str) -> list[list[str]]:
 
 
 def _fitted(text: str, layout: Layout, usual: str) -> Layout:
-    """`layout` for a file that may have a header although others have none, or lack its optional column."""
+    """`layout` adapted to a file that has a header although others have none, or that lacks the optional column."""
     if layout.optional is None or layout.columns is None:
         return layout
     if _names_text(text, layout):
@@ -155,7 +155,7 @@ def _fitted(text: str, layout: Layout, usual: str) -> Layout:
 
 
 def _names_text(text: str, layout: Layout) -> bool:
-    """Whether the first line is a header that has the column of the text among others."""
+    """Whether the first line is a header with the text column and others."""
     for separator in (layout.separator,) if layout.separator else SEPARATORS:
         rows = _first_rows(text, separator)
         if rows and layout.text in [cell.strip() for cell in rows[0]] and len(rows[0]) > 1:
@@ -164,14 +164,14 @@ def _names_text(text: str, layout: Layout) -> bool:
 
 
 def plain_records(text: str, separator: str) -> Iterator[Record]:
-    """The rows of a file in which a quote is a character like any other."""
+    """The rows of a file without quoting."""
     for line, row in numbered_lines(text):
         yield line, row.split(separator)
 
 
 def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
-    """The rows of a file whose cells may be quoted. After a row that is broken the next line starts anew."""
-    number, begin = 1, 0  # line and place of the row that is read next
+    """The rows of a file with quoting. After a broken row, reading continues with the next line."""
+    number, begin = 1, 0  # line number and offset of the next row
     while begin < len(text):
         lines = _Lines(text, begin)
         reader = csv.reader(lines, delimiter=separator, strict=True)
@@ -197,7 +197,7 @@ def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
 
 
 class _Lines(Iterator[str]):
-    """The lines of `text` from `place` on, with their ends, of which none is held; it knows where the next begins."""
+    """The lines of `text` from the offset `place` on, with their line breaks; `place` moves along."""
 
     def __init__(self, text: str, place: int) -> None:
         self.text = text
@@ -212,9 +212,9 @@ class _Lines(Iterator[str]):
 
 
 def table_of_records(path: Path, columns: Sequence[str] | None, records: Iterable[Record], bad: BadRows) -> Table:
-    """Rows under the names of `columns`, or of the first row; columns without a name are passed over.
+    """A table with the names of `columns`, or of the first row; columns without a name are ignored.
 
-    Cells behind the last name count only if something stands in them.
+    Cells beyond the last name are ignored if they are empty.
     """
     records = iter(records)
     begin: list[Record] = []
@@ -265,7 +265,7 @@ def _ragged(path: Path, line: int, found: int, expected: int, *, named: bool) ->
 
 @contextmanager
 def _unlimited_cells() -> Iterator[None]:
-    """The csv module refuses cells of more than 131,072 characters; a long document has more."""
+    """Lift the csv module's limit of 131,072 characters per cell, which long documents exceed."""
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         yield

@@ -1,4 +1,4 @@
-"""Labels and rows that look odd: what a reader should look at before anything is trained, and what cannot be meant."""
+"""Notes on suspicious labels and rows, to be read before anything is trained."""
 
 import re
 from collections import Counter, defaultdict
@@ -13,15 +13,15 @@ from distiller.tasks.held_out import keys
 from distiller.tasks.table import Table, class_name, listed
 
 MISSING = ("nan", "n/a", "#n/a", "na", "<na>", "null", "nil", "?", "-")
-"""What programs and people write where a value is missing, in any case."""
+"""How missing values are written, regardless of case."""
 NOTHING = "None"
-"""What Python writes there; people write `none` where nothing applies, which is a class."""
+"""How Python writes a missing value; `none` in lower case is a class, for nothing that applies."""
 
 _DIGITS = re.compile(r"\d")
 
 
 def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[str]:
-    """Notes on class names that may be none: each is a class as it is written, and that may not be what was meant."""
+    """Notes on class names that may not be meant as classes, or not as different ones."""
     counts = Counter(label for label in train.labels or () if isinstance(label, int))
     notes: list[str] = []
     spelt: dict[str, list[str]] = defaultdict(list)
@@ -35,7 +35,7 @@ def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[st
             notes.append(f"classes of their own, which differ {what}: {listed(alike)}")
     missing = [name for mark in MISSING for name in spelt[mark]]
     missing += [label for label in labels if label == NOTHING]
-    missing += ["-1"] if labels[:2] == ("-1", "0") else []  # data sets hide labels by it where ids begin with 0
+    missing += ["-1"] if labels[:2] == ("-1", "0") else []  # data sets with ids from 0 hide labels by -1
     for label in (*missing, *spelt[column.casefold()]):
         told = "the name of the column" if label.casefold() == column.casefold() else "often a missing value"
         rows = f"{counts[labels.index(label)]:,} rows"
@@ -51,21 +51,21 @@ def doubtful_labels(column: str, labels: Sequence[str], train: Split) -> list[st
 
 
 def _seen(name: str) -> str:
-    """`name` as a reader sees it: one blank for any, no marks without width, and each accent in one spelling."""
+    """`name` as it looks to a reader: plain spaces, no zero-width characters, composed accents."""
     shown = "".join(letter for letter in normalize("NFC", name) if category(letter) != "Cf")
     return " ".join(shown.split())
 
 
 def repeated_rows(train: AnySplit, dev: AnySplit) -> list[str]:
-    """A note where rows of `dev` also stand in `train`."""
+    """A note if rows of `dev` are also in `train`."""
     known = set(keys(train))
     count = sum(key in known for key in keys(dev))
     return [f"{count:,} of {len(dev):,} rows of dev also stand in train, and their score says little"] if count else []
 
 
 def refuse_header(task: Task, table: Table) -> None:
-    """Raise `DataError` where the first row names columns: a few words with a label that no other row has, and that is
-    no number where the others are."""
+    """Raise `DataError` if the first row looks like a header: a few words with a label that no other row has, and
+    without digits if the other labels have some."""
     texts, labels = table.columns.get(task.text, ()), [class_name(cell) for cell in table.columns.get(task.label, ())]
     if len(labels) < 3 or not all(isinstance(cell, str) and 0 < len(cell.split()) <= 3 for cell in texts[:1]):
         return
@@ -81,7 +81,7 @@ def refuse_header(task: Task, table: Table) -> None:
 def taken_for_ids(
     task: Task, tables: Mapping[str, Table], labels: Sequence[str], declared: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
-    """A note where numbers stand for words in an order that nobody gave."""
+    """A note if numbers are read as ids of classes whose order was not given."""
     if task.labels or task.label in declared or any(map(str.isdigit, labels)):
         return []
     odd = [

@@ -1,4 +1,4 @@
-"""Texts to token ids once, and token ids to padded batches many times."""
+"""Texts to token ids, once; token ids to padded batches, many times."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CHUNK = 2000
-"""Rows given to the tokenizer at a time: enough for its threads, few enough for the memory."""
+"""Rows tokenized at a time: enough for the tokenizer's threads, few enough for the memory."""
 
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """A split in tokens. A row is a dictionary of lists; rows lie end to end in flat arrays, 4 bytes a token."""
+    """A tokenized split. Rows are stored end to end in flat arrays, 4 bytes per token; indexing gives dictionaries."""
 
     name: str
     lengths: list[int]
@@ -31,23 +31,23 @@ class EncodedSplit:
     types: np.ndarray | None
     """Segment ids of all rows, int8, if the tokenizer has them."""
     labels: np.ndarray | None
-    """Class ids (int64) or numbers (float32) `[rows]`, or several of either for each row `[rows, k]`; with `per_token`
-    one id for each token `[sum of lengths]`. -100 and NaN where there is none. `None`: unlabelled."""
+    """Class ids (int64) or numbers (float32) `[rows]`, or several per row `[rows, k]`; with `per_token` an id for each
+    token, `[sum of lengths]`. -100 or NaN for missing ones. `None`: unlabelled."""
     truncated: int
-    """Rows that were cut."""
+    """Number of rows that were cut."""
     per_token: bool = False
-    """Whether labels lie end to end like the tokens."""
+    """Whether there is a label for each token."""
     output_mask: np.ndarray | None = None
-    """1 for each token whose outputs count, else 0, int8 `[sum of lengths]`; `None`: a row has one output."""
+    """1 for each token whose output counts, else 0, int8 `[sum of lengths]`; `None`: one output per row."""
     cut_words: int = 0
-    """Words that were cut off with their tags."""
+    """Number of words that were cut off."""
     skipped: int = 0
-    """Rows of the split that could not be put into tokens and were left out."""
+    """Number of rows that could not be tokenized and were left out."""
     soft: np.ndarray | None = None
-    """Probabilities of classes that rows bring along, float32 `[rows, classes]`, NaN where a row has none."""
+    """Class probabilities that come with the data, float32 `[rows, classes]`; NaN for rows without any."""
     characters: np.ndarray | None = None
-    """The first character of each token and the one behind its last, counted through all texts of its row, int32
-    `[sum of lengths, 2]`; -1 twice for special tokens. `None` where nobody asked."""
+    """First and one past the last character of each token, counted through all texts of its row, int32
+    `[sum of lengths, 2]`; -1 twice for special tokens. `None` unless requested."""
     starts: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class EncodedSplit:
 
     @property
     def gold(self) -> np.ndarray | None:
-        """The labels as `scores` takes them: `labels`, or with `per_token` `[rows, longest]` filled up with -100."""
+        """The labels for `scores`: `labels`, or with `per_token` `[rows, longest]`, padded with -100."""
         if self.labels is None or not self.per_token:
             return self.labels
         rows = np.split(self.labels, self.starts[1:-1])
@@ -88,7 +88,7 @@ class EncodedSplit:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over tokens, segments, labels and mask: equal for whatever text and tokenizer give the same rows."""
+        """SHA-256 of tokens, segments, labels and mask."""
         digest = hashlib.sha256(self.starts.data)
         digest.update(self.tokens.data)
         for column in (self.types, self.labels, self.output_mask):
@@ -107,10 +107,10 @@ def encode(
     *,
     characters: bool = False,
 ) -> EncodedSplit:
-    """`split` in the tokens of `tokenizer`, cut at `max_length` tokens, of a pair the longer text first.
+    """`split` in the tokens of `tokenizer`, cut at `max_length` tokens (of a pair, the longer text first).
 
-    `characters`, for which the tokenizer must be a fast one, asks for those of each token. Raises `DataError` for a
-    longer row if not `truncate`; `ConfigError` if `max_length` leaves no room for text beside the special tokens.
+    With `characters`, for which the tokenizer must be fast, the split also has the characters of each token. Raises
+    `DataError` for a longer row unless `truncate`; `ConfigError` if `max_length` leaves no room for text.
     """
     check_max_length(max_length, tokenizer, pairs=split.pairs is not None)
     lengths: list[int] = []
@@ -145,7 +145,7 @@ def encode(
 
 
 def check_max_length(max_length: int, tokenizer: Any, *, pairs: bool) -> None:
-    """Raise `ConfigError` if rows of `max_length` tokens have no room for text."""
+    """Raise `ConfigError` if `max_length` tokens leave no room for text beside special tokens."""
     special = tokenizer.num_special_tokens_to_add(pair=pairs)
     if max_length <= special:
         raise ConfigError(
@@ -155,7 +155,7 @@ def check_max_length(max_length: int, tokenizer: Any, *, pairs: bool) -> None:
 
 
 def too_long(place: str, tokens: int, max_length: int) -> DataError:
-    """The error for a row of a split that must not be cut."""
+    """The error for a too long row that must not be cut."""
     return DataError(
         f"{place}: {tokens} tokens, but task.max_length is {max_length}",
         hint="task.truncate=true cuts longer texts; or raise task.max_length",
@@ -164,13 +164,13 @@ def too_long(place: str, tokens: int, max_length: int) -> DataError:
 
 @dataclass(frozen=True)
 class Collator:
-    """Pads rows to the longest of them, rounded up to `pad_to_multiple_of` but not beyond `max_length`.
+    """Pads rows to the longest of them, rounded up to a multiple of `pad_to_multiple_of` but not beyond `max_length`.
 
-    A batch has int64 tensors `input_ids`, `attention_mask`, perhaps `token_type_ids`, `output_mask` and
-    `teacher_places`, each `[rows, length]`, and `example_ids` `[rows]`; `labels` are int64, or float32 for numbers.
-    Labels of tokens are padded with -100, to `[rows, length]`. The tokenizer says with which ids and on which side is
-    padded, and stands in for an absent `max_length`. With `align_segments` rows of two texts are padded between these
-    too, so that all second texts begin at the same place.
+    A batch has the int64 tensors `input_ids`, `attention_mask` and, if the rows have them, `token_type_ids`,
+    `output_mask` and `teacher_places`, each `[rows, length]`, and `example_ids` `[rows]`. `labels` are int64, or
+    float32 for numbers; labels of tokens are padded with -100 to `[rows, length]`. Padding ids, padding side and the
+    default of `max_length` are the tokenizer's. With `align_segments`, pairs of texts are also padded between the two,
+    so that all second texts begin at the same position.
     """
 
     tokenizer: Any
@@ -224,7 +224,7 @@ class Collator:
 
 
 def _per_token(features: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether labels are lists as long as the tokens, rather than numbers or short lists of positions."""
+    """Whether there is a label for each token, rather than one number or a short list per row."""
     return all(
         isinstance(labels := feature.get("labels"), list)
         and len(labels) == len(feature["input_ids"])
@@ -236,8 +236,8 @@ def _per_token(features: Sequence[Mapping[str, Any]]) -> bool:
 def _tokenize(
     split: Split, rows: Sequence[int], tokenizer: Any, max_length: int | None
 ) -> tuple[list[list[int]], list[list[int]], int, Sequence[Any]]:
-    """(token ids, segment ids if the tokenizer has them, rows cut, encodings of a fast tokenizer); nothing is cut where
-    `max_length` is `None`."""
+    """(token ids, segment ids if the tokenizer has them, number of rows cut, encodings of a fast tokenizer); nothing is
+    cut if `max_length` is `None`."""
     found = tokenizer(
         [split.texts[row] for row in rows],
         None if split.pairs is None else [split.pairs[row] for row in rows],
@@ -245,7 +245,7 @@ def _tokenize(
         max_length=max_length,
         padding=False,
         return_attention_mask=False,
-        verbose=False,  # no word on texts beyond the model's limit: they are cut or refused here
+        verbose=False,  # do not warn of texts beyond the model's limit: they are cut or refused here
     )
     ids, segments = found["input_ids"], found.get("token_type_ids") or []
     full = [position for position, row in enumerate(ids) if len(row) == max_length]
@@ -260,7 +260,7 @@ def _tokenize(
 
 
 def _characters(split: Split, row: int, encoding: Any) -> np.ndarray:
-    """What `EncodedSplit.characters` has of a row; the blanks before a word are not part of its token."""
+    """`EncodedSplit.characters` of a row; spaces before a word are not part of its token."""
     texts = (split.texts[row],) if split.pairs is None else (split.texts[row], split.pairs[row])
     spans = np.full((len(encoding.ids), 2), -1, dtype=np.int32)
     for place, (number, (begin, end)) in enumerate(zip(encoding.sequence_ids, encoding.offsets, strict=True)):
@@ -274,7 +274,7 @@ def _characters(split: Split, row: int, encoding: Any) -> np.ndarray:
 
 
 def label_array(split: Split) -> np.ndarray | None:
-    """The labels of `split` as an `EncodedSplit` has them."""
+    """The labels of `split` as in an `EncodedSplit`."""
     if split.labels is None:
         return None
     return np.asarray(split.labels, dtype=np.int64 if isinstance(split.labels[0], int) else np.float32)

@@ -1,4 +1,4 @@
-"""The nine GLUE tasks, read from the official files. Columns, classes and scores are one row of a table each."""
+"""The nine GLUE tasks, read from the official files. Each task is one row of a table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,27 +16,27 @@ ENTAILMENT = ("entailment", "not_entailment")
 
 @dataclass(frozen=True)
 class GlueTask:
-    """What the official files of one GLUE task look like."""
+    """The format of the official files of one GLUE task."""
 
     folder: str
-    """Its folder in the official archive; upper and lower case and hyphens do not matter."""
+    """Its folder in the official archive; case and hyphens are ignored."""
     text: str
     label: str
     metrics: tuple[str, ...]
     rows: Mapping[str, int]
-    """Rows of each official split."""
+    """Number of rows of each official split."""
     summary: str
     pair: str | None = None
     written: tuple[str, ...] = ()
-    """Classes as the files write them, in the order of the class ids; empty for regression."""
+    """Classes as written in the files, in the order of the class ids; empty for regression."""
     labels: tuple[str, ...] = ()
-    """Names of the classes, where the files only number them."""
+    """Names of the classes, if the files only number them."""
     header: tuple[str, ...] | None = None
-    """Column names of files that have no header line; the test file always has one."""
+    """Column names, if the files have no header line; the test file always has one."""
     files: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "dev": "dev", "test": "test"})
-    """Split to the name of its file, without `.tsv`."""
+    """Split → name of its file, without `.tsv`."""
     skip_ragged: bool = False
-    """The official file has rows that are broken by line breaks inside a text."""
+    """Whether the official file has rows broken by line breaks inside a text."""
 
 
 GLUE: dict[str, GlueTask] = {
@@ -142,19 +142,19 @@ GLUE: dict[str, GlueTask] = {
         summary="WNLI: is a pronoun replaced by what it stands for?",
     ),
 }
-"""Task name to its files. Source of splits and scores: Wang et al. 2019, arXiv:1804.07461."""
+"""Task name → its files. Source of splits and scores: Wang et al. 2019, arXiv:1804.07461."""
 
 
 DIAGNOSTIC = ("AX/AX.tsv", "AX.tsv", "diagnostic.tsv", "diagnostic/diagnostic.tsv")
-"""Where the diagnostic set lies in the official archives, in the folder of MNLI or in the one above it."""
+"""Paths of the diagnostic set in the official archives, relative to the folder of MNLI or its parent."""
 
 
 def load_glue(name: str, task: Task) -> TaskData:
     """The splits of GLUE task `name` from the official files in `task.data`.
 
-    `task.data` is the task's own folder or the one above it. Test splits have no labels and may be absent. Raises
-    `ConfigError` without a folder, `DataError` for an absent file or a row that cannot be used; warns when a split
-    has not the official number of rows.
+    `task.data` is the task's own folder or its parent. Test splits have no labels and may be missing. Raises
+    `ConfigError` without a folder, `DataError` for a missing file or an unusable row; warns if a split does not have
+    the official number of rows.
     """
     glue = GLUE[name]
     if task.data is None:
@@ -182,7 +182,7 @@ def load_glue(name: str, task: Task) -> TaskData:
 
 
 def diagnostic(task: Task) -> Split | None:
-    """The leaderboard's diagnostic set AX, pairs that a model of MNLI labels; `None` where its file is not there.
+    """The leaderboard's diagnostic set AX, pairs to be labelled by a model of MNLI; `None` if its file is missing.
 
     Its columns are index, sentence1 and sentence2. Raises `DataError` for a file that cannot be used.
     """
@@ -198,7 +198,7 @@ def diagnostic(task: Task) -> Split | None:
 
 
 def _folder(glue: GlueTask, given: Path) -> Path:
-    """`given` itself when it holds the files, else its subfolder that is called like the task."""
+    """`given` itself if it holds the files, else its subfolder named after the task."""
     if not given.is_dir():
         raise DataError(f"there is no folder `{given}`", hint=f"task.data is the folder of {glue.folder} or above it")
     if any((given / f"{stem}.tsv").is_file() for stem in glue.files.values()) or _plain(given.name) == _plain(
@@ -235,7 +235,7 @@ def _labels(glue: GlueTask, table: Table) -> tuple[int, ...] | tuple[float, ...]
 
 
 def _compare(glue: GlueTask, split: Split, path: Path) -> None:
-    """Warn of a split that is not the official one; broken rows explain a difference of one in a thousand."""
+    """Warn if the number of rows differs from the official one by more than a thousandth (broken rows)."""
     official = glue.rows[split.name]
     if abs(len(split) - official) > official // 1000:
         warn(

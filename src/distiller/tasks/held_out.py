@@ -1,4 +1,4 @@
-"""Development rows taken out of the training rows: of every class, and none that also stands among the others."""
+"""Holding out development rows: of every class, and none whose text is also in a training row."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,7 +12,7 @@ from distiller.tasks.table import short
 
 
 class HeldOut(NamedTuple):
-    """The two sides, and what a reader should know of them."""
+    """The two parts, and notes on them."""
 
     train: AnySplit
     dev: AnySplit
@@ -20,11 +20,11 @@ class HeldOut(NamedTuple):
 
 
 def hold_out_rows(rows: AnySplit, task: Task, labels: Sequence[str], *, where: str) -> HeldOut:
-    """`task.dev_fraction` of `rows`, chosen by `task.split_seed`, as the development split; `where` is their source.
+    """Hold out `task.dev_fraction` of `rows`, chosen by `task.split_seed`; `where` is their source.
 
-    Of each class as many as of all rows, and at least one where it has two. No development text has been learnt:
-    texts that occur more than once stay in `train`, or where too few occur once all rows of a text are held out, or
-    none. Of questions whole contexts. Raises `DataError` if no row can be held out.
+    Classes are held out in proportion, at least one row of each class that has two. No development text is also a
+    training text: texts that occur more than once stay in `train`; if too few texts occur once, either all rows of a
+    text are held out or none. For questions, whole contexts are held out. Raises `DataError` if no row can be held out.
     """
     if len(rows) < 2:
         raise DataError(f"`{where}` has one row, too few to hold any out", hint="name a file in task.dev")
@@ -68,7 +68,7 @@ def hold_out_rows(rows: AnySplit, task: Task, labels: Sequence[str], *, where: s
 
 
 def keys(rows: AnySplit) -> list[Hashable]:
-    """What makes two rows the same: the text or both of a pair, words, question and context; case and space do not."""
+    """What identifies each row (text, pair, words, question and context), regardless of case and white space."""
     if isinstance(rows, TaggedSplit):
         return [tuple(word.casefold() for word in words) for words in rows.words]
     if isinstance(rows, QuestionSplit):
@@ -78,10 +78,10 @@ def keys(rows: AnySplit) -> list[Hashable]:
 
 
 def stratified(classes: Sequence[int], candidates: Sequence[int], size: int, *, seed: int) -> list[int]:
-    """`size` of the `candidates`, positions in `classes`: of each class its share of all rows, in ascending order.
+    """`size` of the `candidates` (positions in `classes`) in ascending order, from each class in proportion.
 
-    A class of two rows or more gives at least one, the largest classes first if `size` is smaller than their number,
-    and keeps at least one. What is left over goes to the classes with the largest remainders.
+    From a class of two or more rows at least one is taken and at least one is left; if `size` is smaller than the
+    number of classes, the largest classes come first. The rest goes to the classes with the largest remainders.
     """
     members: Mapping[int, list[int]] = defaultdict(list)
     for row in candidates:
@@ -93,7 +93,7 @@ def stratified(classes: Sequence[int], candidates: Sequence[int], size: int, *, 
     taken = dict.fromkeys(order, 0)
     for one in order[:size]:
         taken[one] = min(room[one], max(1, int(wanted[one])))
-    while sum(taken.values()) > size:  # so many small classes took one that the large ones give some back
+    while sum(taken.values()) > size:  # many small classes took one: large ones give some back
         largest = max((one for one in order if taken[one] > 1), key=lambda one: taken[one] - wanted[one])
         taken[largest] -= 1
     while sum(taken.values()) < size and any(taken[one] < room[one] for one in order):
@@ -102,13 +102,13 @@ def stratified(classes: Sequence[int], candidates: Sequence[int], size: int, *, 
     chosen: list[int] = []
     for one in order:
         chosen += [members[one][position] for position in sample(len(members[one]), taken[one], seed=seed)]
-    if not chosen:  # every class has one row: one of them cannot be learnt
+    if not chosen:  # every class has only one row
         return _chosen(None, candidates, size, seed=seed)
     return sorted(chosen)
 
 
 def _classes(rows: AnySplit, labels: Sequence[str]) -> list[int] | None:
-    """The class of each row, where each has one."""
+    """The class of each row, if each has exactly one."""
     if not isinstance(rows, Split) or not labels or rows.labels is None:
         return None
     classes = [label for label in rows.labels if isinstance(label, int)]  # several at once are tuples
@@ -116,14 +116,14 @@ def _classes(rows: AnySplit, labels: Sequence[str]) -> list[int] | None:
 
 
 def _chosen(classes: Sequence[int] | None, candidates: Sequence[int], size: int, *, seed: int) -> list[int]:
-    """`size` of the `candidates`, positions in `classes`, by class where there are any."""
+    """`size` of the `candidates`, stratified by `classes` if there are any."""
     if classes is None:
         return [candidates[position] for position in sample(len(candidates), size, seed=seed)]
     return stratified(classes, candidates, size, seed=seed)
 
 
 def _rows_of_texts(rows: AnySplit) -> list[list[int]]:
-    """For each different text the positions of its rows, in the order in which texts occur first."""
+    """The positions of the rows of each distinct text, in the order of first occurrence."""
     found: dict[Hashable, list[int]] = defaultdict(list)
     for position, key in enumerate(keys(rows)):
         found[key].append(position)

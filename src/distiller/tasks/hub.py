@@ -1,4 +1,4 @@
-"""Tables from whatever `datasets` resolves: a name, a folder of files, or a folder written by `save_to_disk`."""
+"""Tables from anything that `datasets` resolves: a name, a folder of files, or the output of `save_to_disk`."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase as fnmatch
@@ -10,18 +10,18 @@ from distiller.tasks.table import Table, class_of
 from distiller.tasks.text_files import read_text
 
 DEV_NAMES = ("validation", "dev", "valid", "val")
-"""What the development split of a data set is called, tried in this order."""
+"""Names of development splits, in the order in which they are tried."""
 
 SAVED = ("dataset_dict.json", "state.json")
-"""What tells a folder written by `save_to_disk` from a folder of data files."""
+"""Files that identify a folder written by `save_to_disk`."""
 
 
 def load_dataset_tables(data: str, columns: Sequence[str], *, config: str | None = None) -> dict[str, Table]:
     """The splits of the data set `data`, local or from the hub.
 
-    Only the cells of `columns` are read; of the others the table knows just the names. A `ClassLabel` column holds
-    class names instead of ids, and `None` where the id is negative, which is how test labels are hidden. Raises
-    `MissingPackageError` without `datasets`, `DataError` when the data set cannot be loaded.
+    Only the cells of `columns` are read; other columns are empty. A `ClassLabel` column is converted to class names,
+    and `None` for negative ids, by which test labels are hidden. Raises `MissingPackageError` without `datasets`,
+    `DataError` if the data set cannot be loaded.
     """
     if found := _class_folders(Path(data).expanduser()):
         return found
@@ -35,7 +35,9 @@ def load_dataset_tables(data: str, columns: Sequence[str], *, config: str | None
                 continue
             values = list(rows[column])
             feature = rows.features[column]
-            classes = getattr(getattr(feature, "feature", feature), "names", None)  # of a list, what it is a list of
+            classes = getattr(
+                getattr(feature, "feature", feature), "names", None
+            )  # of a list, the feature of its items
             if classes is not None:
                 names[column] = tuple(classes)
                 values = [class_of(value, classes) for value in values]
@@ -45,7 +47,7 @@ def load_dataset_tables(data: str, columns: Sequence[str], *, config: str | None
 
 
 def _class_folders(folder: Path) -> dict[str, Table]:
-    """The splits of a folder that has a folder for each class with a text in each file: `train/positive/17.txt`."""
+    """The splits of a folder with a subfolder per class and a text per file: `train/positive/17.txt`."""
     parts = {name: folder / name for name in ("train", *DEV_NAMES, "test") if any(folder.glob(f"{name}/*/*.txt"))}
     tables: dict[str, Table] = {}
     for name, part in (parts or {"train": folder}).items():
@@ -57,7 +59,7 @@ def _class_folders(folder: Path) -> dict[str, Table]:
 
 
 def pick_split(tables: Mapping[str, Table], wanted: str, *, data: str) -> Table:
-    """The table of the split `wanted`. Raises `DataError` that names the splits there are."""
+    """The table of the split `wanted`. Raises `DataError` naming the existing splits."""
     if wanted not in tables:
         raise DataError(f"`{data}` has no split `{wanted}`", hint=did_you_mean(wanted, list(tables)))
     return tables[wanted]
@@ -68,13 +70,13 @@ def _load(data: str, config: str | None) -> Mapping[Any, Any]:
         import datasets
     folder = Path(data).expanduser()
     bars = datasets.utils.logging.is_progress_bar_enabled()
-    datasets.disable_progress_bars()  # a report of progress in someone else's style, on every load
+    datasets.disable_progress_bars()  # loading is usually fast, and progress is shown in our own style
     try:
         if any((folder / name).is_file() for name in SAVED):
             saved = datasets.load_from_disk(str(folder))
             return saved if isinstance(saved, datasets.DatasetDict) else {"train": saved}
         loaded = datasets.load_dataset(str(folder) if folder.is_dir() else data, config)
-    except Exception as error:  # it lets through whatever readers, parsers and the network raise
+    except Exception as error:  # readers, parsers and the network raise all kinds of errors
         cause = error.__cause__ or error
         reason = next(iter(str(cause).strip().splitlines()), "") or type(cause).__name__
         where = "" if folder.exists() else "; without a network, name a folder of files or one by `save_to_disk`"

@@ -1,4 +1,4 @@
-"""A table out of what a Python program has at hand: texts, pairs of texts, columns, a frame, a data set."""
+"""Tables from Python objects: texts, pairs of texts, columns, a data frame, a data set."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
@@ -9,15 +9,15 @@ from distiller.tasks.readers import read_table
 from distiller.tasks.table import Table
 
 GIVEN = "the given texts"
-"""What an error calls a table that has no name."""
+"""The name of such a table in errors."""
 
 
 def table_of(given: Any, *, text: str = "text", text_pair: str | None = None) -> Table:
-    """`given` as a table; texts and pairs without names get the columns `text` and `text_pair`.
+    """`given` as a table; the columns of plain texts or pairs are called `text` and `text_pair`.
 
-    A path is a file; a list, an array, a column of a frame or an iterator holds texts or pairs; a mapping, a `pandas`
-    frame and a `datasets` data set have columns. Raises `DataError` for anything else, and for a single text that is no
-    file.
+    A path is a file; a list, an array, a column of a data frame or an iterator holds texts or pairs; a mapping, a
+    `pandas` data frame and a `datasets` data set have columns. Raises `DataError` for anything else, and for a single
+    string that is not the name of a file.
     """
     if isinstance(given, Path) or (isinstance(given, str) and Path(given).is_file()):
         return read_table(Path(given))
@@ -44,7 +44,7 @@ def table_of(given: Any, *, text: str = "text", text_pair: str | None = None) ->
 
 
 def as_list(given: Any) -> Any:
-    """`given` as a list, where it is an array, a column of a frame or of a data set, or an iterator; else as it is."""
+    """`given` as a list if it is an array, a column of a data frame or data set, or an iterator; else unchanged."""
     if hasattr(given, "tolist"):
         return given.tolist()
     whole = isinstance(given, Sequence | Mapping | Set) or _columns(given) is not None
@@ -59,11 +59,11 @@ def is_pairs(given: Any) -> bool:
 
 
 def _columns(given: Any) -> dict[str, Sequence[Any]] | None:
-    """The columns of a mapping, a frame or a data set, by name."""
+    """The columns of a mapping, data frame or data set, by name; `None` for other objects."""
     if isinstance(given, Mapping):
         return {str(name): list(cells) for name, cells in given.items()}
     if hasattr(given, "column_names") and hasattr(given, "to_dict"):  # `datasets.Dataset`
         return dict(given.to_dict())
-    if hasattr(given, "columns") and hasattr(given, "to_dict"):  # `pandas.DataFrame`, where a gap is a NaN
+    if hasattr(given, "columns") and hasattr(given, "to_dict"):  # `pandas.DataFrame`, in which missing values are NaN
         return {str(name): [None if cell != cell else cell for cell in given[name]] for name in given.columns}
     return None

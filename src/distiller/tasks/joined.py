@@ -1,4 +1,4 @@
-"""Several encoded splits as one training set, of which some have labels and others have none. Nothing is copied."""
+"""Several encoded splits, with or without labels, as one training set; nothing is copied."""
 
 import hashlib
 import math
@@ -15,10 +15,10 @@ from distiller.tasks.windows import EncodedQuestions
 
 
 class JoinedSplit:
-    """The rows of `parts`, one part after the other; `rows` are how many rows of text each part was made of.
+    """The rows of `parts`, one part after the other; `rows` are the numbers of texts from which each part was made.
 
-    A row without a label, where others have one, gets what counts for nothing: -100 for a class or each token or both
-    ends of an answer, NaN for a number and for probabilities.
+    If only some rows have labels, the others get labels that are ignored: -100 for a class, each token, or both ends of
+    an answer; NaN for numbers and probabilities.
     """
 
     def __init__(self, parts: Sequence[EncodedSplit], rows: Sequence[int]) -> None:
@@ -45,7 +45,7 @@ class JoinedSplit:
 
     @cached_property
     def questions(self) -> np.ndarray | None:
-        """The question of each window among those of all parts; `None` for other kinds of task."""
+        """The question of each window, numbered over all parts; `None` for other kinds of task."""
         behind = [0, *accumulate(self.rows)]
         questions = [
             part.questions + start
@@ -56,7 +56,7 @@ class JoinedSplit:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the fingerprints of the parts."""
+        """SHA-256 of the fingerprints of the parts."""
         return hashlib.sha256(" ".join(part.fingerprint for part in self.parts).encode()).hexdigest()
 
     def _no_label(self, tokens: int) -> Any:

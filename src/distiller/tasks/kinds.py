@@ -1,4 +1,4 @@
-"""What kind of task a table holds, where `task.kind` does not say: one rule after the other, in `infer_kind`."""
+"""The kind of task of a table if `task.kind` is not set: the rules are in `infer_kind`, one after the other."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,28 +18,28 @@ from distiller.tasks.written_numbers import Reading
 
 
 class Guess(NamedTuple):
-    """A kind of task, and what tells it."""
+    """A kind of task, and the reason for the guess."""
 
     kind: Kind
     why: str
 
 
 def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]], reading: Reading | None) -> Guess:
-    """The kind of task of the training rows; `declared` are the class names that a data set states, by column, and
-    `reading` says how people wrote numbers into the label column.
+    """The kind of task of the training rows.
 
-    Numbers of which some have a fraction, or that are measures, are a regression, whatever stands between them: a cell
-    that is none is then an error with a line, not one more class. Numbers that are all whole (1.0, 0.0) are classes.
+    `declared` are the class names that a data set states, by column; `reading` is how numbers are written in the label
+    column. A column of mostly numbers, some of them fractions or quantities with units, is a regression: other cells
+    are then reported as errors instead of becoming classes. Numbers that are all whole (1.0, 0.0) are classes.
     """
     if set(COLUMNS[1:3]) <= set(train.columns) and task.label not in train.columns:
         return Guess("qa", "questions and contexts")
     if is_conll(train.where, tagging=False):
         return Guess("tagging", "a CoNLL file")
-    if holds_lists(train, task.text) and holds_lists(train, task.label):  # before answers that repeat, as tags do
+    if holds_lists(train, task.text) and holds_lists(train, task.label):  # before votes, which repeat like tags
         column = numbering(train.columns, task.text, task.label)
         why = f"the words of each `{column}`" if column else f"lists in `{task.label}`"
         return Guess("tagging", why)
-    if read_soft(task, train, bad=BadRows(leave_out=True)):  # bad rows are said when they are read
+    if read_soft(task, train, bad=BadRows(leave_out=True)):  # bad rows are reported when they are read
         return Guess("classification", "probabilities of classes")
     if not task.labels and task.label not in declared:
         single = without_lists(train, task.label)
@@ -63,12 +63,12 @@ def infer_kind(task: Task, train: Table, declared: Mapping[str, Sequence[str]], 
         return Guess("classification", "task.labels")
     if task.label in declared:
         return Guess("classification", "the classes that the data set declares")
-    train.column(task.label)  # an absent column is said
+    train.column(task.label)  # raises an error for an absent column
     return Guess("classification", f"words or whole numbers in `{task.label}`")
 
 
 def _numbers(cells: Sequence[Any]) -> tuple[list[float], int]:
-    """The finite numbers of a column, and how many other cells have something in them."""
+    """The finite numbers in a column, and the number of other non-empty cells."""
     numbers: list[float] = []
     words = 0
     for cell in cells:

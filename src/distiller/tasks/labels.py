@@ -1,4 +1,4 @@
-"""Class names: which of two sets of names are the same, whoever wrote them down."""
+"""Class names: matching names that are written in different ways."""
 
 import math
 import re
@@ -6,17 +6,17 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
-"""A whole number, also as a program writes one that once stood beside a missing value: 1.0. Not a code like 007."""
+"""A whole number, also with a zero fraction (1.0, as programs write it beside missing values), but not 007."""
 
 TRUTHS = ("true", "false")
-"""Names that programs spell in any case: one class each."""
+"""Names that are the same class in any case."""
 
 
 def same_names(ours: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
-    """For each of `ours` its position in `theirs`, or `None` if these are not two orders of the same names.
+    """The position of each of `ours` in `theirs`, or `None` if these are not the same names.
 
-    Exact names first; without case only where each name of one side is exactly one of the other. Names that occur
-    twice fit nothing but the very same list.
+    Names are compared exactly, or else ignoring case if that is unambiguous. Lists with repeated names only match
+    identical lists.
     """
     if list(ours) == list(theirs):
         return list(range(len(ours)))
@@ -28,15 +28,15 @@ def same_names(ours: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
 
 
 def says_nothing(names: Sequence[str]) -> bool:
-    """Whether class names only count the classes: LABEL_0, LABEL_1, … or 0, 1, …, in this order."""
+    """Whether class names only number the classes: LABEL_0, LABEL_1, … or 0, 1, …, in this order."""
     return [name.casefold().removeprefix("label_") for name in names] == [str(n) for n in range(len(names))]
 
 
 def label_set(written: Collection[str]) -> tuple[str, ...]:
-    """The different names among `written`, numbers before words, and 2 before 10.
+    """The distinct names in `written`, sorted: numbers before words, and 2 before 10.
 
-    `1.0` and `1` are one class, unless some label is a number with a fraction, as versions are (1.0, 1.1); so are
-    `TRUE` and `true`, which programs spell as they like.
+    `1.0` and `1` are one class, unless some label is a number with a fraction, like version numbers (1.0, 1.1). So are
+    `TRUE` and `true`.
     """
     truths: dict[str, str] = {}
     for name in sorted(written, reverse=True):
@@ -49,9 +49,9 @@ def label_set(written: Collection[str]) -> tuple[str, ...]:
 
 
 def among(written: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """`known` in their order, spelt as they are `written`, if all that are written are among them; else `written`.
+    """The `known` names in their order, spelt as in `written`, if they include all of `written`; else `written`.
 
-    What a name stands for is what `same_names` says: exact names first, without case only where that is clear.
+    Names are compared exactly, or else ignoring case if that is unambiguous.
     """
     for spelt in (str, str.casefold):
         ours, theirs = {spelt(name): name for name in written}, [spelt(name) for name in known]
@@ -66,10 +66,10 @@ def plain_number(name: str) -> str:
 
 
 def class_numbers(labels: Sequence[str], written: Iterable[str]) -> dict[str, int]:
-    """The class id of every name in `written` that stands for one of `labels`; the others are not there.
+    """The class id of every name in `written` that denotes one of `labels`; other names are left out.
 
-    A name stands for the label that is spelt like it, or is the same whole number or truth value (True, true); where
-    no label is a number, also for the one whose id it is (0, 1, …).
+    A name denotes the label with the same spelling, or the same whole number or truth value (True, true); if no label
+    is a number, also the label with that id (0, 1, …).
     """
     ids = {label: number for number, label in enumerate(labels)}
     numbers = {_plain(label): number for label, number in ids.items()}
@@ -84,7 +84,7 @@ def class_numbers(labels: Sequence[str], written: Iterable[str]) -> dict[str, in
 
 
 def _plain(name: str) -> str:
-    """One spelling of what programs spell in several ways."""
+    """A canonical spelling of numbers and truth values."""
     return name.casefold() if name.casefold() in TRUTHS else plain_number(name)
 
 
@@ -99,7 +99,7 @@ def _natural(name: str) -> tuple[int, float, str]:
 
 
 def finite_number(cell: Any) -> float | None:
-    """The finite number that a cell is or spells; `None` for any other cell, also for `True` and `False`."""
+    """The finite number in a cell, also written as text; `None` for any other cell, including `True` and `False`."""
     try:
         value = math.nan if cell is None or isinstance(cell, bool) else float(cell)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""How the files of a task are written, where they do not say it themselves."""
+"""The format of a task's files, as far as the files do not state it themselves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from distiller.config import Task
 
 @dataclass(frozen=True)
 class Layout:
-    """How files are written, where they do not say it themselves."""
+    """The format of files, as far as they do not state it themselves."""
 
     encoding: str | None = None
-    """`None`: UTF-8, or what a byte order mark says."""
+    """`None`: UTF-8, or the encoding of the byte order mark."""
     separator: str | None = None
-    """Between cells; `None`: that of the header line."""
+    """Separator of cells. `None`: that of the header line."""
     columns: Sequence[str] | None = None
     """Names of the columns of a file without a header line."""
     text: str = "text"
-    """What the one column of a .txt file of texts is called."""
+    """Name of the only column of a .txt file of texts."""
     label: str = "label"
-    """What the labels of a file of fastText are called."""
+    """Name of the label column of a fastText file."""
     optional: str | None = None
-    """The one of `columns` that a file may lack: the labels, where they are not known."""
+    """The one of `columns` that a file may lack: the label column, for unlabelled files."""
 
     @classmethod
     def of(cls, task: Task, *, labelled: bool = True) -> "Layout":
-        """How the files of `task` are written; those that are not `labelled` may lack the column of labels."""
+        """The format of the files of `task`; files that are not `labelled` may lack the label column."""
         optional = None if labelled else task.label
         return cls(task.encoding, task.separator, task.columns, task.text, task.label, optional)

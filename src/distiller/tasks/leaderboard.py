@@ -1,4 +1,4 @@
-"""The zip file that the GLUE leaderboard takes: one table of predictions for each of its test sets."""
+"""Submissions to the GLUE leaderboard: a zip file with a table of predictions for each test set."""
 
 import io
 import zipfile
@@ -14,7 +14,7 @@ from distiller.tasks.table import shown
 
 HEADER = "index\tprediction"
 LARGEST = 100_000_000
-"""Bytes of the largest file that is looked into; the largest of a good submission has 5 million."""
+"""Larger files, in bytes, are not read; the largest file of a valid submission has 5 million."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class SubmissionFile:
     """One file of a submission."""
 
     task: str
-    """The GLUE task whose model makes these predictions."""
+    """The GLUE task whose model is used."""
     split: str
-    """Its split; the diagnostic set AX, for models of MNLI, is part of no task here."""
+    """The split that is predicted; the diagnostic set AX (for models of MNLI) is not a split of a task here."""
     rows: int
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What may be predicted, in the order of the class ids; empty: a number from 0 to 5."""
+        """The possible predictions in the order of the class ids; empty: numbers from 0 to 5."""
         return GLUE[self.task].written
 
 
@@ -51,16 +51,16 @@ SUBMISSION_FILES: dict[str, SubmissionFile] = {
     },
     "AX": SubmissionFile("mnli", "diagnostic", 1104),
 }
-"""File name without `.tsv` to what it holds. Source: gluebenchmark.com, arXiv:1804.07461."""
+"""File name without `.tsv` → its content. Source: gluebenchmark.com, arXiv:1804.07461."""
 
 
 def write_submission(zip_path: str | Path, predictions: Mapping[str, Sequence[str | float]]) -> list[str]:
-    """Write the submission, and return the names of the files for which there were no predictions.
+    """Write a submission, and return the names of the files for which there were no predictions.
 
-    `predictions` are keyed as `SUBMISSION_FILES` and in the order of the official test files: labels as the files write
-    them (`1`) or as the task names them (`acceptable`), numbers for STS-B, which are clipped to 0 … 5. Files without
-    predictions hold the first label in every row, for the leaderboard takes complete submissions only. The zip file
-    appears as a whole or not at all, and equal predictions give equal bytes. Raises `ConfigError` for an unknown
+    `predictions` have the keys of `SUBMISSION_FILES` and the order of the official test files: labels as in the files
+    (`1`) or as named by the task (`acceptable`); for STS-B numbers, which are clipped to 0 … 5. Files without
+    predictions are filled with the first label, because the leaderboard only accepts complete submissions. The zip file
+    is written completely or not at all, and equal predictions give equal bytes. Raises `ConfigError` for an unknown
     name, `DataError` for a wrong number of predictions or an unknown label, `OutputError` if it cannot be written.
     """
     for name in predictions:
@@ -82,9 +82,9 @@ def write_submission(zip_path: str | Path, predictions: Mapping[str, Sequence[st
 
 
 def validate_submission(path: str | Path) -> list[str]:
-    """What is wrong with a submission, a line each; an empty list if the leaderboard can take it.
+    """The problems of a submission, one line each; an empty list if the leaderboard will accept it.
 
-    Raises `DataError` for a file that is absent or no zip file.
+    Raises `DataError` for a missing file or one that is not a zip file.
     """
     path = Path(path)
     try:
@@ -112,7 +112,7 @@ def validate_submission(path: str | Path) -> list[str]:
 
 
 def _cells(name: str, sheet: SubmissionFile, predictions: Sequence[str | float] | None) -> list[str]:
-    """The predictions as the leaderboard writes them."""
+    """The predictions in the form of the leaderboard."""
     if predictions is None:
         return [sheet.labels[0] if sheet.labels else _number(0.0)] * sheet.rows
     if len(predictions) != sheet.rows:
@@ -144,7 +144,7 @@ def _score(name: str, row: int, cell: str | float) -> float:
 
 
 def _problems(where: str, sheet: SubmissionFile, content: bytes) -> list[str]:
-    """What is wrong with one file: for each kind of problem the first row that has it."""
+    """The problems of one file: for each kind of problem the first row that has it."""
     try:
         header, *lines = content.decode().removesuffix("\n").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:

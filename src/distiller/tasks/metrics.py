@@ -14,53 +14,53 @@ from distiller.tasks.overlap import answer_f1, exact_match
 
 Metric = Callable[..., float]
 ZERO: Any = 0
-"""What a quotient by nothing counts; scikit-learn would warn."""
+"""The value of undefined quotients, about which scikit-learn would warn."""
 GLUE_SOURCE = "arXiv:1804.07461"
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Share of class ids `[n]` that are right."""
+    """Share of class ids `[n]` that are correct."""
     return float(np.mean(predictions == labels))
 
 
 def f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """F1 of class 1 among two classes; 0 when class 1 is neither predicted nor there."""
+    """F1 of class 1 of two classes; 0 if class 1 is neither predicted nor present."""
     return _f1_of(1, predictions, labels)
 
 
 def f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Unweighted mean of the F1 of every class that is predicted or there."""
+    """Unweighted mean of the F1 of every class that is predicted or present."""
     return float(np.mean([_f1_of(one, predictions, labels) for one in np.union1d(predictions, labels)]))
 
 
 def matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Matthews correlation of class ids, from -1 to 1; 0 when all predictions or all labels are one class."""
+    """Matthews correlation of class ids, from -1 to 1; 0 if all predictions or all labels are one class."""
     from sklearn.metrics import matthews_corrcoef
 
     return float(matthews_corrcoef(labels, predictions))
 
 
 def pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Linear correlation of numbers `[n]`, from -1 to 1; 0, with a warning, where it is not defined."""
+    """Pearson correlation of numbers `[n]`, from -1 to 1; 0, with a warning, if it is undefined."""
     from scipy.stats import pearsonr
 
     return _correlation(pearsonr, predictions, labels)
 
 
 def spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Correlation of ranks, ties sharing a mean rank, from -1 to 1; 0, with a warning, where it is not defined."""
+    """Spearman rank correlation (ties share a mean rank), from -1 to 1; 0, with a warning, if it is undefined."""
     from scipy.stats import spearmanr
 
     return _correlation(spearmanr, predictions, labels)
 
 
 def token_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Share of words, over all sentences, whose tag id `[n]` is right."""
+    """Share of the words of all sentences whose tag id `[n]` is correct."""
     return accuracy(predictions, labels)
 
 
 def token_f1_macro(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Unweighted mean of the F1 of every tag that is predicted or there, over the words of all sentences."""
+    """Unweighted mean of the F1 of every tag that is predicted or present, over the words of all sentences."""
     return f1_macro(predictions, labels)
 
 
@@ -70,26 +70,29 @@ def rmse(predictions: np.ndarray, labels: np.ndarray) -> float:
 
 
 def micro_f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """F1 over all classes of all rows together, `[n, c]` of 0 and 1; 0 when nothing is predicted or there."""
+    """F1 over all classes of all rows together, `[n, c]` of 0 and 1; 0 if nothing is predicted or present."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, average="micro", zero_division=ZERO))
 
 
 def macro_f1(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Unweighted mean over classes of their F1, `[n, c]` of 0 and 1; 0 for a class neither predicted nor there."""
+    """Unweighted mean of the F1 of the classes, `[n, c]` of 0 and 1; 0 for a class neither predicted nor present."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, average="macro", zero_division=ZERO))
 
 
 def subset_accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
-    """Share of rows `[n, c]` of 0 and 1 of which every class is right."""
+    """Share of rows `[n, c]` of 0 and 1 in which every class is correct."""
     return float((predictions == labels).all(-1).mean())
 
 
 def average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that occur of the area under precision over recall, of scores `[n, c]`."""
+    """Mean over the classes that occur of the average precision (area under the precision–recall curve).
+
+    `scores` are `[n, c]`, `labels` 0 or 1.
+    """
     from sklearn.metrics import average_precision_score
 
     there = labels.any(0)
@@ -125,9 +128,8 @@ def scores(data: TaskData, logits: Any, labels: Any) -> dict[str, float]:
     """Every metric of the task, by name; question answering has `answers.question_scores` instead.
 
     `logits` are `[n, classes]`, or `[n]` or `[n, 1]` for regression; `labels` are class ids or numbers `[n]`. For
-    tagging they are `[n, length, classes]` and ids `[n, length]` with -100 where nothing is scored, as
-    `EncodedSplit.gold` has them; logits may be longer. Raises `ShapeError` if the shapes do not fit. Logits that are
-    not finite, from a training that diverged, are warned of.
+    tagging, logits are `[n, length, classes]` and labels `[n, length]` with -100 at unscored tokens, as in
+    `EncodedSplit.gold`; logits may be longer. Raises `ShapeError` if the shapes do not fit; warns of non-finite logits.
     """
     raw, gold = np.asarray(logits), np.asarray(labels)
     if data.kind == "tagging":
@@ -168,7 +170,7 @@ def _tagging_scores(data: TaskData, raw: np.ndarray, gold: np.ndarray) -> dict[s
 
 
 def tagging_score(name: str, predictions: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> float:
-    """The metric `name` of tags `[sentences, l]`, where `gold` is not `IGNORED`: of entities by name, or of tokens."""
+    """The metric `name` of tag ids `[sentences, l]`, over the positions where `gold` is not `IGNORED`."""
     entry, scored = METRICS[name], gold != IGNORED
     if not entry.traits.get("entities"):
         return entry.function(predictions[scored], gold[scored])
@@ -180,13 +182,13 @@ def tagging_score(name: str, predictions: np.ndarray, gold: np.ndarray, labels: 
 
 
 def warn_of_divergence(logits: np.ndarray) -> None:
-    """Warn where some `logits` are not finite numbers."""
+    """Warn if some `logits` are not finite."""
     if not np.isfinite(logits).all():
         warn("some logits are not finite: the training diverged")
 
 
 def check_metric(name: str, data: TaskData) -> None:
-    """Raise `ConfigError` unless `name` can choose the best checkpoint of this task."""
+    """Raise `ConfigError` unless the best checkpoint of this task can be chosen by the metric `name`."""
     traits = METRICS[name].traits
     fitting = [
         metric
@@ -212,14 +214,14 @@ def check_metric(name: str, data: TaskData) -> None:
 
 
 def _f1_of(one: int, predictions: np.ndarray, labels: np.ndarray) -> float:
-    """2 · hits / (predicted + there) of class `one`; 0 when it is neither predicted nor there."""
+    """F1 of class `one`; 0 if it is neither predicted nor present."""
     hits = np.sum((predictions == one) & (labels == one))
     total = np.sum(predictions == one) + np.sum(labels == one)
     return float(2 * hits / total) if total else 0.0
 
 
 def _correlation(measure: Callable[..., Any], predictions: np.ndarray, labels: np.ndarray) -> float:
-    """NaN becomes 0: a constant prediction knows nothing about the label."""
+    """The correlation, or 0 with a warning if it is undefined: constant predictions say nothing about the labels."""
     x, y = predictions.astype(np.float64), labels.astype(np.float64)
     defined = len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0
     value = float(measure(x, y)[0]) if defined else np.nan

@@ -1,4 +1,4 @@
-"""Several classes that may apply at once: lists of names, or a column of yes and no for each class."""
+"""Multi-label data: lists of class names, or a yes/no column for each class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,16 +13,16 @@ from distiller.tasks.table import Table, class_name, is_empty, listed, shown
 from distiller.tasks.written_lists import parsed_cell
 
 MARKS = (";", "|", ",")
-"""What stands between class names in one cell of text."""
+"""Separators of class names in one cell."""
 
 WEAK_MARKS = ("/", "+", "&", " ")
-"""What may also stand inside of one name."""
+"""Separators that may also be part of a name."""
 
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
 def holds_names(table: Table, column: str) -> bool:
-    """Whether the first cell of a column that says something is a list of class names."""
+    """Whether the first non-empty cell of a column is a list of class names."""
     for cell in table.columns.get(column, ()):
         value = parsed_cell(cell)
         if isinstance(value, list) and value:
@@ -33,18 +33,18 @@ def holds_names(table: Table, column: str) -> bool:
 
 
 def holds_flags(table: Table, column: str) -> bool:
-    """Whether the first cell of a column that says something is an object of true and false by class name."""
+    """Whether the first non-empty cell of a column maps class names to true or false."""
     first = next((cell for cell in table.columns.get(column, ()) if not is_empty(cell)), None)
     return _is_flags(parsed_cell(first))
 
 
 def one_name_each(table: Table, column: str) -> bool:
-    """Whether a column has lists of class names, and in each of them one: classes that exclude each other."""
+    """Whether a column has lists of exactly one class name each: then classes exclude each other."""
     return without_lists(table, column) is not table
 
 
 def without_lists(table: Table, column: str) -> Table:
-    """`table` with the names themselves, where its column has a list of one name in each row."""
+    """`table` with the names themselves, if its column has a list of one name in each row."""
     names: list[Any] = []
     for cell in map(parsed_cell, table.columns.get(column, ())):
         if is_empty(cell):
@@ -59,8 +59,11 @@ def without_lists(table: Table, column: str) -> Table:
 
 
 def divides_names(cells: Sequence[Any], marks: Sequence[str] = MARKS) -> str | None:
-    """The one of `marks` between class names in a column of text: its parts are classes that stand alone elsewhere, or
-    in more cells than one, and so fewer than the cells that differ. Every part of a weak mark stands alone."""
+    """The one of `marks` that separates class names in a column of text, if any.
+
+    The parts must be fewer than the distinct cells, and some part must be a cell of its own; for a weak mark, every
+    part.
+    """
     written = {class_name(cell) for cell in cells if isinstance(cell, str)} - {""}
     for mark in marks:
         names = {part for cell in written for part in _parts(cell, mark)}
@@ -71,7 +74,7 @@ def divides_names(cells: Sequence[Any], marks: Sequence[str] = MARKS) -> str | N
 
 
 def made_of_others(labels: Sequence[str]) -> list[str]:
-    """A note where classes are others with a weak mark between them, which are one class each if nobody says more."""
+    """A note if some class names are others joined by a weak mark; each of them is read as one class."""
     if not (mark := divides_names(labels, WEAK_MARKS)):
         return []
     whole = next(label for label in labels if len(_parts(label, mark)) > 1)
@@ -79,17 +82,17 @@ def made_of_others(labels: Sequence[str]) -> list[str]:
 
 
 def mark_between(cells: Sequence[Any]) -> str | None:
-    """The mark between class names in a column of text that is known to hold several in a cell."""
+    """The separator of class names in a column whose cells may hold several."""
     written = [cell for cell in cells if isinstance(parsed_cell(cell), str)]
     return next((mark for mark in MARKS if any(mark in cell for cell in written)), divides_names(written, WEAK_MARKS))
 
 
 def with_lists(task: Task, table: Table, bad: BadRows, mark: str | None = None) -> Table:
-    """`table` whose label column has lists of names, also where these are written as text or in columns of yes and no.
+    """`table` with lists of names in its label column, also if they are written as text or in yes/no columns.
 
-    An empty cell stays one: nobody said which classes apply. An empty list says that none does. Numbers that are
-    probabilities stay what they are. `mark` stands between names in one cell. Rows of other words than yes and no are
-    `bad`. Raises `DataError` for 1 and 0 of classes that have no names.
+    An empty cell stays empty (unlabelled); an empty list means that no class applies. Probabilities stay unchanged.
+    `mark` separates names in one cell. Rows with words other than yes and no are `bad`. Raises `DataError` for 1 and 0
+    of classes that have no names.
     """
     if holds_shares(table.columns.get(task.label, ())):
         return table
@@ -117,12 +120,12 @@ def with_lists(task: Task, table: Table, bad: BadRows, mark: str | None = None) 
 
 
 def names_in(table: Table, column: str) -> set[str]:
-    """Every class name that some row of a column of lists has."""
+    """All class names in a column of lists."""
     return {name for row, cell in enumerate(table.column(column)) for name in _checked(table, column, row, cell)}
 
 
 def memberships(table: Table, column: str, labels: Sequence[str]) -> tuple[tuple[float, ...], ...]:
-    """For each row and each of `labels` 1.0 where its list has it. Raises `DataError` for a name outside `labels`."""
+    """For each row, 1.0 or 0.0 for each of `labels`. Raises `DataError` for a name that is not in `labels`."""
     numbers = class_numbers(labels, names_in(table, column))
     found: list[tuple[float, ...]] = []
     for row, cell in enumerate(table.column(column)):
@@ -140,9 +143,9 @@ def check_names(
     labels: Sequence[str] | None,
     numbers: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """The class names of a cell. Raises `DataError` for one that is no list of names, or a name outside `labels`.
+    """The class names in a cell. Raises `DataError` if it is not a list of names, or for a name not in `labels`.
 
-    `numbers` are the ids of the names that are classes.
+    `numbers` are the ids of the class names.
     """
     names = _checked(table, column, row, cell)
     if labels is None:
@@ -162,7 +165,7 @@ def _parts(cell: str, mark: str) -> list[str]:
 
 
 def _listed(task: Task, cell: Any, mark: str | None) -> Any:
-    """A cell as a list of names, where it can be read as one: of yes and no by class, or of one name alone."""
+    """A cell as a list of names, if it can be read as one (also from yes/no by class, or a single name)."""
     value = parsed_cell(cell)
     if isinstance(value, Mapping):
         return [class_name(name) for name, one in value.items() if one] if _is_flags(value) else value
@@ -181,7 +184,7 @@ def _is_bit(value: Any) -> bool:
 
 
 def _is_flags(value: Any) -> bool:
-    """Whether a cell has true and false by class name; Parquet writes every name into every row, perhaps as nothing."""
+    """Whether a cell maps class names to true or false, or to `None`: Parquet writes every name into every row."""
     return isinstance(value, Mapping) and all(one is None or isinstance(one, bool) for one in value.values())
 
 
