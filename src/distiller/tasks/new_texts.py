@@ -1,6 +1,6 @@
-"""Texts that a model is asked about: in files of the forms that a run reads, on standard input, or at hand.
+"""Texts that a model is asked about: from files in any form that a run reads, from standard input, or in memory.
 
-They need no labels, and their files may be written otherwise than those the model learnt from.
+They need no labels, and their files may be laid out differently from those the model was trained on.
 """
 
 import json
@@ -37,7 +37,7 @@ _BETWEEN = re.compile(rf"[ \t]|[^{MARKS}][{MARKS}]|[{MARKS}][^{MARKS}]")
 
 @dataclass(frozen=True)
 class Form:
-    """How new texts are to be read: as the run says, where its files are of the same form, and as the caller says."""
+    """How to read new texts: as the run says, where its files have the same form, and as the caller says."""
 
     task: Task
     said: frozenset[str] = frozenset()
@@ -57,7 +57,7 @@ class Form:
         overrides: Iterable[str] = (),
         skip_bad: bool = False,
     ) -> "Form":
-        """The form of a run's files, changed by names of columns and by `task.FIELD=value`.
+        """The form of a run's files, changed by column names and by `task.FIELD=value`.
 
         Raises `ConfigError` for a field that does not say how texts are read.
         """
@@ -89,7 +89,7 @@ class Form:
 
 @dataclass(frozen=True)
 class NewTexts:
-    """Rows that can be used, and those that could not."""
+    """The rows that can be used, and those that cannot."""
 
     table: Table
     text: str
@@ -101,16 +101,16 @@ class NewTexts:
 
     @property
     def left_out(self) -> list[str]:
-        """Where each row that could not be used stands, and why."""
+        """Where each row that could not be used is, and why it was left out."""
         return [error.message for error in self.bad.errors]
 
 
 def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts:
-    """The rows of `given`: a file, texts, pairs, lists of words, columns or a frame.
+    """The rows of `given`: a file, texts, pairs, lists of words, columns or a data frame.
 
-    Texts alone have a row each, also blank ones, so that answers stand beside them. With `tagging` words are what
-    lists hold, what stands on the lines of a CoNLL file, or those of `words_of`. Raises `DataError` for rows that
-    cannot be used, unless `form` leaves them out.
+    Every text has a row, blank ones too, so that answers line up with texts. With `tagging`, words are the items of
+    lists, the lines of a CoNLL file, or those that `words_of` finds. Raises `DataError` for rows that cannot be used,
+    unless `form` leaves them out.
     """
     bad = BadRows(form.skip_bad)
     task = form.task
@@ -138,9 +138,9 @@ def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts
 
 
 def read_new_questions(given: Any, form: Form) -> tuple[Table, BadRows]:
-    """The questions of a SQuAD file, of pairs, or of columns `question`, `context` and perhaps `id`.
+    """The questions of a SQuAD file, of pairs, or of the columns `question`, `context` and optionally `id`.
 
-    Answers are left aside. Where a table has no ids the number of each row is its id. Raises `DataError`.
+    Answers are ignored. In a table without ids, the row number is the id. Raises `DataError`.
     """
     bad = BadRows(form.skip_bad)
     if not isinstance(given, (str, Path)):
@@ -157,9 +157,9 @@ def read_new_questions(given: Any, form: Form) -> tuple[Table, BadRows]:
 
 
 def piped_texts(data: bytes, form: Form, *, tagging: bool = False) -> Table | list[str]:
-    """What standard input gave: a text a line, or for a tagger perhaps a word.
+    """The texts on standard input: one a line or, for a tagger, possibly one word a line.
 
-    Raises `DataError` for nothing, for an encoding that is not said, and for JSON, which needs a name with an ending.
+    Raises `DataError` for empty input, for an unknown encoding, and for JSON, which needs a file name with an ending.
     """
     where = Path("standard input")
     text = decoded(where, expanded(where, data), form.task.encoding if "encoding" in form.said else None)
@@ -207,12 +207,12 @@ def _of_file(path: Path, form: Form, bad: BadRows, *, tagging: bool) -> tuple[Ta
 
 
 def _only(form: Form) -> Task:
-    """A task with nothing but what the caller named."""
+    """A task with only what the caller named."""
     return Task(**{name: getattr(form.task, name) for name in form.said})
 
 
 def _encoding(path: Path, form: Form) -> str | None:
-    """The encoding that the caller named; else that of the run's files for a file that is no UTF-8."""
+    """The encoding that the caller named; for a file that is not UTF-8, otherwise that of the run's files."""
     wanted = form.task.encoding
     if wanted is None or "encoding" in form.said or ending(path) == ".parquet":
         return wanted if ending(path) != ".parquet" else None
@@ -224,7 +224,7 @@ def _encoding(path: Path, form: Form) -> str | None:
 
 
 def _is_conll(path: Path, form: Form, task: Task) -> bool:
-    """Whether a tagger is to read a file as words on lines; .txt and .tsv files are also those of texts and tables."""
+    """Whether a tagger should read a file as one word a line; .txt and .tsv files may also hold texts or tables."""
     if is_conll(path.name, tagging=False):
         return True
     if ending(path) not in OTHER_ENDINGS:
@@ -238,13 +238,13 @@ def _is_conll(path: Path, form: Form, task: Task) -> bool:
 
 
 def _one_word_a_line(text: str) -> bool:
-    """Whether no line has blanks or clauses in it, and blank lines divide some of them."""
+    """Whether no line has a space or a clause in it, and some lines are divided by blank ones."""
     lines = [line.strip(" \r") for line in text.strip().split("\n")]
     return "" in lines and not any(map(_BETWEEN.search, lines))
 
 
 def _sentences_of_lines(where: str, text: str, column: str) -> Table:
-    """The sentences of a file that has one word a line and blank lines between sentences."""
+    """The sentences of a file with one word a line and a blank line between sentences."""
     found: list[list[str]] = []
     begins: list[int] = []
     inside = False
@@ -260,7 +260,7 @@ def _sentences_of_lines(where: str, text: str, column: str) -> Table:
 
 
 def _is_table(path: Path, form: Form, task: Task) -> bool:
-    """Whether a .txt file has cells: its first line names the column of the text, or nobody needs it to."""
+    """Whether a .txt file is a table: its first line names the text column, or no column needs a name."""
     if form.said & {"columns", "separator"}:
         return True
     text = read_text(path, task.encoding)
@@ -271,7 +271,7 @@ def _is_table(path: Path, form: Form, task: Task) -> bool:
 
 
 def _lines(where: str, text: str, column: str) -> Table:
-    """One text a line; only a line feed ends one, since texts may hold other separators."""
+    """One text a line; only a line feed ends a line, since texts may contain other separators."""
     lines = [line.removesuffix("\r") for line in text.rstrip(" \r\n").split("\n")]
     if lines == [""]:
         raise DataError(f"`{where}` has no text", hint="one text a line")

@@ -1,4 +1,4 @@
-"""Tables of JSON objects: one a line, a list of them, or columns, as programs write them."""
+"""Tables of JSON objects as programs write them: one a line, in a list, or as columns."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from distiller.tasks.text_files import ending, first_line, numbered_lines, read_
 
 
 def read_json(path: Path, text: str) -> Any:
-    """The value that a JSON file holds. Raises `DataError` for text that is none."""
+    """The value in a JSON file. Raises `DataError` for text that is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -23,7 +23,7 @@ def read_json(path: Path, text: str) -> Any:
 
 
 def read_objects(path: Path, layout: Layout, bad: BadRows) -> Table:
-    """One object a line, or one value in the whole file; which it is, the file says, whatever its ending."""
+    """One object a line, or one value for the whole file: the content decides, not the file's ending."""
     text = read_text(path, layout.encoding)
     whole = not _is_json(first_line(text)) or "\n" not in text.strip()
     if (text.lstrip().startswith("[") and whole) or (ending(path) == ".json" and not _has_object_lines(text)):
@@ -47,7 +47,7 @@ def read_objects(path: Path, layout: Layout, bad: BadRows) -> Table:
 
 
 def _has_object_lines(text: str) -> bool:
-    """Whether the first two lines are objects of their own, as in many files that are called .json."""
+    """Whether each of the first two lines is an object, as in many files that are called .json."""
     several = text.count("\n", 0, len(text.rstrip())) > 0
     return several and all(_is_json(line, dict) for _, line in islice(numbered_lines(text), 2))
 
@@ -60,11 +60,11 @@ def _is_json(line: str, wanted: type = object) -> bool:
 
 
 def _objects(path: Path, value: Any, text: str) -> list[Any]:
-    """The rows in a JSON value: a list, whose first row may name columns, or an object.
+    """The rows in a JSON value: a list, whose first row may name the columns, or an object.
 
-    In an object one name has a list of objects, or every name a column: a list as long as the others, or an object from
-    row to cell, as pandas writes them. Pandas also writes rows of cells beside the `columns`, and objects from row to
-    object, which are told by the column of the `text`.
+    In an object either one name has a list of objects, or every name is a column: a list as long as the others, or an
+    object from row to cell, as pandas writes them. Pandas also writes lists of cells beside `columns`, and objects from
+    row to object, which are recognised by the `text` column.
     """
     if isinstance(value, list):
         header = value[0] if value else None
@@ -85,7 +85,7 @@ def _objects(path: Path, value: Any, text: str) -> list[Any]:
 
 
 def _split(names: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
-    """Rows of cells as objects; one that has not a cell for each of the `names` stays what it is."""
+    """Rows of cells as objects; a row whose number of cells is not that of `names` stays as it is."""
     found: list[Any] = []
     for row in rows:
         fits = isinstance(row, list) and len(row) == len(names)
@@ -94,7 +94,7 @@ def _split(names: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
 
 
 def _columns(value: Mapping[str, Any]) -> list[list[Any]] | None:
-    """The cells of each column of an object of columns; `None` for any other object."""
+    """The cells of each column in an object of columns; `None` for any other object."""
     columns = list(value.values())
     if all(isinstance(column, dict) for column in columns) and len({tuple(column) for column in columns}) == 1:
         columns = [list(column.values()) for column in columns]
@@ -104,7 +104,7 @@ def _columns(value: Mapping[str, Any]) -> list[list[Any]] | None:
 
 
 def _named(row: Any, layout: Layout) -> Any:
-    """A list of cells as an object, where `layout` names as many columns; another value as it is."""
+    """A list of cells as an object if `layout` names as many columns; any other value as it is."""
     if not isinstance(row, list) or layout.columns is None:
         return row
     for columns in (layout.columns, [name for name in layout.columns if name != layout.optional]):

@@ -1,8 +1,8 @@
-"""What a model said of the development set, example by example, and how far two models lie apart on it.
+"""What a model predicted for each development example, and how far two models differ on them.
 
-Two students that were scored on the same examples differ less by chance than their scores' own errors suggest: where
-both are right or both are wrong there is nothing to tell them apart. The error of a difference is therefore that of
-the paired difference, from resampled examples (Efron & Tibshirani 1993, chapter 6), which holds for every metric.
+The difference between two students scored on the same examples is less uncertain than the errors of their two scores
+suggest: where both are right or both are wrong, nothing tells them apart. The error of a difference is therefore that
+of the paired difference over resampled examples (Efron & Tibshirani 1993, chapter 6), which holds for every metric.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,11 +34,11 @@ class Difference(NamedTuple):
 
 
 def outcomes(data: TaskData, encoded: EncodedSplit, logits: np.ndarray, *, limits: dict[str, int]) -> np.ndarray:
-    """What of `logits` decides the task's score, by example.
+    """What the task's score is computed from, by example: the decisions that `logits` lead to.
 
-    Class ids `[n]`, for each class 0 or 1 `[n, c]` (scores, where the metric reads these), numbers `[n]`, tag ids
-    `[n, length]` with -100 where nothing is scored, or for question answering the value of the task's metric for each
-    question `[q]`; `limits` are `n_best` and `max_answer_length`.
+    Class ids `[n]`; for several labels 0 or 1 `[n, c]` (scores, where the metric reads them); numbers `[n]`; tag ids
+    `[n, length]` with -100 where nothing is scored; or for question answering the value of the task's metric for each
+    question `[q]`. `limits` are `n_best` and `max_answer_length`.
     """
     if data.kind == "qa":
         split = data.splits["dev"]
@@ -57,7 +57,7 @@ def outcomes(data: TaskData, encoded: EncodedSplit, logits: np.ndarray, *, limit
 
 
 def score_of(data: TaskData, outcome: np.ndarray, gold: Any, rows: np.ndarray | slice = slice(None)) -> float:
-    """The task's metric of `outcome` on some `rows`."""
+    """The task's metric of `outcome` on the given rows."""
     entry = METRICS[data.metric]
     if data.kind == "qa":
         return float(outcome[rows].mean())
@@ -86,11 +86,12 @@ def paired_difference(
     *,
     seed: int = 0,
 ) -> Difference:
-    """How much better `ours` are than `theirs` by the `score` of an outcome on some rows.
+    """How much better `ours` are than `theirs`, by `score`: a function of an outcome and rows.
 
-    One outcome on a side stands for all seeds of the other. The error is that of the development examples, resampled
-    in pairs, and with several seeds also that of the trainings. Where `n` examples all differ alike, it is that of the
-    rule of three (Hanley & Lippman-Hand 1983): with 95 % certainty less than 3 / `n` of all examples do not.
+    A single outcome on one side is compared with every seed of the other. The error comes from resampling the
+    development examples in pairs and, with several seeds, also from the trainings. Where all `n` examples differ
+    equally, it follows from the rule of three (Hanley & Lippman-Hand 1983): with 95 % certainty fewer than 3 / `n` of
+    all examples do not.
     """
     count = max(len(ours), len(theirs))
     pairs = [(ours[n % len(ours)], theirs[n % len(theirs)]) for n in range(count)]
@@ -112,14 +113,14 @@ def paired_difference(
 
 
 def silence(data: TaskData) -> np.ndarray:
-    """What each development question `[q]` adds to the score of whoever never answers."""
+    """What each development question `[q]` adds to the score of a model that never answers."""
     split = data.splits["dev"]
     assert isinstance(split, QuestionSplit)
     return np.asarray([float(right == (NO_ANSWER,)) for right in split.answers or ()])
 
 
 def constant(data: TaskData, gold: Any) -> tuple[float, str | None]:
-    """The score of whoever always says the same, and what that is: the most frequent class, or no answer."""
+    """The score of always giving the same answer, and that answer: the most frequent class, or no answer."""
     if data.null_answers:
         return float(silence(data).mean()), "no answer"
     if data.kind in ("regression", "multilabel", "qa"):

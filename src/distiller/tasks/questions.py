@@ -1,4 +1,4 @@
-"""Questions about contexts: from SQuAD files and tables, and what a row must have to be used."""
+"""Questions about contexts, from SQuAD files and tables, and what makes a row usable."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ SQUAD_HINT = '{"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "qu
 
 
 def is_squad(path: Path, *, qa: bool, encoding: str | None = None) -> bool:
-    """Whether the file `path` is one of SQuAD, or where questions are wanted (`qa`) an object that is no table."""
+    """Whether the file `path` is a SQuAD file or, where questions are expected (`qa`), an object that is no table."""
     if ending(path) != ".json" or not path.is_file():
         return False
     text = read_text(path, encoding)
@@ -54,7 +54,7 @@ def is_squad(path: Path, *, qa: bool, encoding: str | None = None) -> bool:
 
 
 def refuse_other_fields(task: Task) -> None:
-    """Raise `ConfigError` for a field of other kinds of task, which would be ignored here."""
+    """Raise `ConfigError` for a field of another kind of task, which would be ignored here."""
     for field in MEANINGLESS:
         if getattr(task, field) != Task.model_fields[field].default:
             raise ConfigError(
@@ -64,9 +64,9 @@ def refuse_other_fields(task: Task) -> None:
 
 
 def read_squad(path: Path, bad: BadRows, encoding: str | None = None) -> Table:
-    """The questions of a file in the format of SQuAD as a table with `COLUMNS` and `IMPOSSIBLE`.
+    """The questions of a SQuAD file as a table with `COLUMNS` and `IMPOSSIBLE`.
 
-    A part of the file that is not of this format is `bad`. Raises `DataError` for a file that is not at all.
+    Parts of the file in another format are reported to `bad`. Raises `DataError` for a file that is not SQuAD at all.
     """
     value = read_json(path, read_text(path, encoding))
     if not isinstance(value, dict) or not isinstance(value.get("data"), list):
@@ -77,10 +77,10 @@ def read_squad(path: Path, bad: BadRows, encoding: str | None = None) -> Table:
 
 
 def in_one_form(table: Table) -> Table:
-    """A table of questions as a SQuAD file would be read: with ids, and a column `answers`.
+    """A table of questions in the form that a SQuAD file is read into: with ids, and a column `answers`.
 
-    The number of a row is its id where there are none. Answers that a cell spells as text (pandas writes them so) are
-    parsed; a column of single answers, `ANSWER`, stands in for `answers`.
+    Where there are no ids, row numbers are used. Answers that a cell spells as text, as pandas writes them, are parsed;
+    a column of single answers, `ANSWER`, replaces `answers`.
     """
     columns = dict(table.columns)
     if "id" not in columns and "question" in columns:
@@ -99,7 +99,7 @@ def in_one_form(table: Table) -> Table:
 
 
 def _parsed(cell: Any) -> Any:
-    """What a cell spells; text that spells nothing is an answer."""
+    """The value that a cell spells; text that spells none is itself the answer."""
     if is_empty(cell):
         return None
     if not isinstance(cell, str):
@@ -109,7 +109,7 @@ def _parsed(cell: Any) -> Any:
 
 
 def _whole(cell: Any) -> Any:
-    """A whole number that is written as text or with a fraction of zero, as tables do beside empty cells."""
+    """A whole number written as text or with a fraction of zero, as in tables that also have empty cells."""
     try:
         return int(float(cell)) if float(cell).is_integer() else cell
     except (TypeError, ValueError, OverflowError):
@@ -117,12 +117,12 @@ def _whole(cell: Any) -> Any:
 
 
 def is_null(answers: Any, impossible: Any) -> bool:
-    """Whether a row says that its context does not answer its question: with an empty list, or with `IMPOSSIBLE`."""
+    """Whether a row says that its context does not answer its question, by an empty list or by `IMPOSSIBLE`."""
     return bool(impossible) or (isinstance(answers, list | dict) and not has_answers(answers))
 
 
 def nulls(table: Table) -> int:
-    """How many questions of `table` are said to have no answer."""
+    """How many questions of `table` are marked as having no answer."""
     impossible = table.columns.get(IMPOSSIBLE) or [None] * len(table)
     return sum(map(is_null, table.columns.get("answers", ()), impossible))
 
@@ -130,11 +130,11 @@ def nulls(table: Table) -> int:
 def question_split(
     name: str, table: Table, bad: BadRows, *, labelled: bool = True, null_answers: bool = False
 ) -> QuestionSplit:
-    """The questions of `table` that can be used; the others are `bad`.
+    """The questions of `table` that can be used; the others are reported to `bad`.
 
-    A question has an id of its own, a text, a context and at least one answer, which stands in the context where its
-    `answer_start`, in characters, says; without one, where it stands first. Answers are `{"text": […], "answer_start":
-    […]}`, a list of `{"text": …, "answer_start": …}`, or a list of texts. Without `labelled` all answers may be absent;
+    A question has a unique id, a text, a context and at least one answer, which stands in the context at its
+    `answer_start` (in characters) or, without one, where it first occurs. Answers are `{"text": […], "answer_start":
+    […]}`, a list of `{"text": …, "answer_start": …}`, or a list of texts. Unless `labelled`, all answers may be absent;
     with `null_answers` a question may have none (`is_null`).
     Raises `DataError` that names file and row if no question is left.
     """
@@ -178,9 +178,9 @@ def question_split(
 
 
 def hold_out_contexts(split: QuestionSplit, fraction: float, *, seed: int) -> tuple[list[int], list[int]]:
-    """(kept, held out) positions of the questions of at least two contexts, of which `fraction` are held out.
+    """(kept, held out) positions of questions on at least two contexts, a `fraction` of which is held out.
 
-    No context is on both sides, so the score is of unseen contexts. Raises `DataError` for a single context.
+    No context is on both sides, so the score is on unseen contexts. Raises `DataError` for a single context.
     """
     number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
     if len(number) < 2:
@@ -234,7 +234,7 @@ def has_answers(cell: Any) -> bool:
 
 
 def _pairs(place: str, cell: Any) -> list[tuple[Any, Any]]:
-    """Text and beginning of each answer of a question; no beginning where the cell does not say it."""
+    """The text and start of each answer of a question; no start where the cell has none."""
     if isinstance(cell, dict):
         texts, starts = cell.get("text"), cell.get(START)
         if starts is None and isinstance(texts, list):

@@ -1,4 +1,4 @@
-"""Reading of tables: .csv, .tsv, .txt, .json, .jsonl, .ndjson and .parquet files, compressed or not."""
+"""Reads tables: .csv, .tsv, .txt, .json, .jsonl, .ndjson and .parquet files, compressed or not."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +14,14 @@ from distiller.tasks.text_files import check_there, ending, read_text, unread
 
 
 def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | None = None) -> Table:
-    """The rows of a file with named columns; its ending, before one like .gz, says how it is written.
+    """The rows of a file with named columns; the ending, before one like .gz, decides how it is read.
 
-    .csv, .tsv and .txt have a header, between whose names stands the separator of the file (`,`, tab, `;` or `|`), and
-    may quote cells as spreadsheets do; tabs with quotes that make no sense so are plain text between tabs. A .txt
-    without a tab in its first line has one text a line, perhaps behind labels of fastText. .jsonl and .ndjson have one
-    object a line, .json a list of objects, alone or under one name (`{"data": […]}`); an absent key is a missing cell.
-    Rows that cannot be read are `bad`. Raises `DataError` that names the file and the line.
+    .csv, .tsv and .txt files have a header, which shows their separator (`,`, tab, `;` or `|`), and may quote cells as
+    spreadsheets do; in a tab-separated file whose quotes do not match up, quotes are ordinary characters. A .txt file
+    without a tab in its first line has one text a line, perhaps after labels in fastText's form. .jsonl and .ndjson
+    have one object a line, .json a list of objects, alone or under one name (`{"data": […]}`); an absent key is a
+    missing cell.
+    Rows that cannot be read are reported to `bad`. Raises `DataError` that names the file and the line.
     """
     path = Path(path).expanduser()
     read = READERS.get(ending(path))
@@ -31,10 +32,10 @@ def read_table(path: str | Path, layout: Layout | None = None, bad: BadRows | No
 
 
 def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, skip_ragged: bool = False) -> Table:
-    """A tab-separated file in which a quote is a character like any other, as in the official GLUE files.
+    """A tab-separated file in which quotes are ordinary characters, as in the official GLUE files.
 
-    Without `header` the first line is one. A row with a wrong number of cells raises `DataError`; with
-    `skip_ragged` such rows are left out, with a warning.
+    Without `header`, the first line is the header. A row with the wrong number of cells raises `DataError`; with
+    `skip_ragged` such rows are left out with a warning.
     """
     path = Path(path)
     bad = BadRows(skip_ragged)
@@ -44,7 +45,7 @@ def read_plain_tsv(path: str | Path, *, header: Sequence[str] | None = None, ski
 
 
 def is_file_name(name: str) -> bool:
-    """Whether `name` ends like a file that `read_table` reads, rather than being the name of a split."""
+    """Whether `name` has the ending of a file that `read_table` reads, and so is not the name of a split."""
     return ending(name) in READERS
 
 

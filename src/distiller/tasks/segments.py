@@ -1,4 +1,4 @@
-"""Pairs of texts in tokens, padded between the texts so that all second ones begin at the same place."""
+"""Pairs of texts as tokens, padded between the texts so that all second texts begin at the same position."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ from typing import Any
 def aligned(
     features: Sequence[Mapping[str, Any]], *, separator: int, fill: Mapping[str, int], limit: int
 ) -> list[dict[str, Any]]:
-    """The rows with padding before the first `separator`, as much as makes them begin alike within `limit` tokens.
+    """The rows with padding before the first `separator`, so that second texts begin alike within `limit` tokens.
 
-    `fill` says with what each column of tokens is padded. Labels that are none of them, and a list, are positions, and
-    move with their tokens. A row whose first text is longer than there is room for stays as it is.
+    `fill` is the padding of each column of tokens. Where it has no `labels`, a list of labels holds positions, which
+    move with their tokens. A row whose first text is too long for this stays as it is.
     """
     ends = [feature["input_ids"].index(separator) for feature in features]
     behind = max(len(feature["input_ids"]) - end for feature, end in zip(features, ends, strict=True))

@@ -1,6 +1,6 @@
-"""Probabilities of classes that rows bring along: what an LLM, an ensemble, several people or an earlier teacher said.
+"""Class probabilities that come with the rows: from an LLM, an ensemble, several annotators or an earlier teacher.
 
-They stand in tables as a column of lists or of names with numbers, as one column for each class, or as several
+In a table they are a column of lists or of mappings from names to numbers, one column for each class, or several
 answers to the same text, whose shares they are.
 """
 
@@ -30,7 +30,7 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """What the rows of one table say, before it is known which classes there are."""
+    """The probabilities in one table, before it is known which classes there are."""
 
     table: Table
     column: str
@@ -61,7 +61,7 @@ class SoftLabels:
         return found
 
     def kept(self, table: Table) -> Table:
-        """`table`, whose rows are those of this one, without those that are left out."""
+        """`table`, whose rows correspond to these, without the rows that are left out."""
         if not self.left_out:
             return table
         return table.take([row for row in range(len(table)) if row not in self.left_out])
@@ -105,10 +105,10 @@ class SoftLabels:
 def read_soft(
     task: Task, table: Table, *, hidden: bool = False, several: bool = False, bad: BadRows | None = None
 ) -> SoftLabels | None:
-    """The probabilities of a table: where `task.probabilities` says, or in its label column, unless that is `hidden`.
+    """The probabilities in a table: where `task.probabilities` says, or in its label column unless that is `hidden`.
 
-    With `several` they need not sum to one. Raises `DataError` for cells that are no probabilities, unless `bad` leaves
-    their rows out, or an absent column.
+    With `several` they need not sum to one. Raises `DataError` for an absent column, and for cells that are not
+    probabilities unless `bad` leaves their rows out.
     """
     reading = partial(SoftLabels, table, several=several, bad=BadRows() if bad is None else bad)
     wish = task.probabilities
@@ -131,7 +131,7 @@ def read_soft(
 def read_all(
     task: Task, tables: Mapping[str, Table], bad: Mapping[str, BadRows], *, several: bool
 ) -> dict[str, SoftLabels]:
-    """The probabilities that rows bring along, by the table that has some."""
+    """The probabilities that come with rows, for each table that has any."""
     found: dict[str, SoftLabels] = {}
     for name, table in tables.items():
         # labels of development rows may be probabilities too
@@ -148,8 +148,11 @@ def soft_classes(
     declared: Mapping[str, tuple[str, ...]],
     head: Sequence[str],
 ) -> tuple[str, ...]:
-    """The classes of probabilities: `task.labels`, those of the columns, or all that are written; and where there are
-    only numbers those of the teacher's `head`, or of the other rows, if there are as many."""
+    """The classes of the probabilities.
+
+    They are `task.labels`, the classes that columns are named after, or all that are written; where there are only
+    numbers, those of the teacher's `head` or of the other rows, if the count is right.
+    """
     if task.labels or task.label in declared:
         return tuple(task.labels or declared[task.label])
     if isinstance(task.probabilities, list) or "*" in (task.probabilities or ""):
@@ -175,7 +178,7 @@ def soft_classes(
 def order_taken(
     task: Task, said: Mapping[str, SoftLabels], declared: Mapping[str, tuple[str, ...]], labels: Sequence[str]
 ) -> list[str]:
-    """A note on the classes that lists of numbers are taken for, where neither they nor the task name any."""
+    """A note on the classes that lists of numbers are assumed to mean, where neither they nor the task name any."""
     if task.labels or task.label in declared or any(soft.classes for soft in said.values()):
         return []
     column = next(iter(said.values())).column
@@ -183,7 +186,7 @@ def order_taken(
 
 
 def _check_written(task: Task, tables: Mapping[str, Table], classes: Sequence[str]) -> None:
-    """Raise `DataError` where no label is one of the classes that columns of probabilities are called by."""
+    """Raise `DataError` where no label is one of the classes that the probability columns are named after."""
     cells = [cell for table in tables.values() for cell in table.columns.get(task.label, ()) if not is_empty(cell)]
     written = {class_name(cell) for cell in cells if not isinstance(parsed_cell(cell), list | dict)}
     if not written or class_numbers(classes, written):
@@ -197,7 +200,7 @@ def _check_written(task: Task, tables: Mapping[str, Table], classes: Sequence[st
 
 
 def _pattern(columns: Sequence[str], written: Collection[str]) -> str | None:
-    """What gives the classes that are `written`, with `*` in their place, the names of these columns."""
+    """What turns the `written` classes, in place of `*`, into the names of these columns."""
     for name in columns:
         for label in written:
             before, found, behind = name.partition(label)
@@ -207,7 +210,7 @@ def _pattern(columns: Sequence[str], written: Collection[str]) -> str | None:
 
 
 def repeats(table: Table, column: str) -> bool:
-    """Whether some list of class names in a column has one twice: then they are answers to the same question."""
+    """Whether some list of class names in a column repeats a name: then lists are answers to the same question."""
     for cell in table.columns.get(column, ()):
         parsed = parsed_cell(cell)
         if isinstance(parsed, list) and all(isinstance(one, str) for one in parsed) and len(set(parsed)) < len(parsed):
@@ -216,7 +219,7 @@ def repeats(table: Table, column: str) -> bool:
 
 
 def _is_distribution(value: Any) -> bool:
-    """Whether a cell has numbers that sum to one: a list of at least two, or a mapping from names."""
+    """Whether a cell is at least two numbers that sum to one: a list, or a mapping from names."""
     if isinstance(value, Mapping):
         value = list(value.values())
     elif not isinstance(value, list) or len(value) < 2:
@@ -233,7 +236,7 @@ def holds_shares(cells: Sequence[Any]) -> bool:
 
 
 def _is_shares(value: Any) -> bool:
-    """Whether a cell has numbers from 0 to 1 of which some are neither, or a mapping from names to such."""
+    """Whether a cell is numbers from 0 to 1, some strictly between, or a mapping from names to such numbers."""
     numbers = list(value.values()) if isinstance(value, Mapping) else value
     if not isinstance(numbers, list) or not numbers or not all(map(_is_number, numbers)) or None in numbers:
         return False
@@ -264,7 +267,7 @@ def _cells(reading: Reading, table: Table, column: str, cells: Sequence[Any]) ->
             said = {class_name(name): float(value) for name, value in said.items() if value is not None}
             names |= dict.fromkeys(said)
         elif said is not None and None in said:
-            said = [math.nan if one is None else one for one in said]  # refused with the numbers that are none
+            said = [math.nan if one is None else one for one in said]  # refused like any other non-number
         rows.append(said)
     return replace(found, classes=tuple(names))
 
@@ -325,9 +328,9 @@ def _answers(reading: Reading, column: str, cells: Sequence[Any]) -> SoftLabels:
 
 
 def with_hard_labels(soft: SoftLabels, table: Table, label: str, matrix: np.ndarray, labels: Sequence[str]) -> Table:
-    """`table` whose label is the most probable class wherever it is empty or is the probabilities themselves.
+    """`table` with the most probable class as the label wherever that is empty or is the probabilities themselves.
 
-    Where several classes may apply it is a list of all that are more likely than not.
+    Where several classes may apply, the label is a list of all that are more likely than not.
     """
     own = soft.column != label
     cells = list(table.columns.get(label, ())) or [None] * len(table)
@@ -344,7 +347,7 @@ def with_hard_labels(soft: SoftLabels, table: Table, label: str, matrix: np.ndar
 
 
 def sure_enough(task: Task, data: TaskData) -> TaskData:
-    """`data` without the rows of which no class is as probable as `task.min_confidence`; they are counted.
+    """`data` without the rows in which no class is as probable as `task.min_confidence`; they are counted.
 
     Raises `ConfigError` where no row has probabilities.
     """
@@ -360,7 +363,7 @@ def sure_enough(task: Task, data: TaskData) -> TaskData:
         if not isinstance(split, Split) or split.soft is None:
             continue
         sure = split.soft.max(-1)
-        if data.kind == "multilabel":  # as sure as of its least certain class
+        if data.kind == "multilabel":  # as confident as in its least certain class
             sure = np.maximum(split.soft, 1 - split.soft).min(-1)
         low = np.nan_to_num(sure, nan=1.0) < task.min_confidence
         unsure += int(low.sum())
@@ -377,7 +380,7 @@ def sure_enough(task: Task, data: TaskData) -> TaskData:
 
 
 def with_gold_as_soft(data: TaskData) -> TaskData:
-    """`data` in which rows that have a label but no probabilities say that their label is certain.
+    """`data` in which rows with a label but no probabilities get probability 1 for that label.
 
     Raises `ConfigError` unless there are rows with probabilities, and every training row has these or a label.
     """

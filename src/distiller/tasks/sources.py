@@ -1,4 +1,4 @@
-"""Where the rows of one's own data come from: files and data sets that the fields of `config.Task` name."""
+"""Where a user's own data comes from: the files and data sets that the fields of `config.Task` name."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ COMMON = r"(train|data(set)?$|all$)"
 
 
 def read_tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
-    """The rows of `train`, and perhaps of `dev` and `test`."""
+    """The rows of `train`, and of `dev` and `test` where there are any."""
     named = {name: value for name in SPLITS if (value := getattr(task, name))}
     if "train" in named and _is_file(task, named["train"]):
         refuse_layout(task, named["train"], tagging=task.kind == "tagging")
@@ -60,7 +60,7 @@ def read_tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
 
 
 def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> None:
-    """What describes files of another form than `file`, or than a data set, would be ignored."""
+    """Raise `ConfigError` for fields that describe the form of other files than `file`, or than a data set."""
     known: set[str] = set()
     if file is not None:
         conll = is_conll(file, tagging=tagging)
@@ -78,7 +78,7 @@ def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> Non
 
 
 def table_of(task: Task, name: str, bad: BadRows) -> Table:
-    """The rows of the file `name`, or of the split of that name of the data set `task.data`."""
+    """The rows of the file `name`, or of the split `name` of the data set `task.data`."""
     if _is_file(task, name):
         return _read(task, _file(task, name), bad, labelled=False)
     if task.data is None or task.name != "custom":
@@ -91,7 +91,7 @@ def table_of(task: Task, name: str, bad: BadRows) -> Table:
 
 
 def _text_columns(task: Task) -> list[str]:
-    """What is read of a data set, beside the labels."""
+    """The columns that are read from a data set, besides the labels."""
     probabilities = [task.probabilities] if isinstance(task.probabilities, str) else task.probabilities or []
     return [task.text, *filter(None, [task.text_pair]), *probabilities]
 
@@ -101,7 +101,7 @@ def _is_file(task: Task, name: str) -> bool:
 
 
 def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Table:
-    """The rows of a file; one that is not `labelled` may lack the column of labels where `task.columns` names all."""
+    """The rows of a file; unless `labelled`, the label column may be absent if `task.columns` names all columns."""
     if is_conll(path.name, tagging=task.kind == "tagging"):
         optional = None if labelled else task.label
         return read_conll(path, task.columns, bad=bad, encoding=task.encoding, text=task.text, optional=optional)
@@ -126,7 +126,7 @@ def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Tab
 
 
 def check_names(task: Task) -> None:
-    """Raise `ConfigError` for columns that cannot be told apart."""
+    """Raise `ConfigError` for column names that cannot be told apart."""
     for name, other in (("text", "label"), ("text", "text_pair"), ("text_pair", "label")):
         column = getattr(task, name)
         if column is not None and column == getattr(task, other):
@@ -142,9 +142,9 @@ def _file(task: Task, name: str) -> Path:
 
 
 def located(task: Task) -> Task:
-    """`task` with its files and folders spelt out from the root, so that it means the same in every folder.
+    """`task` with absolute paths for its files and folders, so that it means the same from every working directory.
 
-    What is no file or folder here stays as it is: names of splits and of data sets, and what is missing.
+    What is no file or folder here stays as it is: names of splits and data sets, and missing files.
     """
     paths = {name: _file(task, value) for name in SPLITS if (value := getattr(task, name)) and _is_file(task, value)}
     paths |= {"data": Path(task.data).expanduser()} if task.data else {}
@@ -158,7 +158,7 @@ def located(task: Task) -> Task:
 
 
 def name_of(task: Task) -> str:
-    """What a user calls the data: the data set, or its file or folder, which says more than a file called `train`."""
+    """What a user would call the data: the data set, or its file, or the folder of a file with a name like `train`."""
     if task.data is not None:
         folder = Path(task.data).expanduser()
         return folder.resolve().name if folder.is_dir() else task.data

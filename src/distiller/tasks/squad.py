@@ -1,4 +1,4 @@
-"""SQuAD: questions about Wikipedia paragraphs, each answered by a part of its paragraph."""
+"""SQuAD: questions about Wikipedia paragraphs, each answered by a span of its paragraph."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,11 @@ DEV_QUESTIONS_2 = 11873
 
 
 def squad(task: Task) -> TaskData:
-    """Questions whose answer is a part of a Wikipedia paragraph, or in SQuAD 2 none; the files or the data set.
+    """Questions answered by a span of a Wikipedia paragraph or, in SQuAD 2, possibly by nothing.
 
-    `task.data` is a folder of one train*.json and one dev*.json, or what `datasets` resolves; `task.train` and
-    `task.dev` may name the files instead. Raises `ConfigError` where no data is named, `DataError` for files that are
-    absent or cannot be used; warns when the development questions are not as many as the official ones.
+    `task.data` is a folder with one train*.json and one dev*.json, or a data set that `datasets` finds; `task.train`
+    and `task.dev` may name the files instead. Raises `ConfigError` where no data is named and `DataError` for files
+    that are absent or unusable; warns when the number of development questions is not the official one.
     """
     if task.data is None and task.train is None:
         raise ConfigError(
@@ -40,7 +40,7 @@ def squad(task: Task) -> TaskData:
 
 
 def _files(task: Task, folder: Path) -> dict[str, str | None]:
-    """The names of the splits' files in `folder`, but for those that the task names itself."""
+    """The file names of the splits in `folder`, except those that the task names itself."""
     found: dict[str, str | None] = {"data": None}
     for split in ("train", "dev", "test"):
         if named := getattr(task, split):

@@ -1,4 +1,4 @@
-"""A table of rows from a file or a data set, which knows where each of its cells came from."""
+"""A table of rows from a file or a data set that knows where each of its cells came from."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ NAMED = "task.columns=[…] names all columns in their order"
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length; every complaint about a cell names the file or data set, the line and the column."""
+    """Columns of equal length; every error about a cell names the file or data set, the line and the column."""
 
     where: str
     """The file, or data set and split, as an error names it."""
@@ -36,18 +36,18 @@ class Table:
         return max([len(self.lines or ()), *map(len, self.columns.values())])
 
     def place(self, row: int) -> str:
-        """Where row `row`, counted from 0, is to be found."""
+        """Where row `row`, counted from 0, is in its file or data set."""
         if self.lines is not None:
             return f"`{self.where}`, line {self.lines[row]}"
         return f"`{self.where}`, row {self.position(row) + 1}"
 
     def position(self, row: int) -> int:
-        """Position in the file, from 0, of row `row`; rows that could not be used count."""
+        """Position of row `row` in the file, from 0, rows that could not be used included."""
         known = self.origin if self.places is None else self.places
         return row if known is None else known[row]
 
     def column(self, name: str) -> Sequence[Any]:
-        """The cells of one column. Raises `DataError` that lists the columns when there is none of that name."""
+        """The cells of one column. Raises `DataError` that lists the columns if there is none of that name."""
         if name in self.doubled:
             raise DataError(f"`{self.where}`: two columns are called `{name}`", hint="give each a name of its own")
         if name not in self.columns:
@@ -70,7 +70,7 @@ class Table:
         return self.columns[name]
 
     def with_inner(self, *names: str | None) -> "Table":
-        """The cells called `outer.inner` too, of objects in the column `outer`, at any depth."""
+        """The table with columns `outer.inner` for the objects in a column `outer`, at any depth."""
         columns = dict(self.columns)
         for name in names:
             outer, _, inner = (name or "").partition(".")
@@ -84,19 +84,19 @@ class Table:
         return replace(self, columns=columns)
 
     def leaves(self) -> list[str]:
-        """The names of columns, and in place of one of objects what their cells can be called, as in its first row."""
+        """The column names; for a column of objects, the names of its inner cells, as in the first row."""
         first = {name: next((cell for cell in cells if cell is not None), None) for name, cells in self.columns.items()}
         return [one for name, cell in first.items() for one in _leaves(name, cell)]
 
     def _is_flag(self, name: str) -> bool:
-        """Whether a column has 0 and 1, and nothing else."""
+        """Whether a column has only 0 and 1."""
         return {str(cell) for cell in self.columns[name]} in ({"0", "1"}, {"0.0", "1.0"}, {"True", "False"})
 
     def with_texts_as(self, name: str) -> "Table":
-        """The column `name` too where the one column there is has another header: then these are the texts.
+        """The table with its only column also called `name`, if it has another header: then that is the text column.
 
-        What is no name of a column (`A fine film.`) is the first text of a file without a header, and is left for
-        `column` to refuse.
+        A header that does not look like one (`A fine film.`) is the first text of a file without a header; `column`
+        refuses it.
         """
         if name in self.columns or len(self.columns) != 1:
             return self
@@ -144,7 +144,7 @@ class Table:
         return tuple(self.class_name(row, name, cell) for row, cell in enumerate(cells))
 
     def class_ids(self, name: str, labels: Sequence[str]) -> tuple[int, ...]:
-        """A column of class names as ids, as `class_numbers` says. Raises `DataError` for a name outside `labels`."""
+        """A column of class names as ids, by `class_numbers`. Raises `DataError` for a name outside `labels`."""
         cells = self.column(name)
         numbers = class_numbers(labels, {class_name(cell) for cell in cells})
         for row, cell in enumerate(cells):
@@ -175,7 +175,7 @@ class Table:
         return label
 
     def check_class(self, row: int, name: str, cell: Any, labels: Sequence[str], numbers: Mapping[str, int]) -> None:
-        """Raise `DataError` for a cell that is empty or none of `labels`; `numbers` are the ids of names that are."""
+        """Raise `DataError` for a cell that is empty or not in `labels`; `numbers` maps names to their ids."""
         label = self.class_name(row, name, cell)
         if label not in numbers:
             raise DataError(
@@ -185,7 +185,7 @@ class Table:
 
 
 def refuse_surrogates(place: str, name: str, cell: str) -> None:
-    """Raise `DataError` for half of a surrogate pair, which JSON can spell and no tokenizer takes."""
+    """Raise `DataError` for half a surrogate pair, which JSON can contain and no tokenizer accepts."""
     if cell.isascii():
         return
     try:
@@ -198,7 +198,7 @@ def refuse_surrogates(place: str, name: str, cell: str) -> None:
 
 
 def check_columns(columns: Sequence[str]) -> None:
-    """Raise `ConfigError` for `task.columns` with one name twice, or with none."""
+    """Raise `ConfigError` if `task.columns` is empty or has a name twice."""
     doubled = next((name for name in columns if name and columns.count(name) > 1), None)
     if doubled is not None or not columns:
         said = f"names `{doubled}` twice" if doubled else "is an empty list"
@@ -212,44 +212,44 @@ def shown(cell: Any) -> str:
 
 
 def short(name: str) -> str:
-    """The name of a class as a line among others has it."""
+    """The name of a class, shortened to fit in a line with others."""
     return name if len(name) <= 40 else f"{name[:39]}…"
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names as an error lists them: the first `LISTED`, and whether there are more."""
+    """Names as an error lists them: the first `LISTED`, and a sign that there are more."""
     quoted = [f"`{name}`" for name in names]
     return ", ".join(quoted[:LISTED]) + (", …" if len(quoted) > LISTED else "")
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether nothing stands in a cell: no value, NaN, only spaces, or a list of nothing but missing values."""
+    """Whether a cell is empty: no value, NaN, only spaces, or a list of only missing values."""
     if isinstance(cell, list | tuple):
         return bool(cell) and all(one is None for one in cell)
     return not class_name(cell)
 
 
 def class_name(cell: Any) -> str:
-    """A cell as the name of a class: the number 1.0 is `1`; nothing where nothing stands in it."""
+    """A cell as the name of a class: the number 1.0 is `1`; an empty cell gives an empty name."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def class_of(value: Any, classes: Sequence[str]) -> Any:
-    """The name of a class id, or the names of a list of them; `None` for a negative one, by which labels are hidden."""
+    """The name of a class id, or the names of a list of ids; `None` for a negative id, which hides a label."""
     if isinstance(value, list):
         return [class_of(one, classes) for one in value]
     return None if value is None or value < 0 else classes[value]
 
 
 def places_of(kept: Sequence[int]) -> Sequence[int] | None:
-    """Positions of rows in their file as a `Table` has them: `None` where all before the last were kept."""
+    """Positions of rows in their file, as `Table` stores them: `None` if no row before the last was dropped."""
     return None if not kept or kept[-1] == len(kept) - 1 else kept
 
 
 def filled(table: Table) -> Table:
-    """`table`, which has rows. Raises `DataError` for one that has none."""
+    """`table` itself. Raises `DataError` if it has no rows."""
     if not len(table):
         has = "only a header" if table.columns else "nothing in it"
         raise DataError(f"`{table.where}` is empty: there is {has}", hint="a data file needs at least one row")

@@ -1,4 +1,4 @@
-"""Sentences of tagged words from tables whose cells are lists: what a row must have, and what the tags are."""
+"""Sentences of tagged words from tables whose cells are lists: what makes a row usable, and what the tags are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class Sentence:
 
 
 def with_conllu_columns(task: Task) -> Task:
-    """`task` with FORM for the words and UPOS for the tags of .conllu files, where it names no columns itself."""
+    """`task` with FORM for the words and UPOS for the tags of .conllu files, unless it names the columns itself."""
     if task.columns is not None or ending(task.train or "") != ".conllu":
         return task
     default = Task.model_fields
@@ -39,7 +39,7 @@ def with_conllu_columns(task: Task) -> Task:
 
 
 def places_taken(table: Table, task: Task) -> list[str]:
-    """A note on the columns that were taken for words and tags of a CoNLL file, where nobody named its several."""
+    """A note on which columns of a CoNLL file were assumed to be words and tags, where nobody named them."""
     names = list(table.columns)
     guessed = task.columns is None and is_conll(table.where, tagging=True) and ending(table.where) != ".conllu"
     if not guessed or names == [task.text, task.label] or not {task.text, task.label} <= set(names):
@@ -49,15 +49,15 @@ def places_taken(table: Table, task: Task) -> list[str]:
 
 
 def holds_lists(table: Table, column: str) -> bool:
-    """Whether the first cell of a column that is there is a list, as tags are."""
+    """Whether a column exists and its first cell is a list, as tags are."""
     return isinstance(next((cell for cell in table.columns.get(column, ()) if cell is not None), None), list | tuple)
 
 
 def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) -> list[Sentence]:
-    """The rows of `table` whose words and tags can be used; the others are `bad`.
+    """The rows of `table` whose words and tags can be used; the others are reported to `bad`.
 
-    A row has at least one word, no word or tag is empty, and each word has one tag. Without `labelled` the tags may
-    be hidden: no column of that name, or nothing in it. Raises `DataError` that names file and row if no row is left.
+    A row has at least one word, no empty word or tag, and one tag for each word. Unless `labelled`, the tags may be
+    hidden: no such column, or nothing in it. Raises `DataError` that names file and row if no row is left.
     """
     words = table.column(task.text)
     tags = None if not labelled and _hidden(table, task.label) else table.column(task.label)
@@ -76,7 +76,7 @@ def sentences(table: Table, task: Task, bad: BadRows, *, labelled: bool = True) 
 
 
 def untagged(table: Table, task: Task, bad: BadRows) -> tuple[Table, list[tuple[str, ...]]]:
-    """The rows whose words can be used, and the words of each: of a column of lists, or of one of texts."""
+    """The rows whose words can be used, and their words, from a column of lists or of texts."""
     column = task.text
     if not holds_lists(table, column):
         single = task.model_copy(update={"text_pair": None})
@@ -89,14 +89,14 @@ def untagged(table: Table, task: Task, bad: BadRows) -> tuple[Table, list[tuple[
 
 
 def written_tags(found: Sequence[Sentence]) -> set[str]:
-    """Every tag of some sentences, as it is written."""
+    """Every tag in the sentences, as written."""
     return {tag for sentence in found for tag in sentence.tags or ()}
 
 
 def tagged_split(
     name: str, table: Table, found: Sequence[Sentence], labels: Sequence[str], bad: BadRows, *, label: str
 ) -> TaggedSplit:
-    """The sentences with their tags as ids; one with a tag outside `labels` is `bad`.
+    """The sentences with their tags as ids; a sentence with a tag outside `labels` is reported to `bad`.
 
     A tag may also be written as its id, where `labels` are words. Raises `DataError` if no sentence is left.
     """
@@ -127,7 +127,7 @@ def tagged_split(
 
 
 def metrics_of(labels: Sequence[str]) -> tuple[str, ...]:
-    """Entities where tags mark them, single words otherwise. Raises `MissingPackageError` if seqeval is not there."""
+    """Entity metrics where tags mark entities, word metrics otherwise. Raises `MissingPackageError` without seqeval."""
     if marks_entities(labels):
         check_installed()
         return ("entity_f1", "entity_precision", "entity_recall", "token_accuracy")
@@ -135,7 +135,7 @@ def metrics_of(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _hidden(table: Table, label: str) -> bool:
-    """Whether there is no tag at all, as in the test splits of competitions."""
+    """Whether there are no tags at all, as in the test splits of competitions."""
     return all(
         cell is None or (isinstance(cell, list | tuple) and all(tag is None for tag in cell))
         for cell in table.columns.get(label, ())
@@ -152,7 +152,7 @@ def _tags(table: Table, row: int, column: str, cell: Any, words: int) -> tuple[s
 
 
 def _entries(table: Table, row: int, column: str, cell: Any, *, numbers: bool = False) -> tuple[str, ...]:
-    """A cell as a list of non-empty texts. With `numbers` whole numbers are texts too."""
+    """A cell as a list of non-empty texts. With `numbers`, whole numbers count as texts too."""
     if not isinstance(cell, list | tuple):
         what = "is missing" if cell is None else f"is not a list but {shown(cell)}"
         raise DataError(

@@ -1,4 +1,4 @@
-"""The text of a file: whether it is there, how it is compressed, and in which encoding it is written."""
+"""The text of a file: whether the file exists, how it is compressed, and its encoding."""
 
 import bz2
 import codecs
@@ -30,7 +30,7 @@ MARKS = (
 
 
 def ending(name: str | Path) -> str:
-    """The ending that says how a file is written, in lower case: `.csv` of `train.CSV` and of `train.csv.gz`."""
+    """The ending that says how a file is written, in lower case: `.csv` for `train.CSV` and for `train.csv.gz`."""
     path = Path(name)
     if path.suffix.lower() in COMPRESSED:
         path = path.with_suffix("")
@@ -38,7 +38,7 @@ def ending(name: str | Path) -> str:
 
 
 def unread(name: str | Path, read: list[str]) -> str:
-    """What to do about a file whose ending is none of those that are `read`."""
+    """What to do about a file whose ending is not among those that are `read`."""
     known = did_you_mean(Path(name).suffix, read)
     return f"unpack it, or save it as .csv; {known}" if Path(name).suffix.lower() in PACKED else known
 
@@ -51,7 +51,7 @@ def stem(name: str | Path) -> str:
 
 
 def check_there(path: Path) -> None:
-    """Raise `DataError` for what is absent or a folder."""
+    """Raise `DataError` for a path that does not exist or is a folder."""
     if path.is_dir():
         raise DataError(f"`{path}` is a folder, not a file", hint="name a file, or set task.data to the folder")
     if path.exists() and not path.is_file():
@@ -65,9 +65,9 @@ def check_there(path: Path) -> None:
 def read_text(path: str | Path, encoding: str | None = None) -> str:
     """The whole file as text, without a byte order mark.
 
-    It is decompressed where its first bytes say so (.zst needs `pyarrow`). Without `encoding` it is UTF-8, or what a
-    byte order mark says. Raises `DataError` for a file that is absent, damaged or in another encoding, `ConfigError`
-    for an encoding that Python does not know.
+    Compression is recognised by the first bytes (.zst needs `pyarrow`). Without `encoding`, the text is in UTF-8 or
+    what a byte order mark says. Raises `DataError` for a file that is absent, damaged or in another encoding,
+    `ConfigError` for an encoding that Python does not know.
     """
     path = Path(path)
     check_there(path)
@@ -75,7 +75,7 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
 
 
 def decoded(path: Path, data: bytes, encoding: str | None = None) -> str:
-    """The text that `data`, the bytes of `path`, are; see `read_text`."""
+    """`data`, the bytes of `path`, as text; see `read_text`."""
     wanted = encoding or next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(wanted)
@@ -91,12 +91,12 @@ def decoded(path: Path, data: bytes, encoding: str | None = None) -> str:
         order = "be" if data[0] == 0 else "le"
         raise DataError(f"`{path}`: every other byte is 0, as in UTF-16", hint=f"task.encoding=utf-16-{order} reads it")
     if "\n" not in text:
-        text = text.replace("\r", "\n")  # as old spreadsheets of the Mac end lines
+        text = text.replace("\r", "\n")  # old Mac spreadsheets end lines like this
     return text.removeprefix("\ufeff")
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file, decompressed where its first bytes say that it is compressed."""
+    """The whole file, decompressed if its first bytes say that it is compressed."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -105,7 +105,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def expanded(path: Path, data: bytes) -> bytes:
-    """`data`, the bytes of `path`, decompressed where the first of them say that they are compressed."""
+    """`data`, the bytes of `path`, decompressed if its first bytes say that it is compressed."""
     if data.startswith(b"PK\x03\x04"):
         raise DataError(f"`{path}` is a zip archive or a spreadsheet", hint="unpack it, or save it as .csv")
     expand = next((expand for magic, expand in DECOMPRESSORS.items() if data.startswith(magic)), None)
@@ -119,14 +119,14 @@ def expanded(path: Path, data: bytes) -> bytes:
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank; only a line feed ends one, since texts may hold other separators."""
+    """Non-blank lines with their numbers; only a line feed ends a line, since texts may contain other separators."""
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip(" \r"):  # tabs alone are a row of empty cells
+        if line.strip(" \r"):  # only tabs: a row of empty cells
             yield number, line.removesuffix("\r")
 
 
 def first_line(text: str) -> str:
-    """The first line that is not blank; "" in a text of none."""
+    """The first line that is not blank; "" if there is none."""
     return next((line for _, line in numbered_lines(text)), "")
 
 
@@ -147,7 +147,7 @@ DECOMPRESSORS: dict[bytes, Callable[[Path, bytes], bytes]] = {
 
 
 def _undecodable(path: Path, data: bytes, error: UnicodeDecodeError, *, guessed: bool) -> DataError:
-    """Byte and line of the first byte that the encoding does not have."""
+    """Byte and line of the first byte that is not valid in the encoding."""
     line = data.count(b"\n", 0, error.start) + 1
     said = error.encoding.upper() if guessed else f"`{error.encoding}`, as task.encoding says"
     return DataError(
@@ -159,9 +159,9 @@ def _undecodable(path: Path, data: bytes, error: UnicodeDecodeError, *, guessed:
 
 
 def _doubt_encoding(path: Path, data: bytes, text: str, encoding: str | None) -> None:
-    """Some encodings read whatever there is: what they make of text that is written otherwise is said.
+    """Notes what an encoding that accepts any bytes makes of text that may be written in another.
 
-    Raises `DataError` for text in UTF-16 or UTF-32 without a byte of 0, which every line break has there.
+    Raises `DataError` for text in UTF-16 or UTF-32 that lacks the 0 byte which every line break has there.
     """
     if encoding is None or (data.isascii() and text.isascii()):
         return
@@ -177,6 +177,6 @@ def _doubt_encoding(path: Path, data: bytes, text: str, encoding: str | None) ->
 
 
 def _is_wide(data: bytes) -> bool:
-    """Whether text reads as UTF-8 but for a 0 in every other byte: UTF-16 without a byte order mark."""
+    """Whether text is valid UTF-8 except for a 0 in every other byte: UTF-16 without a byte order mark."""
     start = data[:1000]
     return len(start) > 3 and 3 * start.count(0) >= len(start)

@@ -1,4 +1,4 @@
-"""One door to the encoders: any kind of split in tokens, and the scores of what a model makes of it."""
+"""The one entrance to the encoders: any kind of split as tokens, and the scores of a model on it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -39,10 +39,10 @@ def encode_split(
     unanswered: bool = False,
     characters: bool = False,
 ) -> EncodedSplit:
-    """`split` in the tokens of `tokenizer`, at most `max_length` of them a row. Raises as the kind's encoder does.
+    """`split` as tokens of `tokenizer`, at most `max_length` in a row. Raises as the encoder of its kind does.
 
-    `unanswered` admits questions without an answer in any window, as augmented ones may be. `characters` asks for those
-    of each token; of questions nobody does.
+    `unanswered` admits questions without an answer in any window, as augmented ones may be. `characters` adds the
+    characters of each token; it is not used with questions.
     """
     if isinstance(split, TaggedSplit):
         return encode_tagged(split, tokenizer, max_length, task.truncate, characters=characters)
@@ -69,8 +69,8 @@ def encode_split(
 def usual_max_length(data: TaskData, task: Task, tokenizers: "Sequence[PreTrainedTokenizerBase]", *, limit: int) -> int:
     """The longest input in tokens where `task` does not say; `limit` is the most that the models take.
 
-    Named tasks have the published length. So have files of one's own at least, and more where 95 % of the training
-    texts, in the tokens of any of `tokenizers`, are longer; all of them where `task` forbids cutting.
+    Named tasks have the published length. Users' own files have at least that, and more where 95 % of the training
+    texts, in the tokens of any of `tokenizers`, are longer; where `task` forbids cutting, enough for all of them.
     """
     length = data.published_max_length
     if task.name == "custom" and data.kind != "qa":
@@ -86,7 +86,7 @@ def usual_max_length(data: TaskData, task: Task, tokenizers: "Sequence[PreTraine
 def scorer(
     data: TaskData, task: Task, split: AnySplit, encoded: EncodedSplit
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """A function of (logits, labels) of the rows of `encoded`, in their order, to scores by name."""
+    """A function from (logits, labels) of the rows of `encoded`, in their order, to scores by name."""
     if not isinstance(split, QuestionSplit):
         return partial(scores, data)
     assert isinstance(encoded, EncodedQuestions)

@@ -1,4 +1,4 @@
-"""The tagging task whose files everyone has: parts of speech of the Universal Dependencies English Web Treebank."""
+"""The tagging task with freely available files: parts of speech of the Universal Dependencies English Web Treebank."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ FILES = {"{}.tsv": ("form", *TAGS), "en_ewt-ud-{}.conllu": CONLLU}
 
 
 def ud_ewt(task: Task) -> TaskData:
-    """Parts of speech in English web texts, UD English EWT; `label: xpos` takes the Penn tags.
+    """Parts of speech in English web texts, UD English EWT; `label: xpos` selects the Penn tags.
 
     `task.data` is the folder of the official .conllu files, or of train.tsv, dev.tsv and test.tsv with the columns
     word, UPOS and XPOS. Raises `ConfigError` without a folder or for another label, `DataError` for absent files.

@@ -1,6 +1,6 @@
-"""More text than labels: training rows of which nobody knows the label. A student learns of them what its teacher says.
+"""Training rows without labels, from which a student learns what its teacher says.
 
-Such rows are training rows with an empty label, texts of other files, and training rows whose label is to be ignored.
+They are training rows with an empty label, texts of other files, and training rows whose label is to be ignored.
 """
 
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ WRITTEN = "p(*)"
 
 
 def with_unlabelled(task: Task, data: TaskData) -> TaskData:
-    """`data` with all rows without labels that `task` asks for in the split `unlabelled`, after its limits.
+    """`data` with all unlabelled rows that `task` asks for, after its limits, in the split `unlabelled`.
 
-    Rows that also stand in another split are left out and counted: a labelled one teaches more, and no text of the
-    development set should be learnt from. Raises `DataError` for files that cannot be used, `ConfigError` for a task
-    that cannot have such rows.
+    Rows that are also in another split are left out and counted: a labelled row teaches more, and no text of the
+    development set should be learnt from. Raises `DataError` for unusable files, `ConfigError` for a task that cannot
+    have such rows.
     """
     splits = dict(data.splits)
     train = splits["train"]
@@ -62,7 +62,7 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
         )
     if not found:
         return sure_enough(task, data)
-    while len(found) > 1:  # two by two: every text moves a few times, and not once for every file
+    while len(found) > 1:  # merged pairwise, so that every text is copied a few times, not once for every file
         found = [joined(*found[at : at + 2]) if at + 1 < len(found) else found[at] for at in range(0, len(found), 2)]
     rows = found[0]
     rows, repeated = _distinct(rows, list(splits.values()))
@@ -78,10 +78,10 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
 
 
 def names_of(task: Task) -> Sequence[str]:
-    """The files, or splits of a data set, that have texts without labels; of a folder of shards every shard.
+    """The files, or splits of a data set, that have texts without labels; for a folder of shards, every shard.
 
-    Raises `DataError` for a folder that `distiller label` has not finished, or a pattern that no file has,
-    `DamagedError` for a folder whose files are not what it wrote.
+    Raises `DataError` for a folder that `distiller label` has not finished or a pattern that matches no file,
+    `DamagedError` for a folder whose files have changed since they were written.
     """
     named = [task.unlabelled] if isinstance(task.unlabelled, str) else task.unlabelled or []
     found: list[str] = []
@@ -140,7 +140,7 @@ def _texts(task: Task, data: TaskData, name: str, bad: BadRows) -> AnySplit:
 
 
 def _soft(task: Task, table: Table, data: TaskData, bad: BadRows) -> SoftLabels | None:
-    """The probabilities of texts, as `task.probabilities` says or as `distiller label` writes them."""
+    """The probabilities of the texts, as `task.probabilities` says or as `distiller label` writes them."""
     if data.kind not in SOFT_KINDS:
         return None
     several = data.kind == "multilabel"
@@ -153,7 +153,7 @@ def _soft(task: Task, table: Table, data: TaskData, bad: BadRows) -> SoftLabels 
 
 
 def _distinct(rows: AnySplit, others: Sequence[AnySplit]) -> tuple[AnySplit, int]:
-    """`rows` without those that stand in `others`, and how many these are."""
+    """`rows` without those that are also in `others`, and how many were dropped."""
     known = {key for other in others for key in keys_of(other)}
     kept = [number for number, key in enumerate(keys_of(rows)) if key not in known]
     return rows.take(kept) if len(kept) < len(rows) else rows, len(rows) - len(kept)

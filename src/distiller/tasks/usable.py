@@ -1,4 +1,4 @@
-"""Rows of a table that can be used: with a text, and where it is asked for with a label that means something."""
+"""Rows of a table that can be used: those with a text and, where one is needed, a meaningful label."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from distiller.tasks.table import Table, class_name
 def usable_rows(
     table: Table, task: Task, kind: Kind, bad: BadRows, *, labels: Sequence[str] | None, labelled: bool
 ) -> Table:
-    """The rows of `table` whose texts can be used, and with `labelled` whose label; the others are `bad`.
+    """The rows of `table` with a usable text and, with `labelled`, a usable label; the others are reported to `bad`.
 
-    A label is a finite number (regression), a list of names (multi-label) or a name: of `labels`, where these are
-    known. A text may be blank, but where bad rows are left out, so are rows of nothing. Raises `DataError` for an
+    A label is a finite number (regression), a list of names (multi-label) or a name, one of `labels` where these are
+    known. A text may be blank; where bad rows are left out, entirely empty rows are too. Raises `DataError` for an
     absent column, or if no row is left.
     """
     texts = [task.text, *([task.text_pair] if task.text_pair else [])]

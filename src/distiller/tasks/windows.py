@@ -1,4 +1,4 @@
-"""Questions and contexts to token ids: long contexts become several overlapping windows, a row each."""
+"""Questions and contexts as token ids: a long context becomes several overlapping windows, one a row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ NO_NULL = "take an encoder such as BERT; or task.null_answers=false with task.sk
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedQuestions(EncodedSplit):
-    """Questions in tokens: a row is one window, `labels` are its start and end position `[rows, 2]`, or -100 twice.
+    """Questions as tokens: a row is one window; `labels` are its start and end position `[rows, 2]`, or -100 twice.
 
-    `output_mask` has the tokens of the context, the possible answers, and that of `nulls`. The further columns lead
-    from a token back to the text; the windows of one question are consecutive rows.
+    `output_mask` marks the tokens of the context, where answers may be, and the position of `nulls`. The other columns
+    lead from a token back to the text; the windows of one question are consecutive rows.
     """
 
     questions: np.ndarray
@@ -56,16 +56,16 @@ def encode_questions(
     unanswered: bool = False,
     skip_bad: bool = False,
 ) -> EncodedQuestions:
-    """Windows of `max_length` tokens, each a question and as much of its context as fits; they overlap by `stride`.
+    """Windows of `max_length` tokens, each a question and as much of its context as fits, overlapping by `stride`.
 
-    Questions are cut at `max_question_length` tokens, and `truncated` counts them. The labels of a window are the
-    first of the question's answers that lies in it as a whole; where contexts may hold none (`split.null_answers`), a
-    window without one has the place of the token that stands for the whole text, such as [CLS]. A question that leaves
-    too little room for windows of its context to advance is refused; with `skip_bad` it has no window and is counted,
-    with `unanswered` it is cut and its windows overlap by less. Raises `ConfigError` if `max_length` has no room for
-    text, `DataError` for such a question or if the answers are known but no window holds one (unless `unanswered`),
-    `ModelError` for a tokenizer that cannot tell where tokens come from. Source of the windows and of the place
-    without an answer: Devlin et al. 2019, arXiv:1810.04805.
+    Questions are cut to `max_question_length` tokens, and `truncated` counts those. The labels of a window are the
+    first of the question's answers that lies in it entirely; where contexts may hold none (`split.null_answers`), a
+    window without an answer is labelled with the position of the token that stands for the whole text, such as [CLS]. A
+    question that leaves too little room for windows to advance is refused; with `skip_bad` it gets no window and is
+    counted, with `unanswered` it is cut and its windows overlap less.
+    Raises `ConfigError` if `max_length` has no room for text; `DataError` for such a question, or if the answers are
+    known but no window holds one (unless `unanswered`); `ModelError` for a tokenizer that cannot say where tokens come
+    from. Source of the windows and of the position for no answer: Devlin et al. 2019, arXiv:1810.04805.
     """
     check_max_length(max_length, tokenizer, pairs=True)
     template = _template(tokenizer)
@@ -118,7 +118,7 @@ def encode_questions(
 
 
 def window_ranges(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """Ranges of at most `room` tokens that cover `length` tokens, each beginning `stride` before the end of the last.
+    """Ranges of at most `room` tokens that cover `length` tokens, each starting `stride` before the previous one ends.
 
     `stride` < `room`, unless one window is enough. A context without tokens has one empty window.
     """
@@ -130,11 +130,11 @@ def window_ranges(length: int, room: int, stride: int) -> list[tuple[int, int]]:
 
 
 def own_ranges(windows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The tokens of each window whose context is largest there, as a range counted from the window's begin.
+    """For each window the tokens that have the most context in it, as a range counted from the window's start.
 
-    The context of a token is the smaller of the numbers of tokens before and behind it, plus a hundredth of the
-    window's length; the earlier window wins a tie, as in the BERT script. Between two windows the difference never
-    rises from left to right, so the tokens of a window are a range; each token belongs to one window.
+    The context of a token is the smaller of the numbers of tokens before and after it, plus a hundredth of the window's
+    length; the earlier window wins a tie, as in the BERT script. Between two windows the difference never rises from
+    left to right, so the tokens of a window form a range; each token belongs to one window.
     """
     length = windows[-1][1]
     if len(windows) == 1:
@@ -143,7 +143,7 @@ def own_ranges(windows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     best, owner = np.full(length, -1), np.zeros(length, dtype=np.int64)
     for number, (begin, end) in enumerate(windows):
         inside = position[begin:end]
-        around = 100 * np.minimum(inside - begin, end - 1 - inside) + (end - begin)  # whole numbers tie exactly
+        around = 100 * np.minimum(inside - begin, end - 1 - inside) + (end - begin)  # integers, so that ties are exact
         better = around > best[begin:end]
         best[begin:end][better], owner[begin:end][better] = around[better], number
     edges = np.searchsorted(owner, range(len(windows) + 1))
@@ -151,7 +151,7 @@ def own_ranges(windows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 class _Template(NamedTuple):
-    """What the tokenizer puts before, between and behind a question and a context."""
+    """What the tokenizer puts before, between and after a question and a context."""
 
     head: np.ndarray
     middle: np.ndarray
@@ -161,12 +161,12 @@ class _Template(NamedTuple):
 
     @property
     def special(self) -> int:
-        """Tokens that are not text."""
+        """The number of tokens that are not text."""
         return len(self.head) + len(self.middle) + len(self.tail)
 
 
 class _Text(NamedTuple):
-    """A text in tokens, without special ones."""
+    """A text as tokens, without special ones."""
 
     ids: np.ndarray
     spans: np.ndarray
@@ -199,9 +199,10 @@ def _windows(
     *,
     known: bool,
 ) -> list[_Window]:
-    """The windows of one question, of `room` context tokens; `inside` has the first and last token of each answer.
+    """The windows of one question with `room` context tokens; `inside` has each answer's first and last token.
 
-    `null` is the place of no answer in a window, from its end where it is negative; `known`: no answer is the truth.
+    `null` is the position for no answer in a window, counted from its end if negative; `known`: the data says that
+    there is no answer.
     """
     head = np.concatenate([template.head, question, template.middle])
     windows = window_ranges(len(context), room, stride)
@@ -233,7 +234,7 @@ def _windows(
 
 
 def _check_answers(split: QuestionSplit, found: Sequence[_Window], max_length: int, stride: int) -> None:
-    """Raise `DataError` where some window should hold an answer, and none does."""
+    """Raise `DataError` if some window should hold an answer and none does."""
     held = any(window.label not in ((IGNORED, IGNORED), (window.null, window.null)) for window in found)
     wanted = any(answer != NO_ANSWER for right in split.answers or () for answer in right)
     if not held and (wanted or not split.null_answers):
@@ -250,7 +251,7 @@ def _template(tokenizer: Any) -> _Template:
             f"the tokenizer of `{tokenizer.name_or_path}` cannot tell which characters a token comes from",
             hint="question answering needs a fast tokenizer, one with a tokenizer.json",
         )
-    tokenizer.padding_side = "right"  # places are counted from the left, and a mask hides what stands behind
+    tokenizer.padding_side = "right"  # positions are counted from the left, and a mask hides the padding on the right
     found = tokenizer(["a"], ["a"], verbose=False).encodings[0]
     text = [position for position, sequence in enumerate(found.sequence_ids) if sequence is not None]
     question, context = ([p for p in text if found.sequence_ids[p] == sequence] for sequence in (0, 1))
@@ -272,14 +273,14 @@ def null_token(tokenizer: Any) -> int:
 
 
 def null_before_text(tokenizer: Any) -> bool:
-    """Whether the token that stands for no answer comes before the text. Raises `ModelError` where there is none."""
+    """Whether the token that stands for no answer comes before the text. Raises `ModelError` if there is none."""
     return _null_place(tokenizer, _template(tokenizer)) >= 0
 
 
 def _null_place(tokenizer: Any, template: _Template) -> int:
-    """Where in a window no answer stands, from its end where it is negative.
+    """The position in a window that stands for no answer, counted from its end if negative.
 
-    [CLS], or else a token that begins each text, or one that ends it. Raises `ModelError` where there is none.
+    It is that of [CLS], or else of a token that begins or ends each text. Raises `ModelError` where there is none.
     """
     head, tail = template.head.tolist(), template.tail.tolist()
     for wanted in (tokenizer.cls_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id):
@@ -302,7 +303,7 @@ def _tokenize(tokenizer: Any, texts: Sequence[str]) -> list[_Text]:
             add_special_tokens=False,
             truncation=False,
             padding=False,
-            verbose=False,  # no word on contexts beyond the model's limit: that is what windows are for
+            verbose=False,  # no warning about contexts beyond the model's limit: windows are for those
         ).encodings
         found += [
             _Text(np.asarray(one.ids, dtype=np.int32), np.asarray(one.offsets, dtype=np.int32).reshape(-1, 2))
@@ -312,7 +313,7 @@ def _tokenize(tokenizer: Any, texts: Sequence[str]) -> list[_Text]:
 
 
 def _tokens_of(answer: Answer, spans: np.ndarray) -> tuple[int, int]:
-    """First and last token that have a character of the answer; the last is before the first where there is none."""
+    """First and last token with a character of the answer; the last is before the first if there is none."""
     first = np.searchsorted(spans[:, 1], answer.start, side="right")
     last = np.searchsorted(spans[:, 0], answer.start + len(answer.text), side="left") - 1
     return int(first), int(last)

@@ -1,4 +1,4 @@
-"""Tables with a word in each row, and a column that says of which sentence it is."""
+"""Tables with one word in each row, and a column that says which sentence the word belongs to."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ NUMBERING = re.compile(r"sent(ence)?s?([\W_]|id|$)", re.IGNORECASE)
 
 
 def numbering(columns: Mapping[str, Sequence[Any]], *read: str | None) -> str | None:
-    """The column of `columns` that says of which sentence each word is, besides those that are `read`."""
+    """The column of `columns`, besides those that are `read`, that says which sentence each word belongs to."""
     return next((name for name in columns if NUMBERING.match(name) and name not in read), None)
 
 
 def with_sentences(table: Table, *, text: str, label: str | None, tagging: bool = True) -> Table:
-    """`table` with a row for each sentence, whose cells are lists, where each of its rows is a word.
+    """`table` with one row a sentence, whose cells are lists, where each of its rows is a word.
 
-    They are where a column says of which sentence a word is, at its first word or at all of them, there are several
-    words a sentence, and the task is known to be `tagging` or all tags mark entities. Lines are those of first words.
+    Rows are taken for words if a column gives the sentence of each word (or of the first), sentences have several
+    words, and the task is known to be `tagging` or all tags mark entities. A sentence's line is that of its first word.
     """
     column = numbering(table.columns, text, label)
     words, tags = table.columns.get(text, ()), table.columns.get(label or "", ())

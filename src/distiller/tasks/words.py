@@ -1,4 +1,4 @@
-"""What a word of plain text is, where nobody has set words apart: in new texts for a tagger, and around spans."""
+"""What a word of plain text is, where the text is not already split: in new texts for a tagger, and around spans."""
 
 import re
 import unicodedata
@@ -34,20 +34,20 @@ SET_APART = re.compile(r"(?<!\S)[.,](?!\S)")
 
 
 def spaced_words(text: str) -> list[str]:
-    """What blanks separate, punctuation included, as SQuAD counts words; of a script without blanks each letter."""
+    """What spaces separate, punctuation included, as SQuAD counts words; each letter in a script without spaces."""
     return SPACED.findall(text)
 
 
 def words_of(text: str) -> list[str]:
-    """What blanks separate, without the punctuation around it, each mark of which is a word as in tagged corpora; of a
-    script without blanks between words (Chinese, Japanese, Thai, …) each letter, with the signs on it.
+    """The words of `text`: what spaces separate, and each punctuation mark around it, as in tagged corpora.
 
-    So `"bad".` is read as it is learnt where a span marks `bad`, and as in files whose words were set apart. A text
-    with a full stop or a comma between blanks is of such a file, and keeps its words.
+    In a script without spaces between words (Chinese, Japanese, Thai, …) each letter, with the signs on it, is a word.
+    So `"bad".` is read as it was learnt where a span marks `bad`, and as in files that are already split into words. A
+    text with a full stop or a comma between spaces is from such a file, and keeps its words.
     """
     return pattern_of(text).findall(text)
 
 
 def pattern_of(text: str) -> re.Pattern[str]:
-    """What finds the words of `text`, or of parts of it."""
+    """The pattern that finds the words of `text`, or of parts of it."""
     return SPACED if SET_APART.search(text) else WORD

@@ -1,4 +1,4 @@
-"""Lists that a table of text holds as text: as Python and pandas write them, as numpy does, and as JSON."""
+"""Lists that are stored as text in a table, as Python and pandas, numpy or JSON write them."""
 
 import ast
 import json
@@ -21,7 +21,7 @@ WORDS: dict[str, Any] = {"None": None, "nan": None, "NaN": None, "null": None, "
 
 
 def parse_list(cell: Any) -> list[Any] | None:
-    """The list that a cell spells: `['a', 'b']`, `['a' 'b']` (numpy), `["a", "b"]` (JSON), of texts or numbers.
+    """The list that a cell spells: `['a', 'b']`, `['a' 'b']` (numpy) or `["a", "b"]` (JSON), of texts or numbers.
 
     `None` for anything else.
     """
@@ -71,10 +71,11 @@ def parsed_cell(cell: Any) -> Any:
 
 
 def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
-    """`table` with lists for sentences and tags that are written as text, with blanks between words and between tags.
+    """`table` with lists in place of sentences and tags that are written as text with spaces between them.
 
-    They are if the task is known to be `tagging`, or if all tags mark entities and every sentence has as many as words.
-    Raises `DataError` where that is one word in every row: of which sentence it is nobody said.
+    They are split if the task is known to be `tagging`, or if all tags mark entities and every sentence has as many
+    words as tags. Raises `DataError` if every row then has one word: the table does not say which sentence it belongs
+    to.
     """
     texts, tags = table.columns.get(text, ()), table.columns.get(label, ())
     cells = list(zip(texts, tags, strict=False))
@@ -93,10 +94,10 @@ def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
 
 
 def with_lists(table: Table, *, text: str, label: str | None) -> Table:
-    """`table` with lists for cells that spell them in the column `label`, and then also in `text`.
+    """`table` with lists in place of cells that spell them in the column `label`, and then also in `text`.
 
-    A column counts as one of lists if most of its cells that are not empty spell one. Without `label` the column `text`
-    decides for itself.
+    A column counts as one of lists if most of its non-empty cells spell one. Without `label`, the column `text` decides
+    for itself.
     """
     columns = dict(table.columns)
     for name in (label, text) if label is not None else (text,):
@@ -104,12 +105,12 @@ def with_lists(table: Table, *, text: str, label: str | None) -> Table:
         if lists is not None:
             columns[name] = lists
         elif not any(isinstance(cell, list | tuple) for cell in columns.get(name, ())[:1]):
-            break  # labels that are no lists: the texts are texts, whatever they look like
+            break  # labels that are not lists: then texts are texts, whatever they look like
     return replace(table, columns=columns)
 
 
 def _lists(cells: Sequence[Any]) -> list[Any] | None:
-    """The cells of a column with lists for those that spell one, if most do."""
+    """The cells of a column, with lists for those that spell one, if most do."""
     if not any(isinstance(cell, str) and cell.lstrip().startswith("[") for cell in cells[:100]):
         return None
     parsed = [parse_list(cell) for cell in cells]

@@ -24,13 +24,13 @@ _CELL = re.compile(
 
 @dataclass(frozen=True)
 class Style:
-    """What stands before the fraction of a number, and what may divide its digits into groups."""
+    """What separates the fraction of a number, and what may divide its digits into groups."""
 
     fraction: str
     groups: str
 
     def number(self, digits: str) -> float | None:
-        """The number that `digits`, without sign and unit, are in this style."""
+        """The number that `digits`, without sign and unit, stand for in this style."""
         parts = re.fullmatch(
             rf"([^{re.escape(self.fraction)}eE]*)(?:{re.escape(self.fraction)}(\d*))?([eE].*)?", digits
         )
@@ -85,7 +85,7 @@ class Reading:
         return replace(table, columns={**table.columns, column: [self.number(cell) for cell in table.columns[column]]})
 
     def note(self, column: str) -> str:
-        """What a reader should know of how the numbers were read."""
+        """What a user should know about how the numbers were read."""
         return f"`{self.example}` in `{column}` is read as the number {self.number(self.example):.12g}"
 
 
@@ -103,10 +103,10 @@ def parts_of(cell: Any) -> Written | None:
 
 
 def reading_of(tables: Sequence[Table], column: str) -> Reading | None:
-    """How the numbers in a column of several tables are written; `None` where Python reads them, or they are none.
+    """How the numbers in a column of several tables are written; `None` if Python reads them or there are none.
 
-    Numbers are more than half of the cells that say something. Raises `DataError` where they are written in several
-    ways, unless Python reads most, or where the comma may as well divide thousands as stand before the fraction.
+    More than half of the non-empty cells must be numbers. Raises `DataError` if they are written in several ways,
+    unless Python reads most, or if a comma could either group thousands or begin the fraction.
     """
     cells = Counter(cell for table in tables for cell in _texts(table, column))
     numbers: dict[str, Written] = {}
@@ -131,7 +131,7 @@ def reading_of(tables: Sequence[Table], column: str) -> Reading | None:
     if (other is not None or not styles) and 2 * plain > cells.total():
         return None  # rows of their own, which are no numbers where the others are
     if other is not None and all(one.unit.startswith("/") for one in numbers.values()):
-        return None  # fractions or dates, of which people make classes
+        return None  # fractions or dates, which people use as classes
     if other is not None:
         raise refuse(other, f"and elsewhere {shown(example)}: numbers of different units")
     if not styles:
@@ -145,7 +145,7 @@ def reading_of(tables: Sequence[Table], column: str) -> Reading | None:
 
 
 def _texts(table: Table, column: str) -> list[str]:
-    """The cells of a column in which some text stands."""
+    """The non-empty text cells of a column."""
     return [cell for cell in table.columns.get(column, ()) if isinstance(cell, str) and cell.strip()]
 
 
