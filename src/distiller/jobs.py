@@ -231,7 +231,7 @@ def progress(console: "Console | None", title: str, total: int, *, rows: str, am
         nonlocal done, made_so_far, said
         done, made_so_far = done + count, made_so_far + made
         now = time.perf_counter() - started
-        speed = f"{made_so_far / max(now, 1e-9):.0f} {amount}/s"
+        speed = f"{made_so_far / max(now, 1e-9):,.0f} {amount}/s"
         bar.update(task, completed=done, speed=speed)
         if bar.disable and (now - said >= SAID_EVERY or done == total):
             said = now

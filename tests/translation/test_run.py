@@ -412,7 +412,7 @@ def test_progress_is_visible_without_a_terminal(
     dev = run.task.dev
     assert dev is not None
     call("pseudo-label", Path(run.output) / "teacher", dev.source, "-o", tmp_path / "labels", "--shard-size", 10)
-    assert re.search(r"pseudo-label: (\d+) of \1 sentences, \d+ tokens/s, ", capsys.readouterr().err)
+    assert re.search(r"pseudo-label: (\d+) of \1 sentences, [\d,]+ tokens/s, ", capsys.readouterr().err)
 
 
 def test_show_evaluate_and_predict_take_a_translation_output(
