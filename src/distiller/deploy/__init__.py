@@ -1,4 +1,4 @@
-"""What a finished run becomes: forms that run anywhere, measurements of them, a card and a page that explain it."""
+"""What a finished run becomes: forms that run anywhere, measurements of them, a model card and a page."""
 
 from typing import TYPE_CHECKING
 

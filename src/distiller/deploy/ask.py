@@ -1,4 +1,4 @@
-"""One text to teacher, student and exported forms of a run: what each says, and how long it takes."""
+"""One text put to the teacher, the student and the exported forms of a run: what each answers, and how fast."""
 
 import statistics
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ REPEATS = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What one model says of one text."""
+    """What one model answers for one text."""
 
     name: str
     """`teacher`, `student`, the form, or the model's folder."""
@@ -71,11 +71,11 @@ class _Loaded:
 
 
 class LoadedModels:
-    """The models of one finished run, loaded once and asked as often as some texts come.
+    """The models of one finished run, loaded once and asked about any number of texts.
 
-    `output` is a run's output folder, or a single model or export whose task the file `run` says. Raises
-    `DistillerError`. A form that cannot be loaded says so in its answers. Translation models are run by CTranslate2
-    where it is installed and can convert them.
+    `output` is a run's output folder, or a single model or export whose task is in the run file `run`. Raises
+    `DistillerError`. A form that cannot be loaded says so in its answers. Translation models run in CTranslate2 where
+    it is installed and can convert them.
     """
 
     def __init__(self, output: str | Path, *, run: Path | None = None) -> None:
@@ -85,7 +85,7 @@ class LoadedModels:
         """Whether the task reads two texts."""
         if is_translator(str(output)):
             voices = translator_entrants(str(output), notes=self.notes, teacher=True, rows=1)
-            self._engines = ExitStack()  # which end when this object goes
+            self._engines = ExitStack()  # deleted together with this object
             asked = [one for one in voices if one.converted is not None or one.fastest]
             self._models = [_translator(one, self._engines) for one in asked]
             return
@@ -98,7 +98,7 @@ class LoadedModels:
         self.notes += source.notes
 
     def ask(self, text: str, pair: str | None = None) -> list[Answer]:
-        """What every model says of `text`, and of `pair` where the task reads two: of a question its context.
+        """What every model answers for `text` and, where the task reads two texts, `pair` (the context of a question).
 
         Raises `DataError` where one of them is missing or empty.
         """
@@ -151,7 +151,7 @@ def _translated(tokenizer: TranslationTokenizer, longest: int | None, run: Engin
 
 
 def _median_milliseconds(answer: Callable[[], object]) -> float:
-    """Of some passes."""
+    """The median time of several passes."""
     return 1000 * statistics.median(seconds_of(answer) for _ in range(REPEATS))
 
 
@@ -160,7 +160,7 @@ def _tokens(source: Finished, text: str, pair: str | None) -> tuple[AnySplit, En
     split: AnySplit
     if source.kind == "tagging":
         words = tuple(words_of(text))
-        split = TaggedSplit("asked", (words,), ((0,) * len(words),))  # marks the token on which each word is read
+        split = TaggedSplit("asked", (words,), ((0,) * len(words),))  # marks the token at which each word is classified
     elif source.kind == "qa":
         split = QuestionSplit("asked", (text,), (pair or "",), null_answers=bool(source.run.task.null_answers))
     else:
@@ -172,7 +172,7 @@ def _tokens(source: Finished, text: str, pair: str | None) -> tuple[AnySplit, En
 def _decoded(
     source: Finished, split: AnySplit, encoded: EncodedSplit, logits: np.ndarray
 ) -> tuple[str, dict[str, float]]:
-    """What the logits `[1, c]`, `[1, l, c]` or of windows `[n, l, 2]` say, and the shares of the classes."""
+    """What the logits `[1, c]`, `[1, l, c]`, or `[n, l, 2]` of windows, mean, and the probabilities of the classes."""
     labels = source.labels or []
     if source.kind == "regression":
         return f"{float(logits.reshape(-1)[0]):.4g}", {}

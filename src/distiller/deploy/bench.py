@@ -1,4 +1,4 @@
-"""`measure_models(outputs)`: time, memory, size and score of teacher, student and exports, side by side in one run."""
+"""`measure_models(outputs)`: time, memory, size and score of teacher, student and exports, side by side."""
 
 import json
 import os
@@ -49,10 +49,10 @@ def measure_models(
     lengths: Sequence[int] | None = None,
     on_start: Callable[[str], None] | None = None,
 ) -> Bench:
-    """Measure the student, the teacher and the exports of each run's output folder (or single models and exports).
+    """Measure the student, the teacher and the exports in each run's output folder (or single models and exports).
 
-    Everything runs on the processor with `threads` threads (`None`: as many as torch takes), one model after the
-    other, each in a process of its own. Scores are those on at most `rows` development rows. Raises `DistillerError`.
+    Everything runs on the processor with `threads` threads (`None`: torch's default), one model after the other, each
+    in its own process. Scores are on at most `rows` development rows. Raises `DistillerError`.
     """
     threads = threads or torch.get_num_threads()
     notes: list[str] = []
@@ -93,7 +93,7 @@ def measure_models(
 
 
 def _in_turn(found: Sequence[Entrant], on_start: Callable[[str], None] | None) -> Iterator[tuple[Any, Path]]:
-    """Each of those that are measured, with an empty folder for it. Raises `OutputError` where there are none."""
+    """Each entrant, with an empty folder for it. Raises `OutputError` where there are none."""
     if not found:
         raise OutputError("there is nothing to measure", hint="name a run's output folder")
     with tempfile.TemporaryDirectory(prefix="distiller-bench-") as temp:
@@ -152,7 +152,7 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
 def _filled(
     source: Finished, encoded: EncodedSplit, names: list[str], lengths: Sequence[int] | None
 ) -> list[dict[str, np.ndarray]]:
-    """Batches of each size and length, without padding: development tokens end to end."""
+    """Batches of each size and length without padding: development tokens joined end to end."""
     wanted = lengths or sorted({min(length, source.max_length) for length in (16, 64, source.max_length)})
     if too_long := [length for length in wanted if length > source.max_length]:
         raise ConfigError(
@@ -170,7 +170,7 @@ def _filled(
 
 
 def _in_a_process(job: dict[str, Any], folder: Path, name: str, threads: int) -> dict[str, Any]:
-    """What `measure` says of a job, from a process that does nothing else."""
+    """What `measure` returns for a job, in a fresh process that does nothing else."""
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     result = folder / "result.json"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`bench` of translation models: teacher, student and exports in every engine, each in a process of its own."""
+"""`bench` for translation models: teacher, student and exports in every engine, each in its own process."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -31,7 +31,7 @@ Process = Callable[[dict[str, Any], Path, str], dict[str, Any]]
 
 @dataclass(frozen=True)
 class TranslatorEntrant(Entrant):
-    """One translation model in one form that takes part."""
+    """One translation model in one form to be measured."""
 
     source: FinishedTranslator
     """The finished model whose text is translated."""
@@ -43,19 +43,19 @@ class TranslatorEntrant(Entrant):
 
     @property
     def fastest(self) -> bool:
-        """Whether it is the exact form of its model that answers first."""
+        """Whether it is the exact form that answers fastest for its model."""
         return (self.engine, self.compute) == (choose_engine("auto"), "float32")
 
 
 def is_translator(name: str) -> bool:
-    """Whether an output, a model folder or an export is of a translation model."""
+    """Whether an output, a model folder or an export holds a translation model."""
     if is_export(Path(name)):
         return load_export(Path(name)).kind == "translation"
     return open_translator(name) is not None
 
 
 def translator_entrants(name: str, *, notes: list[str], teacher: bool, rows: int) -> list[TranslatorEntrant]:
-    """Teacher, student and exports of a run's output folder, or the one model or export that it is."""
+    """The teacher, the student and the exports in a run's output folder, or the one model or export that it is."""
     folder = Path(name)
     export = load_export(folder) if is_export(folder) else None
     source = open_translator(export.source if export is not None else name, rows=rows)
@@ -85,7 +85,7 @@ def translator_entrants(name: str, *, notes: list[str], teacher: bool, rows: int
 def measured_translator(
     one: TranslatorEntrant, folder: Path, *, process: Process, threads: int, repeats: int
 ) -> Measured:
-    """One model in one form: `process` runs it. Raises `ModelError` for one that CTranslate2 cannot convert."""
+    """One model in one form, run by `process`. Raises `ModelError` for one that CTranslate2 cannot convert."""
     pairs = one.source.sentences
     if pairs is None:
         raise OutputError(
@@ -143,7 +143,7 @@ def _of_export(name: str, folder: Path, source: FinishedTranslator) -> list[Tran
 
 
 def _of_teacher(name: str, source: FinishedTranslator) -> Iterator[TranslatorEntrant]:
-    """The teacher that a run trained, or named. Raises `ModelError` where it is not there any more."""
+    """The teacher that a run trained or named. Raises `ModelError` where it no longer exists."""
     assert source.output is not None
     if (source.output / TEACHER).is_dir():
         yield from _in_every_engine(name, "teacher", source, source.output / TEACHER)

@@ -1,4 +1,4 @@
-"""The development examples on which teacher and student say different things, those farthest apart first."""
+"""The development examples on which teacher and student disagree, the largest differences first."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ LONGEST = 600
 
 @dataclass(frozen=True)
 class Said:
-    """What one model says of the development set, read in its own tokens."""
+    """What one model says about the development set, in its own tokens."""
 
     encoded: EncodedSplit
     logits: np.ndarray
@@ -35,14 +35,14 @@ class Said:
 
     @cached_property
     def tags(self) -> list[np.ndarray]:
-        """Of a tagger: the tag of each word that it has read, row by row."""
+        """For a tagger: the predicted tag of each word that it has read, row by row."""
         assert self.gold is not None
         chosen = self.logits.argmax(-1)
         return list(map(tags_read, chosen, self.gold))
 
     @cached_property
     def gold_tags(self) -> list[np.ndarray]:
-        """Of a tagger: the right tag of each word that it has read, row by row."""
+        """For a tagger: the correct tag of each word that it has read, row by row."""
         assert self.gold is not None
         return [tags_read(right, right) for right in self.gold]
 
@@ -52,7 +52,7 @@ Apart = tuple[int, str, str, str, float]
 
 
 def by_class(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Apart]:
-    """Rows of different classes."""
+    """Rows with different classes."""
 
     def named(shares: np.ndarray) -> str:
         return f"{labels[shares.argmax()]} ({100 * shares.max():.0f} %)"
@@ -65,7 +65,7 @@ def by_class(labels: list[str], split: Split, student: Said, teacher: Said) -> I
 
 
 def by_labels(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Apart]:
-    """Rows that have other labels for one than for the other."""
+    """Rows with different sets of labels."""
 
     def named(shares: np.ndarray) -> str:
         return ", ".join(labels[n] for n in np.flatnonzero(shares > 0.5)) or "none"
@@ -77,7 +77,7 @@ def by_labels(labels: list[str], split: Split, student: Said, teacher: Said) -> 
 
 
 def by_number(labels: list[str], split: Split, student: Said, teacher: Said) -> Iterator[Apart]:
-    """Every row: numbers are never quite the same."""
+    """Every row: two numbers are never exactly the same."""
     pairs = zip(student.logits.reshape(-1), teacher.logits.reshape(-1), strict=True)
     for row, (ours, theirs) in enumerate(pairs):
         gold = "" if split.labels is None else f"{split.labels[row]:.4g}"
@@ -85,7 +85,7 @@ def by_number(labels: list[str], split: Split, student: Said, teacher: Said) -> 
 
 
 def by_tag(labels: list[str], split: TaggedSplit, student: Said, teacher: Said) -> Iterator[Apart]:
-    """Sentences with words of different tags, among the words that both have read."""
+    """Sentences in which a word that both have read has different tags."""
     for row, (gold, ours, theirs) in enumerate(zip(student.gold_tags, student.tags, teacher.tags, strict=True)):
         read = min(len(ours), len(theirs))
         apart = np.flatnonzero(ours[:read] != theirs[:read])
@@ -97,7 +97,7 @@ def by_tag(labels: list[str], split: TaggedSplit, student: Said, teacher: Said) 
 
 
 def by_answer(split: QuestionSplit, student: Said, teacher: Said, task: Task) -> Iterator[Apart]:
-    """Questions with answers that differ once normalised."""
+    """Questions whose answers differ once normalised."""
     found = []
     for one in (student, teacher):
         assert isinstance(one.encoded, EncodedQuestions)
@@ -121,7 +121,7 @@ OF_ROWS: dict[str, Callable[..., Iterator[Apart]]] = {
 def disagreements(
     kind: str, labels: list[str] | None, split: AnySplit, student: Said, teacher: Said, task: Task
 ) -> list[Disagreement]:
-    """Where the two say different things of `split`, by the `kind` of the task."""
+    """The examples of `split` on which the two disagree, for a task of this `kind`."""
     if isinstance(split, QuestionSplit):
         found = by_answer(split, student, teacher, task)
     else:

@@ -1,4 +1,4 @@
-"""Who can be measured or asked: teacher, student and exported forms of a run, each with what runs it."""
+"""What can be measured or asked: teacher, student and exported forms of a run, each with what runs it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from distiller.models.students import same_vocabulary
 
 @dataclass(frozen=True)
 class Entrant:
-    """One model in one form that takes part."""
+    """One model in one form to be measured."""
 
     name: str
     role: str
@@ -28,7 +28,7 @@ class Entrant:
 def entrants(
     name: str, *, notes: list[str], run: Path | None = None, teacher: bool = True, rows: int | None = None
 ) -> list[Entrant]:
-    """Teacher, student and exports of the run's output folder `name`, or the one model or export that it is.
+    """The teacher, student and exports in the run's output folder `name`, or the one model or export that it is.
 
     What is left out is said in `notes`. Raises `DistillerError`.
     """
@@ -56,7 +56,7 @@ def _of_export(name: str, folder: Path, source: Finished) -> Entrant:
 
 
 def reading(one: Entrant) -> Finished:
-    """The model's own way of reading the task: a teacher may have another tokenizer than the student."""
+    """The model's own way of reading the task: a teacher may have a different tokenizer from the student's."""
     if one.role != "teacher" or same_vocabulary(load_tokenizer(one.folder), one.source.tokenizer):
         return one.source
     source = one.source

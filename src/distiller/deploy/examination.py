@@ -1,10 +1,10 @@
-"""What a closer look at a finished run found, as data that a page reads. Imports no torch."""
+"""The results of examining a finished run, as data that a page reads. Imports no torch."""
 
 from distiller.config import Config
 
 
 class ClassResult(Config):
-    """How one class, or one tag, is recognised on the development set."""
+    """How well one class, or one tag, is recognised on the development set."""
 
     name: str
     support: int
@@ -25,7 +25,7 @@ class Bin(Config):
 
 
 class Calibration(Config):
-    """Whether a model is right as often as it is sure."""
+    """Whether a model is right as often as its confidence says."""
 
     bins: list[Bin]
     error: float
@@ -33,7 +33,7 @@ class Calibration(Config):
 
 
 class Look(Config):
-    """What one model does on the development set."""
+    """How one model does on the development set."""
 
     score: float
     classes: list[ClassResult] = []
@@ -41,7 +41,7 @@ class Look(Config):
 
 
 class Disagreement(Config):
-    """A development text on which teacher and student say different things."""
+    """A development text on which teacher and student disagree."""
 
     text: str
     gold: str
@@ -70,7 +70,7 @@ class Difference(Config):
 
 
 class Examination(Config):
-    """A finished run looked at once more."""
+    """The examination of a finished run."""
 
     metric: str
     rows: int

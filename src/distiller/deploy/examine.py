@@ -37,9 +37,9 @@ SHOWN = 20
 
 
 def examine_run(source: Finished) -> Examination:
-    """Score, classes, calibration and disagreements of the student, and of the teacher where it is in the cache.
+    """Scores, classes, calibration and disagreements of the student and, if it is in the cache, of the teacher.
 
-    Raises `DataError` where the development set is not there any more.
+    Raises `DataError` where the development set no longer exists.
     """
     dev = source.tokens("dev")
     if dev is None or source.data is None or source.run is None:
@@ -102,7 +102,7 @@ def _look(source: Finished, split: AnySplit, said: Said) -> Look:
 
 
 def _classes(labels: list[str], predicted: np.ndarray, gold: np.ndarray) -> list[ClassResult]:
-    """`predicted` and `gold` `[n, c]` say of each example which classes it has."""
+    """Results by class; `predicted` and `gold` `[n, c]` say which classes each example has."""
     found = []
     for index, name in enumerate(labels):
         hits = float(np.sum(predicted[:, index] & gold[:, index]))
@@ -120,7 +120,7 @@ def _classes(labels: list[str], predicted: np.ndarray, gold: np.ndarray) -> list
 
 
 def calibration(logits: np.ndarray, gold: np.ndarray) -> Calibration:
-    """Confidence of the best class against how often it is right, in ten bins of equal width.
+    """Confidence in the most probable class compared with accuracy, in ten bins of equal width.
 
     `logits` `[n, c]`, `gold` class ids `[n]`. Source: Guo et al. 2017, arXiv:1706.04599.
     """
@@ -128,7 +128,7 @@ def calibration(logits: np.ndarray, gold: np.ndarray) -> Calibration:
 
 
 def calibration_of_labels(logits: np.ndarray, gold: np.ndarray) -> Calibration:
-    """The same of yes or no: `logits` and `gold` `[n]`, each label of each example by itself."""
+    """The same for yes-or-no decisions: `logits` and `gold` `[n]`, one entry per label of each example."""
     return _calibration(expit(np.abs(logits)), (logits > 0) == (gold > 0.5))
 
 
@@ -143,7 +143,7 @@ def _calibration(confidence: np.ndarray, right: np.ndarray) -> Calibration:
 
 
 def _difference(data: TaskData, task: Task, student: Said, teacher: Said) -> Difference | None:
-    """Student minus teacher, with the error of the paired difference; `None` where they read other words of a row."""
+    """Student minus teacher, with the error of the paired difference; `None` if they read different words of a row."""
     gold: Any = student.gold
     if data.kind == "tagging":
         lengths = [[len(row) for row in one.tags] for one in (student, teacher)]

@@ -1,4 +1,4 @@
-"""`export_student(model, form)`: a finished student in another form, compared with it, whole or not there at all."""
+"""`export_student(model, form)`: a finished student in another form, compared with the original, all or nothing."""
 
 import shutil
 from functools import partial
@@ -34,7 +34,7 @@ LEAST_EQUAL = 0.95
 
 
 class Export(Config):
-    """What an exported form is, and how it compares with the model: `export.json`, written last."""
+    """What an exported form is, and how it compares with the model: `export.json`, which is written last."""
 
     format: int = 1
     form: str
@@ -92,7 +92,7 @@ def export_student(
     """Write `source` as a row of `FORMS` to `folder` (by default `exports/FORM` in the run's output).
 
     It is built beside `folder`, compared with the model on the development set (or on made-up texts, with a note) and
-    renamed there when it is whole. Raises `ConfigError` for a form that this task has not, `OutputError` where
+    moved there once complete. Raises `ConfigError` for a form that this task does not have, `OutputError` where
     something is in the way, `RunError` where a float32 form is not equal or a lossy one loses more than `max_loss` of
     the score.
     """
@@ -112,7 +112,7 @@ def export_student(
         elif form == "folder":
             facts |= write_plain_script(source, place)
         made = _finish(source, form, place, facts, max_loss)
-        make_way(target, overwrite=overwrite)  # again, since it took a while
+        make_way(target, overwrite=overwrite)  # checked again, since building took a while
         if target.exists():
             shutil.rmtree(target)
         place.rename(target)
@@ -152,7 +152,7 @@ def _finish(source: Finished, form: str, place: Path, facts: dict[str, Any], max
 
 
 def judge(form: str, parity: Parity, *, max_loss: float) -> list[str]:
-    """What to say of a form's parity; raises `RunError` where it is not kept."""
+    """The verdict on a form's parity. Raises `RunError` where the form is not good enough."""
     if not FORMS[form].traits["lossy"]:
         allowed = EXACT * max(1.0, parity.largest_logit or 0.0)
         if parity.largest_difference is not None and not parity.largest_difference <= allowed:
@@ -177,7 +177,7 @@ def judge(form: str, parity: Parity, *, max_loss: float) -> list[str]:
         return []
     words = f"{parity.metric} {parity.shown(parity.score)} instead of {parity.shown(parity.torch_score)}"
     words += f" on {parity.rows} rows"
-    if not parity.loss <= max_loss:  # NaN is no score either
+    if not parity.loss <= max_loss:  # NaN is not a score either
         raise RunError(
             f"the `{form}` form loses too much: {words}",
             hint=f"nothing was written; --max-loss {parity.loss:.3f} accepts it, --to folder is exact",
@@ -186,14 +186,14 @@ def judge(form: str, parity: Parity, *, max_loss: float) -> list[str]:
 
 
 def default_folder(source: Finished, form: str) -> Path:
-    """`exports/FORM` in the run's output. Raises `ConfigError` for a model that no run made."""
+    """`exports/FORM` in the run's output. Raises `ConfigError` for a model that does not come from a run."""
     if source.output is None:
         raise ConfigError(f"`{source.name}` is not a run's output", hint="say where to write with -o FOLDER")
     return source.output / EXPORTS / form
 
 
 def make_way(target: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that is in the way, unless it is an export (or nothing) and may be replaced."""
+    """Refuse a folder that is in the way, unless it is an export (or empty) and may be replaced."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
     if not (target / FACTS).is_file():
@@ -203,7 +203,7 @@ def make_way(target: Path, *, overwrite: bool) -> None:
 
 
 def load_export(folder: Path) -> Export:
-    """What an export's folder says of itself; its files are what they were. Raises `OutputError`."""
+    """The description in an export's folder, once its files are known to be unchanged. Raises `OutputError`."""
     if not is_export(folder):
         raise OutputError(f"`{folder}` holds no export", hint="distiller export OUT --to onnx")
     found = stored(Export, folder / FACTS, what="description of an export", hint="export again: --overwrite")
@@ -216,12 +216,12 @@ def load_export(folder: Path) -> Export:
 
 
 def is_export(folder: Path) -> bool:
-    """Whether a folder says that it is an export."""
+    """Whether a folder holds an export."""
     return (folder / FACTS).is_file()
 
 
 def export_of(source: Finished, folder: Path) -> Export:
-    """What the export in `folder` says of itself. Raises `OutputError` for one that was made from another student."""
+    """The description of the export in `folder`. Raises `OutputError` for one made from another student."""
     facts = load_export(folder)
     if facts.fingerprint != source.fingerprint:
         raise OutputError(f"`{folder}` was made from another student than `{source.folder}`", hint="export it again")
@@ -229,7 +229,7 @@ def export_of(source: Finished, folder: Path) -> Export:
 
 
 def exports_of(output: Path) -> dict[str, Path]:
-    """The exports of a run's output, by the names of their folders."""
+    """The exports in a run's output, by folder name."""
     found = (path for path in sorted((output / EXPORTS).glob("*")) if is_export(path))
     return {path.name: path for path in found}
 

@@ -1,4 +1,4 @@
-"""A finished student, and what is known about its task: what every export, measurement and page starts from."""
+"""A finished student and what is known about its task: the start of every export, measurement and page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class Finished:
 
     @cached_property
     def data(self) -> TaskData | None:
-        """The task's rows; `None`, with a note, where no run names them or they are not there any more."""
+        """The task's rows; `None`, with a note, where no run names them or they no longer exist."""
         if self.run is None:
             self.notes.append("no run says what the task is (--run), so there are no texts to compare on")
             return None
@@ -87,7 +87,7 @@ class Finished:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The task, metric and number of rows of the development text, as a benchmark says them."""
+        """The task, metric and number of development rows, as a benchmark states them."""
         if self.data is None:
             return {"task": "", "metric": None, "rows": 0}
         return {"task": self.data.name, "metric": self.data.metric, "rows": len(self.data.splits["dev"])}
@@ -109,17 +109,17 @@ class Finished:
 
     @property
     def collate(self) -> Collator:
-        """Pads rows of tokens to batches, and no further: an exported form sees what its `use.py` would give it."""
+        """Pads rows of tokens to a batch and no further: exported forms get what their `use.py` would give them."""
         return Collator(self.tokenizer, pad_to_multiple_of=1)
 
 
 def open_finished(
     name: str, *, run: Path | None = None, overrides: Sequence[str] = (), rows: int | None = None
 ) -> Finished:
-    """The student of the output folder `name`, or any fine-tuned model, with the task of the file `run`.
+    """The student in the output folder `name`, or any fine-tuned model, with the task of the file `run`.
 
-    Raises `OutputError` for a run that is not finished, `ModelError` for a model that is not fine-tuned, and for
-    one that translates, which `open_translator` opens.
+    Raises `OutputError` for a run that is not finished, and `ModelError` for a model that is not fine-tuned or that
+    translates (`open_translator` opens those).
     """
     transformers_logging.disable_progress_bar()
     output = Path(name)
@@ -158,7 +158,7 @@ def _described(file: Path, overrides: Sequence[str]) -> Run:
 
 
 def _task_of(folder: Path, name: str) -> tuple[str, list[str] | None]:
-    """What a model folder without a run says of its task: the kind, and the names of its outputs."""
+    """What a model folder without a run says about its task: the kind, and the names of the outputs."""
     shape: Any = load_config(folder)
     kind = kind_of_head(shape)
     if kind is None:

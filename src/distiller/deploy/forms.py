@@ -1,4 +1,4 @@
-"""The forms a finished model can take: each function writes one into a folder, each row knows what runs it."""
+"""The forms a finished model can take: each function writes one to a folder, each row knows what runs it."""
 
 import inspect
 import json
@@ -34,17 +34,17 @@ WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")
 def folder(source: Finished, target: Path) -> dict[str, Any]:
     """A `transformers` folder with the weights as safetensors."""
     for file in sorted(source.folder.iterdir()):
-        if file.is_file() and file.name != SUMS:  # the tokenizer is written anew, and `export.json` has sums of its own
+        if file.is_file() and file.name != SUMS:  # `export.json` has its own checksums
             shutil.copy2(file, target / file.name)
     config = target / "config.json"
     fields = json.loads(config.read_text(encoding="utf-8"))
-    if fields.get("pad_token_id") != source.model.config.pad_token_id:  # a causal one, by whose config none is padded
+    if fields.get("pad_token_id") != source.model.config.pad_token_id:  # a causal model, whose config allows no padding
         write_json(config, fields | {"pad_token_id": source.model.config.pad_token_id})
     return {}
 
 
 def folder_fp16(source: Finished, target: Path) -> dict[str, Any]:
-    """A `transformers` folder with the weights in half precision, half the size. It computes in float32 as before."""
+    """A `transformers` folder with the weights in half precision, half the size. It still computes in float32."""
     for file in sorted(source.folder.iterdir()):
         if file.is_file() and file.name != SUMS and not file.name.endswith(WEIGHTS):
             shutil.copy2(file, target / file.name)
@@ -56,15 +56,17 @@ def folder_fp16(source: Finished, target: Path) -> dict[str, Any]:
 
 
 def onnx(source: Finished, target: Path, *, opset: Count | None = None) -> dict[str, Any]:
-    """An ONNX graph in float32, for ONNX Runtime and everything else that reads ONNX."""
+    """An ONNX graph in float32, for ONNX Runtime and any other program that reads ONNX."""
     return {"opset": write_graph(source.model, example(source), target / "model.onnx", opset=opset)}
 
 
 def onnx_int8(
     source: Finished, target: Path, *, opset: Count | None = None, calibration: Count | None = None
 ) -> dict[str, Any]:
-    """An ONNX graph with 8-bit weights, a quarter of the size. Activations are scaled while it runs, or with
-    `calibration` by their ranges on so many training texts."""
+    """An ONNX graph with 8-bit weights, a quarter of the size.
+
+    Activations are scaled at run time or, with `calibration`, by their ranges on that many training texts.
+    """
     ranges = None if calibration is None else list(calibration_batches(source, calibration))
     plain = target / "float32.onnx"
     written = write_graph(source.model, example(source), plain, opset=opset)
@@ -78,15 +80,17 @@ def onnx_int8(
 
 
 def openvino_int8(source: Finished, target: Path, *, calibration: Count = 300) -> dict[str, Any]:
-    """OpenVINO's own format with 8-bit weights and activations, whose ranges are those of `calibration` training
-    texts (NNCF's scheme for transformers)."""
+    """OpenVINO's own format with 8-bit weights and activations.
+
+    The ranges of activations are those on `calibration` training texts (NNCF's scheme for transformers).
+    """
     with importing("this form needs", extra="openvino"):
         import nncf
         import openvino
     ranges = list(calibration_batches(source, calibration))
     plain = target / "float32.onnx"
     written = write_graph(source.model, example(source), plain)
-    nncf.set_log_level(40)  # no warnings about its own choices: what they cost is measured after
+    nncf.set_log_level(40)  # no warnings about its own choices: their cost is measured afterwards
     with quiet():
         smaller = nncf.quantize(
             openvino.Core().read_model(plain),
@@ -103,7 +107,8 @@ def openvino_int8(source: Finished, target: Path, *, calibration: Count = 300) -
 def ctranslate2_int8(source: Finished, target: Path, *, shortlist: Count | None = None) -> dict[str, Any]:
     """CTranslate2's own format with 8-bit weights, for translation models: three to six times as fast as `generate`.
 
-    With `shortlist` a translation may use but so many pieces for each piece of its sentence, beside the most frequent.
+    With `shortlist`, a translation may use only that many pieces for each piece of its sentence, besides the most
+    frequent.
     """
     from distiller.deploy.translators import FinishedTranslator, write_translator
 
@@ -155,18 +160,18 @@ def engine_runtime(engine: str, place: Path, *, source: Finished) -> Runtime:
 
 
 def input_names(source: Finished) -> list[str]:
-    """What the model reads of a batch."""
+    """The names of the inputs that the model reads from a batch."""
     return list(example(source))
 
 
 def input_arrays(source: Finished, encoded: EncodedSplit, rows: Iterable[int]) -> dict[str, np.ndarray]:
-    """Rows of `encoded` as a batch of what the model reads."""
+    """Rows of `encoded` as a batch of the inputs that the model reads."""
     batch = source.collate([encoded[row] for row in rows])
     return {name: batch[name].numpy() for name in input_names(source)}
 
 
 def example(source: Finished) -> dict[str, Tensor]:
-    """Two made-up inputs of different lengths as a batch that the model takes: the second one is padded."""
+    """Two made-up inputs of different lengths as a batch for the model: the second one is padded."""
     words = ["one two three four five six", "one"]
     found = source.tokenizer(words, words if source.pairs else None, padding=True, return_tensors="pt")
     accepted = inspect.signature(source.model.forward).parameters
@@ -175,7 +180,7 @@ def example(source: Finished) -> dict[str, Tensor]:
 
 
 def calibration_batches(source: Finished, texts: int) -> Iterator[dict[str, np.ndarray]]:
-    """So many training texts in small batches of similar length. Raises `ConfigError` where there are none."""
+    """The given number of training texts in small batches of similar length. Raises `ConfigError` without any."""
     train = source.tokens("train")
     if train is None:
         raise ConfigError(
@@ -203,7 +208,7 @@ def batches(
 
 
 def in_order(rows: int, chosen: Sequence[Sequence[int]], logits: Sequence[np.ndarray]) -> np.ndarray:
-    """What batches of the `chosen` rows gave, in the split's order, zeros behind the end of a shorter row."""
+    """The outputs for batches of the `chosen` rows in the split's order, zero past the end of a shorter row."""
     width = max(one.shape[1] for one in logits)
     whole = np.zeros((rows, width, *logits[0].shape[2:]), dtype=np.float32)
     for some, values in zip(chosen, logits, strict=True):

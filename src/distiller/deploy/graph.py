@@ -22,7 +22,7 @@ NEEDS = "an ONNX graph needs"
 
 
 class Outputs(nn.Module):
-    """A model as a plain function of tensors, in the order of `names`, to its logits (or start and end logits)."""
+    """A model as a plain function from tensors, in the order of `names`, to its logits (or start and end logits)."""
 
     def __init__(self, model: PreTrainedModel, names: Iterable[str]) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Outputs(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Logits; for question answering start and end logits."""
         given = dict(zip(self.names, inputs, strict=True))
-        if self.model.config.model_type == "xlnet":  # takes 1.0 minus its mask, which no graph can of whole numbers
+        if self.model.config.model_type == "xlnet":  # computes 1.0 minus its mask, which no graph can do with integers
             given["attention_mask"] = given["attention_mask"].float()
         found: Any = self.model(**given)
         return (found.start_logits, found.end_logits) if "start_logits" in found else found.logits
@@ -41,8 +41,8 @@ class Outputs(nn.Module):
 def write_graph(model: PreTrainedModel, example: Mapping[str, Tensor], path: Path, *, opset: int | None = None) -> int:
     """Write `model` to `path` as an ONNX graph whose inputs are those of `example`; returns its opset.
 
-    `example` is a batch of two or more texts of two or more tokens, one of them padded; neither number is kept in the
-    graph. Raises `MissingPackageError`, and `RunError` where torch's exporter does not get through the model.
+    `example` is a batch of at least two texts of at least two tokens, one of them padded; the graph fixes neither
+    number. Raises `MissingPackageError`, and `RunError` where torch's exporter cannot trace the model.
     """
     with importing(NEEDS, extra="onnx"), quiet():
         import onnx  # noqa: F401
@@ -62,7 +62,7 @@ def write_graph(model: PreTrainedModel, example: Mapping[str, Tensor], path: Pat
                 opset_version=opset,
                 verbose=False,
             )
-    except Exception as error:  # torch raises whatever the model's own code does under tracing
+    except Exception as error:  # torch raises whatever the model's own code raises under tracing
         raise RunError(
             f"torch cannot write a `{model.config.model_type}` model as an ONNX graph: {_reason(error)}",
             hint="--to folder keeps it a transformers model",
@@ -73,10 +73,10 @@ def write_graph(model: PreTrainedModel, example: Mapping[str, Tensor], path: Pat
 
 
 def quantise(source: Path, target: Path) -> None:
-    """8-bit weights, a scale for each output channel and for each row of an embedding table; activations get theirs
-    while the model runs.
+    """Quantise weights to 8 bits, with a scale for each output channel and for each row of an embedding table.
 
-    Weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits, which overflow with more.
+    Activations are scaled at run time. Weights use 7 of the 8 bits: processors without VNNI add two products in 16
+    bits, which would overflow with more.
     """
     with importing(NEEDS, extra="onnx"):
         from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -95,7 +95,7 @@ def quantise(source: Path, target: Path) -> None:
 
 
 def quantise_static(source: Path, target: Path, batches: Iterable[Mapping[str, np.ndarray]]) -> None:
-    """8-bit weights as `quantise` writes them, and 8-bit activations whose ranges are those of `batches`."""
+    """8-bit weights as `quantise` writes them, and 8-bit activations whose ranges are those on `batches`."""
     with importing(NEEDS, extra="onnx"):
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -113,7 +113,7 @@ def quantise_static(source: Path, target: Path, batches: Iterable[Mapping[str, n
             Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gemm"],
-            # what a product gives stays float32 until the next one reads it: half of the error, at the same speed
+            # a product's output stays float32 until the next one reads it: half the error, at the same speed
             extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
@@ -134,10 +134,10 @@ def _to_quantise(source: Path) -> Any:
 
 
 def quantise_embeddings(graph: Any) -> None:
-    """Store the tables of an `onnx.ModelProto` from which ids choose rows in 8 bits, with a scale for each row.
+    """Store the tables of an `onnx.ModelProto` from which ids select rows in 8 bits, with a scale for each row.
 
-    A table with one scale, as ONNX Runtime's quantiser has it, is as coarse as its largest number: a scale a row costs
-    4 bytes and makes the error of the embeddings of a MiniLM five times smaller.
+    A table with a single scale, as ONNX Runtime's quantiser makes it, is as coarse as its largest number; a scale for
+    each row costs 4 bytes and makes the error of a MiniLM's embeddings five times smaller.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -177,7 +177,7 @@ def _chooses_rows(node: Any) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """The first lines that say what happened, of the innermost cause: up to one that does not end in a colon."""
+    """The first lines of the innermost cause that say what happened, up to one that does not end in a colon."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -187,7 +187,7 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Exporter and quantiser talk to stdout, stderr and the root logger; what matters is raised or measured after."""
+    """Silences exporter and quantiser, which write to stdout, stderr and the root logger; errors still raise."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

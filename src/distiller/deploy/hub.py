@@ -1,4 +1,4 @@
-"""A folder to the model hub, through `huggingface_hub` and with the token that is signed in there."""
+"""Uploads a folder to the model hub through `huggingface_hub`, with the token that is signed in there."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ from distiller.errors import ConfigError, RunError
 
 
 def push_folder(folder: Path, repository: str, *, private: bool = True) -> str:
-    """Upload a finished folder to the model repository `repository` (made if need be); returns its address.
+    """Upload a finished folder to the model repository `repository` (created if need be); returns its address.
 
-    Raises `ConfigError` for a name the hub does not take, `RunError` where the hub cannot be reached or refuses.
+    Raises `ConfigError` for a name that the hub does not accept, `RunError` where the hub cannot be reached or refuses.
     """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled

@@ -1,6 +1,6 @@
-"""One model measured in a process of its own: its time, its memory and its logits. Imports torch only to run torch.
+"""One model measured in its own process: its time, its memory and its logits. Imports torch only to run torch.
 
-`python -m distiller.deploy.measure JOB RESULT` is how `bench` starts it; both are files.
+`bench` starts it as `python -m distiller.deploy.measure JOB RESULT`; both are files.
 """
 
 import json
@@ -22,12 +22,10 @@ WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".xml")
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Times and memory of the model that `job` names, on its token arrays, under the names of `Measured`.
+    """Times and memory of the model that `job` names on its arrays of tokens, under the names of `Measured`.
 
-    Logits are written beside them.
-
-    `job`: `engine`, `folder`, `kind`, `labels`, `threads`, `inputs`, `repeats`, and the files of arrays `singles`,
-    `throughput` and `scored`; `logits` is the file to write. A time is that of a forward pass over token ids: every
+    `job`: `engine`, `folder`, `kind`, `labels`, `threads`, `inputs`, `repeats`, the files of arrays `singles`,
+    `throughput` and `scored`, and the file `logits` to write. Times are those of a forward pass over token ids: every
     form reads the same ones.
     """
     started = time.perf_counter()
@@ -55,14 +53,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def weights_megabytes(folder: Path) -> float:
-    """10^6 bytes of the weights in the folder of a model or of an export; safetensors alone, where there are others."""
+    """10^6 bytes of weights in the folder of a model or an export; only safetensors, if there are other formats too."""
     files = [file for file in folder.iterdir() if file.suffix in WEIGHTS]
     loaded = [file for file in files if file.suffix == ".safetensors"] or files
     return sum(file.stat().st_size for file in loaded) / 1e6
 
 
 def write_arrays(path: Path, batches: Sequence[Arrays]) -> Path:
-    """Batches of arrays in one file."""
+    """Write batches of arrays to one file."""
     stored: dict[str, Any] = {}
     for number, arrays in enumerate(batches):
         stored |= {f"{number}/{name}": array for name, array in arrays.items()}

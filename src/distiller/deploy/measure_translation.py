@@ -1,6 +1,6 @@
-"""One translation model measured in a process of its own: its time, its memory and what it says, as tokens.
+"""One translation model measured in its own process: its time, its memory and its translations, as tokens.
 
-Imports torch only to run torch. `distiller.deploy.measure` starts it.
+Imports torch only to run torch. Started by `distiller.deploy.measure`.
 """
 
 import time

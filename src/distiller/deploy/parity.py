@@ -1,4 +1,4 @@
-"""Whether an exported form says what the model says, on real batches of several lengths."""
+"""Whether an exported form gives the same outputs as the model, on real batches of several lengths."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ NEAR = 0.1
 
 
 class Parity(Config):
-    """What an exported form says, compared with the model in torch, float32, on the processor."""
+    """The outputs of an exported form compared with the model in torch, float32, on the processor."""
 
     rows: int
     """Development texts (windows of them for question answering), or made-up ones where there are no texts."""
@@ -49,7 +49,7 @@ class Parity(Config):
 
     @property
     def loss(self) -> float:
-        """By how much the score falls; 0 where it is not known or rises."""
+        """By how much the score falls; 0 where it is unknown or rises."""
         return 0.0 if self.score is None or self.torch_score is None else max(0.0, self.torch_score - self.score)
 
 
@@ -86,8 +86,10 @@ def compare(source: Finished, run: Runtime) -> Parity:
 
 
 def _made_up(source: Finished) -> Iterator[tuple[list[int], Arrays]]:
-    """Batches of tokens drawn at random, of several lengths, between those that the tokenizer puts around a text; the
-    first row of each is padded, on the tokenizer's side."""
+    """Batches of random tokens of several lengths, between the special tokens that the tokenizer puts around a text.
+
+    The first row of each is padded, on the tokenizer's side.
+    """
     rng = np.random.default_rng(0)
     tokenizer: Any = source.tokenizer
     words = sorted(set(range(len(tokenizer))) - set(tokenizer.all_special_ids))
@@ -110,7 +112,7 @@ def _made_up(source: Finished) -> Iterator[tuple[list[int], Arrays]]:
 
 
 def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The tokens that a tokenizer puts before and behind a text."""
+    """The tokens that a tokenizer puts before and after a text."""
     found = tokenizer("one", return_special_tokens_mask=True)
     ids, own = found["input_ids"], found["special_tokens_mask"]
     text = [place for place, special in enumerate(own) if not special] or [len(ids)]
@@ -118,7 +120,7 @@ def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def _counting(kind: str, arrays: Arrays) -> np.ndarray:
-    """Which logits count: all of an example `[b]`; of tokens those that are real or may be answers `[b, l]`."""
+    """Which logits count: all of an example `[b]`; of tokens those that are real, or may be answers, `[b, l]`."""
     if kind not in ("tagging", "qa"):
         return np.ones(len(arrays["input_ids"]), dtype=bool)
     return arrays.get("output_mask", arrays["attention_mask"]).astype(bool)

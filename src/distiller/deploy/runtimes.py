@@ -1,4 +1,4 @@
-"""Exported forms at work: each turns padded token arrays into logits. No torch here, so what it costs is its own."""
+"""Runs exported forms: each turns padded token arrays into logits. No torch here, so that only the form is measured."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ def onnx_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
         session = onnxruntime.InferenceSession(
             os.fspath(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # each of its exceptions is a class of its own, all below Exception
+    except Exception as error:  # its exceptions have no common base class but Exception
         raise _damaged(folder, error) from None
     names = [one.name for one in session.get_inputs()]
 
@@ -57,7 +57,7 @@ def openvino_runtime(folder: Path, *, threads: int | None = None) -> Runtime:
 
 
 def side_by_side(outputs: Sequence[Any]) -> np.ndarray:
-    """The one output of a model, or start and end scores of question answering as `[b, l, 2]`."""
+    """The single output of a model, or start and end scores of question answering as `[b, l, 2]`."""
     return np.array(outputs[0]) if len(outputs) == 1 else np.stack(outputs, axis=-1)
 
 

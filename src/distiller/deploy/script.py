@@ -1,6 +1,6 @@
-"""The `use.py` of an export: a short program that answers with the exported model and needs nothing of this library.
+"""The `use.py` of an export: a short program that answers with the exported model and does not need this library.
 
-It is put together from what reads text, what runs the model and what makes answers of logits, then tried out.
+It is assembled from parts that read text, run the model and turn logits into answers, and is then tried out.
 """
 
 import importlib.util
@@ -192,7 +192,7 @@ NULL_TEXT = """"" if nothing - best[0] > FACTS["null_threshold"] else """
 
 
 def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
-    """Write tokenizer, `use.py` and the student's card into an export; returns what the script reads of its facts."""
+    """Write the tokenizer, `use.py` and the student's card into an export; returns the facts that the script reads."""
     packages, imports, engine = ENGINES[FORMS[form].traits["engine"]]
     names = {"model_class": HEADS[source.kind].__name__}
     fast = _save_tokenizer(source, folder)
@@ -241,7 +241,7 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
 
 
 def _save_tokenizer(source: Finished, folder: Path) -> bool:
-    """The tokenizer's own files and, where it has one, a `tokenizer.json` that pads and cuts by itself."""
+    """The tokenizer's own files and, where it has one, a `tokenizer.json` that pads and truncates by itself."""
     tokenizer: Any = source.tokenizer
     before, tokenizer.model_max_length = tokenizer.model_max_length, source.max_length
     tokenizer.save_pretrained(folder)
@@ -265,7 +265,7 @@ def _save_tokenizer(source: Finished, folder: Path) -> bool:
 def try_script(source: Finished, folder: Path, run: Runtime) -> float | None:
     """Share of some development texts on which `use.py` answers as the library does with the same exported model.
 
-    `None` where there are no texts. What the script raises is raised.
+    `None` where there are no texts. Raises what the script raises.
     """
     dev = source.tokens("dev")
     if dev is None:

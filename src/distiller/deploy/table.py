@@ -1,4 +1,4 @@
-"""What a benchmark found, as data that a page or a picture reads. Imports no torch."""
+"""The results of a benchmark, as data that a page or a figure reads. Imports no torch."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ BENCH = "bench.json"
 
 
 class Throughput(Config):
-    """Texts a second in batches of one size, every text of the same length."""
+    """Texts a second in batches of one size, all texts of the same length."""
 
     batch: int
     length: int
@@ -45,13 +45,13 @@ class Measured(Config):
 
     @property
     def fastest(self) -> float:
-        """Most texts a second, of any batch size, at the longest length."""
+        """Most texts a second at any batch size, at the longest length."""
         longest = max(one.length for one in self.throughput)
         return max(one.texts_per_second for one in self.throughput if one.length == longest)
 
 
 class Bench(Config):
-    """Models side by side, measured in one run on one machine."""
+    """Models side by side, measured together on one machine."""
 
     format: int = 1
     created: str
@@ -65,7 +65,7 @@ class Bench(Config):
 
     @property
     def reference(self) -> Measured:
-        """What the others are compared with: the first teacher, else the first model."""
+        """The model that the others are compared with: the first teacher, else the first model."""
         return next((one for one in self.models if one.role == "teacher"), self.models[0])
 
     def save(self, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The fine-tuned teacher of a finished run, found again in the cache by what its Record says of it."""
+"""Finds the fine-tuned teacher of a finished run in the cache, by what its Record says."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from distiller.models.load import load_model
 
 
 def find_teacher(source: Finished) -> Path | str | None:
-    """Folder or name of the teacher's model; `None`, with a note in `source`, where it is not there any more."""
+    """Folder or name of the teacher's model; `None`, with a note in `source`, where it no longer exists."""
     run, record = source.run, source.record
     if run is not None and run.teacher is None:
         source.notes.append("the run had no teacher")

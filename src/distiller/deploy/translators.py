@@ -126,14 +126,14 @@ class FinishedTranslator(Finished):
 
     @property
     def decoding(self) -> Decoding:
-        """How it was scored."""
+        """The search that it was scored with."""
         return self.described.evaluation if self.described else Decoding()
 
     @cached_property
     def sentences(self) -> Pairs | None:
-        """Development pairs, also those that the run held out, else test pairs; `None` where they are not there.
+        """Development pairs, including those that the run held out, else test pairs; `None` where they do not exist.
 
-        They are those that a run takes: limited as it says, and none longer than `max_length`.
+        They are those that a run uses: limited as it says, and none longer than `max_length`.
         """
         if self.described is None:
             self.notes.append("no run says what it translated, so it is compared on made-up sentences")
@@ -157,12 +157,12 @@ class FinishedTranslator(Finished):
 
     @property
     def about(self) -> dict[str, Any]:
-        """The text, metric and number of sentences, as a benchmark says them."""
+        """The text, metric and number of sentences, as a benchmark states them."""
         text = self.sentences
         return {"task": text.name if text else "", "metric": METRIC, "rows": len(text) if text else 0}
 
     def _short(self, pairs: Pairs) -> Pairs | None:
-        """`pairs` of at most `max_length` tokens a side, with a note of the others."""
+        """The `pairs` with at most `max_length` tokens a side, with a note about the others."""
         tokenizer = self.loaded[1]
         longest = min(self.max_length, longest_text(self.model) or self.max_length)
         ids = zip(tokenizer.encode(pairs.source), tokenizer.encode_targets(pairs.translations), strict=True)
@@ -173,7 +173,7 @@ class FinishedTranslator(Finished):
         return pairs.take(kept) if kept else None
 
     def translated(self, place: Path, sentences: list[str]) -> list[str]:
-        """What the exported form in `place` makes of sentences."""
+        """The translations of sentences by the exported form in `place`."""
         model, tokenizer = self.loaded
         if not (place / "model.bin").is_file():
             plain = self.decoding.model_copy(update={"engine": "transformers"})
@@ -185,7 +185,7 @@ class FinishedTranslator(Finished):
 
     @property
     def pairs_learnt(self) -> Pairs:
-        """The gold pairs that it learnt from. Raises `ConfigError` where no run names them, `DataError`."""
+        """The gold pairs that it was trained on. Raises `ConfigError` where no run names them, `DataError`."""
         if self.described is None:
             raise ConfigError(
                 f"`{self.name}` has no run that says what it learnt from, so no shortlist can be made",
@@ -195,7 +195,7 @@ class FinishedTranslator(Finished):
 
 
 def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator | None:
-    """The translation model of a run's output or of a model folder; `None` for what holds another kind of model.
+    """The translation model in a run's output or a model folder; `None` for any other kind of model.
 
     Raises `OutputError` for a translation run that is not finished.
     """
@@ -219,7 +219,8 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
 def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int | None = None) -> dict[str, Any]:
     """The model in CTranslate2's format with 8-bit weights, its tokenizer, and a `use.py`.
 
-    With `shortlist` a translation may use but so many pieces for each piece of its sentence, beside the most frequent.
+    With `shortlist`, a translation may use only that many pieces for each piece of its sentence, besides the most
+    frequent.
     """
     model, tokenizer = source.loaded
     chosen = None
@@ -227,7 +228,7 @@ def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int
         learnt = source.pairs_learnt
         ids = tokenizer.encode(learnt.source), tokenizer.encode_targets(learnt.translations)
         chosen = lexical_shortlist(*ids, size=shortlist)
-    # the converter wants to make its own folder
+    # the converter insists on creating the folder
     made = convert(model, tokenizer, target / "made", compute="int8", shortlist=chosen)
     for file in made.iterdir():
         file.rename(target / file.name)
@@ -249,7 +250,7 @@ def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int
 
 
 def write_plain_script(source: FinishedTranslator, target: Path) -> dict[str, Any]:
-    """A `use.py` beside a copy of the model folder, which asks `transformers` alone."""
+    """A `use.py` next to a copy of the model folder that needs only `transformers`."""
     model, tokenizer = source.loaded
     search = search_of(model, tokenizer, source.decoding).to_diff_dict()
     search.pop("transformers_version", None)
@@ -262,7 +263,7 @@ def _facts(source: FinishedTranslator) -> dict[str, Any]:
 
 
 def compare_translator(source: FinishedTranslator, place: Path) -> Parity:
-    """Translations of the exported form and of the model in torch, the same search on the same sentences."""
+    """Compare translations of the exported form and of the model in torch: same search, same sentences."""
     model, tokenizer = source.loaded
     pairs = source.sentences
     sentences = list(pairs.source if pairs else SENTENCES)

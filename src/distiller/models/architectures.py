@@ -1,4 +1,4 @@
-"""The encoders of Table 6 of arXiv:2109.11105 by name: sizes, exact parameter counts, published weights."""
+"""The encoders in Table 6 of arXiv:2109.11105 by name: sizes, exact parameter counts, published weights."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -81,7 +81,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture(name: str) -> Architecture:
-    """The row called `name`. Raises `ConfigError` that names the closest one."""
+    """The architecture called `name`. Raises `ConfigError` that suggests the closest name."""
     if name not in ARCHITECTURES:
         raise ConfigError(f"no architecture is called `{name}`", hint=did_you_mean(name, list(ARCHITECTURES)))
     return ARCHITECTURES[name]

@@ -34,9 +34,9 @@ class Latency:
 
 
 def parameter_count(model: PreTrainedModel | PretrainedConfig, *, head: bool = True) -> int:
-    """Number of weights; tied ones count once, and what is never stored (Marian's table of fixed positions) not at all.
+    """Number of weights; tied ones count once, and those never stored (Marian's table of fixed positions) not at all.
 
-    Without `head`, those of the encoder only. A configuration has no head.
+    Without `head`, only those of the encoder. A configuration has no head.
     """
     if isinstance(model, PretrainedConfig):
         model = _on_meta(model)
@@ -44,7 +44,7 @@ def parameter_count(model: PreTrainedModel | PretrainedConfig, *, head: bool = T
 
 
 def megabytes(model: nn.Module) -> float:
-    """Size of these weights as they lie in memory, in 10^6 bytes."""
+    """Size of these weights in memory, in 10^6 bytes."""
     return sum(weight.numel() * weight.element_size() for weight in _weights(model)) / 1e6
 
 
@@ -56,8 +56,8 @@ def _weights(model: nn.Module) -> Iterator[nn.Parameter]:
 def flops(model: PreTrainedModel | PretrainedConfig, *, length: Count, batch: Count = 1) -> int:
     """Floating-point operations of one forward pass of the encoder over `batch` texts of `length` tokens.
 
-    A multiplication and its addition are two. Counted by torch on a model without storage, so any size will do; of an
-    architecture that cannot run without (Longformer looks at its mask) two for each weight and token.
+    A multiplication and its addition count as two. Torch counts them on a model without storage, so any size will do;
+    for an architecture that cannot run without storage (Longformer looks at its mask), two for each weight and token.
     """
     config = model.config if isinstance(model, PreTrainedModel) else model
     encoder = _on_meta(config).eval()
@@ -68,15 +68,15 @@ def flops(model: PreTrainedModel | PretrainedConfig, *, length: Count, batch: Co
         except RUN_ERRORS:
             continue
         return counter.get_total_flops()
-    tables = {part.weight for part in encoder.modules() if isinstance(part, nn.Embedding)}  # tied ones are one
+    tables = {part.weight for part in encoder.modules() if isinstance(part, nn.Embedding)}  # tied weights count once
     return 2 * (parameter_count(encoder) - sum(table.numel() for table in tables)) * batch * length
 
 
 def activation_bytes(config: PretrainedConfig, *, length: Count, batch: Count) -> int:
     """Bytes that a float32 forward pass of the encoder keeps for the backward pass, attention matrices included.
 
-    Observed on a model without storage; fast attention kernels, which keep no matrices, need less. Of an architecture
-    that cannot run without storage it is the estimate of Korthikanti et al. 2022, arXiv:2205.05198, section 4.1.
+    Measured on a model without storage; fused attention kernels, which keep no matrices, need less. For an architecture
+    that cannot run without storage, the estimate of Korthikanti et al. 2022, arXiv:2205.05198, section 4.1.
     """
     encoder = _on_meta(config).train()
     own = {parameter.untyped_storage()._cdata for parameter in encoder.parameters()}
@@ -110,9 +110,9 @@ def training_memory(
 ) -> int:
     """Estimate of the bytes that training takes, without the framework itself and temporary buffers.
 
-    16 bytes per student weight (weight, gradient, two AdamW moments, all float32), the student's activations, and
-    4 bytes per weight of a teacher that runs beside it (0 with cached outputs). `half` is mixed precision: half the
-    activations, and 2 bytes more per weight for the copies that the kernels read.
+    16 bytes for each student weight (weight, gradient, two AdamW moments, all float32), the student's activations, and
+    4 bytes for each weight of a teacher that runs beside it (0 with cached outputs). `half` is mixed precision: half
+    the activations, and 2 bytes more for each weight, for the copies that the kernels read.
     """
     weights, extra = parameter_count(student), 2 if half else 0
     total = (16 + extra) * weights + activation_bytes(student, length=length, batch=batch) // (2 if half else 1)
@@ -122,10 +122,10 @@ def training_memory(
 def latency(
     model: nn.Module, inputs: Mapping[str, Any], *, repeats: Count = 20, warmup: Count = 3, threads: Count | None = None
 ) -> Latency:
-    """Median time of a forward pass of `model` on `inputs` (a batch of `[B, L]` tensors on its device), per example.
+    """Median time per example of a forward pass of `model` on `inputs`, a batch of `[B, L]` tensors on its device.
 
-    Runs in eval mode without gradients; the mode and torch's number of threads are as before afterwards. `threads`
-    sets the CPU threads; `None` keeps what torch uses now.
+    Runs in eval mode without gradients; mode and thread count are restored afterwards. `threads` sets torch's CPU
+    threads; `None` keeps their number.
     """
     ids = inputs["input_ids"]
     mode, before = model.training, torch.get_num_threads()
@@ -151,7 +151,7 @@ def latency(
 
 
 def _empty(encoder: PreTrainedModel, *, length: int, batch: int) -> Iterator[dict[str, Any]]:
-    """Inputs of `batch` texts without storage: as they are, and with a mask where a decoder else looks at positions."""
+    """Inputs of `batch` texts without storage; with a mask where a decoder would otherwise look at positions."""
     tokens = torch.zeros(batch, length, dtype=torch.long, device="meta")
     inputs: dict[str, Any] = {"input_ids": tokens}
     known = inspect.signature(encoder.forward).parameters

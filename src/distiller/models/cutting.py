@@ -1,6 +1,6 @@
-"""Cutting layers out of a model: which weights are a layer's own, and from where each weight of a student comes.
+"""Cutting layers out of a model: which weights belong to a layer, and where each weight of a student comes from.
 
-A list of layers is one that is shorter in a model of one layer less. Two models without storage tell.
+A list of layers is a list that is shorter in a model with one layer less. Two models without storage are compared.
 """
 
 import re
@@ -31,7 +31,7 @@ RANDOM = "student.init=random, or keep the sizes of the source"
 
 
 def on_meta(model_class: Any, config: PretrainedConfig) -> PreTrainedModel:
-    """A model of `model_class` (an Auto class) without storage. Raises `ModelError` for what cannot be built."""
+    """A model of `model_class` (an Auto class) without storage. Raises `ModelError` for one that cannot be built."""
     try:
         with torch.device("meta"):
             return model_class.from_config(config)
@@ -40,10 +40,10 @@ def on_meta(model_class: Any, config: PretrainedConfig) -> PreTrainedModel:
 
 
 def check_sizes(model_class: Any, config: PretrainedConfig) -> None:
-    """Raises `ModelError` for a student whose sizes do not fit together: without storage it reads a few tokens."""
+    """Raises `ModelError` for a student whose sizes are inconsistent: it reads a few tokens, without storage."""
     model = on_meta(model_class, config).eval()
     ids = torch.ones(1, 4, dtype=torch.long, device="meta")
-    for masks in ({}, {"attention_mask": ids}):  # some ask for the value of what has none, with a mask or without
+    for masks in ({}, {"attention_mask": ids}):  # some read values of tensors without storage, with a mask or without
         try:
             model(input_ids=ids, **masks)
         except BUILD_ERRORS as error:
@@ -61,7 +61,7 @@ def takes_embeddings(model_class: Any, config: PretrainedConfig) -> bool:
     assert isinstance(words.weight, Tensor)
     try:
         model(inputs_embeds=torch.empty(1, 4, words.weight.shape[1], device="meta"))
-    except BUILD_ERRORS as error:  # others ask for the value of what has none
+    except BUILD_ERRORS as error:  # others read values of tensors without storage
         return not isinstance(error, TypeError)
     return True
 
@@ -76,7 +76,7 @@ def _misshapen(config: PretrainedConfig, error: Exception) -> ModelError:
 
 
 def unbuildable(config: PretrainedConfig, error: Exception) -> ModelError:
-    """The error for a configuration that `transformers` makes no model of."""
+    """The error for a configuration from which `transformers` cannot build a model."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if isinstance(error, KeyError):
         lines = [f"{lines[0]} is not known"]
@@ -92,7 +92,7 @@ def unbuildable(config: PretrainedConfig, error: Exception) -> ModelError:
 
 
 def _what_builds(config: PretrainedConfig, error: Exception) -> str:
-    """A value in place of one of which no model can be made, for those that are wrong most often."""
+    """A value that would work in place of a wrong one, for the fields that are wrong most often."""
     names = ("hidden_size", "num_attention_heads", "num_key_value_heads")
     for name, divisor in pairwise(names):
         whole, part = getattr(config, name, None), getattr(config, divisor, None)
@@ -106,7 +106,7 @@ def _what_builds(config: PretrainedConfig, error: Exception) -> str:
 def layer_lists(model_class: Any, config: PretrainedConfig) -> dict[str, int]:
     """Dotted names of the lists with one part for each layer, in a model of `model_class`, and their lengths.
 
-    A decoder beside the encoder has lists of its own; FlauBERT has four. Empty where all layers share their weights.
+    A decoder beside the encoder has its own lists; FlauBERT has four. Empty where all layers share their weights.
     """
     count, rest = config.num_hidden_layers, list(range(config.num_hidden_layers - 1))
     if count < 2 or layout(config).no_cut:
@@ -122,8 +122,8 @@ def origins(
 ) -> dict[str, str | None]:
     """Where in `source` each weight of `model` comes from: its own name, or that in the picked layer; `None`: nowhere.
 
-    Only a head or a pooler may come from nowhere. The models may be without storage. Raises `ModelError` where a layer
-    would get or lose weights: layers of two kinds, other sizes, or a configuration that was not cut along.
+    Only a head or a pooler may come from nowhere. The models may have no storage. Raises `ModelError` where a layer
+    would gain or lose weights: layers of two kinds, other sizes, or a configuration that was not cut accordingly.
     """
     particular = layout(source.config)
     stored, wanted = source.state_dict(), model.state_dict()
@@ -164,7 +164,7 @@ def check_scores(model_class: Any, config: PretrainedConfig) -> None:
 
 
 def check_order(config: PretrainedConfig, picked: PickedLayers) -> None:
-    """Raises `ModelError` for layers that cannot be taken out of their place in a model of this configuration."""
+    """Raises `ModelError` for layers that cannot be moved in a model of this configuration."""
     particular, kind = layout(config), config.model_type
     moved = picked.layers != list(range(len(picked.layers)))
     if (particular.no_cut and len(picked.layers) != config.num_hidden_layers) or (particular.no_cut and moved):
@@ -199,7 +199,7 @@ def _lists(model: nn.Module) -> dict[str, int]:
 
 
 def _part(name: str, lists: Mapping[str, int]) -> tuple[str, int, str]:
-    """A weight's list of layers, its layer there, and its name within it; -1 for a weight of no layer."""
+    """The list of layers that a weight belongs to, its layer there, and its name within it; -1 if it is in no layer."""
     for prefix in lists:
         if name.startswith(prefix + "."):
             number, _, rest = name.removeprefix(prefix + ".").partition(".")
@@ -221,7 +221,7 @@ def _misfit(origin: str, stored: Tensor | None, wanted: Tensor, lists: Mapping[s
 
 
 def _is_head(name: str, model: PreTrainedModel, unread: Sequence[str]) -> bool:
-    """Whether a weight belongs to what a student may start anew."""
+    """Whether a weight belongs to the parts that a student may initialise anew."""
     inside = name.startswith(f"{model.base_model_prefix}.")
     return not inside or "pooler." in name or _word_in(name, unread)
 
@@ -234,7 +234,7 @@ def _check_complete(
     lists: Mapping[str, int],
     source: PreTrainedModel,
 ) -> None:
-    """Raises `ModelError` where a picked layer has weights that the student's has no place for."""
+    """Raises `ModelError` where a picked layer has weights that the student's layer has no place for."""
     particular = layout(source.config)
     used, kept = set(found.values()), set()
     for prefix, length in lists.items():

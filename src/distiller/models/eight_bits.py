@@ -1,8 +1,8 @@
-"""A model that computes as in 8 bits while it is trained, so that its weights get used to it.
+"""Trains a model with 8-bit arithmetic simulated, so that its weights adapt to it.
 
-Quantisation-aware training (Jacob et al. 2018, arXiv:1712.05877): where a layer multiplies, its weights and what it
-reads are rounded as an engine rounds them, and the gradient passes as if they had not been. The weights themselves stay
-float32, and the model is an ordinary one as soon as the rounding is off.
+Quantisation-aware training (Jacob et al. 2018, arXiv:1712.05877): where a layer multiplies, its weights and inputs are
+rounded as an engine rounds them, and the gradient passes as if they had not been. The weights themselves stay float32,
+and the model is an ordinary one once the rounding is switched off.
 """
 
 from types import MethodType
@@ -29,11 +29,11 @@ def rounded(values: Tensor, levels: int = LEVELS[8]) -> Tensor:
 
 
 class EightBits:
-    """Switches the rounding of a model's products and tables of vectors on and off; its `state_dict` never changes.
+    """Switches the rounding of a model's products and embedding tables on and off; its `state_dict` never changes.
 
-    Weights have a scale for each output, vectors of tokens and what a layer reads one for each row. `weight_bits`: ONNX
-    Runtime has 7 for weights, so that processors without VNNI do not overflow; CTranslate2 has 8. What computes with
-    the weight of a layer without calling it is not rounded: so the losses of a translation, which make the scores of
+    Weights have a scale for each output; token embeddings and layer inputs have one for each row. `weight_bits`: ONNX
+    Runtime has 7 for weights, so that processors without VNNI do not overflow; CTranslate2 has 8. Code that uses a
+    layer's weight without calling the layer sees no rounding: so do the translation losses, which compute the scores of
     the vocabulary themselves, in chunks.
     """
 
@@ -43,7 +43,7 @@ class EightBits:
         self.on = False
 
     def start(self) -> None:
-        """From here on the model computes in 8 bits."""
+        """Compute in simulated 8 bits from now on."""
         if self.on:
             return
         self.on = True
@@ -56,7 +56,7 @@ class EightBits:
                 module.forward = MethodType(_embedding(type(module)), module)
 
     def stop(self) -> None:
-        """The model is as it was, but for what its weights have learnt."""
+        """Restore the model as it was, with the weights it has learnt."""
         self.on = False
         for module in self.model.modules():
             if isinstance(module, nn.Linear | Conv1D | nn.Embedding):
@@ -74,7 +74,7 @@ def _product(levels: int, *, transposed: bool = False) -> Any:
 
 
 def _embedding(kind: type[nn.Embedding]) -> Any:
-    def forward(self: nn.Embedding, *given: Any, **named: Any) -> Tensor:  # rows are rounded by themselves
+    def forward(self: nn.Embedding, *given: Any, **named: Any) -> Tensor:  # each row is rounded by itself
         return rounded(kind.forward(self, *given, **named))
 
     return forward

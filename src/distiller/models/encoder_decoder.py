@@ -1,7 +1,7 @@
-"""Encoder–decoders of any architecture of `transformers`: load them, find their layers, read what they compute.
+"""Encoder–decoders of any architecture in `transformers`: loads them, finds their layers, reads their states.
 
-Nothing is known here by the name of an architecture. What is assumed of a model is compared with its own forward pass
-once (`check_reading`), so that a model which is built otherwise is refused in one line instead of being read wrongly.
+Nothing here depends on an architecture's name. What is assumed about a model is checked once against its own forward
+pass (`check_reading`), so that a model which is built differently is refused in one line rather than misread.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ STACKS = ("layers", "block", "layer")
 
 
 class Seq2SeqStates(NamedTuple):
-    """What one forward pass gave, teacher-forced."""
+    """The states from one forward pass, teacher-forced."""
 
     last: Tensor
     """What the head multiplies, `[B, L_target, width]`."""
@@ -80,12 +80,12 @@ def stack_of(model: PreTrainedModel, side: Side) -> nn.Module:
 
 
 def width_of(model: PreTrainedModel) -> int:
-    """Numbers in a hidden state."""
+    """Size of a hidden state."""
     return int(model.config.hidden_size)
 
 
 def head_of(model: PreTrainedModel) -> Head:
-    """What makes the scores of all tokens from `Seq2SeqStates.last`."""
+    """The function from `Seq2SeqStates.last` to the scores of all tokens."""
     linear: Any = model.get_output_embeddings()
     bias: Any = getattr(model, "final_logits_bias", None)
     if bias is None:
@@ -96,7 +96,7 @@ def head_of(model: PreTrainedModel) -> Head:
 
 
 def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor:
-    """What the decoder reads for `labels` `[B, L]`, padded with -100: the labels, shifted as the architecture does."""
+    """Decoder inputs for `labels` `[B, L]`, padded with -100: the labels, shifted as the architecture does."""
     whole: Any = model
     if hasattr(whole, "prepare_decoder_input_ids_from_labels"):
         return whole.prepare_decoder_input_ids_from_labels(labels)
@@ -113,7 +113,7 @@ def shift_right(labels: Tensor, *, start: int, pad: int) -> Tensor:
 
 
 def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = False) -> Seq2SeqStates:
-    """What `model` computes for `input_ids`, `attention_mask` and `labels` before its head, `hidden` layers too."""
+    """What `model` computes for a batch before its head: `hidden` layers too, where they are wanted."""
     encoder: Any = stack_of(model, "encoder")
     decoder: Any = stack_of(model, "decoder")
     encoded = encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], output_hidden_states=hidden)
@@ -126,7 +126,7 @@ def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = 
         use_cache=False,
     )
     last = decoded.last_hidden_state
-    if getattr(model.config, "scale_decoder_outputs", False):  # T5 with tied tables
+    if getattr(model.config, "scale_decoder_outputs", False):  # T5 with tied embeddings
         last = last * model.config.d_model**-0.5
     if not hidden:
         return Seq2SeqStates(last, (), ())
@@ -134,10 +134,10 @@ def read(model: PreTrainedModel, batch: Mapping[str, Tensor], *, hidden: bool = 
 
 
 class Seq2SeqReader:
-    """Runs an encoder–decoder teacher-forced on a batch, without its vocabulary-sized scores.
+    """Runs an encoder–decoder teacher-forced on a batch, without computing scores of the whole vocabulary.
 
-    `rows` are the ids that a student with a cut vocabulary keeps of this model's: the batch is in the student's ids,
-    and the scores are those of the tokens that both know.
+    `rows` are the ids of this model that a student with a cut vocabulary keeps: the batch is in the student's ids, and
+    the scores are those of the tokens that both know.
     """
 
     def __init__(self, model: PreTrainedModel, *, hidden: bool, rows: Tensor | None = None) -> None:
@@ -147,7 +147,7 @@ class Seq2SeqReader:
         self._kept: Head | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> Signals:
-        """What the model makes of a batch, with the layers of both sides where they are wanted."""
+        """The states of the model for a batch, with the layers of both sides where they are wanted."""
         mine = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
         if self.rows is not None:
             rows = self.rows.to(batch["input_ids"].device)
@@ -159,7 +159,7 @@ class Seq2SeqReader:
         return Signals(found.last, encoder, {}, batch["attention_mask"], decoder_states=decoder, head=self.head())
 
     def head(self) -> Head:
-        """What makes scores from the last decoder states; of a model that does not train, its kept rows once."""
+        """The map from the last decoder states to scores; for a frozen model its kept rows are selected once."""
         if self.rows is None:
             return head_of(self.model)
         if self._kept is None:
@@ -169,12 +169,12 @@ class Seq2SeqReader:
         return self._kept
 
     def close(self) -> None:
-        """Nothing to take off the model: it has no hooks."""
+        """Does nothing: there are no hooks to remove."""
 
 
 @torch.no_grad()
 def check_reading(model: PreTrainedModel, name: str) -> None:
-    """Raises `ModelError` unless states, head and shift found here give the scores that the model itself gives."""
+    """Raises `ModelError` unless the states, head and shift found here give the same scores as the model itself."""
     device = next(model.parameters()).device
     ids = torch.tensor([[5, 6, model.config.eos_token_id]], device=device)
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
@@ -199,8 +199,8 @@ def check_reading(model: PreTrainedModel, name: str) -> None:
 
 
 def longest_text(model: PreTrainedModel) -> int | None:
-    """Tokens that the model's tables of positions hold; `None` where there is no limit (T5)."""
+    """The number of positions in the model's tables; `None` where there is no limit (T5)."""
     held: int | None = getattr(model.config, "max_position_embeddings", None)
-    if model.config.model_type in ("t5", "mt5", "umt5"):  # relative positions, whatever the number says
+    if model.config.model_type in ("t5", "mt5", "umt5"):  # positions are relative, whatever the field says
         return None
     return held

@@ -1,4 +1,4 @@
-"""Models and tokenizers by name: folders, installed packages and the hub. Safetensors only, no foreign code."""
+"""Models and tokenizers by name, from folders, installed packages and the hub. Only safetensors, no remote code."""
 
 import hashlib
 import json
@@ -34,10 +34,10 @@ LIBRARY_ERRORS = (SafetensorError, StrictDataclassError)
 
 
 def resolve(name: str | Path) -> str | Path:
-    """What `name` stands for: a folder, the weights folder in an installed package (`package:NAME`), or a hub id.
+    """What `name` refers to: a folder, the weights folder in an installed package (`package:NAME`), or a hub id.
 
-    A package is looked into, never imported. Raises `MissingPackageError` when it is not installed, `ModelError` when
-    it carries no weights or a path does not exist.
+    A package is read, never imported. Raises `MissingPackageError` if it is not installed, `ModelError` if it has no
+    weights or a path does not exist.
     """
     text = str(name)
     if text.startswith("package:"):
@@ -55,8 +55,8 @@ def resolve(name: str | Path) -> str | Path:
 def load_config(name: str | Path, *, trust_remote_code: bool = False, quantized: bool = False) -> PretrainedConfig:
     """The model's configuration.
 
-    Raises `ModelError` when there is none, when its architecture is not known, and for quantized weights unless
-    `quantized`: one device keeps them, which nothing trains or copies, another makes them whole.
+    Raises `ModelError` if there is none, if its architecture is unknown, and for quantised weights unless `quantized`:
+    on one device they stay quantised, so nothing can train or copy them, on another they are expanded.
     """
     place = resolve(name)
     if isinstance(place, Path) and not (place / "config.json").is_file():
@@ -68,7 +68,7 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False, quantized:
     _check_fields(config, name)
     if getattr(config, "quantization_config", None) and not quantized:
         raise ModelError(f"`{name}` has quantized weights", hint=UNQUANTIZED)
-    if not hasattr(config, "pad_token_id"):  # transformers 5.0 forgets it for GPT-NeoX and others, whose models read it
+    if not hasattr(config, "pad_token_id"):  # transformers 5.0 drops it for GPT-NeoX and others, whose models read it
         config.pad_token_id = None
     kernel = config._attn_implementation
     if kernel not in KERNELS and not trust_remote_code:  # transformers would download and run it
@@ -80,7 +80,7 @@ def load_config(name: str | Path, *, trust_remote_code: bool = False, quantized:
 
 
 def _model_near(place: Path, name: str | Path) -> str:
-    """What to name instead of a folder without a model: the last checkpoint of a `Trainer`, or what answers there."""
+    """What to name instead of a folder without a model: the last checkpoint of a `Trainer`, or the model inside it."""
     steps = [path.parent.name.partition("-")[2] for path in place.glob("checkpoint-*/config.json")]
     if numbers := [int(step) for step in steps if step.isdecimal()]:
         return f"name the checkpoint: {name}/checkpoint-{max(numbers)}"
@@ -92,7 +92,7 @@ def _model_near(place: Path, name: str | Path) -> str:
 
 
 def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
-    """Raise `ModelError` where a field that is read here has a value of another kind; transformers checks its own."""
+    """Raise `ModelError` if a field that is read here has a value of the wrong type; transformers checks its own."""
     classes, labels = config.architectures, config.id2label
     wrong = None
     if classes is not None and not (isinstance(classes, list) and all(isinstance(one, str) for one in classes)):
@@ -102,7 +102,7 @@ def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
     for field in ("num_hidden_layers", "hidden_size", "max_position_embeddings"):
         value = getattr(config, field, None)
         if field == "max_position_embeddings" and value == -1:
-            continue  # XLNet and its like: no limit
+            continue  # XLNet and similar models: no limit
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             wrong = field
     if isinstance(config.dtype, torch.dtype) and config.dtype.itemsize < 2:
@@ -115,7 +115,7 @@ def _check_fields(config: PretrainedConfig, name: str | Path) -> None:
 
 
 def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
-    """The model's tokenizer. Raises `ModelError` when it has none: no tokenizer is made up from an empty vocabulary."""
+    """The model's tokenizer. Raises `ModelError` if it has none: none is made up from an empty vocabulary."""
     place = resolve(name)
     if isinstance(place, Path) and not any(place.glob("*token*")) and not any(place.glob("*vocab*")):
         raise ModelError(f"`{name}` holds no tokenizer", hint="put tokenizer.json or vocab.txt beside config.json")
@@ -129,15 +129,15 @@ def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreT
 
 
 def tokenizer_fingerprint(tokenizer: Any, facts: Sequence[Any] = ()) -> str:
-    """SHA-256 of the files that `tokenizer` is saved in, and of `facts` about its use."""
+    """SHA-256 of the files that `tokenizer` is saved to, and of `facts` about its use."""
     digest = hashlib.sha256()
-    if tokenizer.is_fast:  # or else they would say how the last text was cut
+    if tokenizer.is_fast:  # else they would record how the last text was truncated
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
     with tempfile.TemporaryDirectory(prefix="distiller-tokenizer-") as folder:
         tokenizer.save_pretrained(folder)
         for file in sorted(Path(folder).iterdir()):
-            if file.name != "tokenizer_config.json":  # says where it was loaded from
+            if file.name != "tokenizer_config.json":  # records where it was loaded from
                 digest.update(file.name.encode())
                 digest.update(file.read_bytes())
     digest.update(json.dumps([str(fact) for fact in facts]).encode())
@@ -165,7 +165,7 @@ def weights_fingerprint(model: nn.Module | str | Path) -> str:
 
 @contextmanager
 def explained(name: str | Path) -> Iterator[None]:
-    """Quiet loading; what `transformers` raises becomes a `ModelError` of one line about the model."""
+    """Loads quietly; errors of `transformers` become a one-line `ModelError` about the model `name`."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -173,7 +173,7 @@ def explained(name: str | Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, LookupError, ImportError, TypeError, RuntimeError, *LIBRARY_ERRORS) as error:
         raise _load_error(name, error) from error
-    except (AttributeError, ArithmeticError, AssertionError) as error:  # of a configuration that says impossible things
+    except (AttributeError, ArithmeticError, AssertionError) as error:  # from a configuration with impossible values
         raise _load_error(name, error) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -182,13 +182,13 @@ def explained(name: str | Path) -> Iterator[None]:
 
 
 def _transformer_within(folder: Path) -> Path:
-    """Where in a folder of sentence-transformers its model lies: older ones have it in `0_Transformer`."""
+    """Where in a sentence-transformers folder its model is: older ones keep it in `0_Transformer`."""
     inside = folder / "0_Transformer"
     return inside if (folder / "modules.json").is_file() and (inside / "config.json").is_file() else folder
 
 
 def _refuse_adapter(folder: Path, name: str | Path) -> None:
-    """Raises `ModelError` for a folder of PEFT, which holds what is added to the weights of a model."""
+    """Raises `ModelError` for a PEFT folder, which holds only what is added to the weights of a model."""
     if (folder / "adapter_config.json").is_file():
         raise ModelError(
             f"`{name}` is an adapter (LoRA or its like), not a whole model",
@@ -207,7 +207,7 @@ def _package_folder(package: str) -> Path:
 
 
 def check_weights(folder: Path, name: str | Path) -> None:
-    """Names what is wrong with the weight files of a folder before torch sees them."""
+    """Raises `ModelError` for what is wrong with the weight files of a folder, before torch sees them."""
     weights = sorted(folder.glob("*.safetensors"))
     if not any((folder / file).is_file() for file in WEIGHTS):
         _refuse_adapter(folder, name)
@@ -233,7 +233,7 @@ def check_weights(folder: Path, name: str | Path) -> None:
 
 
 def _check_index(index: Path, name: str | Path) -> None:
-    """An index names parts in its own folder, all of them safetensors: transformers would unpickle any other."""
+    """Checks that an index names only safetensors files in its own folder: transformers would unpickle any other."""
     try:
         parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Heads for the kinds of task: which one a model has, what its classes are, and how it differs from the one wanted."""
+"""Heads for the kinds of task: which one a model has, what its classes are, and how it differs from the one needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,12 +50,12 @@ PROBLEMS: dict[str, Any] = {
 
 
 def names_head(architecture: str, kind: str) -> bool:
-    """Whether a class name of `transformers` is that of a model with a head for this kind of task."""
+    """Whether a class name in `transformers` is that of a model with a head for this kind of task."""
     return architecture.removesuffix(SIMPLE).endswith(ARCHITECTURE_ENDINGS[kind])
 
 
 def kind_of_head(config: PretrainedConfig) -> str | None:
-    """The kind of task that the head of a model is for; `None` for a model without one."""
+    """The kind of task that a model's head is for; `None` for a model without one."""
     architecture = str((config.architectures or [""])[0])
     kind = next((kind for kind in ARCHITECTURE_ENDINGS if names_head(architecture, kind)), None)
     if kind == "classification" and config.problem_type == PROBLEMS["multilabel"]:
@@ -94,10 +94,10 @@ def has_head_for(name: str | Path, *, kind: str, labels: Sequence[str] | None, t
 
 
 def holds_head(name: str | Path, config: PretrainedConfig, kind: str) -> bool:
-    """Whether the weights of a folder have as many outputs for `kind`, outside of the encoder, as `config` says.
+    """Whether a folder's weights have as many outputs for `kind`, outside the encoder, as `config` says.
 
-    Nobody checks what a config.json says, and `transformers` would draw an absent head at random. True where the
-    weights are not here, or cannot be read.
+    Nobody checks a config.json, and `transformers` would initialise a missing head at random. True where the weights
+    are not local, or cannot be read.
     """
     place = resolve(name)
     model_class = HEADS[kind]._model_mapping.get(type(config), None)
@@ -118,7 +118,7 @@ def holds_head(name: str | Path, config: PretrainedConfig, kind: str) -> bool:
 
 
 def head_names(config: PretrainedConfig) -> list[str]:
-    """The classes of a fine-tuned model in the order of its outputs; none where it does not name them."""
+    """The classes of a fine-tuned model in the order of its outputs; empty where it does not name them."""
     if not any(fits_kind(config, kind) for kind in NAMED):
         return []
     names = class_names(config)
@@ -126,9 +126,9 @@ def head_names(config: PretrainedConfig) -> list[str]:
 
 
 def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) -> list[int] | None:
-    """For each of `labels` its position in the model's outputs, or `None` if the two are different sets.
+    """For each of `labels` its position in the model's outputs, or `None` if the two sets differ.
 
-    Names that only count (`LABEL_0`, `LABEL_1`, …) are taken to be in our order when there are as many of ours.
+    Names that only count (`LABEL_0`, `LABEL_1`, …) are assumed to be in the order of `labels` if there are as many.
     """
     ours, theirs = list(labels or ()), class_names(config)
     order = same_names(ours, theirs)
@@ -138,7 +138,7 @@ def label_permutation(config: PretrainedConfig, labels: Sequence[str] | None) ->
 
 
 def class_names(config: PretrainedConfig) -> list[str]:
-    """The names of the model's classes, in the order of its outputs; `label2id` says them where `id2label` does not."""
+    """The names of the model's classes in the order of its outputs, from `id2label` or else `label2id`."""
     names: dict[Any, Any] = config.id2label or {}
     found = [str(names[index]) for index in sorted(names, key=int)]
     back = {number: name for name, number in _places(config).items()}
@@ -148,31 +148,31 @@ def class_names(config: PretrainedConfig) -> list[str]:
 
 
 def _places(config: PretrainedConfig) -> dict[str, int]:
-    """`label2id`, as far as it is one: nobody checks what a config.json says."""
+    """`label2id` as far as it is valid: nobody checks a config.json."""
     written: Any = config.label2id
     found = written.items() if isinstance(written, dict) else ()
     return {str(name): number for name, number in found if isinstance(number, int)}
 
 
 def contradicts_itself(config: PretrainedConfig) -> bool:
-    """Whether `label2id` gives the classes that `id2label` names other places."""
+    """Whether `label2id` gives the classes in `id2label` other positions."""
     names, back = class_names(config), _places(config)
     return set(names) == set(back) and any(back[name] != number for number, name in enumerate(names))
 
 
 def fits_kind(config: PretrainedConfig, kind: str) -> bool:
-    """Whether the configuration says that the model has a head for this kind of task. Raises `ModelError`."""
+    """Whether the model has, by its configuration, a head for this kind of task. Raises `ModelError`."""
     if kind not in HEADS:
         raise ModelError(f"there is no model head for `{kind}`", hint=did_you_mean(kind, list(HEADS)))
     if PROBLEMS["multilabel"] in (config.problem_type, PROBLEMS.get(kind)) and config.problem_type != PROBLEMS.get(
         kind
     ):
-        return False  # classes that exclude each other, or not: the outputs mean different things
+        return False  # exclusive classes or not: the outputs mean different things
     return any(names_head(name, kind) for name in config.architectures or ())
 
 
 class Difference(NamedTuple):
-    """How the head that a model has differs from the one that a task needs."""
+    """How a model's head differs from the one that a task needs."""
 
     what: str
     keep: str | None
@@ -182,9 +182,9 @@ class Difference(NamedTuple):
 def head_differs(
     name: str | Path, config: PretrainedConfig, *, kind: str, labels: Sequence[str] | None
 ) -> Difference | None:
-    """How the head of model `name` differs from that of a task of this kind and these labels, which it does not fit.
+    """How the head of model `name` differs from that of a task of this kind with these labels, which it does not fit.
 
-    `None` for a model without a head, or with one of another kind of task: then nothing is lost that could be used.
+    `None` for a model without a head, or with one for another kind of task: then no usable head is lost.
     """
     if not any(names_head(name, kind) for name in config.architectures or ()):
         return None
@@ -201,7 +201,7 @@ def head_differs(
 
 
 def _other_problem(config: PretrainedConfig, kind: str) -> Difference:
-    """What to say of a classifier whose classes exclude each other where those of the task do not, or the other way."""
+    """The message about a classifier with exclusive classes for a task without them, or the other way round."""
     if kind == "classification":
         keep = "task.kind=multilabel keeps it, if they are those of the task"
         return Difference(f"several of its classes ({listed(class_names(config))}) may apply at once", keep)
@@ -210,7 +210,7 @@ def _other_problem(config: PretrainedConfig, kind: str) -> Difference:
 
 
 def _what_keeps(theirs: Sequence[str], labels: Sequence[str]) -> str | None:
-    """`task.labels` in the teacher's words, where the labels of the data are some of them or number them."""
+    """`task.labels` in the teacher's words, where the labels in the data are some of them or are their numbers."""
     named = f"task.labels=[{', '.join(theirs)}] keeps it"
     if len(theirs) == 1 or len(theirs) > 20:
         return None

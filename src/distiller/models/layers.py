@@ -1,7 +1,7 @@
-"""Where the parts of a `transformers` model are: the states of its layers and the projections of a layer's attention.
+"""Finds the parts of a `transformers` model: the states of its layers and a layer's attention projections.
 
-Nothing here is guessed. A model is run on a few tokens, and what its modules give is compared with the states that
-`output_hidden_states` reports. Where no module gives them, the reported ones are read.
+Nothing is guessed. A model is run on a few tokens, and the outputs of its modules are compared with the states that
+`output_hidden_states` reports. Where no module gives these, the reported states are read.
 """
 
 import inspect
@@ -36,7 +36,7 @@ CAPTURING = "_output_capturing_hooks_installed"
 
 @dataclass(frozen=True)
 class ModuleSide:
-    """A module, and which side of it is meant."""
+    """A module, and whether its input or its output is meant."""
 
     module: str
     side: Literal["input", "output"] = "output"
@@ -70,7 +70,7 @@ def reading(model: PreTrainedModel) -> LayerAccess:
 
 
 def reported_states(output: Any) -> Sequence[Tensor]:
-    """The hidden states that a model reports; of an encoder-decoder those of its encoder."""
+    """The hidden states that a model reports; for an encoder–decoder those of its encoder."""
     if not isinstance(output, Mapping):
         return ()
     found = output.get("encoder_hidden_states")
@@ -78,7 +78,7 @@ def reported_states(output: Any) -> Sequence[Tensor]:
 
 
 def summary_token(model: PreTrainedModel | PretrainedConfig) -> Summary:
-    """The token whose state stands for a whole text; of an architecture that is not known by running the model."""
+    """The token whose state stands for a whole text; for an unknown architecture found by running the model."""
     if isinstance(model, PretrainedConfig):
         return layout(model).summary
     if model.config.model_type in LAYOUTS:
@@ -87,10 +87,10 @@ def summary_token(model: PreTrainedModel | PretrainedConfig) -> Summary:
 
 
 def attention_projections(model: PreTrainedModel, layer: int) -> tuple[nn.Module, nn.Module]:
-    """The query and key maps of layer `layer` (1-based).
+    """The query and key projections of layer `layer` (1-based).
 
-    Raises `ModelError` when the layer has none that are known, or when the model rotates their outputs, so that
-    their product is not the attention score.
+    Raises `ModelError` if the layer has none that are known, or if the model rotates their outputs, so that their
+    product is not the attention score.
     """
     check_rotation(model.config)
     blocks = reading(model).blocks
@@ -101,7 +101,7 @@ def attention_projections(model: PreTrainedModel, layer: int) -> tuple[nn.Module
 
 
 def projections(block: nn.Module) -> tuple[nn.Module, nn.Module] | None:
-    """The query and key maps of one layer, if it has separate ones."""
+    """The query and key projections of one layer, if it has separate ones."""
     modules = {name.rpartition(".")[2]: module for name, module in block.named_modules()}
     for query, key in PROJECTIONS:
         if query in modules and key in modules:
@@ -110,7 +110,7 @@ def projections(block: nn.Module) -> tuple[nn.Module, nn.Module] | None:
 
 
 def check_rotation(config: PretrainedConfig) -> None:
-    """Raises `ModelError` for a model whose attention scores are more than a product of two projections."""
+    """Raises `ModelError` for a model whose attention scores are not just a product of two projections."""
     if getattr(config, "rope_parameters", None):
         raise no_scores(config, "it rotates queries and keys after their projection")
 
@@ -146,7 +146,7 @@ def _found(model: PreTrainedModel) -> LayerAccess:
             return _probed(model, model.config.num_hidden_layers, model.config.hidden_size)
         except ModelError:
             raise
-        except Exception as error:  # whatever a strange architecture does: it cannot be read
+        except Exception as error:  # an unusual architecture may raise anything: it cannot be read
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise no_states(model.config, f"fails on {PROBE} tokens: {lines[0]}") from error
 
@@ -174,7 +174,7 @@ def _probed(model: PreTrainedModel, count: int, width: int) -> LayerAccess:
 def _run(
     model: PreTrainedModel, ids: Tensor, mask: Tensor, count: int
 ) -> tuple[Sequence[Tensor], dict[ModuleSide, Any], list[str]]:
-    """The reported states, what went through modules that may be layers, and the lists of such modules."""
+    """The reported states, the outputs of modules that may be layers, and the lists of such modules."""
     met: dict[ModuleSide, Any] = {}
     encoder = model.get_encoder() if model.config.is_encoder_decoder else model.base_model
     lists = [name for name, part in model.named_modules() if isinstance(part, nn.ModuleList) and len(part) == count]
@@ -189,7 +189,7 @@ def _run(
             hooks.append(module.register_forward_pre_hook(keep, with_kwargs=True))
     try:
         states = _asked(model, ids, mask)
-        if not states:  # a head of one's own may not hand on what is asked: its encoder knows
+        if not states:  # a user's own head may not pass the option on: its encoder has the states
             states = _asked(encoder, ids, mask)
     finally:
         for hook in hooks:
@@ -198,19 +198,19 @@ def _run(
 
 
 def _asked(model: Any, ids: Tensor, mask: Tensor) -> Sequence[Tensor]:
-    """The hidden states that `model` reports of some tokens; none where it takes no such wish."""
+    """The hidden states that `model` reports for some tokens; none if it has no option for that."""
     if not takes(model, "output_hidden_states"):
         return ()
     options: dict[str, Any] = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
     if model.config.is_encoder_decoder and model.can_generate():
-        options["decoder_input_ids"] = ids[:, :1]  # whoever generates must be told what it has said
+        options["decoder_input_ids"] = ids[:, :1]  # a generating model needs decoder inputs
     return reported_states(
         model(input_ids=ids, attention_mask=mask, output_hidden_states=True, return_dict=True, **options)
     )
 
 
 def _belongs(place: ModuleSide, layer: int, count: int) -> bool:
-    """Whether a module is that of `layer` by its number, or the whole model's, which gives the last layer."""
+    """Whether a module is that of `layer` by its number, or belongs to the whole model, which gives the last layer."""
     number = place.module.rpartition(".")[2]
     if not number.isdecimal():
         return layer == count
@@ -218,25 +218,25 @@ def _belongs(place: ModuleSide, layer: int, count: int) -> bool:
 
 
 def _blocks(places: Mapping[int, ModuleSide], lists: Sequence[str], count: int) -> str | None:
-    """The list whose modules give the states of every layer but the last, which may be normed on its way out."""
+    """The list whose modules give the states of every layer but the last, which may be normalised afterwards."""
     inner = range(1, count) if count > 1 else range(1, 2)
     for name in lists:
         if all(layer in places and places[layer].module == f"{name}.{layer - 1}" for layer in inner):
             return name
-    # a model of one layer whose last state is normed: what enters the layer says which list it is
+    # with one layer and a normalised last state, the layer's input tells which list it is
     return next((name for name in lists if 0 in places and places[0].module == f"{name}.0"), None)
 
 
 def takes(model: nn.Module, name: str) -> bool:
-    """Whether a model's forward pass has an argument of this name, or takes any."""
+    """Whether a model's forward pass has an argument of this name, or accepts any."""
     known = inspect.signature(model.forward).parameters
     return name in known or any(one.kind is one.VAR_KEYWORD for one in known.values())
 
 
 def inputs_of(model: nn.Module) -> frozenset[str]:
-    """The names of what a model's forward pass reads.
+    """The names of the inputs of a model's forward pass.
 
-    A class of one's own may take some by any name (`**kwargs`); those of `transformers` say all that they read.
+    A user's own class may accept any name (`**kwargs`); the classes of `transformers` name all that they read.
     """
     named = frozenset(inspect.signature(model.forward).parameters)
     if type(model).__module__.startswith("transformers."):
@@ -263,7 +263,7 @@ def _keep_input(met: dict[ModuleSide, Any], place: ModuleSide, module: nn.Module
 
 
 def _ignores_later_tokens(states: Sequence[Tensor], after: Sequence[Tensor]) -> bool:
-    """Whether the first token has the same states, but for rounding, after a token behind it was changed."""
+    """Whether the first token keeps its states, up to rounding, when a later token is changed."""
     pairs = [(one[0, 0], other[0, 0]) for one, other in zip(states, after, strict=True)]
     return all((one - other).norm() <= 1e-5 * one.norm() for one, other in pairs)
 
@@ -273,7 +273,7 @@ def _same(found: Any, state: Tensor) -> bool:
 
 
 def _ids(model: PreTrainedModel) -> Tensor:
-    """`[1, 6]` plain tokens and, where the configuration names one, the token that ends a text."""
+    """`[1, 6]` ordinary tokens and, where the configuration names one, the token that ends a text."""
     config: Any = model.config
     special = {getattr(config, name, None) for name in SPECIAL}
     embeddings = model.get_input_embeddings()
@@ -282,13 +282,13 @@ def _ids(model: PreTrainedModel) -> Tensor:
     ids = [plain[(7 * place + 3) % len(plain)] for place in range(PROBE)]
     end = getattr(config, "eos_token_id", None)
     if config.is_encoder_decoder and isinstance(end, int):
-        ids[-1] = end  # BART and T5 read their classes at the end of the text
+        ids[-1] = end  # BART and T5 classify at the end of the text
     return torch.tensor([ids], device=model.device)
 
 
 @contextmanager
 def _untouched(model: PreTrainedModel) -> Iterator[None]:
-    """Without gradient or dropout, and so that no trace of the run is left in the model."""
+    """Without gradient or dropout, and leaving no trace of the run in the model."""
     modules = list(model.modules())
     modes = [module.training for module in modules]
     hooks = [set(module._forward_hooks) for module in modules]
@@ -297,16 +297,16 @@ def _untouched(model: PreTrainedModel) -> Iterator[None]:
         (module, str(module.attention_type)) for module in modules if hasattr(module, "set_attention_type")
     ]
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what `transformers` says of a short text is not about the user's
+    logging.set_verbosity_error()  # warnings about this short text are not about the user's texts
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             try:
                 yield
             finally:
-                for module, kind in sparse:  # BigBird gives up its sparse attention at the first short text
+                for module, kind in sparse:  # BigBird turns its sparse attention off at the first short text
                     if module.attention_type != kind:
-                        module.set_attention_type(kind)  # new modules, which take the old weights
+                        module.set_attention_type(kind)  # new modules, which get the old weights
     finally:
         logging.set_verbosity(verbosity)
         model.train(modes[0])

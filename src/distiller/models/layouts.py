@@ -1,7 +1,7 @@
-"""What is particular to an architecture: what is cut along with its layers, and which token speaks for a text.
+"""What is particular to an architecture: what is cut along with its layers, and which token stands for a text.
 
-What is not in the table is found by a rule and checked: `reading` runs a model on a few tokens, and `cutting` compares
-two models that differ by one layer. The table holds what no rule can find.
+Whatever is not in the table is found by a rule and checked: `reading` runs a model on a few tokens, and `cutting`
+compares two models that differ by one layer. The table holds what no rule can find.
 """
 
 import math
@@ -38,7 +38,7 @@ DECODER_LAYERS = ("decoder_layers", "num_decoder_layers")
 
 @dataclass(frozen=True)
 class Layout:
-    """What is particular to one architecture; each reason is the end of a sentence that begins with its name."""
+    """What is particular to one architecture; each reason completes a sentence that begins with its name."""
 
     summary: Summary = "first"
     shared: bool = False
@@ -72,7 +72,7 @@ def rows(layout: Layout, *names: str) -> dict[str, Layout]:
     return dict.fromkeys(names, layout)
 
 
-ATTENTION_NORM = ("attn_norm",)  # of ModernBERT: what enters its first layer is normed already
+ATTENTION_NORM = ("attn_norm",)  # ModernBERT: the input of its first layer is already normalised
 T5 = Layout(of_model=("relative_attention_bias",))
 PICTURES = Layout(no_use="reads pictures beside texts")
 
@@ -118,21 +118,21 @@ LAYOUTS: Mapping[str, Layout] = {
     ),
     "t5gemma": Layout(no_use="describes its halves in configurations of their own"),
     "squeezebert": Layout(no_scores="has its channels before its tokens"),
-    "xlnet": LAST,  # sees both sides, but its <cls> is the last token
+    "xlnet": LAST,  # bidirectional, but its <cls> is the last token
     "zamba": Layout(summary="last", no_cut="shares the weights of some of its layers"),
     "zamba2": Layout(summary="last", no_cut="shares the weights of some of its layers"),
 }  # fmt: skip
 
 
 def layout(config: PretrainedConfig) -> Layout:
-    """What is known of the architecture of `config`; an architecture without a row has nothing particular."""
+    """What is known about the architecture of `config`; an architecture without a row has nothing particular."""
     return LAYOUTS.get(config.model_type, Layout())
 
 
 def incomparable(config: PretrainedConfig) -> str:
-    """Why layers of a model cannot be compared with those of another one, as the end of a sentence; empty if they can.
+    """Why a model's layers cannot be compared with another's, as the end of a sentence; empty if they can.
 
-    An OPT (as that of 350 M parameters) may have another width between its layers than behind the last one.
+    An OPT (that with 350 M parameters) may have another width between its layers than after the last one.
     """
     if getattr(config, "word_embed_proj_dim", config.hidden_size) != config.hidden_size:
         return f"is {config.hidden_size} wide and ends in states of {config.word_embed_proj_dim} numbers"
@@ -140,7 +140,7 @@ def incomparable(config: PretrainedConfig) -> str:
 
 
 def finds_end(config: PretrainedConfig) -> bool:
-    """Whether a classifier of this architecture looks for the last token by its id, or for the one behind it."""
+    """Whether a classifier of this architecture finds the last token by its id, or by the padding after it."""
     return config.is_encoder_decoder or (layout(config).summary == "last" and config.model_type != "xlnet")
 
 
@@ -163,7 +163,7 @@ def check_trainable(config: PretrainedConfig, role: str) -> None:
 
 
 def with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> PretrainedConfig:
-    """A copy of `config` with `fields` set. Raises `ConfigError` for an unknown field or a value it refuses."""
+    """A copy of `config` with `fields` set. Raises `ConfigError` for an unknown field or a value that it refuses."""
     aliases = config.attribute_map
     known = config.to_dict()
     for name in fields:
@@ -173,7 +173,7 @@ def with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> Pretrain
                 hint=did_you_mean(name, [*known, *aliases]),
             )
     values = {aliases.get(name, name): value for name, value in fields.items()}
-    for name, value in values.items():  # transformers 5.0 takes any value, and fails where it is used
+    for name, value in values.items():  # transformers 5.0 accepts any value, and fails where it is used
         if isinstance(known.get(name), int | float) and isinstance(value, str):
             raise ConfigError(
                 f"student.config: `{name}` is {value!r}, not a number such as {known[name]!r}",
@@ -193,13 +193,13 @@ def with_fields(config: PretrainedConfig, fields: Mapping[str, Any]) -> Pretrain
 
 
 class PickedLayers(NamedTuple):
-    """The layers of a source that a student starts from, 0-based: of an encoder, and of the decoder beside it."""
+    """The layers of a source that a student starts from, 0-based: of an encoder, and of a decoder beside it."""
 
     layers: list[int]
     decoder: list[int]
 
     def of(self, count: int, config: PretrainedConfig) -> list[int]:
-        """Those of a list of `count` layers in a source with this configuration."""
+        """The layers in a list of `count` layers of a source with this configuration."""
         return self.layers if count == config.num_hidden_layers else self.decoder
 
 
@@ -211,7 +211,7 @@ def decoder_field(config: PretrainedConfig) -> str | None:
 
 
 def cut_config(config: PretrainedConfig, picked: PickedLayers) -> PretrainedConfig:
-    """`config` of a model that has the `picked` layers alone, every field with an entry for each layer cut along.
+    """`config` of a model with only the `picked` layers; every field with an entry for each layer is cut accordingly.
 
     Raises `ConfigError` for what `transformers` refuses.
     """
@@ -230,6 +230,6 @@ def cut_config(config: PretrainedConfig, picked: PickedLayers) -> PretrainedConf
         fields["first_k_dense_replace"] = sum(layer < known["first_k_dense_replace"] for layer in picked.layers)
     if known.get("scale_depth"):  # MiniCPM3 divides it by the root of the number of layers
         fields["scale_depth"] = known["scale_depth"] * math.sqrt(len(picked.layers) / count)
-    if "attention_types" in known and "attention_layers" in fields:  # GPT-Neo says the same twice
+    if "attention_types" in known and "attention_layers" in fields:  # GPT-Neo stores the same twice
         fields["attention_types"] = [[[kind], 1] for kind in fields["attention_layers"]]
     return with_fields(config, fields)

@@ -1,4 +1,4 @@
-"""A model with the head for a task, as it is trained and asked here; and how long its inputs may be."""
+"""Loads a model with the head for a task, as it is trained and asked here, and says how long its inputs may be."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from distiller.errors import ConfigError, ModelError
 from distiller.files import check_sums
 from distiller.models.cutting import on_meta
 from distiller.models.folders import check_weights, explained, load_config, resolve
-from distiller.models.folders import load_tokenizer as load_tokenizer  # whoever loads a model loads its tokenizer
+from distiller.models.folders import load_tokenizer as load_tokenizer  # re-exported beside `load_model`
 from distiller.models.heads import HEADS, NAMED, fits_kind, label_permutation, supported_attention, with_labels
 
 NO_LIMIT = 1_000_000
@@ -31,10 +31,10 @@ def load_model(
 ) -> PreTrainedModel:
     """The model with a head for `kind`, in float32, whose outputs are in the order of `labels`.
 
-    `labels` is `None` for regression (one output) and question answering (start and end). A fitting head is kept and,
-    where its labels are in another order, reordered; otherwise a new one is drawn from `seed`, and the global random
-    state stays as it was. `attention` names the kernel (`eager`, `sdpa`; `None`: the model's default). Raises
-    `ModelError` for weights that are missing, truncated, not safetensors, or not those of the configuration.
+    `labels` is `None` for regression (one output) and question answering (start and end). A fitting head is kept, its
+    outputs reordered if needed; otherwise a new one is initialised from `seed`, without touching the global random
+    state. `attention` names the kernel (`eager`, `sdpa`; `None`: the model's default). Raises `ModelError` for weights
+    that are missing, truncated, not safetensors, or not those of the configuration.
     """
     config = load_config(name, trust_remote_code=trust_remote_code)
     order = label_permutation(config, labels) if fits_kind(config, kind) and kind in NAMED else None
@@ -48,17 +48,17 @@ def load_model(
 
 
 def check_loads(name: str | Path, *, kind: str, labels: Sequence[str] | None, trust_remote_code: bool = False) -> None:
-    """Raises `ModelError` where `load_model` would; weights in a folder are looked up by name and shape, not read."""
+    """Raises `ModelError` where `load_model` would; weights in a folder are checked by name and shape, not read."""
     if isinstance(resolve(name), Path):
         config = load_config(name, trust_remote_code=trust_remote_code)
         _loaded(name, config, kind, labels, trust_remote_code=trust_remote_code, device_map="meta")
 
 
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
-    """How many tokens the model takes, fewer than its positions where some of these are reserved.
+    """How many tokens the model takes; less than its number of positions where some of these are reserved.
 
-    RoBERTa's positions start behind that of padding; the table of BART and OPT has two more than it says. A model
-    whose positions are relative to each other, and that names no limit, takes any number.
+    RoBERTa's positions start after that of padding; the tables of BART and OPT have two more than their config says. A
+    model with relative positions that names no limit takes any number.
     """
     config = model if isinstance(model, PretrainedConfig) else model.config
     if isinstance(model, PretrainedConfig):
@@ -72,7 +72,7 @@ def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
 
 
 def check_length(length: int, model: PreTrainedModel | PretrainedConfig, role: str) -> None:
-    """Raise `ConfigError` if `length` is more tokens than the model of this role takes."""
+    """Raise `ConfigError` if `length` is more tokens than the model in this role takes."""
     limit = longest_input(model)
     if length > limit:
         raise ConfigError(
@@ -81,17 +81,17 @@ def check_length(length: int, model: PreTrainedModel | PretrainedConfig, role: s
 
 
 def usual_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The longest input in tokens where no run says: what `tokenizer` and `model` have learnt to take, at most 512."""
+    """The longest input in tokens where no run says: what `tokenizer` and `model` were trained to take, at most 512."""
     return min(tokenizer.model_max_length, 512, longest_input(model))
 
 
 def token_count(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Rows that embeddings need for this tokenizer: its highest id and one."""
+    """Rows that embeddings need for this tokenizer: its highest id plus one."""
     return max(tokenizer.get_vocab().values()) + 1
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig, role: str) -> None:
-    """Raises `ModelError` for a tokenizer with tokens that the model has no embedding for."""
+    """Raises `ModelError` for a tokenizer with tokens for which the model has no embedding."""
     tokens, rows = token_count(tokenizer), getattr(config, "vocab_size", None)
     if rows is not None and tokens > rows:
         raise ModelError(
@@ -101,7 +101,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfi
 
 
 def follow_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """`model`, which now takes for padding what `tokenizer` pads with: GPT-2 and its like look for the last token.
+    """`model` with the padding token of `tokenizer`: GPT-2 and similar models look for the last real token.
 
     Where positions are counted from the padding token, as in RoBERTa, the model keeps its own.
     """
@@ -110,7 +110,7 @@ def follow_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
 
 def pad_with(model: PreTrainedModel, token: Any) -> None:
-    """Let `model` take `token`, an id, for padding, as `follow_tokenizer` says; `None` changes nothing."""
+    """Let `model` treat `token`, an id, as padding, as in `follow_tokenizer`; `None` changes nothing."""
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     counted = any(getattr(table, "padding_idx", None) is not None for table in tables)
     if token is not None and not counted:
@@ -125,7 +125,7 @@ def _loaded(
     attention: str | None = None,
     **options: Any,
 ) -> PreTrainedModel:
-    """The model with a head for `kind`, whose weights outside of that head are those of the folder."""
+    """The model with the head for `kind`, whose other weights are those of the folder."""
     place = resolve(name)
     if isinstance(place, Path):
         check_weights(place, name)
@@ -145,7 +145,7 @@ def _loaded(
 
 
 def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | Path) -> None:
-    """Only the head, and a pooler, may be new; anything else means that weights and configuration do not belong."""
+    """Only the head and a pooler may be new; anything else means that weights and configuration do not match."""
     inside = f"{model.base_model_prefix}."
     for key, stored, expected in sorted(report["mismatched_keys"]):
         if key.startswith(inside):
@@ -165,7 +165,7 @@ def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | P
 
 
 def _reorder_outputs(model: PreTrainedModel, order: list[int]) -> None:
-    """Permute the rows of the last linear map of the head, so that output `i` is our label `i`."""
+    """Permute the rows of the last linear map of the head so that output `i` is for label `i`."""
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     outputs = [module for module in linear if module.out_features == len(order)][-1]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Attention masks that are not read by the host."""
+"""Attention masks that the host does not read."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ CHECKS = ("_ignore_bidirectional_mask_sdpa", "_ignore_causal_mask_sdpa")
 
 @contextmanager
 def unread_masks(device: torch.device) -> Iterator[None]:
-    """Masks on `device` are applied without a look at whether they hide anything.
+    """Masks on `device` are applied without checking whether they mask anything.
 
-    That look makes the host wait for an accelerator in every forward pass, and changes no result: a mask that hides
+    That check makes the host wait for the accelerator in every forward pass and changes no result: a mask that masks
     nothing adds zeros. On a CPU it costs nothing and stays.
     """
     from transformers import masking_utils

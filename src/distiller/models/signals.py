@@ -1,4 +1,4 @@
-"""What a model returns to the objectives: logits, hidden states and attention scores of the layers asked for."""
+"""What a model passes to the objectives: logits, and hidden states and attention scores of the requested layers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -38,14 +38,14 @@ class Head(NamedTuple):
     """`[V]`."""
 
     def scores(self, states: Tensor) -> Tensor:
-        """`[n, width]` → float scores `[n, V]`; the product runs in the number format of the autocast around it."""
+        """`[n, width]` → float scores `[n, V]`; the product is computed in the autocast format around it."""
         logits = F.linear(states, self.weight, self.bias)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What one forward pass gave for a batch of `B` texts of padded length `L`."""
+    """The outputs of one forward pass for a batch of `B` texts of padded length `L`."""
 
     logits: Tensor
     """Scores of the head: `[B, C]`; `[B, L, C]` for tagging; `[B, L, 2]`, start and end, for question answering. Of a
@@ -64,9 +64,9 @@ class Signals:
     """Of what was moved to the tokens of another model: the same at its own tokens."""
 
     def at(self, places: Tensor, mask: Tensor) -> "Signals":
-        """What a teacher says at the tokens of its student, whose mask is `mask` `[B, L']`.
+        """The teacher's signals at the tokens of its student, whose mask is `mask` `[B, L']`.
 
-        `places` `[B, L']` are those of the teacher's tokens in each text, from 0, wherever it is padded.
+        `places` `[B, L']` are positions of the teacher's tokens in each text, from 0, whichever side is padded.
         """
         begins = (
             self.mask.argmax(1, keepdim=True)
@@ -83,13 +83,13 @@ class Signals:
 
 
 class SignalReader:
-    """Runs a model and returns the signals of the wanted layers; no other layer's output is kept alive.
+    """Runs a model and returns the signals of the requested layers; the outputs of other layers are not kept.
 
-    `model` is the plain model, not a parallel or compiled wrapper around it: put the reader's call inside the module
-    that is wrapped. `hidden_layers` are 0..N, `attention_layers` 1..N. Forward hooks keep what the layers give, so
-    gradients flow and any attention kernel will do; where no module gives the states that `transformers` reports
-    (ALBERT, XLNet), all of these are asked for. A deep copy of the model takes a working copy of the reader with it.
-    Layers of a model that is in half precision come in float32, as projections and critics are.
+    `model` is the plain model, not a parallel or compiled wrapper around it: call the reader inside the module that is
+    wrapped. `hidden_layers` are 0..N, `attention_layers` 1..N. Forward hooks keep the layers' outputs, so gradients
+    flow and any attention kernel will do; where no module gives the states that `transformers` reports (ALBERT, XLNet),
+    the model is asked for all of them. A deep copy of the model contains a working copy of the reader. The layers of a
+    half-precision model come in float32, like projections and critics.
     Raises `ModelError` for a layer that the model does not have or that cannot be read.
     """
 
@@ -121,7 +121,7 @@ class SignalReader:
         """The signals of one batch; entries of `inputs` that the model does not take, and `labels`, are ignored."""
         accepted = {name: value for name, value in inputs.items() if name in self._accepted}
         if "use_cache" in self._accepted:
-            accepted["use_cache"] = False  # keys and values for a next token that is never asked for
+            accepted["use_cache"] = False  # keys and values for a next token that is never generated
         if "return_dict" in self._accepted:
             accepted["return_dict"] = True
         if self._reported and takes(self.model, "output_hidden_states"):
@@ -142,7 +142,7 @@ class SignalReader:
             self._kept.clear()
 
     def close(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -172,7 +172,7 @@ class SignalReader:
         return dict(enumerate(states))
 
     def _keep(self, key: tuple[str, int], module: nn.Module, arguments: Any, output: Any) -> None:
-        if self._reading:  # not when the layer is recomputed in the backward pass, or the model is used elsewhere
+        if self._reading:  # not while the layer is recomputed in the backward pass, or the model is used elsewhere
             self._kept[key] = first_tensor(output)
 
     def _keep_input(self, key: tuple[str, int], module: nn.Module, arguments: Any, named: Any) -> None:
@@ -188,9 +188,9 @@ class SignalReader:
 
 
 def _logits(output: Any, model: nn.Module) -> Tensor:
-    """The head's scores; start and end scores of question answering side by side, `[B, L, 2]`.
+    """The head's scores; for question answering start and end scores side by side, `[B, L, 2]`.
 
-    A head of one's own may give a dictionary, or a tuple that begins with them.
+    A user's own head may return a dictionary, or a tuple that begins with them.
     """
     if isinstance(output, tuple):
         return output[0]

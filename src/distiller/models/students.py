@@ -1,4 +1,4 @@
-"""Students: building one from pretrained weights, from layers of the teacher, or at random."""
+"""Builds students: from pretrained weights, from layers of the teacher, or at random."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
@@ -79,9 +79,9 @@ def build_student(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student that `student` describes, in float32 and training mode, with its tokenizer.
 
-    Copied weights are bit-identical to their source's; the rest is drawn from `seed`, and the global random state
-    stays as it was. With `vocabulary` only its rows of each table of tokens are there. Raises `ModelError` when the
-    source does not fit, `ConfigError` for an unknown architecture or configuration field.
+    Copied weights are bit-identical to their source's; the rest is initialised from `seed`, without touching the global
+    random state. With `vocabulary`, each table of tokens has only its rows. Raises `ModelError` when the source does
+    not fit, `ConfigError` for an unknown architecture or configuration field.
     """
     tokenizer = student_tokenizer(student, teacher_tokenizer)
     config = student_config(student, teacher=teacher_model and teacher_model.config, tokenizer=tokenizer)
@@ -116,9 +116,9 @@ def build_student(
 def student_config(
     student: Student, *, teacher: PretrainedConfig | None, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> PretrainedConfig:
-    """The configuration of the student that `student` describes; reads no weights, so it can be asked for early.
+    """The configuration of the student that `student` describes; reads no weights, so it is quick.
 
-    With `tokenizer`, a student that starts at random is made to take its tokens. Raises as `build_student` does.
+    With `tokenizer`, a student that starts at random is given its vocabulary. Raises as `build_student` does.
     """
     start = initialisation(student)
     base = _base(student, teacher)
@@ -140,7 +140,7 @@ def student_config(
             f"no student can be cut from a `{base.model_type}` model: it {why}",
             hint="student.layers=null keeps all of its layers",
         )
-    if start == "random" and keep > base.num_hidden_layers:  # nothing to cut: its fields must name every layer
+    if start == "random" and keep > base.num_hidden_layers:  # not cut: its fields must name every layer
         return _shaped(with_fields(base, {**student.config, "num_hidden_layers": keep}), student, tokenizer)
     config = with_fields(base, early)
     if start == "random":
@@ -153,7 +153,7 @@ def student_config(
 
 
 def check_copy(student: Student, config: PretrainedConfig, *, teacher: PretrainedConfig | None, kind: str) -> None:
-    """Raises `ModelError` where the weights of the student's source would not fit it; reads none of them."""
+    """Raises `ModelError` where the weights of the student's source would not fit it; reads no weights."""
     if initialisation(student) == "random":
         return
     if initialisation(student) == "pretrained":
@@ -167,8 +167,8 @@ def check_copy(student: Student, config: PretrainedConfig, *, teacher: Pretraine
 def student_tokenizer(student: Student, teacher_tokenizer: PreTrainedTokenizerBase | None) -> PreTrainedTokenizerBase:
     """The student's own tokenizer if it starts from pretrained weights, else the teacher's.
 
-    A student that reads the teacher's tokens may be compared with it token by token. Raises `ConfigError` where there
-    is neither.
+    A student with the teacher's tokenizer may be compared with it token by token. Raises `ConfigError` where there is
+    neither.
     """
     if initialisation(student) == "pretrained":
         return load_tokenizer(_start(student), trust_remote_code=student.trust_remote_code)
@@ -176,7 +176,7 @@ def student_tokenizer(student: Student, teacher_tokenizer: PreTrainedTokenizerBa
 
 
 def source_of(student: Student) -> str | None:
-    """The pretrained model whose weights the student starts from; `None`: the teacher's, or none."""
+    """The pretrained model whose weights the student starts from; `None` for the teacher's, or for none."""
     return _start(student) if initialisation(student) == "pretrained" else None
 
 
@@ -192,10 +192,9 @@ def initialisation(student: Student) -> Literal["pretrained", "teacher", "random
 
 
 def picked_from(student: Student, source: PretrainedConfig, *, keep: int, behind: int) -> PickedLayers:
-    """The layers of a model of configuration `source` that a student of `keep` layers starts from.
+    """The layers of a model with configuration `source` that a student with `keep` layers starts from.
 
-    `behind` is its number of layers in a decoder beside the encoder, 0 where there is none. Raises as
-    `picked_layers` does.
+    `behind` is the student's number of decoder layers, 0 where there is no decoder. Raises as `picked_layers` does.
     """
     layers, others = source.num_hidden_layers, decoder_layers(source)
     picked = picked_layers(student.pick, source=layers, keep=keep)
@@ -212,7 +211,7 @@ def picked_from(student: Student, source: PretrainedConfig, *, keep: int, behind
 
 
 def picked_layers(pick: str | Sequence[int], *, source: int, keep: int) -> list[int]:
-    """The 0-based layers of a source of `source` layers that a student of `keep` layers starts from.
+    """The 0-based layers of a source with `source` layers that a student with `keep` layers starts from.
 
     `every` takes the last of each block: floor((j+1)·source/keep) - 1. Raises `ModelError` when there are too few.
     """
@@ -239,7 +238,7 @@ def picked_layers(pick: str | Sequence[int], *, source: int, keep: int) -> list[
 
 
 def check_family(student: PretrainedConfig, source: PretrainedConfig) -> None:
-    """Raises `ModelError` unless layers of a `source` model could serve in a `student` one."""
+    """Raises `ModelError` unless layers of a `source` model work in a `student` one."""
     if student.model_type != source.model_type:
         raise ModelError(
             f"a `{student.model_type}` student cannot take the weights of a `{source.model_type}` source",
@@ -251,7 +250,7 @@ def check_family(student: PretrainedConfig, source: PretrainedConfig) -> None:
             hint="student.init=random, or keep the width of the source",
         )
     heads, others = (getattr(one, "num_attention_heads", None) for one in (student, source))
-    if heads != others:  # the same weights, read otherwise
+    if heads != others:  # the same weights, read differently
         raise ModelError(
             f"a student with {heads} attention heads cannot take layers with {others}",
             hint="student.init=random, or keep the heads of the source",
@@ -268,7 +267,7 @@ def same_vocabulary(first: PreTrainedTokenizerBase, second: PreTrainedTokenizerB
 
 
 def _base(student: Student, teacher: PretrainedConfig | None) -> PretrainedConfig:
-    """The configuration that `student` begins with, before it is changed and cut."""
+    """The configuration that `student` starts from, before it is changed and cut."""
     if student.architecture:
         return architecture(student.architecture).config()
     if student.model:
@@ -277,7 +276,7 @@ def _base(student: Student, teacher: PretrainedConfig | None) -> PretrainedConfi
 
 
 def _by_time(student: Student, base: PretrainedConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The student's own fields that can be set before layers are cut, and those that describe what is left."""
+    """The student's own fields that are set before layers are cut, and those that describe what is left."""
     aliases = base.attribute_map
     after = {aliases.get(name, name) for name in ("num_hidden_layers", *LISTS, *DECODER_LAYERS)}
     early, late = {}, {}
@@ -287,7 +286,7 @@ def _by_time(student: Student, base: PretrainedConfig) -> tuple[dict[str, Any], 
 
 
 def _depths(student: Student, base: PretrainedConfig) -> tuple[int, int]:
-    """How many layers the student has, and how many in a decoder beside the encoder, by default in proportion."""
+    """How many layers the student has, and how many in a decoder beside the encoder, in proportion by default."""
     aliases = base.attribute_map
     own = {aliases.get(name, name): value for name, value in student.config.items()}
     layers, others = base.num_hidden_layers, decoder_layers(base)
@@ -307,7 +306,7 @@ def _depths(student: Student, base: PretrainedConfig) -> tuple[int, int]:
 
 
 def _picked(student: Student, source: PretrainedConfig, config: PretrainedConfig) -> PickedLayers:
-    """The layers that a student of configuration `config` starts from."""
+    """The layers that a student with configuration `config` starts from."""
     return picked_from(student, source, keep=config.num_hidden_layers, behind=decoder_layers(config))
 
 
@@ -329,7 +328,7 @@ def _start(student: Student) -> str:
 def _shaped(
     config: PretrainedConfig, student: Student, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> PretrainedConfig:
-    """`config` with the student's dropouts, and for a fresh model the ids and types of its tokens.
+    """`config` with the student's dropouts and, for a model initialised at random, the ids and types of its tokens.
 
     Raises `ConfigError` for a dropout that the architecture does not have.
     """

@@ -1,9 +1,9 @@
-"""What a teacher knows of words, in the student's table of tokens.
+"""Passes the teacher's knowledge of words into the student's embedding table.
 
-A training moves the vectors of the words in its texts; of all others a small student knows what its own pretraining
-left, and a user's texts are full of them. Here its table is, during a training, its own vectors plus a linear map of
-the teacher's: what the map learns from the words that occur holds for every word. At the end the outcome is added into
-the table, and the student is an ordinary model again, of the same size and speed.
+Training moves only the embeddings of words in the training texts; for all others a small student knows what its own
+pretraining left, and users' texts are full of them. During training the table is therefore the student's own embeddings
+plus a linear map of the teacher's: what the map learns from the words that occur holds for every word. At the end the
+result is added into the table, and the student is an ordinary model again, of the same size and speed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,9 +23,9 @@ MARKS = (INNER, "Ġ", "▁")
 
 
 class TaughtEmbedding(nn.Embedding):
-    """The vectors of `table` plus `teacher` `[tokens, k]` times a matrix `map` `[k, width]`, which begins at zero.
+    """The vectors of `table` plus `teacher` `[tokens, k]` times a matrix `map` `[k, width]` that starts at zero.
 
-    Both are trained, with what the table is; the teacher's vectors are not, and no checkpoint holds them.
+    Both are trained if the table is; the teacher's vectors are not, and no checkpoint holds them.
     """
 
     teacher: Tensor
@@ -54,21 +54,21 @@ class TaughtEmbedding(nn.Embedding):
 
 
 def teach_words(student: PreTrainedModel, vectors: Tensor, *, special: Iterable[int] = ()) -> None:
-    """Let the student's table of tokens learn a map of the teacher's `vectors` of them, `[tokens, d]`.
+    """Let the student's embedding table learn a map of the teacher's `vectors` of its tokens, `[tokens, d]`.
 
-    `special` are ids of the student whose tokens have a role and no meaning: they keep vectors of their own.
+    `special` are ids of tokens of the student that have a role and no meaning: their embeddings stay their own.
     """
     table = _table(student)
     assert table is not None
     vectors = principal(vectors, table.embedding_dim)
-    missing = max(0, table.num_embeddings - len(vectors))  # rows that fill a table up to a round number
+    missing = max(0, table.num_embeddings - len(vectors))  # rows that pad a table to a round number
     vectors = nn.functional.pad(vectors, (0, 0, 0, missing))[: table.num_embeddings]
     vectors[list(special)] = 0
     student.set_input_embeddings(TaughtEmbedding(table, vectors))
 
 
 def settle_words(student: nn.Module) -> None:
-    """Give the student an ordinary table again, with all that it has learnt; nothing for one that has."""
+    """Give the student an ordinary table again, with all that it has learnt; a no-op if it has one."""
     if isinstance(student, PreTrainedModel):
         table = _table(student)
         if isinstance(table, TaughtEmbedding):
@@ -78,10 +78,10 @@ def settle_words(student: nn.Module) -> None:
 def vectors_of_tokens(
     teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, teacher_tokenizer: PreTrainedTokenizerBase
 ) -> Tensor:
-    """The teacher's vectors of the tokens of `tokenizer`, float32 `[tokens, d]`.
+    """The teacher's vectors for the tokens of `tokenizer`, float32 `[tokens, d]`.
 
-    A token that both vocabularies have, with the same marks of where words begin, has the teacher's vector; any other
-    one the mean of those that the teacher reads its text in, and where there are none, the mean of all.
+    A token in both vocabularies, with the same mark for the start of a word, has the teacher's vector; any other one
+    the mean over the tokens in which the teacher reads its text and, if there are none, the mean of all.
     """
     table = _table(teacher)
     assert table is not None
@@ -121,7 +121,7 @@ def texts_of_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def whole_words(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    """The tokens of a vocabulary that begin a word and are letters, three of them at least."""
+    """The tokens of a vocabulary that begin a word and consist of at least three letters."""
     words = (text.strip() for text in texts_of_tokens(tokenizer) if text.startswith(" "))
     return [word for word in words if len(word) >= 3 and word.isalpha()]
 
@@ -132,14 +132,14 @@ def _pieces(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 
 def _mark(pieces: Sequence[str]) -> str:
-    """How a vocabulary says where words begin; empty where it does not."""
+    """How a vocabulary marks the start of a word; empty where it does not."""
     counts = {mark: sum(piece.startswith(mark) and piece != mark for piece in pieces) for mark in MARKS}
     most = max(counts, key=lambda mark: counts[mark])
     return most if counts[most] else ""
 
 
 def principal(vectors: Tensor, width: int) -> Tensor:
-    """The first principal components of `vectors` `[n, d]`, `width` at most: `[n, k]`, of mean square 1."""
+    """At most `width` first principal components of `vectors` `[n, d]`: `[n, k]`, of mean square 1."""
     vectors = vectors - vectors.mean(0)
     if width < vectors.shape[1]:
         axes = torch.linalg.eigh((vectors.T @ vectors).double()).eigenvectors[:, -width:]
@@ -150,7 +150,7 @@ def principal(vectors: Tensor, width: int) -> Tensor:
 
 
 def has_words(model_class: Any, config: PretrainedConfig) -> bool:
-    """Whether a model of `model_class` (an Auto class) has an ordinary table of tokens; needs no weights."""
+    """Whether a model of `model_class` (an Auto class) has an ordinary embedding table; needs no weights."""
     table = _table(on_meta(model_class, config))
     return table is not None and table.max_norm is None and type(table) is nn.Embedding
 

@@ -57,11 +57,11 @@ class Vocabulary:
 def cut_tokenizer(
     tokenizer: PreTrainedTokenizerBase, counts: np.ndarray, size: int | None = None, *, also: Iterable[int] = ()
 ) -> Vocabulary:
-    """`tokenizer` with the pieces that occur, by `counts` `[ids]`, and those that rarer ones can be put together from.
+    """`tokenizer` with the pieces that occur, by `counts` `[ids]`, and those from which rarer ones can be assembled.
 
-    Of `size` pieces in all, those that occur stay by how often they do, then the first of the whole vocabulary, which
-    are its most frequent ones. `also` are ids that must stay. Raises `ModelError` for a tokenizer that cannot be cut,
-    `ConfigError` for a `size` that does not hold what must stay.
+    Up to `size` pieces in all, those that occur stay, the most frequent first, then the first of the whole vocabulary,
+    which are its most frequent ones. `also` are ids that must stay. Raises `ModelError` for a tokenizer that cannot be
+    cut, `ConfigError` for a `size` that is too small for what must stay.
     """
     if not tokenizer.is_fast:
         raise ModelError(
@@ -77,7 +77,7 @@ def cut_tokenizer(
         kept = np.asarray(sorted(chosen), dtype=np.int64)
         numbers = {int(old): new for new, old in enumerate(kept)}
         (folder / "tokenizer.json").write_text(json.dumps(cut_description(data, numbers)), encoding="utf-8")
-        for path in folder.iterdir():  # what else holds the whole vocabulary
+        for path in folder.iterdir():  # other files that hold the whole vocabulary
             if path.suffix in (".txt", ".model"):
                 path.unlink()
         renumber_settings(folder / "tokenizer_config.json", numbers)
@@ -94,14 +94,14 @@ def cut_tokenizer(
 
 
 def with_vocabulary(config: PretrainedConfig, vocabulary: Vocabulary) -> PretrainedConfig:
-    """A copy of `config` for a model that embeds the pieces of `vocabulary` alone."""
+    """A copy of `config` for a model with embeddings only for the pieces of `vocabulary`."""
     found = copy.deepcopy(config)
     renumber_ids(found, vocabulary.kept)
     return found
 
 
 def renumber_ids(config: Any, kept: np.ndarray | Tensor) -> None:
-    """Give `config`, of a model or of its generation, the size and the ids of a vocabulary of the pieces `kept` alone.
+    """Give `config`, of a model or of generation, the size and the ids of a vocabulary with only the pieces `kept`.
 
     `kept` `[pieces]` has the old id of each piece. An id whose piece is gone becomes `None`, or leaves its list.
     """
@@ -118,7 +118,7 @@ def renumber_ids(config: Any, kept: np.ndarray | Tensor) -> None:
 
 
 def token_ids(config: PretrainedConfig) -> dict[str, int]:
-    """The ids of tokens that a model's configuration names, by field."""
+    """The token ids in a model's configuration, by field."""
     rows = getattr(config, "vocab_size", 0)
     found: dict[str, int] = {}
     for name, value in config.to_dict().items():
@@ -130,7 +130,7 @@ def token_ids(config: PretrainedConfig) -> dict[str, int]:
 
 @torch.no_grad()
 def copy_cut(model: PreTrainedModel, source: PreTrainedModel, vocabulary: Vocabulary) -> None:
-    """Copy the weights of `source` into `model`, which has the rows of `vocabulary` of each table of tokens.
+    """Copy the weights of `source` into `model`, which has the rows of `vocabulary` in each table of tokens.
 
     Raises `ModelError` where a weight differs in anything else than these rows.
     """
@@ -190,7 +190,7 @@ def _needed(
     also: Iterable[int],
     tokenizer: PreTrainedTokenizerBase,
 ) -> set[int]:
-    """Ids that stay whatever occurs: special and added tokens, single bytes and characters."""
+    """Ids that always stay: special and added tokens, single bytes and characters."""
     model = data["model"]
     needed = {int(token["id"]) for token in data.get("added_tokens") or ()} | set(tokenizer.all_special_ids)
     needed |= {number for number in also if number in pieces}
@@ -225,7 +225,7 @@ def _needed(
 def _chosen(
     model: Mapping[str, Any], pieces: Mapping[int, str], needed: set[int], counts: np.ndarray, size: int | None
 ) -> set[int]:
-    """`needed` and the ids that occur, and with `size` as many as it holds, each with what it is joined from."""
+    """`needed` and the ids that occur, up to `size` if given, each with the pieces it is joined from."""
     parts = _Joins(model) if model["type"] == "BPE" else None
     chosen: set[int] = set()
 
@@ -255,7 +255,7 @@ def _chosen(
 
 
 class _Joins:
-    """What the pieces of a BPE tokenizer are joined from."""
+    """The pieces from which each piece of a BPE tokenizer is joined."""
 
     def __init__(self, model: Mapping[str, Any]) -> None:
         self.rank = {pair: rank for rank, pair in enumerate(merges_of(model))}
@@ -272,7 +272,7 @@ class _Joins:
             pairs = list(pairwise(symbols))
             place = min(range(len(pairs)), key=lambda place: self.rank.get(pairs[place], len(self.rank)))
             if pairs[place] not in self.rank:
-                return  # put into the vocabulary by hand, and read by itself or never
+                return  # added by hand: read as a whole or never
             symbols[place : place + 2] = ["".join(pairs[place])]
             yield from self._known(symbols[place : place + 1])
 
@@ -283,7 +283,7 @@ class _Joins:
 
 
 def merges_of(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The pairs that are joined, in their order."""
+    """The merges of a BPE model, in their order."""
     for merge in model["merges"]:
         first, second = merge.split(" ", 1) if isinstance(merge, str) else merge
         yield first, second
@@ -293,7 +293,7 @@ def merges_of(model: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def cut_description(data: Mapping[str, Any], numbers: Mapping[int, int]) -> dict[str, Any]:
-    """`data`, what `tokenizer.json` says, with the ids of `numbers` alone, under their new ids."""
+    """`data`, the content of `tokenizer.json`, with only the ids in `numbers`, under their new ids."""
     model = dict(data["model"])
     if model["type"] == "Unigram":
         model["vocab"] = [entry for old, entry in enumerate(model["vocab"]) if old in numbers]
@@ -318,7 +318,7 @@ def cut_description(data: Mapping[str, Any], numbers: Mapping[int, int]) -> dict
 
 
 def _renumbered(part: Any, numbers: Mapping[int, int]) -> Any:
-    """A post-processor with new ids: lists called `ids`, and `[token, id]` of its separator and first token."""
+    """A post-processor with new ids: in lists called `ids`, and in the `[token, id]` of separator and first token."""
     if isinstance(part, list):
         return [_renumbered(one, numbers) for one in part]
     if not isinstance(part, dict):
@@ -335,7 +335,7 @@ def _renumbered(part: Any, numbers: Mapping[int, int]) -> Any:
 
 
 def renumber_settings(path: Path, numbers: Mapping[int, int]) -> None:
-    """New ids in the settings beside the tokenizer, if they name any."""
+    """New ids in the settings file beside the tokenizer, if it names any."""
     settings = json.loads(path.read_text(encoding="utf-8"))
     decoder = settings.get("added_tokens_decoder")
     if decoder:

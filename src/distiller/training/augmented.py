@@ -1,4 +1,4 @@
-"""Examples with their augmented view, which is made anew in every epoch, in whichever process reads them."""
+"""Examples with their augmented view, made anew in every epoch, in whichever process reads them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +18,12 @@ Feature = dict[str, Any]
 
 
 class AugmentedSplit:
-    """A training set whose places are `(epoch, row)`; each feature has the augmented view under `augmented`.
+    """A training set indexed by `(epoch, row)`; each feature has its augmented view under `augmented`.
 
     `tokens` are the encoded rows of `source`. `encode` turns augmented rows into tokens of one model; there is one for
-    the student and, where the teacher reads other tokens, one for it. `summaries` are those of `PairedSplit`. Where
-    `policy` rewrites no text the augmented view is the example itself, for mixup. What the policy counts meanwhile goes
-    with the first feature of a batch, since it may happen in another process.
+    the student and, where the teacher has another tokenizer, one for it. `summaries` are those of `PairedSplit`. Where
+    `policy` rewrites no text, the augmented view is the example itself, for mixup. What the policy counts meanwhile
+    travels with the first feature of a batch, since it may happen in another process.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class AugmentedSplit:
         return self.__getitems__([place])[0]
 
     def __getitems__(self, places: Sequence[tuple[int, int]]) -> list[Feature]:
-        """A whole batch at once: models that rewrite text are faster on several, and so are tokenizers."""
+        """A whole batch at once: models that rewrite text, and tokenizers, are faster on several texts."""
         epoch = places[0][0]
         rows = [row for _, row in places]
         features = [dict(self.tokens[row]) for row in rows]
@@ -83,7 +83,7 @@ class AugmentedSplit:
         return self.tokens.questions[rows].tolist()
 
     def _places(self, rows: Sequence[int], encoded: EncodedSplit) -> list[int]:
-        """Where the augmented rows are found: for windows, the one with the same number, or else the last."""
+        """Where the augmented rows are: for windows, the one with the same number, or else the last."""
         if self._first is None:
             return list(range(len(rows)))
         assert isinstance(encoded, EncodedQuestions)

@@ -1,8 +1,9 @@
-"""Which share of the student's gradient comes from each term of Eq. (1), and weights that are given as such a share.
+"""The share of the student's gradient that comes from each term of Eq. (1), and weights given as such a share.
 
-The value of a loss says nothing about how much it moves the student: mutual information is a sum over layer pairs and
-may be negative, a squared distance depends on the width. What is compared here is the norm of the gradient that each
-weighted term sends to the student's parameters. It costs one more backward pass a term, so it is taken now and then.
+The value of a loss does not tell how much it moves the student: mutual information is a sum over layer pairs and may be
+negative, a squared distance depends on the width. What is compared here is the norm of the gradient that each weighted
+term sends to the student's parameters. It costs one more backward pass for each term, so it is measured only now and
+then.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ class TermValue:
 
 
 class Balance(nn.Module):
-    """The measured shares, and the weights of those terms whose share is `wanted`; both are kept in checkpoints.
+    """The measured shares, and the weights of the terms whose share is `wanted`; checkpoints keep both.
 
     Raises `ValueError` unless the wanted shares leave something for the other terms.
     """
@@ -58,7 +59,7 @@ class Balance(nn.Module):
             self.register_buffer("known", torch.zeros(len(wanted)))
 
     def due(self, step: int) -> bool:
-        """Whether this optimisation step is one that is measured."""
+        """Whether shares are measured in this optimisation step."""
         return step in EARLY or step % EVERY[bool(self.wanted)] == 0
 
     def weight_of(self, part: TermValue) -> float | Tensor:
@@ -66,17 +67,17 @@ class Balance(nn.Module):
         return part.weight if part.term is None else part.weight * self.weights[part.term]
 
     def measure(self, parts: Sequence[TermValue], parameters: Sequence[nn.Parameter]) -> None:
-        """Note the shares of `parts`, and correct the weights of those that are given by share."""
+        """Record the shares of `parts`, and correct the weights of those that are given by share."""
         norms = torch.stack([_gradient_norm(part.value, parameters) for part in parts])
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(norms)  # all processes must agree on the weights
         heard: list[Tensor] = []
         for norm, part in zip(norms, parts, strict=True):
-            # the factor of a term by share is its warm-up or fading, which is not to be made up for
+            # the factor of a term by share is its warm-up or fading, which must not be compensated
             heard.append(norm * part.weight if part.term is None else norm)
         if self.wanted:
             self._correct(heard, [part.term for part in parts])
-        # numbers of Python meet the tensors one by one: a tensor made of them would be a copy that waits
+        # Python numbers multiply the tensors one by one: a tensor made of them would be a copy that blocks
         weighted = torch.stack([norm * self.weight_of(part) for norm, part in zip(norms, parts, strict=True)])
         shares = weighted / weighted.sum().clamp_min(1e-30)
         self.latest = {part.name: share for part, share in zip(parts, shares, strict=True)}
@@ -89,7 +90,7 @@ class Balance(nn.Module):
             own = sum((norm for norm, term in zip(norms, terms, strict=True) if term == place), zero)
             fitting = (share / rest * others / own.clamp_min(1e-30)).clamp(1e-6, 1e6)
             mixed = torch.exp(MEMORY * self.weights[place].log() + (1 - MEMORY) * fitting.log())
-            # not where a term is not heard yet, there is nothing to compare with, or a half-precision number overflowed
+            # not while a term is inactive, without anything to compare with, or after an overflow in half precision
             there = (own > 0) & (others > 0) & torch.isfinite(own + others)
             self.weights[place] = torch.where(
                 there, torch.where(self.known[place] > 0, mixed, fitting), self.weights[place]
@@ -98,7 +99,7 @@ class Balance(nn.Module):
 
 
 def _gradient_norm(value: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The norm of the gradient of `value`; 0 where it reaches none of the `parameters`."""
+    """The norm of the gradient of `value`; 0 if it depends on none of the `parameters`."""
     if not value.requires_grad:
         return torch.zeros((), device=value.device)
     gradients = torch.autograd.grad(LOUDER * value, parameters, retain_graph=True, allow_unused=True)

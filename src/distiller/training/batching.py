@@ -1,4 +1,4 @@
-"""Batches: examples of similar length together, and every view and tokenizer of an example in one nested batch."""
+"""Batches: examples of similar length together, and all views and tokenizations of an example in one nested batch."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ POOL = 50
 class LengthBucketSampler(Sampler[Any]):
     """A random order of examples in which each run of `batch_size` has similar lengths.
 
-    The order depends on (seed, epoch) alone, so an interrupted epoch is resumed exactly. Batches come in random
-    order; only the last, smaller one keeps its place. With `epochs` it gives `(epoch, example)`: what a data set
-    needs that makes something new of each example in every epoch, in whichever process it is read.
+    The order depends only on (seed, epoch), so an interrupted epoch is resumed exactly. Batches come in random order;
+    only the last, smaller one keeps its place. With `epochs` it yields `(epoch, example)`, which a data set needs that
+    makes something new of each example in every epoch, in whichever process it is read.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, epochs: bool = False) -> None:
@@ -60,21 +60,24 @@ class LengthBucketSampler(Sampler[Any]):
 
 
 class FollowsEpoch(TrainerCallback):
-    """Tells a sampler which epoch begins. A data loader does so too, but not through every wrapper: what skips the
-    batches of a resumed epoch hides the sampler in some versions of transformers, and behind a shard of processes."""
+    """Tells a sampler which epoch begins.
+
+    A data loader does so too, but not through every wrapper: the one that skips the batches of a resumed epoch hides
+    the sampler in some versions of transformers, and behind a shard of processes.
+    """
 
     def __init__(self, sampler: LengthBucketSampler) -> None:
         self.sampler = sampler
 
     def on_epoch_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
-        """Choose the order of the epoch, which a resumed training enters in its middle."""
+        """Choose the order of the epoch, which a resumed training may enter in the middle."""
         self.sampler.set_epoch(int(state.epoch or 0))
 
 
 def rows_read(lengths: Sequence[int], *, batch_size: int, steps: int | None, seeds: Sequence[int]) -> list[int] | None:
-    """The examples that trainings of `steps` optimisation steps of `batch_size` examples read, one for each seed.
+    """The examples that trainings of `steps` steps of `batch_size` examples read, one training for each seed.
 
-    `None`: all of them, as where a training reads at least one epoch.
+    `None` means all of them, as when a training reads at least one epoch.
     """
     if steps is None or steps * batch_size >= len(lengths):
         return None
@@ -85,10 +88,10 @@ def rows_read(lengths: Sequence[int], *, batch_size: int, steps: int | None, see
 
 
 class ShareOfBatches(BatchSampler):
-    """This process's part of every batch that several processes share, also of the last, smaller one.
+    """This process's part of every batch that several processes share, including the last, smaller one.
 
-    Parts differ by one example at most. Where a batch has fewer examples than there are processes, each of them is
-    taken equally often, which leaves every mean as it is.
+    Parts differ by at most one example. Where a batch has fewer examples than there are processes, each example is
+    taken equally often, which leaves every mean unchanged.
     """
 
     def __init__(self, sampler: Any, batch_size: int, drop_last: bool, *, processes: int, rank: int) -> None:
@@ -107,14 +110,14 @@ class ShareOfBatches(BatchSampler):
 def shared_evenly(loader: Any, processes: int, rank: int) -> Any:
     """`loader`, as `accelerate` prepared it for one of several processes, with batches in even parts.
 
-    `accelerate` fills the last batch up with examples of the first, which would then count twice.
+    `accelerate` fills up the last batch with examples from the first, which would then count twice.
     """
     sharded = loader.batch_sampler
     if processes > 1 and isinstance(inner := getattr(sharded, "batch_sampler", None), BatchSampler):
         sharded.batch_sampler = ShareOfBatches(
             inner.sampler, inner.batch_size, inner.drop_last, processes=processes, rank=rank
         )
-        # from here on it hands on what it gets
+        # from now on it passes on what it gets
         sharded.num_processes, sharded.process_index, sharded.even_batches, sharded.batch_size = 1, 0, False, None
     return loader
 
@@ -133,14 +136,14 @@ class SortedByLength:
         return self.dataset[self.order[position]]
 
     def restore(self, rows: Any) -> Any:
-        """An array whose rows are in this order, in the order of the data set."""
+        """An array whose rows are in this order, back in the order of the data set."""
         restored = np.empty_like(rows)
         restored[self.order] = rows
         return restored
 
 
 class PairedSplit:
-    """The same examples in the student's and in the teacher's tokens, `summaries` of which stand for a whole text."""
+    """The same examples in the student's and the teacher's tokens; `summaries`: which token stands for a text."""
 
     def __init__(self, student: Any, teacher: Any, summaries: tuple[Summary, Summary] = ("first", "first")) -> None:
         self.student = student
@@ -158,9 +161,9 @@ class PairedSplit:
 class ViewCollator:
     """Pads each view with the student's collator; the key `teacher` holds the teacher's own tokens, if they differ.
 
-    A feature may carry `augmented`, a second feature of the same form: the augmented view. With `mixup` the examples
-    of that view are mixed, by a draw that depends on `seed`, the epoch and the examples alone. What was counted while
-    they were augmented is handed on.
+    A feature may carry `augmented`, a second feature of the same form: the augmented view. With `mixup`, the examples
+    of that view are mixed, at random but depending only on `seed`, the epoch and the examples. What was counted during
+    augmentation is passed on.
     """
 
     def __init__(
@@ -206,7 +209,7 @@ class ViewCollator:
 
 
 def views_of(batch: Batch) -> dict[str, Batch]:
-    """The batch's views by name; the augmented one is taken out of the original's dictionary."""
+    """The batch's views by name; the augmented one is removed from the original's dictionary."""
     original = {key: value for key, value in batch.items() if key != "augmented"}
     return {"original": original} | ({"augmented": batch["augmented"]} if "augmented" in batch else {})
 

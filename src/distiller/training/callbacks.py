@@ -1,4 +1,4 @@
-"""What a training shows and measures while it runs: progress on stderr, and time without evaluation."""
+"""What a training shows and measures while it runs: progress on stderr, and the time without evaluation."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class Stopwatch(TrainerCallback):
 
 
 class LastStepCounts(TrainerCallback):
-    """Evaluate after the last step too, wherever the evaluation rhythm ends; log before every evaluation."""
+    """Evaluate after the last step too, wherever the evaluation schedule ends; log before every evaluation."""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for both."""
@@ -54,7 +54,7 @@ class LastStepCounts(TrainerCallback):
 
 
 class RoundsAtTheEnd(TrainerCallback):
-    """Lets the model compute in 8 bits from where the rate falls; only weights after that can be the best."""
+    """Lets the model compute in 8 bits from the step where the rate falls; only weights after it can be the best."""
 
     def __init__(self, eight_bits: EightBits, falls_from: Callable[[], int], best: BestWeights) -> None:
         self.eight_bits = eight_bits
@@ -62,7 +62,7 @@ class RoundsAtTheEnd(TrainerCallback):
         self.best = best
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Is it time? A resumed training begins where it stood."""
+        """Start rounding when it is time. A resumed training begins where it stopped."""
         start = self.falls_from()
         if state.global_step >= start:
             self.eight_bits.start()
@@ -70,14 +70,14 @@ class RoundsAtTheEnd(TrainerCallback):
 
 
 class Reporter(TrainerCallback):
-    """Tells `on_evaluation` of every development score."""
+    """Passes every development score to `on_evaluation`."""
 
     def __init__(self, metric: str, on_evaluation: OnEvaluation) -> None:
         self.metric = f"eval_{metric}"
         self.tell = on_evaluation
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-        """Hand on the score and the step."""
+        """Pass on the score and the step."""
         if metrics and self.metric in metrics:
             self.tell(state.global_step, metrics[self.metric])
 
@@ -85,8 +85,8 @@ class Reporter(TrainerCallback):
 class ProgressBar(TrainerCallback):
     """A rich progress bar on stderr: steps, loss, and the best development score so far.
 
-    Where stderr is no terminal (a log file, a job of a cluster) it is a line now and then instead, soon at first and
-    later every minute.
+    Where stderr is not a terminal (a log file, a cluster job) a line now and then instead: often at first, later every
+    minute.
     """
 
     def __init__(self, title: str, metric: str, console: Console) -> None:
@@ -141,7 +141,7 @@ class ProgressBar(TrainerCallback):
         return facts
 
     def _speak(self, state: Any) -> None:
-        """A line when a tenth of the time has gone by since the last one, at least 10 and at most 60 seconds."""
+        """Print a line when a tenth of the time has passed since the last one, at least 10 and at most 60 seconds."""
         now = time.monotonic()
         if now - self.spoken < min(60.0, max(10.0, (now - self.begun) / 10)):
             return

@@ -1,6 +1,6 @@
-"""Checkpoints that an interrupted training goes on from: written by time, whole or not there, checked when read.
+"""Checkpoints from which an interrupted training continues: written by time, all or nothing, checked when read.
 
-Between two of them the best weights stay in memory, so that the rhythm of evaluations does not decide how much is
+Between two of them the best weights stay in memory, so that the evaluation schedule does not decide how much is
 written.
 """
 
@@ -31,20 +31,20 @@ TOGETHER = 8
 
 @runtime_checkable
 class CheckpointState(Protocol):
-    """What a checkpoint holds beside the weights, the optimiser and the random state."""
+    """What a checkpoint holds besides the weights, the optimiser and the random state."""
 
     def write(self, folder: Path, step: int) -> None:
         """Add it to the checkpoint of `step`."""
         ...
 
     def read(self, folder: Path) -> None:
-        """Take it from a checkpoint."""
+        """Restore it from a checkpoint."""
         ...
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Weights, outside of the accelerator, with their development score."""
+    """Weights, off the accelerator, with their development score."""
 
     score: float
     step: int
@@ -52,7 +52,7 @@ class Scored:
 
 
 class BestWeights(TrainerCallback):
-    """The weights of `student` at its best development scores so far, `most` of them, the best first."""
+    """Up to `most` weights of `student` with its best development scores so far, the best first."""
 
     def __init__(self, student: nn.Module, metric: str, *, most: int = 1) -> None:
         self.student = student
@@ -61,7 +61,7 @@ class BestWeights(TrainerCallback):
         self.found: list[Scored] = []
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
-        """Keep the weights where they are among the best; of equal scores the first come first."""
+        """Keep the weights if they are among the best; of equal scores the earlier comes first."""
         score = (metrics or {}).get(self.metric)
         if score is None or any(one.step == state.global_step for one in self.found):
             return
@@ -69,7 +69,7 @@ class BestWeights(TrainerCallback):
             self._keep([*self.found, Scored(score, state.global_step, self._copied())])
 
     def forget(self, until: int) -> None:
-        """Let go of weights up to the step `until`."""
+        """Drop weights up to the step `until`."""
         self.found = [one for one in self.found if one.step > until]
 
     def restore(self) -> None:
@@ -78,11 +78,10 @@ class BestWeights(TrainerCallback):
             self.student.load_state_dict(self.found[0].weights)
 
     def average(self, near: float) -> list[Scored]:
-        """Give the student the mean of the weights whose scores are at most `near` below the best; those it is of.
+        """Give the student the mean of the weights that score at most `near` below the best; returns the averaged ones.
 
-        Weights that one training passes through at a constant rate lie around what it tends to, and their mean is
-        closer to that than any of them (Izmailov et al. 2018, arXiv:1803.05407; Wortsman et al. 2022,
-        arXiv:2203.05482).
+        Weights along a training at a constant rate lie around the point that it tends to, and their mean is closer to
+        it than any of them (Izmailov et al. 2018, arXiv:1803.05407; Wortsman et al. 2022, arXiv:2203.05482).
         """
         averaged = [one for one in self.found if one.score >= self.found[0].score - near]
         if len(averaged) > 1:
@@ -90,14 +89,14 @@ class BestWeights(TrainerCallback):
         return averaged
 
     def write(self, folder: Path, step: int) -> None:
-        """Add the best weights, except for those of the checkpoint itself."""
+        """Add the best weights, except those of the checkpoint itself."""
         write_json(folder / BEST, [{"score": one.score, "step": one.step} for one in self.found])
         for one in self.found:
             if one.step != step:
                 save_file(dict(one.weights), folder / BEST_WEIGHTS.format(step=one.step))
 
     def read(self, folder: Path) -> None:
-        """Take the best weights; the student has those of the checkpoint already."""
+        """Restore the best weights; the student already has those of the checkpoint."""
         if not (folder / BEST).is_file():
             return
         found: list[Scored] = []
@@ -114,7 +113,7 @@ class BestWeights(TrainerCallback):
 
 
 def mean_weights(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each tensor over `models` of one shape, in its own number format; of whole numbers the first's."""
+    """The mean of each tensor over `models` of one shape, in its own number format; of integers the first."""
     mean: dict[str, Tensor] = {}
     for name, first in models[0].items():
         mean[name] = first
@@ -124,7 +123,7 @@ def mean_weights(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class Checkpoints(TrainerCallback):
-    """Saves after every `minutes`, and when `request` asks to stop; then it ends the training."""
+    """Saves every `minutes`, and when `request` asks to stop; then it ends the training."""
 
     def __init__(self, minutes: float, request: StopRequest) -> None:
         self.seconds = 60 * minutes
@@ -132,14 +131,14 @@ class Checkpoints(TrainerCallback):
         self.saved = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start counting; what the step of the checkpoint asked for has been done."""
+        """Start counting; the request at the step of the checkpoint has been carried out."""
         self.saved = time.monotonic()
         control.should_evaluate = control.should_log = control.should_save = False
         saved = state.stateful_callbacks.get("TrainerControl", {}).get("args", {})
         control.should_training_stop = bool(saved.get("should_training_stop"))  # it had learnt by then
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a checkpoint where one is due. Several processes must all ask in the same step."""
+        """Ask for a checkpoint if one is due. All processes must ask in the same step."""
         due = self.request.signal is not None or time.monotonic() - self.saved >= self.seconds
         if args.world_size > 1:
             due = state.global_step % TOGETHER == 0 and self._agreed(due, args.device)
@@ -152,7 +151,7 @@ class Checkpoints(TrainerCallback):
             raise Interrupted(self.request.signal)
 
     def _agreed(self, due: bool, device: torch.device) -> bool:
-        """Whether any process wants a checkpoint; who was asked to stop speaks for all."""
+        """Whether any process wants a checkpoint; one that was asked to stop decides for all."""
         wish = torch.tensor([int(due), self.request.signal or 0], device=device)
         torch.distributed.all_reduce(wish, torch.distributed.ReduceOp.MAX)
         asked, number = wish.tolist()
@@ -161,7 +160,7 @@ class Checkpoints(TrainerCallback):
 
 
 class OnSave(TrainerCallback):
-    """Calls `complete` when a checkpoint was written."""
+    """Calls `complete` once a checkpoint is written."""
 
     def __init__(self, complete: Callable[[], None]) -> None:
         self.complete = complete
@@ -172,7 +171,7 @@ class OnSave(TrainerCallback):
 
 
 def save_model(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
-    """A plain model folder with the sums of its files."""
+    """A plain model folder with the checksums of its files."""
     model.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
@@ -180,13 +179,16 @@ def save_model(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
 
 
 def load_weights(model: PreTrainedModel, folder: Path) -> None:
-    """Give `model` the weights that `save_pretrained` wrote to `folder`."""
+    """Load into `model` the weights that `save_pretrained` wrote to `folder`."""
     saved = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     model.load_state_dict(saved.state_dict())
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """The newest whole checkpoint in `folder/checkpoints`; a damaged one is named and removed, half a one removed."""
+    """The newest complete checkpoint in `folder/checkpoints`.
+
+    Damaged ones (with a warning) and incomplete ones are removed.
+    """
     found = (folder / CHECKPOINTS).glob("checkpoint-*")
     for path in sorted(found, key=lambda path: int(path.name.partition("-")[2]), reverse=True):
         if not (path / SUMS).exists():  # written last: its save was interrupted

@@ -1,4 +1,4 @@
-"""Which token of a teacher stands where a token of its student does, when both read a text in other pieces."""
+"""Which token of a teacher corresponds to which token of its student, when their tokenizers differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from distiller.models.layouts import Summary
 def paired(
     student: Mapping[str, Any], teacher: Mapping[str, Any], summaries: tuple[Summary, Summary]
 ) -> dict[str, Any]:
-    """One row in the tokens of a student, with the same row in its teacher's as `teacher`.
+    """One row in the tokens of a student, with the same row in its teacher's tokens as `teacher`.
 
-    Where both know the characters of their tokens it has `teacher_places` too: see `places_of_teacher`. An output that
-    the teacher has not seen, because its own limit cut the text before, counts no more.
+    Where the characters of both models' tokens are known, it also has `teacher_places`: see `places_of_teacher`. An
+    output for which the teacher saw no text, because its own limit cut the text before, no longer counts.
     """
     row = {**student, "teacher": teacher}
     spans, theirs = student.get("characters"), teacher.get("characters")
@@ -30,20 +30,20 @@ def paired(
 def places_of_teacher(
     student: np.ndarray, teacher: np.ndarray, summaries: tuple[Summary, Summary]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each token of the student the place of the teacher's token that has its first character; whether one has it.
+    """For each token of the student the position of the teacher's token with its first character; whether there is one.
 
     `student` `[n, 2]` and `teacher` `[m, 2]` are `EncodedSplit.characters` of one row. The tokens that stand for the
-    whole text, the first or the last as `summaries` say of both, belong together, if the student's is a special
-    one; any other special token of it goes with what the teacher has behind the text before it.
+    whole text, the first or the last as `summaries` say for both, correspond if the student's is a special one; any
+    other special token of the student corresponds to what follows the text before it in the teacher's tokens.
     """
-    text = np.flatnonzero(teacher[:, 0] < teacher[:, 1])  # neither special tokens nor blanks
+    text = np.flatnonzero(teacher[:, 0] < teacher[:, 1])  # neither special tokens nor spaces
     ours = student[:, 0] >= 0
     if not len(text):
         return np.zeros(len(student), dtype=np.int64), ~ours
     begins = teacher[text, 0]
     before = np.searchsorted(begins, student[:, 0], side="right") - 1
     seen = ~ours | ((before >= 0) & (student[:, 0] < teacher[text[before], 1]))
-    # of several tokens that begin there, as of a sign in bytes, the first
+    # the first of several tokens that begin there, such as the bytes of a character
     first = np.searchsorted(begins, student[:, 0])
     exact = begins[np.minimum(first, len(begins) - 1)] == student[:, 0]
     places = text[np.where(exact, first, np.maximum(before, 0))]

@@ -35,9 +35,9 @@ class DistillationModel(nn.Module):
         self.compiled_reader: Callable[[Mapping[str, Any]], Signals] | None = None
 
     def compile_parts(self) -> None:
-        """Let the student and each intermediate term run through `torch.compile`.
+        """Compile the student and each intermediate term with `torch.compile`.
 
-        What weights the terms changes with the step, and a compiled function must not depend on it.
+        The weights of the terms change with the step, and a compiled function must not depend on it.
         """
         self.compiled_reader = torch.compile(self.reader.__call__, dynamic=False)
         for term in self.objective.terms:
@@ -52,10 +52,10 @@ class DistillationModel(nn.Module):
         outputs: bool = False,
         **inputs: Any,
     ) -> Any:
-        """Loss and components of `views`; without views, what the student makes of `inputs`.
+        """Loss and components of `views`; without views, the student's outputs for `inputs`.
 
-        With `outputs` the student's logits of the original view come third. With `measure`, the share of every term in
-        the student's gradient is noted in `objective.balance`.
+        With `outputs`, the student's logits for the original view come third. With `measure`, the share of every term
+        in the student's gradient is recorded in `objective.balance`.
         """
         if views is None or totals is None:
             return self.student(**inputs)

@@ -14,10 +14,10 @@ from distiller.models.signals import SignalReader
 
 
 def scored_in(model: PreTrainedModel, precision: Precision) -> Precision:
-    """The number format in which `model` is scored: float32 where it says a number, else `precision`.
+    """The number format in which `model` is scored: float32 if its output is a number, else `precision`.
 
-    bf16 has three digits. Texts that a model tells apart by less would be equal, and a correlation of ranks rises where
-    unsure ones are.
+    bf16 has three digits. Texts whose outputs differ by less would tie, and a rank correlation rises where uncertain
+    ones tie.
     """
     return "fp32" if getattr(model.config, "num_labels", None) == 1 else precision
 
@@ -30,10 +30,10 @@ def predict_logits(
     precision: Precision = "fp32",
     batch_size: int = 64,
 ) -> Tensor:
-    """Logits of every row of `split` in its order, float32 on the CPU; long texts go first.
+    """Logits of every row of `split` in its order, float32 on the CPU; long texts are computed first.
 
-    They are computed in `precision`, or what `scored_in` says.
-    `[rows, classes]`; for tagging and question answering `[rows, length, ·]` with zeros behind the end of a row.
+    They are computed in `precision`, or as `scored_in` says. `[rows, classes]`; for tagging and question answering
+    `[rows, length, ·]`, with zeros past the end of a row.
     """
     device = torch.device(accelerator())
     nn.Module.to(model, device).eval()

@@ -1,7 +1,7 @@
 """Mixup of a batch: each example is blended with a partner, in the word embeddings of whichever model reads it.
 
-Teacher and student share partners and weights, and each mixes its own embedding table. A batch says so by two more
-tensors; labels are blended where they meet the loss. Sources: Liang et al. 2021, arXiv:2011.00593 (MixKD);
+Teacher and student share partners and weights, and each mixes its own embeddings. Two more tensors in a batch describe
+the pairing; labels are blended where the loss uses them. Sources: Liang et al. 2021, arXiv:2011.00593 (MixKD);
 arXiv:2109.11105, section 3.1.
 """
 
@@ -18,7 +18,7 @@ PARTNER, WEIGHT = "mixup_partner", "mixup_weight"
 
 
 class Mix(NamedTuple):
-    """Who is mixed with whom, and how much."""
+    """Which examples are mixed, and with which weights."""
 
     partner: Tensor
     """Row of each example's partner in its batch, `[b]`."""
@@ -41,10 +41,10 @@ def draw(size: int, options: Mixup, seed: tuple[int, ...]) -> Mix:
 
 
 def mixed(batch: Mapping[str, Any], mix: Mix, *, mask: str) -> dict[str, Any]:
-    """`batch` with the pairing, and with masks under which tokens of both texts count (`union`).
+    """`batch` with the pairing, and with masks that include the tokens of both texts (`union`).
 
-    `input_ids` stay as they are; positions that only the partner has are padding of the example itself, whose
-    embedding is mixed like any other.
+    `input_ids` stay as they are; positions that only the partner has are padding of the example itself, whose embedding
+    is mixed like any other.
     """
     found = {**batch, PARTNER: mix.partner, WEIGHT: mix.weight}
     if mask == "union":
@@ -71,7 +71,7 @@ def embedded(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def known(labels: Tensor) -> Tensor:
-    """Which labels are there: numbers that are not NaN, classes and memberships `[b, c]` that are not -100."""
+    """Which labels exist: numbers that are not NaN, classes and memberships `[b, c]` that are not -100."""
     if not labels.is_floating_point():
         return labels != -100
     there = ~labels.isnan()
@@ -81,8 +81,8 @@ def known(labels: Tensor) -> Tensor:
 def label_weights(batch: Mapping[str, Any]) -> Tensor:
     """How much each label `[b]` or `[b, k]` counts: 1, or 0 where there is none.
 
-    In a mixed batch a class counts λ if the example has one plus 1 - λ if its partner has one; two numbers make one,
-    if both are there.
+    In a mixed batch a class counts λ if the example has a label plus 1 - λ if its partner has one; numbers count 1 if
+    both have one.
     """
     labels, mix = batch["labels"], mix_of(batch)
     valid = known(labels)

@@ -37,7 +37,7 @@ from distiller.training.view import View, concatenated, of_decoder, summarised
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What the objective must know of a model: encoder layers and width of their outputs."""
+    """What the objective needs to know about a model: encoder layers and the width of their outputs."""
 
     layers: int
     width: int
@@ -50,7 +50,7 @@ ModelShapes = ModelShape | Mapping[str, ModelShape]
 
 
 def model_shape(shape: PretrainedConfig | PreTrainedModel) -> ModelShape:
-    """Encoder layers and hidden width of a model, or of one with this configuration, and which token is its summary."""
+    """Encoder layers, hidden width and summary token of a model, or of one with this configuration."""
     known = shape if isinstance(shape, PretrainedConfig) else shape.config
     for field in ("num_hidden_layers", "hidden_size"):
         if not hasattr(known, field):
@@ -74,7 +74,7 @@ def _critic(term: config.Term) -> tuple[str, dict[str, Any]]:
 
 
 def _check_options(term: config.Term) -> None:
-    """Raise `ConfigError` for an option that nobody reads, of a term that is switched off too."""
+    """Raise `ConfigError` for an option that nothing reads, even of a term that is switched off."""
     INTERMEDIATE.options(term.loss, term.options)
     MAPPING.options(term.mapping.name, term.mapping.options)
     if INTERMEDIATE[term.loss].traits["head"] == "critic":
@@ -127,7 +127,7 @@ class IntermediateTerm(nn.Module):
             )
 
     def _reads_summary(self, term: config.Term) -> bool:
-        """Whether the term compares one token for each text, rather than every token or their mean."""
+        """Whether the term compares one token of each text rather than every token or their mean."""
         if self.head_kind != "critic":
             return self.options.get("tokens") == "cls"
         name, options = _critic(term)
@@ -179,7 +179,7 @@ class IntermediateTerm(nn.Module):
         return self.transport(cost, summed(cost.detach())) + embeddings.sum()
 
     def weight_at(self, progress: float) -> float:
-        """Its weight after a share `progress` of the training."""
+        """Its weight after the fraction `progress` of the training."""
         rising = min(1.0, progress / self.warmup) if self.warmup else 1.0
         falling = min(1.0, (1 - progress) / self.fade) if self.fade else 1.0
         return self.weight * max(0.0, min(rising, falling))
@@ -213,14 +213,14 @@ class IntermediateTerm(nn.Module):
         return self.grid(*sides, mask, **self.options).flatten(0, 1)
 
     def _stacked(self, states: Mapping[int, Tensor], layers: set[int]) -> Tensor:
-        """States of all `layers` but the embeddings', `[N, …]`."""
+        """States of all `layers` except the embeddings, `[N, …]`."""
         chosen = [states[layer] for layer in sorted(layers - {0})]
         if self.reads != "hidden_states":
             return torch.stack(chosen)
         return torch.stack(chosen, dim=2).movedim(2, 0)  # the layers of one token side by side, as the grid wants them
 
     def _critic_losses(self, view: View, place: BatchSlice) -> Tensor:
-        """Losses `[pairs, b]` of this process's examples; their negatives stand at all of `place`."""
+        """Losses `[pairs, b]` of this process's examples; the negatives are those of all processes in `place`."""
         critics = {pair: self.heads["all" if "all" in self.heads else _pair_key(pair)] for pair in self.pairs}
         scored = self._separable_scores(view, critics, place) if self.separable else self._joint_scores(view, critics)
         with without_autocast(view.student.logits):
@@ -239,7 +239,7 @@ class IntermediateTerm(nn.Module):
     def _separable_scores(
         self, view: View, critics: Mapping[LayerPair, Any], place: BatchSlice
     ) -> dict[LayerPair, tuple[Tensor, Tensor | None]]:
-        """Scores `[own, all]` and log baselines `[own]`; a tower sees one side: once per layer, not once per pair."""
+        """Scores `[own, all]` and log baselines `[own]`; each tower runs once per layer, not once per pair."""
         assert view.teacher is not None
         student, teacher = view.student, view.teacher
         layers = dict.fromkeys((critics[pair], pair.teacher) for pair in sorted(self.pairs, key=itemgetter(1)))
@@ -268,7 +268,7 @@ class IntermediateTerm(nn.Module):
 
 
 class DistillationObjective(nn.Module):
-    """All of Eq. (1) for one run; holds every trained part beside the student."""
+    """Eq. (1) as a whole for one run; holds every trained part besides the student."""
 
     def __init__(
         self, objective: config.Objective, *, student: ModelShapes | None, teacher: ModelShapes | None, kind: Kind
@@ -325,7 +325,7 @@ class DistillationObjective(nn.Module):
         return set().union(*(getattr(term, f"{side}_layers") for term in self.terms if term.reads == reads))
 
     def reader(self, student: PreTrainedModel) -> SignalReader | Seq2SeqReader:
-        """What reads of `student` all that is compared."""
+        """A reader of everything that is compared in `student`."""
         return SignalReader(
             student, hidden_layers=self.layers("student"), attention_layers=self.layers("student", "attention_scores")
         )
@@ -337,7 +337,7 @@ class DistillationObjective(nn.Module):
 
     @property
     def reads_outputs(self) -> bool:
-        """Whether the outputs of the teacher's head are compared, or are labels."""
+        """Whether the outputs of the teacher's head are compared, or serve as labels."""
         labels = self.augmented_label != "gold" and self.weights["augmented"][1] > 0
         return labels or any(beta > 0 for beta, _ in self.weights.values())
 
@@ -346,9 +346,9 @@ class DistillationObjective(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and each unweighted component by name (`prediction`, `label`, `mi_alpha`, …).
 
-        Components of the augmented view have the prefix `augmented_`; a term over both views at once has none.
-        Σ weight · component is the first result. With parameters that are `measured`, the share of each part in their
-        gradient is noted in `balance`, before weights that are given by share are used.
+        Components of the augmented view have the prefix `augmented_`; a term over both views at once has none. Σ weight
+        · component is the first result. With parameters that are `measured`, the share of each part in their gradient
+        is recorded in `balance` before weights given by share are used.
         """
         parts: list[TermValue] = []
         for name in views:
@@ -381,7 +381,7 @@ class DistillationObjective(nn.Module):
         return parts
 
     def output_losses(self, name: str, view: View) -> list[tuple[str, Tensor, float]]:
-        """What compares the outputs of the view `name`: the names, values and weights of its terms."""
+        """The terms that compare the outputs of the view `name`: their names, values and weights."""
         beta, gamma = self.weights[name]
         found: list[tuple[str, Tensor, float]] = []
         with without_autocast(view.student.logits):
@@ -404,7 +404,7 @@ class DistillationObjective(nn.Module):
 
 
 def prediction_choice(objective: config.Objective, *, regression: bool) -> config.Component:
-    """The prediction objective, MSE by default for regression, where any softmax loss is refused."""
+    """The prediction objective: by default MSE for regression, for which any softmax loss is refused."""
     wish = objective.prediction
     if wish is None:
         return config.Component(name="mse" if regression else "ce")

@@ -1,4 +1,4 @@
-"""What a checkpoint of a distillation holds beside the student and what `Trainer` keeps."""
+"""What a checkpoint of a distillation holds besides the student and what `Trainer` keeps."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ COUNTED = "augmentation.json"
 
 
 def write_parts(folder: Path, objective: DistillationObjective, counted: Mapping[str, int]) -> None:
-    """Write the trained parts of `objective` and what the augmentation policy `counted`, where there are any."""
+    """Write the trained parts of `objective` and the counts of the augmentation policy, if there are any."""
     if objective.state_dict():
         save_model(objective, str(folder / PARTS))
     if counted:
@@ -30,7 +30,7 @@ def write_parts(folder: Path, objective: DistillationObjective, counted: Mapping
 
 
 def read_parts(folder: Path, objective: DistillationObjective) -> None:
-    """Give `objective` the parts of a checkpoint. Raises `ConfigError` where these are those of another one."""
+    """Load the parts in a checkpoint into `objective`. Raises `ConfigError` if they belong to another objective."""
     if not (folder / PARTS).is_file() and not objective.state_dict():
         return
     try:
@@ -43,7 +43,7 @@ def read_parts(folder: Path, objective: DistillationObjective) -> None:
 
 
 def read_counted(folder: Path) -> Counter[str]:
-    """What the augmentation policy had counted."""
+    """The counts of the augmentation policy."""
     if not (folder / COUNTED).is_file():
         return Counter()
     return Counter(json.loads((folder / COUNTED).read_text(encoding="utf-8")))
@@ -56,7 +56,7 @@ def write_running(folder: Path, rank: int, losses: RunningLosses, objective: Dis
 
 
 def read_running(folder: Path, rank: int, losses: RunningLosses, objective: DistillationObjective) -> None:
-    """Take them from a checkpoint that has them."""
+    """Restore them from a checkpoint that has them."""
     running = folder / RUNNING.format(rank=rank)
     if not running.is_file():
         return

@@ -1,4 +1,4 @@
-"""Output folders of runs: held by one process from the start, finished by the Record at the very end."""
+"""Output folders of runs: held by one process from the start, completed by the Record at the very end."""
 
 import os
 import shutil
@@ -24,12 +24,12 @@ MARK = "# The run in full, as Distiller carries it out; student, seeds and recor
 
 
 def output_folder(output: str) -> Path:
-    """The folder that a run's `output` names, wherever the process goes afterwards."""
+    """The folder that a run's `output` names, even if the process changes its working directory."""
     return Path(output).expanduser().absolute()
 
 
 def finished(folder: Path, run: R, load: Callable[[Path], R], load_record: Callable[[Path], Any]) -> Any:
-    """The Record of `run`, as `load_record` reads it, or `None`. Raises `OutputError` if it is another run's."""
+    """The Record of `run`, read by `load_record`, or `None`. Raises `OutputError` if it is another run's."""
     if not (folder / FILE).is_file():
         return None
     record = load_record(folder)
@@ -60,8 +60,8 @@ def claimed(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, ov
     """Make the output folder this run's, and this process's until the block ends.
 
     What is in the way is refused, kept (`resume`) or removed (`overwrite`). `load` reads a run of this kind from its
-    file. Raises `OutputError`, before anything is trained, for a folder that cannot be written, or that another
-    process has. Of several processes that train together the first holds it for all.
+    file. Raises `OutputError`, before anything is trained, for a folder that cannot be written or that another process
+    holds. Of several processes that train together, the first holds it for all.
     """
     with ExitStack() as hold:
         if os.environ.get("RANK", "0") == "0":
@@ -75,7 +75,7 @@ def claimed(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, ov
 
 
 def _refuse_strangers(folder: Path) -> None:
-    """Nothing is written into a folder that holds something else than a run."""
+    """Nothing is written into a folder that holds anything but a run."""
     if not folder.is_dir() or not strangers(folder, [RUN_FILE]):
         return
     stored = folder / RUN_FILE
@@ -86,14 +86,14 @@ def _refuse_strangers(folder: Path) -> None:
 
 
 def _make_way(folder: Path, run: R, load: Callable[[Path], R], *, resume: bool, overwrite: bool) -> None:
-    _refuse_strangers(folder)  # again, now that nobody else writes
+    _refuse_strangers(folder)  # checked again, now that nobody else writes
     results = _results(folder)
     if resume and results:
         _refuse_other(folder, load(folder / RUN_FILE), run)
     elif results and not overwrite:
         raise OutputError(f"`{folder}` holds {holds(folder)}", hint="continue it: --resume, or start over: --overwrite")
     elif overwrite:
-        for path in results:  # the Record first: what is left of a finished run is not taken for one
+        for path in results:  # the Record first: the remains of a finished run must not look finished
             path.unlink() if path.is_file() else shutil.rmtree(path)
 
 
@@ -114,7 +114,7 @@ def _refuse_other(folder: Path, stored: Config, run: Config) -> None:
 
 @contextmanager
 def writing(folder: Path, *others: Path) -> Iterator[None]:
-    """A full disk, or memory that is too small, becomes one line. `others` are folders that are written as well."""
+    """A full disk, or too little memory, becomes a one-line error. `others` are folders that are written as well."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -123,7 +123,7 @@ def writing(folder: Path, *others: Path) -> Iterator[None]:
         ) from error
     except (OSError, SafetensorError, RuntimeError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
-        if isinstance(error, RuntimeError) and "inline_container" not in lines[0]:  # where `torch.save` writes
+        if isinstance(error, RuntimeError) and "inline_container" not in lines[0]:  # from `torch.save`
             raise
         place = getattr(error, "filename", None) or min((folder, *others), key=free_bytes)
         raise RunError(

@@ -1,8 +1,8 @@
-"""Where the outputs of a model that generates count, found by the loader: a device that is asked for it is waited for.
+"""Finds, in the loader, the positions whose outputs count in a model that generates: asking the device would block.
 
-Vocabularies are large, so scores are made, or compared, at tokens that have a label alone. How many these are decides
-the size of tensors, which the host must know. What the loader found travels with a batch until a step takes it, so
-that no script meets it in what it gives to a model.
+Vocabularies are large, so scores are computed, or compared, only at tokens with a label. Their number decides the size
+of tensors, which the host must know. What the loader found travels with a batch until a step takes it, so that no
+script finds it among the inputs that it passes to a model.
 """
 
 from collections.abc import Callable, MutableMapping, Sequence
@@ -20,7 +20,7 @@ PLACES = "output_places"
 
 
 class WithPlaces:
-    """A collator whose batches carry the places of outputs that count, by view.
+    """A collator whose batches carry the positions of outputs that count, by view.
 
     `form` gives a batch its `output_mask`.
     """
@@ -35,20 +35,20 @@ class WithPlaces:
         if isinstance(batch, MutableMapping):
             try:
                 views = views_of(self.form(batch))  # type: ignore[arg-type]
-            except ConfigError:  # the step says it, and not a loader's worker
+            except ConfigError:  # raised in the step, not in a loader's worker
                 return batch
             batch[PLACES] = {name: places_of(view["output_mask"]) for name, view in views.items()}
         return batch
 
 
 class KnownPlaces:
-    """The places in the micro-batches of one optimisation step; a batch that was changed since has none."""
+    """The positions in the micro-batches of one optimisation step; a batch that was changed since has none."""
 
     def __init__(self) -> None:
         self._known: list[tuple[dict[tuple[str, str], tuple[Tensor, int]], dict[str, Tensor]]] = []
 
     def take(self, batches: Sequence[Batch], device: torch.device) -> None:
-        """Take the places out of what the loader gave, and forget those of the step before."""
+        """Take the positions out of what the loader returned, and forget those of the step before."""
         self._known.clear()
         for batch in batches:
             found = batch.pop(PLACES, None)
@@ -57,7 +57,7 @@ class KnownPlaces:
                 self._known.append((_as_it_is(batch), places))
 
     def of(self, batch: Batch) -> dict[str, Tensor]:
-        """The places by view, of one of these batches."""
+        """The positions by view, for one of these batches."""
         now = _as_it_is(batch)
         for before, places in self._known:
             if all(name in now and _same(now[name], then) for name, then in before.items()):

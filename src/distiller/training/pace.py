@@ -1,9 +1,9 @@
-"""How long and how fast a model is trained where a run does not say: until it has learnt.
+"""How long and how fast a model is trained where a run does not say: until it has stopped improving.
 
-One rule for teachers, baselines and students, so that what is compared was trained alike. After a warm-up the rate
-stays constant until the development score has not improved for `patience` evaluations, then it falls linearly to 0
-over a quarter of the steps so far; the weights of the best evaluations are averaged. A floor and a ceiling in
-optimisation steps bound it. `docs/concepts/training.md` says how the numbers were chosen.
+One rule for teachers, baselines and students, so that models that are compared were trained alike. After a warm-up the
+rate stays constant until the development score has not improved for `patience` evaluations; then it falls linearly to 0
+over a quarter of the steps so far, and the weights of the best evaluations are averaged. A floor and a ceiling in
+optimisation steps bound it. `docs/concepts/training.md` explains how the numbers were chosen.
 """
 
 import math
@@ -57,14 +57,14 @@ class Pace:
     """… where their scores do not differ by more than so many examples can tell."""
 
     def error(self, score: float) -> float:
-        """About one standard error of a development score: that of a share `score` of the development examples."""
+        """About one standard error of a development score `score`, taken as a share of the development examples."""
         share = min(max(score, 0.0), 1.0)
         return math.sqrt(share * (1 - share) / max(1, self.dev_examples))
 
     def cooling_from(self, scores: Iterable[tuple[int, float]]) -> int | None:
         """The step from which the rate falls, given the (step, development score) so far; `None` while it is constant.
 
-        The ceiling is not passed: the fall begins early enough to end there.
+        The fall begins early enough to end at the ceiling.
         """
         latest = math.floor(self.ceiling / (1 + COOLING))
         best, waited = -math.inf, 0
@@ -80,7 +80,7 @@ class Pace:
         return None
 
     def falls_from(self, cooling_from: int | None) -> int:
-        """The step from which the rate falls, or would with a constant one before: the last fifth at least."""
+        """The step from which the rate falls, or would fall if it stayed constant for as long as it can."""
         return cooling_from if cooling_from is not None else math.floor(self.ceiling / (1 + COOLING))
 
     def end(self, cooling_from: int | None) -> int:
@@ -101,15 +101,15 @@ class Pace:
 
 
 def patient_steps(teacher: PretrainedConfig, student: PretrainedConfig) -> int:
-    """The fewest steps that `student` takes where most of its texts have been answered by `teacher` alone."""
+    """The fewest steps for `student` where the `teacher` alone has labelled most of its texts."""
     times = _layers_size(teacher) / _layers_size(student)
     return math.floor(PATIENT[1] * min(1.0, times / SMALLER))
 
 
 def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: int, patient: int = 0) -> Pace:
-    """What `training` means for a training set of so many steps an epoch.
+    """What `training` means for a training set with this many steps an epoch.
 
-    `patient` are the fewest steps, as far as they are not too many passes, where a run says neither `min_steps` nor
+    `patient` is the least number of steps, unless that makes too many passes, where a run sets neither `min_steps` nor
     `max_steps`.
     """
     if training.epochs is None:
@@ -139,10 +139,10 @@ def pace(training: config.Optimisation, *, steps_per_epoch: int, dev_examples: i
 
 
 def learning_rate(shape: PretrainedConfig, *, pretrained: bool) -> float:
-    """The rate for a kind of model: narrower ones bear more, deep ones less, and what starts at random needs more.
+    """The rate for a kind of model: narrow ones tolerate more, deep ones less, and random weights need more.
 
     5e-5 for pretrained weights of BERT-base's width (Devlin et al. 2019, appendix A.3, searches 2e-5 to 5e-5), and in
-    proportion 1e-4 for 384 and 3e-4 for 128; three times that, at most 1e-3, from random weights.
+    proportion 1e-4 for width 384 and 3e-4 for 128; three times that, at most 1e-3, from random weights.
     """
     rate = 5e-5 * 768 / getattr(shape, "hidden_size", 768)
     if getattr(shape, "num_hidden_layers", 12) >= 24:
@@ -153,8 +153,8 @@ def learning_rate(shape: PretrainedConfig, *, pretrained: bool) -> float:
 class UntilLearnt(TrainerCallback):
     """Carries out a `Pace`: the factor of the learning rate by step, and the end of the training.
 
-    What it knows follows from the development scores in the trainer's state, which checkpoints hold: a resumed
-    training goes on as if nothing had happened.
+    It depends only on the development scores in the trainer's state, which checkpoints hold: a resumed training goes on
+    as if nothing had happened.
     """
 
     def __init__(self, pace: Pace, metric: str) -> None:
@@ -167,15 +167,15 @@ class UntilLearnt(TrainerCallback):
         return self.pace.rate(step, self.cooling_from)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Read what an interrupted training had scored."""
+        """Read the scores of an interrupted training."""
         self.cooling_from = self.pace.cooling_from(self._scores(state.log_history))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Has it learnt?"""
+        """Decide whether the training has stopped improving."""
         self.cooling_from = self.pace.cooling_from(self._scores(state.log_history))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Stop where the rate reaches 0, with a last development score."""
+        """Stop when the rate reaches 0, with a last development score."""
         if state.global_step >= self.pace.end(self.cooling_from):
             control.should_evaluate = control.should_log = True
             control.should_training_stop = True
@@ -185,7 +185,7 @@ class UntilLearnt(TrainerCallback):
 
 
 def _layers_size(shape: PretrainedConfig) -> int:
-    """What the weights of all layers are in proportion to."""
+    """A number proportional to the size of the weights in all layers."""
     return max(1, shape.num_hidden_layers) * shape.hidden_size**2
 
 

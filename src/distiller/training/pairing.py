@@ -1,4 +1,4 @@
-"""Whether a teacher and a student of an ordinary script belong together: their heads, their classes, their tokens."""
+"""Whether the teacher and the student of an ordinary script fit together: heads, classes, tokens."""
 
 import logging
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_model(model: Any, role: str) -> None:
-    """Raise `ConfigError` where `model`, the teacher or the student of a script, is none that can be read."""
+    """Raise `ConfigError` where `model`, the teacher or the student of a script, cannot be read."""
     if not isinstance(model, nn.Module):
         raise ConfigError(
             f"the {role} is a `{type(model).__name__}`, not a model",
@@ -51,7 +51,7 @@ def check_model(model: Any, role: str) -> None:
 
 def check_apart(student: nn.Module, teacher: nn.Module) -> None:
     """Raise `ConfigError` where training the student would change the teacher."""
-    # what is no plain tensor (quantised) is not trained, and may have no place
+    # other than plain tensors (quantised ones) are not trained, and may have no address
     theirs = {weight.data_ptr() for weight in teacher.parameters() if type(weight.data) is Tensor}
     for name, weight in student.named_parameters():
         if weight.requires_grad and weight.data_ptr() in theirs and weight.numel() > 0:
@@ -62,13 +62,13 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
 
 
 def check_heads(student: PreTrainedModel, kind: Kind, teacher: PreTrainedModel, label: Any) -> None:
-    """Raise `ConfigError` where the outputs of the two mean different things; `kind` is what the student's are for.
+    """Raise `ConfigError` where the outputs of the two mean different things; `kind` is the student's kind of task.
 
     `label` is that of an example, where it is known.
     """
     teachers = kind_of(teacher, label)
     if {kind, teachers} == {"classification", "multilabel"} and not teacher.config.problem_type:
-        return  # it does not say which
+        return  # the config does not say which
     ours = "causal" if is_causal(student) else kind
     theirs = "causal" if is_causal(teacher) else teachers
     if ours != theirs:
@@ -79,9 +79,9 @@ def check_heads(student: PreTrainedModel, kind: Kind, teacher: PreTrainedModel, 
 
 
 def class_order(student: PretrainedConfig, teacher: PretrainedConfig, kind: Kind) -> list[int] | None:
-    """For each of the student's classes its place among the teacher's outputs; `None` where both have one order.
+    """For each of the student's classes its position among the teacher's outputs; `None` where the order is the same.
 
-    Classes are matched by name. A side that only counts (`LABEL_0`, `LABEL_1`, …) is taken to have the other's order.
+    Classes are matched by name. Names that only count (`LABEL_0`, `LABEL_1`, …) are assumed to be in the other's order.
     Raises `ConfigError` where the two have different classes.
     """
     if kind not in NAMED:
@@ -102,9 +102,9 @@ def class_order(student: PretrainedConfig, teacher: PretrainedConfig, kind: Kind
 
 
 def check_vocabularies(student: PretrainedConfig, teacher: PretrainedConfig, tokenizer: Any) -> None:
-    """Raise `ConfigError` where the student's tokens mean nothing to the teacher.
+    """Raise `ConfigError` where the teacher cannot read the student's tokens.
 
-    The two tokenizers are compared where the teacher's lies beside its weights; otherwise the sizes of the two tables.
+    The tokenizers are compared if the teacher's is stored beside its weights; otherwise the sizes of the two tables.
     """
     ours, theirs = (getattr(config.get_text_config(), "vocab_size", None) for config in (student, teacher))
     known = _tokenizer_beside(teacher)
@@ -124,9 +124,9 @@ def check_vocabularies(student: PretrainedConfig, teacher: PretrainedConfig, tok
 
 
 def warn_of_segments(teacher: PreTrainedModel, inputs: Mapping[str, Any], tokenizer: Any) -> None:
-    """Say where pairs of texts in `inputs` `[b, l]` do not tell a teacher like BERT which tokens are of the second.
+    """Warn if pairs of texts in `inputs` `[b, l]` do not tell a teacher like BERT which tokens are in the second text.
 
-    The tokenizer of a student like DistilBERT gives no `token_type_ids`.
+    The tokenizer of a student like DistilBERT returns no `token_type_ids`.
     """
     ids, end = inputs.get("input_ids"), getattr(tokenizer, "sep_token_id", None)
     if "token_type_ids" in inputs or ids is None or end is None:

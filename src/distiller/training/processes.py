@@ -1,4 +1,4 @@
-"""What the processes of one training tell each other in the middle of a step, with gradients."""
+"""Exchanges between the processes of one training in the middle of a step, with gradients."""
 
 from typing import Any, NamedTuple
 
@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 
 class BatchSlice(NamedTuple):
-    """Where this process's examples stand among those of all processes, in the order of their ranks."""
+    """Where this process's examples are among those of all processes, in the order of ranks."""
 
     start: int
     size: int
@@ -16,7 +16,7 @@ class BatchSlice(NamedTuple):
 
     @property
     def around(self) -> tuple[int, int]:
-        """How many examples stand before and after."""
+        """How many examples come before and after."""
         return self.start, self.total - self.start - self.size
 
     @property
@@ -26,7 +26,7 @@ class BatchSlice(NamedTuple):
 
 
 def batch_slice(size: int, device: torch.device) -> BatchSlice:
-    """The place of `size` examples, however many each process has. One copy from the device where there are several."""
+    """The place of `size` examples, however many each process has. One copy from the device if there are several."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return BatchSlice(0, size, size)
     sizes = torch.zeros(distributed.get_world_size(), dtype=torch.long, device=device)
@@ -38,15 +38,15 @@ def batch_slice(size: int, device: torch.device) -> BatchSlice:
 
 
 def gathered(own: Tensor, place: BatchSlice) -> Tensor:
-    """`own` `[*, b, d]` between those of the other processes, `[*, total, d]`.
+    """`own` `[*, b, d]` together with those of the other processes, `[*, total, d]`.
 
-    The gradient of what a process makes of the others' examples reaches the process that they are from.
+    The gradient that a process computes for the others' examples reaches the process that owns them.
     """
     return own if place.total == place.size else _Sum.apply(pad(own, (0, 0, *place.around)))  # type: ignore[return-value]
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; so is its gradient, since each process has its share of the loss."""
+    """The sum over all processes; its gradient is summed too, since each process has its share of the loss."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """How the outputs of each kind of task enter prediction objectives and label losses.
 
 Classification and regression have one output per example, tagging one per token, extractive question answering two
-distributions over the positions of a window. The losses themselves know nothing of this.
+distributions over the positions of a window. The losses themselves are independent of this.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def _class_imitated(view: View, hard: bool) -> Tensor:
 
 def _number_gold(view: View) -> Tensor:
     labels = _labels(view) if view.mix is None else view.mix.blend(_labels(view))
-    there = known(labels)  # of two mixed numbers both must be
+    there = known(labels)  # of two mixed numbers both must be known
     values = LABEL["squared_error"].function(view.student.logits, labels.nan_to_num())
     return (values * there).sum() / view.totals.labels
 
@@ -104,7 +104,7 @@ def _token_imitated(view: View, hard: bool) -> Tensor:
 
 def _piece_soft(loss: Loss, view: View) -> Tensor:
     student, teacher = view.at_outputs(view.student.logits), view.at_outputs(_teacher(view).logits)
-    size = min(student.shape[-1], teacher.shape[-1])  # behind it stands what pads the larger table
+    size = min(student.shape[-1], teacher.shape[-1])  # beyond it is what pads the larger table
     return loss(student[:, :size], teacher[:, :size]).sum() / view.totals.outputs
 
 
@@ -138,7 +138,7 @@ def _span_imitated(view: View, hard: bool) -> Tensor:
 
 
 def _mixed_loss(view: View, scores: Tensor, name: str = "cross_entropy") -> Tensor:
-    """The label loss `name` with the gold classes; of a mixed example λ · its own + (1 - λ) · that of its partner's."""
+    """The label loss `name` with gold classes; if mixed, λ times its own plus (1 - λ) times its partner's."""
     labels = _labels(view)
     own = _weighted_loss(view, scores, labels, name)
     if view.mix is None:
@@ -177,7 +177,7 @@ def _labels(view: View) -> Tensor:
 
 
 def _mask(view: View) -> Tensor:
-    """`output_mask`, or every real token where a batch has none (a plain script's own collator)."""
+    """`output_mask`, or every real token where a batch has none (from a script's own collator)."""
     return view.output_mask if view.output_mask is not None else view.student.mask.to(torch.long)
 
 

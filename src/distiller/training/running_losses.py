@@ -1,4 +1,4 @@
-"""The losses of a training since its last log line: kept on the device, added up on the host, refused if no numbers."""
+"""The losses of a training since its last log line: kept on the device, summed on the host, refused if not finite."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ class RunningLosses:
     def note(self, step: int, components: Mapping[str, Tensor], rows: Tensor | None, *, ends: bool) -> None:
         """Keep the losses of a micro-batch of `step` (from 1), whose training rows are `rows`, on the device.
 
-        They are copied to the host together, now and then. `ends`: whether the step has no further one.
+        They are copied to the host together, now and then. `ends`: whether it is the last micro-batch of the step.
         """
         self._noted.append((step, components))
         if rows is not None:
@@ -38,7 +38,7 @@ class RunningLosses:
             self.settle()
 
     def settle(self) -> None:
-        """Add what was noted to the sums. Raises `RunError` that names the first step and term without a number."""
+        """Add what was recorded to the sums. Raises `RunError` with the first step and term that is not a number."""
         noted, self._noted = self._noted, []
         if not noted:
             return
@@ -54,9 +54,9 @@ class RunningLosses:
         self._rows = {step: rows for step, rows in self._rows.items() if step >= noted[-1][0]}
 
     def take(self, whole: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """The settled mean over steps of every component, with which all of them begin anew.
+        """The settled mean of every component over the steps, then start all of them anew.
 
-        `whole` adds up what each process has: its share of what the totals of a step count.
+        `whole` adds up the processes: each has its share of what the totals of a step count.
         """
         values = whole(torch.tensor([*self.sums.values()], dtype=torch.float32)).tolist()
         means = {name: value / self.steps for name, value in zip(self.sums, values, strict=True)}
@@ -75,7 +75,7 @@ class RunningLosses:
     def _refuse(self, step: int, values: Mapping[str, float]) -> NoReturn:
         terms = [name for name in values if name != TOTAL]
         broken = [name for name in terms if not math.isfinite(values[name])]
-        if len(broken) == len(terms) > 1 and step > 1:  # then the weights are no numbers either
+        if len(broken) == len(terms) > 1 and step > 1:  # then the weights are not numbers either
             what, step = "the gradient", step - 1
         else:
             what = f"loss/{broken[0]}" if broken else "loss"

@@ -1,7 +1,7 @@
-"""What the collator of an ordinary `Trainer` script gives, in the form that the objective reads.
+"""What the collator of an ordinary `Trainer` script returns, in the form that the objective reads.
 
-Labels then stand beside the outputs that they are for: start and end of an answer as `[b, 2]`, the next token of a
-causal model at the position that predicts it. -100 is no label.
+Labels are then placed beside their outputs: start and end of an answer as `[b, 2]`, the next token of a causal model at
+the position that predicts it. -100 is no label.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ def plain_model(model: Any) -> PreTrainedModel:
 
 
 def some_example(data: Any) -> Mapping[str, Any]:
-    """The first training example; nothing of a data set that cannot be looked into."""
+    """The first training example; none of a data set without indices."""
     if isinstance(data, (AugmentedSplit, IterableDataset, Mapping)) or not hasattr(data, "__getitem__"):
         return {}
     example = data[0] if hasattr(data, "__len__") and len(data) else {}
@@ -48,7 +48,7 @@ def some_example(data: Any) -> Mapping[str, Any]:
 
 
 def some_label(example: Mapping[str, Any], label_names: Sequence[str]) -> Any:
-    """The label of an example, where it is one number or list."""
+    """The label of an example, if it is a single number or list."""
     return next((example[name] for name in ("labels", "label", *label_names) if name in example), None)
 
 
@@ -80,14 +80,14 @@ def kind_of(model: PreTrainedModel, label: Any = None) -> Kind:
             f"a regression with {outputs} outputs is not offered", hint="distil one number at a time: num_labels=1"
         )
     if not any(names_head(name, "classification") for name in names) and _is_list(label):
-        return "tagging"  # a head of one's own
+        return "tagging"  # a user's own head
     return "regression" if outputs == 1 else "classification"
 
 
 def say_problem(model: PreTrainedModel, kind: Kind) -> None:
-    """Write into the student's configuration which problem it is for, as a forward pass with labels would.
+    """Write the student's problem type into its configuration, as a forward pass with labels would.
 
-    Whoever loads it then knows whether its classes exclude each other.
+    Whoever loads it then knows whether its classes are exclusive.
     """
     plain = plain_model(model)
     if any(names_head(name, "classification") for name in _class_names(plain)):
@@ -95,18 +95,18 @@ def say_problem(model: PreTrainedModel, kind: Kind) -> None:
 
 
 def chooses(model: PreTrainedModel) -> bool:
-    """Whether the model has one of several texts for an answer, and reads all of them at once: `[b, choices, l]`."""
+    """Whether the model chooses one of several texts, and reads all of them at once: `[b, choices, l]`."""
     return bool(_class_names(plain_model(model)) & CHOICES)
 
 
 def is_causal(model: PreTrainedModel) -> bool:
-    """Whether the outputs at a position are for the next token."""
+    """Whether the output at a position is for the next token."""
     plain = plain_model(model)
     return bool(_class_names(plain) & CAUSAL) and not plain.config.is_encoder_decoder
 
 
 def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False, label_names: Sequence[str] = ()) -> Batch:
-    """`batch` and its views with labels as the readout of `kind` expects them; the given batch stays as it is.
+    """`batch` and its views with labels as the readout of `kind` expects them; the given batch is not changed.
 
     A single name in `label_names` is what the script calls its labels.
     """
@@ -135,7 +135,7 @@ def objective_batch(batch: Batch, kind: Kind, *, causal: bool = False, label_nam
 
 
 def with_decoder_inputs(model: nn.Module, batch: Batch) -> Batch:
-    """`batch` with what an encoder-decoder of tokens reads on its decoder's side: the labels, shifted to the right."""
+    """`batch` with the decoder inputs of an encoder–decoder: the labels, shifted to the right."""
     shift = getattr(plain_model(model), "prepare_decoder_input_ids_from_labels", None)
     if shift is None or "decoder_input_ids" in batch or batch.get("labels") is None:
         return batch
@@ -143,7 +143,7 @@ def with_decoder_inputs(model: nn.Module, batch: Batch) -> Batch:
 
 
 def accepted(model: PreTrainedModel) -> frozenset[str]:
-    """The names of what the model takes."""
+    """The names of the inputs that the model accepts."""
     return inputs_of(plain_model(model))
 
 
@@ -153,14 +153,14 @@ def labels_as_given(labels: Tensor, *, causal: bool) -> Tensor:
 
 
 def _spans(batch: Batch) -> Tensor:
-    """Start and end `[b, 2]`; what lies behind the end of the text is no label, as in `transformers`."""
+    """Start and end `[b, 2]`; a position beyond the end of the text is no label, as in `transformers`."""
     ends = [batch[name].reshape(len(batch[name])) for name in ("start_positions", "end_positions")]
     found = torch.stack(ends, dim=1).clamp(min=0)
     return found.masked_fill(found >= batch["input_ids"].shape[1], IGNORED)
 
 
 def _tokens(batch: Batch, *, causal: bool) -> Batch:
-    """Labels of tokens, and the outputs that count: those that have a label, or of every token where none is given."""
+    """Labels of tokens, and the outputs that count: those with a label, or every token where no labels are given."""
     labels, mask = batch.get("labels"), batch.get("attention_mask")
     if labels is None and not causal:
         raise ConfigError("the examples have no labels, so nothing says which tokens count", hint="give `labels`")
@@ -177,7 +177,7 @@ def _class_names(model: PreTrainedModel) -> set[str]:
 
 
 def _is_numbers(label: Any) -> bool:
-    """Whether a label is a list of numbers with a fraction, as `transformers` wants several labels at once."""
+    """Whether a label is a list of numbers with fractions, as `transformers` expects several labels at once."""
     return _is_list(label) and torch.as_tensor(label).is_floating_point()
 
 
@@ -189,14 +189,14 @@ def _is_list(label: Any) -> bool:
 def filled_in_by_example(
     wish: config.Objective, kind: Kind, example: Mapping[str, Any], label_names: Sequence[str], *, layers: bool
 ) -> config.Objective:
-    """`wish` with what it leaves open filled in as in a run, by what can be seen of an example of this `kind`.
+    """`wish` with its open fields filled in as in a run, from what an example of this `kind` shows.
 
-    `layers`: there is a teacher whose layers might be compared.
+    `layers`: there is a teacher whose layers could be compared.
     """
-    collated = kind == "generation" or not example  # labels are made with the batch, or nobody can tell
+    collated = kind == "generation" or not example  # labels are made with the batch, or cannot be known
     return filled_in(
         wish,
-        "regression" if kind == "regression" else "classification",  # of all kinds, numbers alone are apart
+        "regression" if kind == "regression" else "classification",  # only regression differs
         ["augmented"] if "augmented" in example else [],
         labelled=collated or has_label(example, label_names),
         layers=layers and kind != "generation",
@@ -205,7 +205,7 @@ def filled_in_by_example(
 
 
 def label_loss(view: View, *, own: Callable[..., Tensor] | None, smoothing: float, causal: bool) -> Tensor:
-    """The loss of gold labels by a `compute_loss_func` of one's `own`, else with label `smoothing`: a mean."""
+    """The mean loss on gold labels by the script's `own` `compute_loss_func`, else with label `smoothing`."""
     if view.labels is None or view.mix is not None:
         raise ConfigError("mixed examples have no label for this loss", hint="use mixup without it")
     if own is not None:

@@ -1,4 +1,4 @@
-"""What the arguments of an ordinary `Trainer` script ask for and nobody would do, refused before a training."""
+"""Refuses, before a training, arguments of an ordinary `Trainer` script that could not be honoured."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -31,18 +31,17 @@ OURS: dict[str, type | tuple[type, ...]] = {
 
 
 def selected(feature: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`feature` without columns that are called as ours are, and hold something else."""
+    """`feature` without columns that have the names of ours and hold something else."""
     strange = {name for name, held in OURS.items() if name in feature and not isinstance(feature[name], held)}
     return {name: value for name, value in feature.items() if name not in strange} if strange else feature
 
 
 class Explained:
-    """The collator of a script, whose failures on examples that no batch can be made of are said in a line.
+    """The collator of a script; its failures on examples that cannot be batched become one line.
 
-    Labels that are truth values are numbers then, which losses take for classes; those of `several` classes at once
-    have a point. Where columns are selected, one that is called like ours and holds something else is left out.
-
-    `labels` are the names that labels may have.
+    Truth values as labels become numbers, which losses read as classes; those of `several` classes at once become
+    floats. Where columns are selected, one that has the name of ours and holds something else is left out. `labels` are
+    the names that labels may have.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Explained:
         self.selects = selects
 
     def __call__(self, features: Any) -> Any:
-        """The batch of these features. Raises `DataError` where it is known why there is none."""
+        """The batch of these features. Raises `DataError` where the reason for a failure is known."""
         if self.selects and all(isinstance(feature, Mapping) for feature in features):
             features = [selected(feature) for feature in features]
         try:
@@ -99,7 +98,7 @@ class Explained:
 
 @contextmanager
 def read_by(model: nn.Module, role: str, batch: Mapping[str, Any]) -> Iterator[None]:
-    """Within it `model`, the `role` of a script, reads `batch`; what it has no place for is said in a line."""
+    """While `model`, the `role` of a script, reads `batch`: unsuitable inputs become a one-line error."""
     try:
         yield
     except (IndexError, RuntimeError) as error:
@@ -112,7 +111,7 @@ def read_by(model: nn.Module, role: str, batch: Mapping[str, Any]) -> Iterator[N
                 f"a batch has texts of {length} tokens, and the {role} takes {limit}",
                 hint=f"truncate them: tokenizer(…, truncation=True, max_length={limit})",
             ) from error
-        if ids.device.type != "cpu":  # one that has failed tells no more
+        if ids.device.type != "cpu":  # one that has failed reports no more
             raise
         table: Any = model.get_input_embeddings()
         highest, rows = int(ids.max()), table.weight.shape[0]
@@ -125,7 +124,7 @@ def read_by(model: nn.Module, role: str, batch: Mapping[str, Any]) -> Iterator[N
 
 
 def check_parallelism(args: TrainingArguments, *, divided: bool) -> None:
-    """Raise `ConfigError` for several GPUs in one process, and where weights are `divided` among processes."""
+    """Raise `ConfigError` for several GPUs in one process, and for weights `divided` among processes."""
     if args.n_gpu > 1:
         raise ConfigError(
             "several GPUs in one process are not supported", hint="start one process for each: torchrun …"
@@ -149,9 +148,9 @@ def check_examples(data: Any) -> None:
 
 
 def check_label(label: Any, collate: Any) -> None:
-    """Raise `ConfigError` for the label of an example that no collator of `transformers` makes numbers of."""
+    """Raise `ConfigError` for the label of an example that no collator of `transformers` turns into numbers."""
     if not getattr(collate, "__module__", "").startswith("transformers."):
-        return  # one of the script's own may do so
+        return  # a script's own collator may
     values = label if isinstance(label, list | tuple) else [label]
     word = next((value for value in values if isinstance(value, str | Mapping)), None)
     if word is not None:
@@ -164,7 +163,7 @@ def check_label(label: Any, collate: Any) -> None:
 def check_label_loss(
     model: Any, kind: Kind, *, class_weights: Sequence[float] | None, own: bool, smoothed: bool
 ) -> None:
-    """Raise `ConfigError` for a label loss that `model`, a student of this `kind`, has not.
+    """Raise `ConfigError` for a label loss that does not exist for `model`, a student of this `kind`.
 
     `own`: there is a `compute_loss_func`. `smoothed`: there is a `label_smoothing_factor`.
     """
@@ -192,7 +191,7 @@ def check_label_loss(
 def check_terms(
     wish: config.Objective, parts: DistillationObjective, model: Any, kind: Kind, args: TrainingArguments
 ) -> None:
-    """Raise `ConfigError` for intermediate terms of `wish` that cannot be what they say; `parts` is made of it."""
+    """Raise `ConfigError` for intermediate terms of `wish` that cannot work as described; `parts` is made from it."""
     if any(term.loss.startswith("mi_") for term in wish.terms) and args.train_batch_size < 3:
         raise ConfigError(
             "mutual information compares at least three examples, and a batch has fewer",
@@ -210,7 +209,7 @@ def check_terms(
 
 
 def recomputes_without_graph(args: TrainingArguments) -> bool:
-    """Whether layers are checkpointed in the way that keeps no graph of what is inside; the option has two names."""
+    """Whether gradient checkpointing keeps no graph of what is inside a layer; the option has two names."""
     for name in ("activation_checkpointing", "gradient_checkpointing"):
         options = getattr(args, f"{name}_kwargs", None) or {}
         if getattr(args, name, False) and options.get("use_reentrant", False):

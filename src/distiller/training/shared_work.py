@@ -52,7 +52,7 @@ class FineTuned:
 
 
 class TeacherOutputs(NamedTuple):
-    """What a teacher says, where that is kept."""
+    """Where the outputs of a teacher are kept."""
 
     cache: TeacherCache | None = None
     """Of the training set."""
@@ -73,7 +73,7 @@ def fine_tune(
     title: str,
     console: Console | None,
 ) -> FineTuned:
-    """Fine-tune what `build` makes, unless the same weights, data and settings were fine-tuned before."""
+    """Fine-tune what `build` returns, unless the same weights, data and settings were fine-tuned before."""
     model = build()
     facts = {
         "weights": weights_fingerprint(model),
@@ -130,7 +130,7 @@ def kept_training(
     title: str,
     console: Console | None,
 ) -> Path:
-    """The folder of a training that is done once for all runs with the same `facts`; `keep` writes what came of it."""
+    """The folder of a training that runs with the same `facts` share; `keep` writes its outcome."""
 
     def make(folder: Path) -> None:
         model = start()
@@ -160,10 +160,10 @@ def teacher_scores(
     decoding: Mapping[str, Any],
     others: OtherTeachers | None = None,
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Development scores of a teacher that came fine-tuned (with `others` of all together), and its outcome on each
-    example; computed once for all runs on the same data.
+    """Development scores of a teacher that was already fine-tuned, and its outcome on each example.
 
-    `decoding` is what else turns logits into scores.
+    With `others`, those of all together. Computed once for all runs on the same data. `decoding` is what else turns
+    logits into scores.
     """
     facts = {
         "teacher": weights_fingerprint(teacher),
@@ -190,19 +190,19 @@ def teacher_scores(
 
 
 def _tokens(split: Any, logits: torch.Tensor) -> torch.Tensor | None:
-    """Which positions of a row's outputs are tokens, `[rows, L]`; `None` where a row has one output."""
+    """Which positions of a row's outputs are tokens, `[rows, L]`; `None` if a row has one output."""
     if logits.dim() < 3:
         return None
     return torch.arange(logits.shape[1]) < torch.as_tensor(split.lengths)[:, None]
 
 
 def write_outcome(path: Path, outcome: np.ndarray) -> None:
-    """Keep what a model said of the development set."""
+    """Store what a model predicted on the development set."""
     save_file({"dev": np.ascontiguousarray(outcome)}, path)
 
 
 def read_outcome(path: Path) -> np.ndarray:
-    """What `write_outcome` kept."""
+    """What `write_outcome` stored."""
     return load_file(path)["dev"]
 
 
@@ -215,10 +215,10 @@ def teacher_outputs(
     rows: Sequence[int] | None = None,
     console: Console | None = None,
 ) -> tuple[Path | None, str | None]:
-    """The folder of the teacher's outputs on `split` (in the teacher's tokens), computed if it is not there yet.
+    """The folder of the teacher's outputs on `split` (in the teacher's tokens), computed if it does not exist yet.
 
-    `rows` are those that will be read, by default all. `console` shows how far the teacher has come. Where there is no
-    folder, the second result says why, in words.
+    `rows` are those that will be read, by default all. `console` shows progress. Where there is no folder, the second
+    result says why, in words.
     """
     if training.cache_teacher == "never":
         return None, None
@@ -238,7 +238,7 @@ def teacher_outputs(
     same = facts.keys() - {"layers", "rows"}
 
     def serves(other: dict[str, Any]) -> bool:
-        """More layers or rows than are needed will do: the trials of a study ask for different ones."""
+        """More layers or rows than needed will do: the trials of a study ask for different ones."""
         enough = {*other["layers"]} >= {*facts["layers"]} and other.get("rows") in (None, facts["rows"])
         return enough and all(other.get(name) == facts[name] for name in same)
 
@@ -249,7 +249,7 @@ def teacher_outputs(
 
 
 def augmented_outputs(store: FolderCache, teacher: FrozenTeacher, training: config.Training) -> AugmentedOutputs | None:
-    """Where the teacher's outputs on augmented texts are kept, unless attention maps are asked for."""
+    """Where the teacher's outputs on augmented texts are kept; nowhere if attention maps are needed."""
     if training.cache_teacher == "never" or teacher.attention_layers:
         return None
     path = store.root / "augmented-outputs.sqlite"
@@ -257,7 +257,7 @@ def augmented_outputs(store: FolderCache, teacher: FrozenTeacher, training: conf
 
 
 def what_decides_outputs(teacher: PreTrainedModel, precision: Precision, device: str) -> dict[str, Any]:
-    """What decides, beside the text, what a teacher says."""
+    """What the teacher's outputs depend on besides the text."""
     return {
         "teacher": weights_fingerprint(teacher),
         "precision": precision,
@@ -267,7 +267,7 @@ def what_decides_outputs(teacher: PreTrainedModel, precision: Precision, device:
 
 
 def no_room(store: FolderCache, size: float, gigabytes: float) -> str | None:
-    """Why outputs of `size` bytes are not kept, in words; `None` where they fit into `gigabytes` and the disk."""
+    """Why outputs of `size` bytes are not kept, in words; `None` if they fit into `gigabytes` and onto the disk."""
     room = _room(store, gigabytes)
     if size <= room:
         return None
@@ -282,7 +282,7 @@ def _outputs_of(teacher: FrozenTeacher) -> dict[str, Any]:
 
 
 def _room(store: FolderCache, gigabytes: float) -> float:
-    """Bytes that the outputs of a teacher may take: `gigabytes`, or what the disk has."""
+    """Bytes that a teacher's outputs may take: `gigabytes`, or what is free on the disk."""
     return min(gigabytes * 1e9, 0.8 * free_bytes(store.root))
 
 

@@ -1,4 +1,4 @@
-"""Probabilities that examples bring along, where a prediction objective expects what a teacher says."""
+"""Probabilities that come with examples, where a prediction objective expects the outputs of a teacher."""
 
 from dataclasses import replace
 
@@ -14,19 +14,19 @@ FLOOR = 1e-6
 
 
 def logits_of(probabilities: Tensor, *, several: bool = False) -> Tensor:
-    """Logits `[*b, c]` whose softmax, or with `several` sigmoid, is `probabilities`, as near as `FLOOR` allows."""
+    """Logits `[*b, c]` whose softmax, or sigmoid with `several`, is `probabilities`, as closely as `FLOOR` allows."""
     shares = probabilities.float()
     return shares.clamp(FLOOR, 1 - FLOOR).logit() if several else shares.clamp(min=FLOOR).log()
 
 
 def signals_of(view: Batch, *, several: bool = False) -> Signals:
-    """What a teacher would have said that gives a view's own probabilities; of a mixed view these are mixed."""
+    """Signals of a teacher that predicts a view's own probabilities; those of a mixed view are mixed."""
     mix, soft = mix_of(view), view["soft_labels"]
     return Signals(logits_of(soft if mix is None else mix.blend(soft), several=several), {}, {}, view["attention_mask"])
 
 
 def with_soft_labels(signals: Signals, view: Batch, *, several: bool = False) -> Signals:
-    """`signals` in which examples with probabilities of their own say these."""
+    """`signals` in which examples with their own probabilities have these."""
     if "soft_labels" not in view:
         return signals
     soft = view["soft_labels"]

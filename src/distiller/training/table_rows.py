@@ -1,9 +1,9 @@
-"""Gradients and AdamW for the rows of a table of vectors that a training has read, and for no other.
+"""Gradients and AdamW for only those rows of an embedding table that a training has read.
 
-A small student is mostly its table of tokens, of which a batch reads a few hundred rows. A gradient of the whole table
-is zeros almost everywhere, and AdamW changes no row, but for its decay, that never had another: what is left out here
-changes no result. On a processor each of these passes costs time: without them a step of three layers of MiniLM on
-short texts is a quarter shorter, one of BERT_TINY a seventh.
+Most of a small student is its embedding table, of which a batch reads a few hundred rows. A gradient of the whole table
+is almost entirely zero, and AdamW changes no row, except by decay, that never had another gradient: what is left out
+here changes no result. On a processor each pass over the table costs time: without these passes a step of three layers
+of MiniLM on short texts takes a quarter less time, one of BERT_TINY a seventh less.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def table_of(model: nn.Module) -> nn.Embedding | None:
-    """The table of tokens of `model`, if it is trained and nothing but looked up; e.g. no output layer shares it."""
+    """The embedding table of `model`, if it is trained and only looked up; e.g. not shared with an output layer."""
     try:
         table = model.get_input_embeddings() if isinstance(model, PreTrainedModel) else None
     except NotImplementedError:
@@ -40,7 +40,7 @@ def table_of(model: nn.Module) -> nn.Embedding | None:
 
 @contextmanager
 def sparse_gradients(table: nn.Embedding | None) -> Iterator[None]:
-    """Within it the gradient of the `table` that is read holds the rows that were."""
+    """Within it the gradient of `table` holds only the rows that were read."""
     if table is None:
         yield
         return
@@ -52,12 +52,12 @@ def sparse_gradients(table: nn.Embedding | None) -> Iterator[None]:
 
 
 def dense_part(gradient: Tensor) -> Tensor:
-    """The numbers of a gradient; of one of rows these alone, each row once."""
+    """The numbers of a gradient; of a sparse one, only its rows, each once."""
     return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def clip_grad_norm(parameters: Iterable[nn.Parameter], max_norm: float, norm_type: float = 2.0) -> Tensor:
-    """`torch.nn.utils.clip_grad_norm_` for gradients of rows too."""
+    """`torch.nn.utils.clip_grad_norm_` for sparse gradients too."""
     found = [parameter for parameter in parameters if parameter.grad is not None]
     for parameter in found:
         assert parameter.grad is not None
@@ -73,10 +73,10 @@ def clip_grad_norm(parameters: Iterable[nn.Parameter], max_norm: float, norm_typ
 
 
 class TableAdamW(AdamW):
-    """AdamW whose parameters may have gradients of rows; what it makes of them is what `AdamW` makes of whole ones.
+    """AdamW for parameters that may have sparse gradients; its updates are those of `AdamW` with dense ones.
 
-    Of such a table it keeps moments for the rows that ever had a gradient. In its `state_dict` they are as long as the
-    table, as those of `AdamW`, and each of the two reads what the other wrote.
+    For such a table it keeps moments for the rows that ever had a gradient. In its `state_dict` they are as long as the
+    table, as those of `AdamW`, and each can read what the other wrote.
     """
 
     def __init__(self, params: Any, **options: Any) -> None:
@@ -111,20 +111,20 @@ class TableAdamW(AdamW):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the moments that this or `AdamW` wrote."""
+        """Load the moments that this or `AdamW` wrote."""
         self._tables.clear()
         super().load_state_dict(state_dict)
 
 
 class _Rows:
-    """The moments of the rows of one table that ever had a gradient, in the order of their first."""
+    """The moments of the table rows that ever had a gradient, in the order of their first one."""
 
     def __init__(self, table: Tensor, state: dict[str, Tensor]) -> None:
         self.steps = state.get("step", torch.zeros(())).float()
         self.place = torch.full((len(table),), -1)
         """Where each row of the table comes here, -1 for one that never had a gradient."""
         self.rows = torch.empty(0, dtype=torch.long)
-        # as long as the table, so that they never move; they take memory where something is written
+        # as long as the table, so that they never move; memory is used only where something is written
         self.gradient, *moments = (torch.empty_like(table) for _ in range(3))
         self.moments = dict(zip(MOMENTS, moments, strict=True))
         if state:
@@ -176,7 +176,7 @@ class _Rows:
         return found
 
     def _take(self, new: Tensor) -> None:
-        """Rows that have their first gradient."""
+        """Add rows with their first gradient."""
         count = len(self.rows)
         self.place[new] = torch.arange(count, count + len(new))
         self.rows = torch.cat([self.rows, new])

@@ -1,6 +1,6 @@
-"""Where a training is followed from outside: TensorBoard, MLflow, Weights & Biases, Trackio, through `transformers`.
+"""Reports a training to TensorBoard, MLflow, Weights & Biases or Trackio, through `transformers`.
 
-Every training of a run (teacher, baseline, each seed and stage) is a run of its own there, called after its title.
+Every training of a run (teacher, baseline, each seed and stage) is a run of its own there, named after its title.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def tracker_callbacks(names: Sequence[str], folder: Path) -> list[TrainerCallbac
 
 
 def _mlflow() -> TrainerCallback:
-    """MLflow, told `loss.mse` for `loss/mse`: where it keeps files, `loss` is one and cannot be a folder too."""
+    """MLflow with `loss.mse` for `loss/mse`: where it stores files, `loss` is one and cannot be a folder too."""
     from transformers.integrations.integration_utils import MLflowCallback
 
     class Dotted(MLflowCallback):
