@@ -15,6 +15,8 @@ from distiller.errors import ConfigError
 from distiller.forecast import forecast
 from distiller.inference import evaluate
 from distiller.models.signals import Signals
+from distiller.run.changed_data import changed
+from distiller.tasks import load_task
 from distiller.training.soft_labels import logits_of, signals_of, with_soft_labels
 from run.tiny import FAST, Workshop, reviews
 
@@ -53,6 +55,31 @@ def test_without_a_teacher_the_probabilities_teach(shop: Workshop, tmp_path: Pat
     assert list(record.cost.milliseconds_per_example) == ["student"]
 
 
+def test_labelled_rows_beside_labelled_texts_are_taught_as_certain_and_counted_as_labels(
+    shop: Workshop, tmp_path: Path, task: dict[str, Any]
+) -> None:
+    run = parse_run(
+        shop.run(
+            tmp_path,
+            task={**task, "train": shop.reviews, "unlabelled": task["train"], "probabilities": "p(*)"},
+            teacher=None,
+            student={"model": shop.base, "layers": 2},
+            objective={"prediction": "kl"},
+            training={**FAST, "max_steps": 4},
+            baseline=False,
+        )
+    )
+    rows = [json.loads(line) for line in Path(task["train"]).read_text("utf-8").splitlines()]
+    shares = [
+        {"text": row["text"] + "!", "p(bad)": row["label"]["bad"], "p(good)": row["label"]["good"]} for row in rows
+    ]
+    Path(task["train"]).write_text("".join(json.dumps(row) + "\n" for row in shares), encoding="utf-8")
+    record = distiller.distil(run)
+    assert record.data.soft == record.data.examples["unlabelled"] == 160
+    assert not any("teacher" in note for note in record.notes), record.notes
+    assert changed(record.data, load_task(run.task)) is None
+
+
 def test_with_a_teacher_they_come_before_what_it_says(shop: Workshop, tmp_path: Path, task: dict[str, Any]) -> None:
     training = {**FAST, "epochs": 4, "threads": 1, "cache_teacher": "always"}
     wish = {"prediction": "ce", "gamma1": 0.0, "intermediate": []}
@@ -71,11 +98,16 @@ def test_with_a_teacher_they_come_before_what_it_says(shop: Workshop, tmp_path: 
         ({"objective": {"prediction": "mse"}}, "`mse` compares logits, and rows bring probabilities along"),
         ({"objective": {}, "student": {"layers": 2}}, "needs weights and a tokenizer of its own"),
         ({"objective": {}, "task": "reviews"}, "the run has no teacher, and no training row has probabilities"),
+        ({"objective": {}, "task": "numbers"}, "rows of a regression task cannot bring along what one says"),
     ],
 )
 def test_what_needs_a_teacher_is_refused_without_one(
     shop: Workshop, tmp_path: Path, task: dict[str, Any], fields: dict[str, Any], said: str
 ) -> None:
+    if fields.get("task") == "numbers":
+        rows = "".join(f"a film of {n} hours,{n}.5\n" for n in range(20))
+        (tmp_path / "numbers.csv").write_text("text,label\n" + rows, encoding="utf-8")
+        fields = {**fields, "task": {"train": str(tmp_path / "numbers.csv")}}
     if fields.get("task") == "reviews":
         fields = {**fields, "task": {**task, "train": shop.reviews}}
     fields = {"task": task, "teacher": None, "student": {"model": shop.base, "layers": 2}} | fields

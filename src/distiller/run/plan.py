@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -68,6 +68,11 @@ class RunPlan:
         """Class or tag names, or `None` where a label is none of a set."""
         return self.data.label_names
 
+    @cached_property
+    def taught(self) -> TaskData:
+        """The rows as the student learns from them: without a teacher a label alone is certain of its class."""
+        return with_gold_as_soft(self.data) if self.teacher is None else self.data
+
     def tunes(self, spec: config.Teacher | None = None) -> bool:
         """Whether a teacher, by default the run's first, is fine-tuned before it teaches."""
         spec = self.run.teacher if spec is None else spec
@@ -107,7 +112,7 @@ def make_plan(run: Run) -> RunPlan:
     teacher = None if spec is None else load_config(spec.model, trust_remote_code=spec.trust_remote_code)
     data = load_task(run.task, head=[] if teacher is None else head_names(teacher))
     if teacher is None:
-        data = with_gold_as_soft(data)
+        with_gold_as_soft(data)  # refuses rows that say nothing
     labels = data.label_names
     if teacher is not None:
         check_known(teacher)

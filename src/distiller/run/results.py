@@ -293,14 +293,12 @@ def _label_notes(setup: Setup) -> list[str]:
         notes.append("the student's word vectors have learnt from the teacher's (`taught_words`)")
     if not data.unlabelled:
         return notes
-    notes += [
-        f"{data.unlabelled} of {data.labelled + data.unlabelled} training rows have no label: of them the student "
-        "learnt what the teacher says"
-    ]
-    if data.labelled:
-        notes.append(f"what is fine-tuned, teacher or baseline, has seen the {data.labelled} labelled rows alone")
-    else:
+    said = "" if setup.teacher is None else ": of them the student learnt what the teacher says"
+    notes.append(f"{data.unlabelled} of {data.labelled + data.unlabelled} training rows have no label{said}")
+    if not data.labelled:
         notes.append("no training row has a label, so there is no baseline without a teacher")
+    elif setup.run.baseline or setup.plan.tunes():
+        notes.append(f"what is fine-tuned, teacher or baseline, has seen the {data.labelled} labelled rows alone")
     if data.repeated:
         notes.append(f"{data.repeated} texts without labels also stand in another split and were left out")
     return notes

@@ -155,7 +155,7 @@ class Setup:
         if self.paired:
             train = PairedSplit(train, self.teacher_transfer, self.plan.summaries)
         if self.run.augmentation:
-            source = reduce(joined, self.data.transfer)
+            source = reduce(joined, self.plan.taught.transfer)
             labels = self.data.label_names or []
             train = AugmentedSplit(
                 train,
@@ -306,7 +306,7 @@ def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dic
             plan.max_length,
             characters=plan.by_characters and name in TRANSFER,
         )
-        for name, split in plan.data.splits.items()
+        for name, split in plan.taught.splits.items()
         if not name.startswith("test")
     }
 

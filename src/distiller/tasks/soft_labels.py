@@ -21,6 +21,9 @@ from distiller.tasks.labels import among, class_numbers, label_set
 from distiller.tasks.table import Table, class_name, is_empty, listed, shown
 from distiller.tasks.written_lists import parsed_cell
 
+SOFT_KINDS = ("classification", "multilabel")
+"""Kinds of task whose rows may bring probabilities along."""
+
 LOOKED_AT = 1000
 """Rows that are looked at to tell probabilities of several classes from yes and no."""
 
@@ -384,6 +387,11 @@ def with_gold_as_soft(data: TaskData) -> TaskData:
 
     Raises `ConfigError` unless there are rows with probabilities, and every training row has these or a label.
     """
+    if data.kind not in SOFT_KINDS:
+        raise ConfigError(
+            f"the run has no teacher, and rows of a {data.kind} task cannot bring along what one says",
+            hint="teacher.model=…" + ("; numbers of a model are learnt as labels" if data.kind == "regression" else ""),
+        )
     if not data.soft:
         raise ConfigError(
             "the run has no teacher, and no training row has probabilities to learn from",
