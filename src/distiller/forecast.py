@@ -19,7 +19,7 @@ from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Optimisation, Run, Teacher, Training
 from distiller.device import Compute, accelerator, seconds_of
 from distiller.errors import ConfigError
-from distiller.models.cost import activation_bytes, flops, parameter_count, training_memory
+from distiller.models.cost import activation_bytes, flops, parameter_count, times_smaller, training_memory
 from distiller.models.folders import load_config
 from distiller.models.heads import HEADS, supported_attention, with_labels
 from distiller.run import check
@@ -130,9 +130,9 @@ class Forecast:
                 continue
             yield f"{role:10}{size.parameters:,} parameters, {size.flops / 1e9:.2f} GFLOPs a text ({size.name})"
         if self.teacher is not None:
-            smaller = self.teacher.parameters / self.student.parameters
+            size = times_smaller(self.teacher.parameters, self.student.parameters)
             fewer = self.teacher.flops / max(1, self.student.flops)
-            yield f"{'':10}{smaller:.1f} times smaller, {fewer:.1f} times less computation"
+            yield f"{'':10}{size}, {fewer:.1f} times less computation"
         yield f"training  {self.machine}"
         for phase in self.phases:
             yield f"{'':10}{phase.line()}"

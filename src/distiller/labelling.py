@@ -202,7 +202,8 @@ def _load(model: str, max_length: int | None) -> Predictor:
     if found.kind not in ("classification", "multilabel", "regression"):
         raise ModelError(
             f"`{model}` has no head that labels whole texts",
-            hint="name a run's output or a fine-tuned model; `distiller predict` tags words and answers questions",
+            hint="name a run's output or a fine-tuned model; `distiller predict` tags words and answers questions, "
+            "`distiller pseudo-label` translates",
         )
     return found
 

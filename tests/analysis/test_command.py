@@ -88,3 +88,10 @@ def test_without_a_finished_trial_there_is_nothing_to_say(tmp_path: Path) -> Non
         call(failed)
     with pytest.raises(DataError, match=r"has no finished trial with task=rte\nhint: "):
         call(failed, "--where", "task=rte")
+
+
+def test_what_was_tried_too_rarely_has_no_table(tmp_path: Path) -> None:
+    rows = [{"task": "rte", "loss": loss, "score": 0.5} for loss in "ab"]
+    out = call(write_trials(tabulate(rows, ["loss"]), tmp_path / "few.csv"))
+    assert "effect of each level" not in out
+    assert "tried too rarely for an interval" in out

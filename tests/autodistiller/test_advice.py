@@ -31,6 +31,13 @@ def run(tmp_path: Path) -> Run:
     )
 
 
+@pytest.mark.parametrize("score", ["teacher_score", "baseline_score"])
+def test_a_score_in_per_cent_is_refused(run: Run, score: str) -> None:
+    with pytest.raises(ConfigError, match="score is 80, and 1 is the highest") as caught:
+        advise(run, experience(noise=0.0), FACTS, vectors=None, **{score: 80.0})
+    assert caught.value.hint == "0.8?"
+
+
 @pytest.fixture
 def space(tmp_path: Path) -> str:
     study = {

@@ -3,7 +3,15 @@ import torch
 from transformers import AutoModel, BertConfig, BertModel, T5Config
 
 from distiller.models.architectures import architecture
-from distiller.models.cost import activation_bytes, flops, latency, megabytes, parameter_count, training_memory
+from distiller.models.cost import (
+    activation_bytes,
+    flops,
+    latency,
+    megabytes,
+    parameter_count,
+    times_smaller,
+    training_memory,
+)
 from models.tiny import tiny_config, tiny_inputs, tiny_model
 
 
@@ -83,3 +91,8 @@ def test_latency_grows_with_the_model() -> None:
     large = BertConfig(num_hidden_layers=8, hidden_size=256, num_attention_heads=4, vocab_size=100)
     times = [latency(BertModel(config), ids, repeats=5).milliseconds for config in (small, large)]
     assert times[1] > times[0]
+
+
+def test_a_student_may_be_larger_than_its_teacher() -> None:
+    assert times_smaller(100, 40) == "2.5 times smaller"
+    assert times_smaller(40, 100) == "2.5 times larger"

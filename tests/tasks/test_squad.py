@@ -188,7 +188,8 @@ def test_what_is_no_squad_file_is_said(load: Callable[..., Any]) -> None:
         ({"data": []}, "no question that can be used"),
         (squad_file(entry(), context=" "), "question `q1`: `context` is empty"),
         (squad_file(entry(), context=None), "question `q1`: `context` is missing"),
-        ([{"text": "t", "label": "l"}], "no column `id`; its columns are `text`, `label`"),
+        ([{"text": "t", "label": "l"}], "no column `question`; its columns are `text`, `label`"),
+        ([{"question": "q", "text": "t"}], "no column `context`; its columns are `question`, `text`(\\n|$)"),
     ):
         with pytest.raises(DataError, match=message):
             load(content)

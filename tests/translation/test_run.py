@@ -28,10 +28,12 @@ from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
 from distiller.run.changed_data import changed_text, keep_to
-from distiller.run.translation import NOTHING
+from distiller.run.translation import NOTHING, USELESS, useless
+from distiller.run.verdict import Outcomes
 from distiller.training.output_folder import MARK, _refuse_other
 from distiller.translation import efficiency
 from distiller.translation.corpus import Pairs
+from distiller.translation.scores import sentence_counts
 from distiller.translation.students import load_translator
 from distiller.translation.translate import TextTranslator, translated_lines
 from translation.tiny import SHAPE, model, pace, sentences, tiny_run, translator, write_pairs
@@ -210,6 +212,15 @@ def test_what_cannot_be_read_takes_the_place_of_nothing(done: tuple[TranslationR
     with pytest.raises(ConfigError, match="nothing"):
         parse_run(run.model_dump(mode="json"), ["objective.intermediate=[{loss: nothing}]"])
     assert load_record(run.output) == record
+
+
+def test_that_nothing_is_translated_right_is_said() -> None:
+    right = sentence_counts(["a dog runs in the park"] * 4, ["a dog runs in the park"] * 4)
+    wrong = sentence_counts(["cat cat"] * 4, ["a dog runs in the park"] * 4)
+    assert useless(Outcomes(right, [], [right], None)) == []
+    assert useless(Outcomes(wrong, [], [wrong], None)) == [NOTHING]
+    assert useless(Outcomes(right, [], [wrong, wrong], None)) == [USELESS]
+    assert useless(Outcomes(None, [], [wrong, right], None)) == []
 
 
 def test_gains_are_points_of_bleu(done: tuple[TranslationRun, Record]) -> None:

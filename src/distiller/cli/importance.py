@@ -146,25 +146,24 @@ def _print_tasks(found: "Importance") -> None:
 def _print_effects(changes: "list[Effect]") -> None:
     from distiller.cli.console import print_table, print_words
 
-    print_table(
-        ["factor", "level", "against", "difference", "95 % interval", "from"],
-        [
-            (
-                one.factor,
-                one.level,
-                one.reference,
-                f"{100 * one.difference:+.2f}",
-                f"{100 * one.low:+.2f} to {100 * one.high:+.2f}",
-                f"{one.n} pairs" if one.how == "paired" else f"{one.n} trials",
-            )
-            for one in changes
-            if one.low is not None and one.high is not None
-        ],
-        title="effect of each level on the score, in points",
-    )
-    rare = sum(one.low is None for one in changes)
-    if rare:
-        print_words(f"{rare} level(s) were tried too rarely for an interval; `--json` has them")
+    rows = [
+        (
+            one.factor,
+            one.level,
+            one.reference,
+            f"{100 * one.difference:+.2f}",
+            f"{100 * one.low:+.2f} to {100 * one.high:+.2f}",
+            f"{one.n} pairs" if one.how == "paired" else f"{one.n} trials",
+        )
+        for one in changes
+        if one.low is not None and one.high is not None
+    ]
+    if rows:
+        names = ["factor", "level", "against", "difference", "95 % interval", "from"]
+        print_table(names, rows, title="effect of each level on the score, in points")
+    if rare := len(changes) - len(rows):
+        were = "level was" if rare == 1 else "levels were"
+        print_words(f"{rare} {were} tried too rarely for an interval; `--json` has them")
 
 
 def _print_counts(counts: "list[Count]", top: int) -> None:

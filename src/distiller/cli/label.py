@@ -77,7 +77,8 @@ def label(
     if summary is None:
         typer.echo(f"shards {shard} are done or in other hands; the job ends with the process that finds all", err=True)
         return
-    typer.echo(f"{summary.texts:,} texts, {summary.texts_per_second:.0f} texts/s in {summary.shards} shards · {output}")
+    shards = "1 shard" if summary.shards == 1 else f"{summary.shards:,} shards"
+    typer.echo(f"{summary.texts:,} texts, {summary.texts_per_second:,.0f} texts/s in {shards} · {output}")
 
 
 def _numbers(text: str) -> list[float]:

@@ -96,6 +96,6 @@ def pseudo_label(
         typer.echo(f"part {part} is done; the job is finished by the process that finds all parts done", err=True)
         return
     typer.echo(
-        f"{summary.sentences} sentences, {summary.tokens} tokens, {summary.tokens_per_second:.0f} tokens/s "
+        f"{summary.sentences:,} sentences, {summary.tokens:,} tokens, {summary.tokens_per_second:,.0f} tokens/s "
         f"({summary.engine}) · {output / pseudo_labels.RESULT}"
     )

@@ -159,7 +159,7 @@ class FinishedTranslator(Finished):
     def about(self) -> dict[str, Any]:
         """The text, metric and number of sentences, as a benchmark states them."""
         text = self.sentences
-        return {"task": text.name if text else "", "metric": METRIC, "rows": len(text) if text else 0}
+        return {"task": Path(text.name).name if text else "", "metric": METRIC, "rows": len(text) if text else 0}
 
     def _short(self, pairs: Pairs) -> Pairs | None:
         """The `pairs` with at most `max_length` tokens a side, with a note about the others."""

@@ -43,6 +43,13 @@ def parameter_count(model: PreTrainedModel | PretrainedConfig, *, head: bool = T
     return sum(weight.numel() for weight in _weights(model if head else model.base_model))
 
 
+def times_smaller(teacher: int, student: int) -> str:
+    """How many times a student of so many parameters is smaller than its teacher, or larger, in words."""
+    if student > teacher:
+        return f"{student / teacher:.1f} times larger"
+    return f"{teacher / student:.1f} times smaller"
+
+
 def megabytes(model: nn.Module) -> float:
     """Size of these weights in memory, in 10^6 bytes."""
     return sum(weight.numel() * weight.element_size() for weight in _weights(model)) / 1e6

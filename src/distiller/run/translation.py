@@ -21,7 +21,7 @@ from distiller.record import DataFacts, EfficiencyRow, ModelFacts
 from distiller.run.results import Findings, keep_outcomes, outcomes_of
 from distiller.run.seeds import Trained
 from distiller.run.stages import Stage
-from distiller.run.verdict import compared, gain_words
+from distiller.run.verdict import Outcomes, compared, gain_words
 from distiller.tasks.outcomes import paired_difference
 from distiller.training.output_folder import STUDENT, publish
 from distiller.training.shared_work import FineTuned, TeacherOutputs
@@ -50,6 +50,10 @@ NOTHING = (
     "(`teacher.training`), or take another one."
 )
 """Of a teacher none of whose translations is like the right one."""
+USELESS = (
+    "The distilled student is of no use: 0.0 on the development sentences. Train it longer (`training.min_steps`)."
+)
+"""Of such a student."""
 START = {"random": "random weights", "teacher": "layers of the teacher"}
 
 
@@ -182,9 +186,7 @@ class TranslationWork:
         comparison = compared(
             found, lambda ours, others: paired_difference(lambda counts, rows: bleu_of(counts[rows]), ours, others)
         )
-        verdict = gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE)
-        if theirs is not None and theirs.scores[METRIC] < 0.05:  # as it is printed
-            verdict.insert(0, NOTHING)
+        verdict = [*useless(found), *gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE)]
         table = self._efficiency(student)
         parameters = parameter_count(student)
         signatures = theirs.signatures if theirs else self._examined(student).signatures
@@ -288,6 +290,13 @@ def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
         notes=[*notes, *([why_not] if why_not else [])],
         console=console,
     )
+
+
+def useless(found: Outcomes) -> list[str]:
+    """What to say where teacher or student translates nothing right, going by what sentences count for BLEU."""
+    if found.teacher is not None and bleu_of(found.teacher) < 0.05:  # as it is printed
+        return [NOTHING]
+    return [USELESS] if all(bleu_of(counts) < 0.05 for counts in found.student) else []
 
 
 def first_latencies(table: list[EfficiencyRow]) -> dict[str, float]:

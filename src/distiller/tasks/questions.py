@@ -80,10 +80,12 @@ def in_one_form(table: Table) -> Table:
     """A table of questions in the form that a SQuAD file is read into: with ids, and a column `answers`.
 
     Where there are no ids, row numbers are used. Answers that a cell spells as text, as pandas writes them, are parsed;
-    a column of single answers, `ANSWER`, replaces `answers`.
+    a column of single answers, `ANSWER`, replaces `answers`. Raises `DataError` without questions or contexts.
     """
+    for name in COLUMNS[1:3]:
+        table.column(name)
     columns = dict(table.columns)
-    if "id" not in columns and "question" in columns:
+    if "id" not in columns:
         columns["id"] = [str(row + 1) for row in range(len(table))]
     if "answers" in columns:
         columns["answers"] = [_parsed(cell) for cell in columns["answers"]]

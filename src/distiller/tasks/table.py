@@ -59,6 +59,8 @@ class Table:
                 hint = "task.separator says what stands between columns; words and tags on lines are task.kind=tagging"
             elif ending(self.where) in DELIMITED:
                 hint += f"; or, if its first line is no header, {NAMED}"
+            if name in ("question", "context"):
+                hint = f"call its columns `question` and `context`; of a file without a header {NAMED}"
             columns = listed(shown(column)[1:-1] for column in known)
             if name == "label" and len(flags := [one for one in known if self._is_flag(one)]) > 1:
                 hint += f"; or task.labels=[{', '.join(flags)}], where each class has a column"

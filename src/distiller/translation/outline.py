@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from distiller.config.translation import TranslationRun
-from distiller.models.cost import parameter_count
+from distiller.models.cost import parameter_count, times_smaller
 from distiller.translation.beginning import Beginning
 from distiller.translation.corpus import Splits
 from distiller.translation.model import without_seed
@@ -43,7 +43,7 @@ class Outline:
             yield f"student {student:,} parameters"
         else:
             teacher = parameter_count(self.teacher)
-            yield f"teacher {teacher:,} parameters, student {student:,}: {teacher / student:.1f} times fewer"
+            yield f"teacher {teacher:,} parameters, student {student:,}: {times_smaller(teacher, student)}"
         yield f"this teacher and this student can do: {self.possible}"
         for word in self.odd:
             yield f"warning: {word}"
