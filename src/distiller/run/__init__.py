@@ -106,7 +106,7 @@ def distil(
 
 
 class _Prepared(NamedTuple):
-    """What the trainings of a run share, who looks at what came of them, and what is kept for other runs."""
+    """What the trainings of a run share, what examines their outcome, and what is kept for other runs."""
 
     setup: Setup | TranslationWork
     find: Find
@@ -161,8 +161,8 @@ def _translation(run: TranslationRun) -> _Beginning:
 def check(run: Run) -> RunPlan | Outline:
     """What `run` means in full, resolved against its data and models; trains nothing.
 
-    Raises the `DistillerError` that the run would end with. Results of an earlier run are warned of: they stand in the
-    way unless that is continued or started over.
+    Raises the `DistillerError` that the run would end with. Warns of results of an earlier run: they are in the way
+    unless that run is continued or started over.
     """
     plan = outline(begin_translation(run)) if isinstance(run, TranslationRun) else make_plan(run)
     folder = output_folder(run.output)
@@ -173,7 +173,7 @@ def check(run: Run) -> RunPlan | Outline:
 
 
 def _located(run: Run) -> Run:
-    """`run` as its output folder keeps it: its data are found from every other folder too."""
+    """`run` as its output folder keeps it: with paths that work from every other folder too."""
     task = located_text(run.task) if isinstance(run, TranslationRun) else located(run.task)
     return run.model_copy(update={"task": task})
 

@@ -1,4 +1,4 @@
-"""The card of a student: README.md with the hub's metadata and what a stranger needs to judge it."""
+"""The card of a student: README.md with the hub's metadata and what a reader needs to judge the model."""
 
 import re
 from collections.abc import Iterable
@@ -141,13 +141,13 @@ def _rows(record: Record) -> Iterable[str]:
         if record.metric in facts.spread:
             score += f" ± {facts.spread[record.metric].std:.4f}"
         time = times.get("teacher" if facts is record.teacher else "student")
-        # a teacher that is known by its translations alone has no size
+        # a teacher known only by its translations has no size
         sizes = [f"{facts.parameters_with_head:,}", f"{facts.megabytes:.1f}"] if facts.parameters else ["–", "–"]
         yield "| " + " | ".join([label, score, *sizes, "–" if time is None else f"{time:.2f}"]) + " |"
 
 
 def how_to_load(record: Record, folder: str = "this/model") -> str:
-    """A few lines of Python that ask the student in `folder`, and need `transformers` alone."""
+    """A few lines of Python that use the student in `folder` and need only `transformers`."""
     kind, length = record.data.kind, record.run.task.max_length or 512
     if kind in CODE:
         return CODE[kind].format(folder=folder)
@@ -180,7 +180,7 @@ def _limits(record: Record) -> Iterable[str]:
 
 
 def _plain(text: str) -> str:
-    """A text that cannot end a line, a table cell or a code span."""
+    """A text that cannot break out of a line, a table cell or a code span."""
     return re.sub(r"[\s|`<>]+", " ", text).strip()
 
 

@@ -1,4 +1,4 @@
-"""Whether the data of a run are still those that it was taught, as far as its Record can tell."""
+"""Whether the data of a run are still those it was trained on, as far as its Record can tell."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ FILE = "data.sha256"
 
 
 def changed(facts: DataFacts, data: TaskData, *, whole: bool = True) -> str | None:
-    """What is not as it was when the run of these `facts` was trained; `None`: nothing, or nobody can tell.
+    """What has changed since the run with these `facts` was trained; `None` if nothing has, or it cannot be known.
 
-    Where not all rows were read (not `whole`), classes alone are compared.
+    If not all rows were read (not `whole`), only the classes are compared.
     """
     if set(facts.labels) != set(data.labels):
         return f"the data have the classes {listed(data.labels)} now, and the run was taught {listed(facts.labels)}"
@@ -27,7 +27,7 @@ def changed(facts: DataFacts, data: TaskData, *, whole: bool = True) -> str | No
 
 
 def changed_text(facts: DataFacts, task: Translation) -> str | None:
-    """The same of a translation, whose text is read anew: also where it cannot be."""
+    """The same for a translation, whose text is read anew; also says so if it cannot be read."""
     try:
         return other_than(facts, read_corpus(task).fingerprint)
     except DistillerError as error:
@@ -35,14 +35,14 @@ def changed_text(facts: DataFacts, task: Translation) -> str | None:
 
 
 def other_than(facts: DataFacts, fingerprint: str) -> str | None:
-    """What to say of data with this `fingerprint`, if the run of these `facts` was trained on others."""
+    """The message about data with this `fingerprint`, if the run with these `facts` was trained on others."""
     if fingerprint == facts.fingerprint:
         return None
     return "the data have changed since the run was trained: it may have learnt from rows that score it now"
 
 
 def keep_to(fingerprint: str, seeds: Path) -> None:
-    """Remember the data that the trainings below the folder `seeds` learn from, or see that they are the same still.
+    """Record which data the trainings below the folder `seeds` learn from, or check that they are still the same.
 
     Raises `OutputError` for an interrupted run that began with other data.
     """

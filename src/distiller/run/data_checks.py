@@ -1,4 +1,4 @@
-"""What a run asks for that contradicts itself or its data: said before anything is loaded or trained."""
+"""Requests of a run that contradict each other or its data, refused before anything is loaded or trained."""
 
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def check_data(plan: "RunPlan") -> None:
-    """Raise `ConfigError` where a plan wants of its data what they have not."""
+    """Raise `ConfigError` where a plan needs something that its data do not have."""
     _check_labels(plan)
     _check_class_weights(plan)
 
 
 def check_stages(run: Run) -> None:
-    """What no stage reads is not said beside or in them."""
+    """Refuse settings beside or in the stages that no stage reads."""
     if run.stages and run.objective != config.Objective():
         raise ConfigError(
             "`objective` is read by no training: each of `stages` has its own",
@@ -32,7 +32,7 @@ def check_stages(run: Run) -> None:
 
 
 def check_objective(objective: config.Objective, training: config.Training) -> None:
-    """Something is to be learnt, and every loss has what it needs of a batch and of its mapping."""
+    """Something must be learnt, and every loss needs its inputs from a batch and from its mapping."""
     active = [term for term in objective.terms if term.active and objective.intermediate_weight > 0]
     if not active and objective.beta1 == 0 and not objective.gamma1:
         raise ConfigError(
@@ -50,7 +50,7 @@ def check_objective(objective: config.Objective, training: config.Training) -> N
 
 
 def check_pace(training: config.Optimisation, where: str) -> None:
-    """A training has a number of epochs, or ends when nothing more is learnt; each has fields of its own."""
+    """A training has a number of epochs, or ends when it stops improving; each way has its own fields."""
     if training.epochs is None and training.schedule != "linear":
         raise ConfigError(
             f"{where}.schedule says how the rate moves through a number of epochs, and none is given",
@@ -66,7 +66,7 @@ def check_pace(training: config.Optimisation, where: str) -> None:
 def check_views(objective: config.Objective, operators: list[str]) -> None:
     """What weighs or labels the augmented view, and what makes one, must go together."""
     weighed = bool(objective.beta2 or objective.gamma2)
-    if not operators and objective.augmented_label != "teacher_soft":  # which is what it means where it is open
+    if not operators and objective.augmented_label != "teacher_soft":  # the meaning of an open field
         raise ConfigError(
             "objective.augmented_label is for an augmented view, but no operator makes one",
             hint="name operators under `augmentation`, or leave it out",
@@ -84,7 +84,7 @@ def check_views(objective: config.Objective, operators: list[str]) -> None:
 
 
 def _check_labels(plan: "RunPlan") -> None:
-    """What weighs gold labels needs some; rows without any need a teacher to learn from."""
+    """A weight for gold labels needs gold labels; rows without any need a teacher to learn from."""
     data, spec = plan.data, plan.run.teacher
     for stage in stages_of(plan.run):
         objective = stage.objective
@@ -126,7 +126,7 @@ def _gold_weight(objective: config.Objective) -> str | None:
 
 
 def _check_class_weights(plan: "RunPlan") -> None:
-    """Weights of classes need classes that are known by these names, and a training on gold labels."""
+    """Class weights need classes with these names, and a training on gold labels."""
     data, spec, objectives = plan.data, plan.run.teacher, plan.run.objectives
     wishes = [one.class_weights for one in objectives if one.class_weights is not None or _gold_weight(one)]
     if any(wish != wishes[0] for wish in wishes):  # a stage without gold labels has nothing to weigh

@@ -37,7 +37,7 @@ def job_of(plan: RunPlan, splits: Tokens, tokenizer: Any) -> Job:
 
 
 def class_weights(run: Run, data: TaskData) -> tuple[float, ...] | None:
-    """How much each class counts, so that the mean over the labelled training rows is 1; `None`: all the same."""
+    """The weight of each class, with mean 1 over the labelled training rows; `None`: all the same."""
     wish = next((one.class_weights for one in run.objectives if one.class_weights is not None), None)
     if wish is None:
         return None

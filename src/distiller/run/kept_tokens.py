@@ -1,4 +1,4 @@
-"""Many texts in tokens, made once for all runs that read them alike."""
+"""Tokenized texts, kept once for all runs that read them in the same way."""
 
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ def kept_split(
     *,
     characters: bool = False,
 ) -> EncodedSplit:
-    """As `encode_split`; many texts are found in `store` if they were tokenized before, and mapped from there.
+    """As `encode_split`, but if there are many texts, tokens from an earlier run are mapped from `store`.
 
     Raises as `encode_split` and `FolderCache.get` do.
     """
@@ -73,5 +73,5 @@ def kept_split(
 
 
 def _switches(tokenizer: Any) -> list[tuple[str, bool]]:
-    """What a tokenizer written in Python keeps in its settings alone, such as `do_lower_case`."""
+    """Settings that only a tokenizer written in Python keeps, such as `do_lower_case`."""
     return sorted((name, value) for name, value in tokenizer.init_kwargs.items() if isinstance(value, bool))

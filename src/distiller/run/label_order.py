@@ -1,4 +1,4 @@
-"""Whether a teacher that was fine-tuned elsewhere means other things by its outputs than the data does."""
+"""Whether the outputs of a teacher that was fine-tuned elsewhere mean something else than the data's labels."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -32,11 +32,11 @@ def warn_of_outputs(
     labels: Sequence[str],
     theirs: Sequence[str],
 ) -> None:
-    """Say if the model `name`, whose outputs stand for `labels`, would be far better with these in another order, or if
-    its numbers are on another scale than those of the data.
+    """Warn if the model `name` would score far better with its outputs in another order than `labels`.
 
-    `said` are its outcomes on the development rows (`distiller.tasks.outcomes`), `gold` their labels, `theirs` its own
-    names of the outputs, before they became `labels`.
+    Warns too if its numbers are on another scale than those of the data. `said` are its outcomes on the development
+    rows (`distiller.tasks.outcomes`), `gold` their labels, `theirs` its own names for the outputs, before they became
+    `labels`.
     """
     rows = list(sample(len(gold), LOOKED_AT, seed=0))
     said, gold = said[rows], gold[rows]
@@ -58,7 +58,7 @@ def warn_of_outputs(
 
 
 def _warn_of_scale(name: str, numbers: np.ndarray, gold: np.ndarray) -> None:
-    """`numbers` and `gold` `[n]`: numbers that agree with the labels, but are further from them than their mean is."""
+    """Warn if numbers `[n]` correlate with `gold` `[n]`, but are further from it than its mean is."""
     known = np.isfinite(gold) & np.isfinite(numbers)
     numbers, gold = numbers[known], gold[known]
     if len(gold) < 3 or not numbers.std() or not gold.std():
@@ -74,7 +74,7 @@ def _warn_of_scale(name: str, numbers: np.ndarray, gold: np.ndarray) -> None:
 
 
 class Order(NamedTuple):
-    """Another order of the classes, and how right a model is in it."""
+    """Another order of the classes, and how accurate a model is in it."""
 
     meant: list[int]
     """The class that each output means."""
@@ -85,10 +85,10 @@ class Order(NamedTuple):
 
 
 def better_order(predictions: np.ndarray, labels: np.ndarray) -> Order | None:
-    """The best order of the classes, where it is far better than the present one and than chance.
+    """The best order of the classes, if it is far better than the present one and than chance.
 
     `predictions` and `labels` are class ids of one shape. The best of all orders is found by the Hungarian method on
-    the table of confusions. `None` where the present order is about right, or no order is.
+    the confusion matrix. `None` if the present order is about right, or no order is.
     """
     known = labels >= 0
     predictions, labels = predictions[known], labels[known]
@@ -103,7 +103,7 @@ def better_order(predictions: np.ndarray, labels: np.ndarray) -> Order | None:
 
     counted = table(labels)
     order = _best(counted)
-    constant = counted.sum(0).max()  # who says but one class knows no order
+    constant = counted.sum(0).max()  # a model that always gives one class has no order
     shares = np.maximum(counted.sum(0), 1e-12)
     fair, fair_present = (counted / shares)[range(classes), order].sum(), np.trace(counted / shares)
     best, present = counted[range(classes), order].sum(), np.trace(counted)
@@ -133,12 +133,12 @@ def better_memberships(predictions: np.ndarray, labels: np.ndarray) -> Order | N
 
 
 def _best(table: np.ndarray) -> list[int]:
-    """The class that each output means, so that the sum of `table` `[outputs, classes]` is largest."""
+    """The class for each output that makes the sum over `table` `[outputs, classes]` largest."""
     return [int(one) for one in linear_sum_assignment(table, maximize=True)[1]]
 
 
 def _beyond_chance(best: float, labels: np.ndarray, table: Callable[[np.ndarray], np.ndarray]) -> bool:
-    """Whether `best` is far beyond what the best order reaches where rows have the labels of others."""
+    """Whether `best` is far beyond what the best order reaches when labels are shuffled among rows."""
     rng = np.random.default_rng(0)
     by_chance = []
     for _ in range(TRIED):

@@ -1,4 +1,4 @@
-"""What the models of a run cannot do of what it asks, as their configurations and tokenizers tell without weights."""
+"""What the models of a run cannot do, as far as configurations and tokenizers tell without weights."""
 
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ def check_models(plan: "RunPlan") -> None:
 
 
 def _check_others(plan: "RunPlan") -> None:
-    """Teachers whose answers are averaged read the same tokens, and what is compared with them can be averaged."""
+    """Teachers whose outputs are averaged read the same tokens, and what is compared with them can be averaged."""
     spec = plan.run.teacher
     if spec is None or not spec.others:
         return
@@ -66,7 +66,7 @@ def _check_others(plan: "RunPlan") -> None:
 
 
 def _check_head(plan: "RunPlan", spec: config.Teacher) -> None:
-    """A head that a teacher has is kept, or its loss is said."""
+    """A teacher's head is kept; if it cannot be, its loss is reported."""
     if spec.finetune == "always" and plan.data.labelled:
         return
     there = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
@@ -100,7 +100,7 @@ def _check_length(plan: "RunPlan") -> None:
 
 
 def _check_tokens_and_weights(plan: "RunPlan") -> None:
-    """What can be known without weights: every token has an embedding, every weight of the student a source."""
+    """What needs no weights: every token has an embedding, every weight of the student a source."""
     run, kind = plan.run, plan.data.kind
     for role, tokenizer, shape in (
         ("teacher", plan.teacher_tokenizer, plan.teacher),
@@ -108,7 +108,7 @@ def _check_tokens_and_weights(plan: "RunPlan") -> None:
     ):
         if shape is None:
             continue
-        Collator(tokenizer)  # refuses one that cannot pad
+        Collator(tokenizer)  # refuses a tokenizer that cannot pad
         check_vocabulary(tokenizer, shape, role)
         train = plan.data.splits["train"]
         causal = finds_end(shape) and not shape.is_encoder_decoder
@@ -118,7 +118,7 @@ def _check_tokens_and_weights(plan: "RunPlan") -> None:
                 "for no answer before the text",
                 hint=NO_NULL,
             )
-        tokenizer.model_max_length = run.task.max_length  # nothing is padded, or later read, beyond what is trained
+        tokenizer.model_max_length = run.task.max_length  # nothing is padded, or read later, beyond the trained length
     if plan.teacher is not None:
         on_meta(HEADS[kind], plan.teacher)
     whole = plan.student
@@ -137,7 +137,7 @@ def _check_tokens_and_weights(plan: "RunPlan") -> None:
 
 
 def _check_baseline(plan: "RunPlan") -> None:
-    """A second baseline must be another one than the first."""
+    """A second baseline must differ from the first."""
     tuned = plan.tunes()
     if plan.run.baseline != "both" or (initialisation(plan.run.student) == "teacher" and tuned):
         return
@@ -149,7 +149,7 @@ def _check_baseline(plan: "RunPlan") -> None:
 
 
 def _check_mixup(plan: "RunPlan") -> None:
-    """Mixed examples are embeddings without ids, and some classifiers look for the end of a text by its id."""
+    """Mixed examples are embeddings without ids, and some classifiers find the end of a text by its id."""
     if "mixup" not in check_policy(plan.run.augmentation):
         return
     for role, shape in (("teacher", plan.teacher), ("student", plan.student)):
@@ -166,7 +166,7 @@ def _check_mixup(plan: "RunPlan") -> None:
 
 
 def _check_segments(plan: "RunPlan") -> None:
-    """What is to be aligned must be there, and be told apart."""
+    """What is to be aligned must exist and be distinguishable."""
     if not check_policy(plan.run.augmentation).get("mixup", {}).get("align_segments"):
         return
     train = plan.data.splits["train"]
@@ -185,7 +185,7 @@ def _check_segments(plan: "RunPlan") -> None:
 
 
 def _check_parts(plan: "RunPlan") -> None:
-    """Build every stage's objective once, so that names, options, layers and widths that do not fit are said now."""
+    """Build every stage's objective once, so that unsuitable names, options, layers and widths are reported now."""
     for stage in stages_of(plan.run):
         _check_reading(plan, plan.objective(stage))
         if plan.teacher is None or (plan.token_by_token and not plan.by_characters):
@@ -206,7 +206,7 @@ def _check_parts(plan: "RunPlan") -> None:
 
 
 def _check_reading(plan: "RunPlan", objective: DistillationObjective) -> None:
-    """What an objective reads must be there in both models."""
+    """Everything that an objective reads must exist in both models."""
     scores = False
     for side, shape in (("teacher", plan.teacher), ("student", plan.student)):
         if shape is None:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a Record says that depends on the kind of its task."""
+    """The parts of a Record that depend on the kind of task."""
 
     metric: str
     data: DataFacts
@@ -122,7 +122,7 @@ def finish(
 def _student_facts(
     found: Findings, name: str, by_seed: Sequence[SeedResult | FineTuned], start: str, own: str | None = None
 ) -> ModelFacts:
-    """A student over all seeds; `own` is the fingerprint of the one that is published."""
+    """A student over all seeds; `own` is the fingerprint of the published one."""
     scores = spreads([one.scores for one in by_seed])
     return ModelFacts(
         name=name,
@@ -139,7 +139,7 @@ def _student_facts(
 
 
 def _alone(found: Findings, tuned: list[FineTuned], start: str) -> ModelFacts | None:
-    """The student without a teacher, where it was trained."""
+    """The student without a teacher, if it was trained."""
     if not tuned:
         return None
     facts = _student_facts(found, "student without a teacher", tuned, start)
@@ -164,12 +164,12 @@ def _cost(trained: list[Trained], milliseconds: dict[str, float], started: float
 def outcomes_of(
     teacher: np.ndarray | None, baseline: Sequence[FineTuned], trained: Sequence[Trained], gold: Any
 ) -> Outcomes:
-    """What all models said of the development set."""
+    """The outcomes of all models on the development set."""
     return Outcomes(teacher, [one.outcome for one in baseline], [one.outcome for one in trained], gold)
 
 
 def find(setup: Setup, folder: Path, baseline: list[FineTuned], trained: list[Trained]) -> Findings:
-    """What there is to say of a task of encoders."""
+    """The findings for a task of encoders."""
     data = setup.data
     student = load_model(
         folder / STUDENT, kind=data.kind, labels=setup.plan.labels, attention=machine(setup.run).answering
@@ -213,7 +213,7 @@ def find(setup: Setup, folder: Path, baseline: list[FineTuned], trained: list[Tr
 
 
 def _teacher_facts(setup: Setup) -> ModelFacts | None:
-    """The teacher, or several as one: then sizes are those of all together."""
+    """The teacher, or several as one: then sizes are their sums."""
     if setup.teacher is None or setup.run.teacher is None:
         return None
     tuned = [setup.teaching.tuned] if setup.teaching.tuned else []
@@ -233,8 +233,10 @@ def _teacher_facts(setup: Setup) -> ModelFacts | None:
 
 
 def _examples(setup: Setup) -> dict[str, int]:
-    """Rows by split, of question answering questions, however many windows each has; training rows without a label
-    are counted as `unlabelled` wherever they came from."""
+    """Rows by split; for question answering questions, however many windows each has.
+
+    Training rows without a label are counted as `unlabelled` wherever they came from.
+    """
     counts = {}
     for name, split in setup.splits.items():
         counts[name] = len(np.unique(split.questions)) if isinstance(split, EncodedQuestions) else len(split)
@@ -242,12 +244,12 @@ def _examples(setup: Setup) -> dict[str, int]:
 
 
 def _skipped(setup: Setup) -> dict[str, int]:
-    """Rows of each split that were left out, when they were read or when they were put into tokens."""
+    """Rows of each split that were left out when they were read or tokenized."""
     return total([setup.data.skipped, {name: split.skipped for name, split in setup.splits.items() if split.skipped}])
 
 
 def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
-    """What was cut or left out, in words."""
+    """What was truncated or left out, in words."""
     cut = [f"{split.cut_words} words of {name}" for name, split in setup.splits.items() if split.cut_words]
     skipped = [f"{count} rows of {name}" for name, count in _skipped(setup).items()]
     failed = {name: count for name, count in counts.items() if name.endswith(".failed") and count}
@@ -264,7 +266,7 @@ def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
 
 
 def _label_notes(setup: Setup) -> list[str]:
-    """Which rows have labels, and who learnt from those that have none."""
+    """Which rows have labels, and which models learnt from those that have none."""
     data = setup.data
     notes: list[str] = []
     if setup.other_teachers is not None:
@@ -322,7 +324,7 @@ def starting_point(run: Run) -> str:
 
 
 def keep_outcomes(found: Outcomes, seeds: Sequence[int], folder: Path, *, gold: bool) -> None:
-    """Write what every model said of the development set, so that any two can be compared again."""
+    """Write the outcomes of every model on the development set, so that any two can be compared later."""
     said: dict[str, np.ndarray] = {}
     if found.teacher is not None:
         said["teacher"] = found.teacher

@@ -45,7 +45,7 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def mean_shares(history: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of every term's share of the gradient, by its name, over the log lines that have one."""
+    """The mean of every term's share of the gradient, by name, over the log lines that have one."""
     found: dict[str, list[float]] = {}
     for entry in history:
         for name, value in entry.items():
@@ -74,7 +74,7 @@ def train_seed(
 ) -> Trained:
     """Train one student through all stages; `folder/student` and, last, `folder/result.json` are the outcome.
 
-    With `resume`, finished seeds and stages are taken as they are, unless what they left is damaged.
+    With `resume`, finished seeds and stages are kept as they are, unless their files are damaged.
     """
     if resume and (stored := processes.from_first(lambda: _stored_seed(folder))):
         return stored
@@ -178,7 +178,7 @@ def _train_stage(
 
 
 def _stored_stage(file: Path, model: Path, student: PreTrainedModel) -> _Stage | None:
-    """What a finished stage left, with its weights in `student`; `None` where there is nothing, or it is damaged."""
+    """The outcome of a finished stage, with its weights in `student`; `None` if there is none, or it is damaged."""
     if not file.is_file():
         return None
     try:
@@ -192,7 +192,7 @@ def _stored_stage(file: Path, model: Path, student: PreTrainedModel) -> _Stage |
 
 
 def _stored_seed(folder: Path) -> Trained | None:
-    """What a finished seed left; `None` where there is nothing, or it is damaged."""
+    """The outcome of a finished seed; `None` if there is none, or it is damaged."""
     if not (folder / RESULT).is_file():
         return None
     try:

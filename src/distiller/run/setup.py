@@ -1,4 +1,4 @@
-"""What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
+"""What all seeds of a run share: tokenized data, the fine-tuned teacher, and how this machine computes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ COMPILED_MULTIPLE = 32
 
 @dataclass(frozen=True)
 class Setup:
-    """What all seeds of a run share: data in tokens, the fine-tuned teacher, and how this machine computes."""
+    """What all seeds of a run share: tokenized data, the fine-tuned teacher, and how this machine computes."""
 
     plan: RunPlan
     store: FolderCache
@@ -74,12 +74,12 @@ class Setup:
 
     @property
     def teacher(self) -> PreTrainedModel | None:
-        """The first one, where several are averaged."""
+        """The teacher; the first one, where several are averaged."""
         return self.teaching.model
 
     @property
     def other_teachers(self) -> OtherTeachers | None:
-        """Those that are averaged with the first one."""
+        """The teachers that are averaged with the first one."""
         return self.teaching.others
 
     @property
@@ -89,7 +89,7 @@ class Setup:
 
     @property
     def metric(self) -> str:
-        """The score that decides."""
+        """The metric that decides."""
         return self.data.metric
 
     @property
@@ -99,7 +99,7 @@ class Setup:
 
     @property
     def paired(self) -> bool:
-        """Whether teacher and student read different tokens."""
+        """Whether teacher and student have different tokenizers."""
         return self.splits is not self.teacher_splits
 
     @property
@@ -113,22 +113,22 @@ class Setup:
         return _transfer(self.data, self.teacher_splits)
 
     def new_student(self, seed: int) -> PreTrainedModel:
-        """A fresh student; what is not copied is drawn from `seed`."""
+        """A fresh student; weights that are not copied are initialised from `seed`."""
         return self._student(self.teacher, seed)
 
     def teach_words(self, student: PreTrainedModel) -> None:
-        """Let the student's word vectors learn from the teacher's in the training that follows, where that is asked."""
+        """Let the student's embeddings learn from the teacher's in the next training, if the run asks for it."""
         if self.run.taught_words and self.teacher is not None:
             own = self.plan.student_tokenizer
             vectors = vectors_of_tokens(self.teacher, own, self.plan.teacher_tokenizer)
             teach_words(student, vectors, special=own.all_special_ids)
 
     def eight_bits(self, student: PreTrainedModel) -> EightBits:
-        """As ONNX Runtime computes in 8 bits; OpenVINO's rounding is finer."""
+        """Rounding as in ONNX Runtime's 8 bits; OpenVINO's is finer."""
         return EightBits(student, weight_bits=7)
 
     def untaught_student(self, seed: int) -> PreTrainedModel:
-        """A student cut from the teacher, as it was before it was fine-tuned."""
+        """A student cut from the teacher as it was before fine-tuning."""
         spec = self.run.teacher
         return self._student(None if spec is None else load_teacher(self.plan, spec), seed)
 
@@ -146,11 +146,11 @@ class Setup:
 
     @cached_property
     def label_job(self) -> Job:
-        """What a training of the student on the gold labels alone reads."""
+        """The input of a training of the student on the gold labels alone."""
         return job_of(self.plan, self.splits, self.plan.student_tokenizer)
 
     def job(self, seed: int) -> Job:
-        """What a distillation of the student reads; `seed` decides the augmentation."""
+        """The input of a distillation of the student; `seed` decides the augmentation."""
         train: Any = self.transfer
         if self.paired:
             train = PairedSplit(train, self.teacher_transfer, self.plan.summaries)
@@ -175,7 +175,7 @@ class Setup:
         )
 
     def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
-        """The same student fine-tuned on the gold labels alone; `untaught` from the teacher's pretrained layers."""
+        """The same student fine-tuned on gold labels alone; `untaught`: from the teacher's pretrained layers."""
         start = self.untaught_student if untaught else self.new_student
         which = " from pretrained layers" if untaught else ""
         return fine_tune(
@@ -190,9 +190,9 @@ class Setup:
         )
 
     def outputs(self, stage: Stage) -> TeacherOutputs:
-        """What the teacher says of the training set, and what of augmented texts, where either is kept.
+        """The teacher's outputs on the training set and on augmented texts, where they are kept.
 
-        By default each is there only if this run compares with them more than once.
+        By default each is kept only if this run uses them more than once.
         """
         objective = self.plan.objective(stage)
         training = stage.training
@@ -230,11 +230,11 @@ class Setup:
             teacher.close()
 
     def save(self, student: PreTrainedModel, folder: Path) -> None:
-        """Write a plain model folder with the sums of its files."""
+        """Write a plain model folder with the checksums of its files."""
         save_model(student, self.plan.student_tokenizer, folder)
 
     def examine(self, student: PreTrainedModel, scores: Mapping[str, float]) -> tuple[dict[str, float], np.ndarray]:
-        """Its scores on further development splits too (MNLI has mismatched genres), and what it says of each row."""
+        """Its scores on further development splits too (MNLI has mismatched genres), and its outcome on each row."""
         precision = machine(self.run).precision
         found = dict(scores)
         for name, split in self.splits.items():
@@ -247,11 +247,11 @@ class Setup:
         return found, self.label_job.outcome(logits.numpy())
 
     def _encoders(self) -> dict[str, Callable[[AnySplit], EncodedSplit]]:
-        """How augmented rows become tokens, for the student and for a teacher that reads others."""
+        """How augmented rows become tokens, for the student and for a teacher with another tokenizer."""
         tokenizers = {"student": self.plan.student_tokenizer}
         if self.paired:
             tokenizers["teacher"] = self.plan.teacher_tokenizer
-        # what grew beyond the limit is cut, whatever the task says of its own rows
+        # texts that grew beyond the limit are truncated, whatever the task says about its own rows
         task = self.run.task.model_copy(update={"truncate": True})
         encode = partial(
             encode_split,
@@ -264,19 +264,19 @@ class Setup:
 
 
 def encode_splits(plan: RunPlan, store: FolderCache | None = None) -> tuple[Tokens, Tokens]:
-    """The data in the student's and in the teacher's tokens; one object where both share a vocabulary.
+    """The data in the student's and in the teacher's tokens; one object if both share a vocabulary.
 
-    With `store` those of many texts are kept there.
+    With `store`, the tokens of many texts are kept there.
     """
     teacher = _encode_all(plan, plan.teacher_tokenizer, store)
     return teacher if plan.shared_tokens else _encode_all(plan, plan.student_tokenizer, store), teacher
 
 
 def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], store: FolderCache, console: Console | None = None) -> Setup:
-    """Load the teacher, and fine-tune it if need be."""
+    """Load the teacher, and fine-tune it if needed."""
     run = plan.run
     policy = build_policy(run.augmentation, refresh=run.augmentation_refresh, cache=store.root / "augmentation.sqlite")
-    policy.prepare()  # what is missing is said before the teacher is trained
+    policy.prepare()  # missing packages are reported before the teacher is trained
     splits, teacher_splits = tokens
     vocabulary = vocabulary_facts(plan, splits, teacher_splits)
     if console is not None and vocabulary is not None:
@@ -295,7 +295,7 @@ def prepare(plan: RunPlan, tokens: tuple[Tokens, Tokens], store: FolderCache, co
 
 def _encode_all(plan: RunPlan, tokenizer: Any, store: FolderCache | None) -> dict[str, EncodedSplit]:
     task = plan.run.task
-    # what was made of two texts is cut, whatever the task says of its own rows
+    # texts made from two are truncated, whatever the task says about its own rows
     tasks = {CROSSED: task.model_copy(update={"truncate": True})}
     return {
         name: kept_split(

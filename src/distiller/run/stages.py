@@ -1,4 +1,4 @@
-"""The consecutive trainings of a run, and its teachers one by one."""
+"""The consecutive trainings of a run, and each of its teachers."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ OF_ALL_STAGES = ("threads", "attention")
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of a run with everything filled in."""
+    """One training of a run with every field filled in."""
 
     name: str
     objective: config.Objective
@@ -34,7 +34,7 @@ def stages_of(run: Run) -> list[Stage]:
 
 
 def teachers_of(spec: config.Teacher) -> list[config.Teacher]:
-    """Every teacher of a run: the first, and the others as if each were alone."""
+    """Every teacher of a run: the first, and each of the others as if it were the only one."""
     found = [spec.model_copy(update={"others": []})]
     for one in spec.others:
         training = spec.training.model_copy(update={"learning_rate": one.learning_rate})
@@ -43,7 +43,7 @@ def teachers_of(spec: config.Teacher) -> list[config.Teacher]:
 
 
 def finetune_hint(run: Run, spec: config.Teacher, value: str) -> str:
-    """How `finetune` of a teacher is set: a field of the run, or of one entry among several."""
+    """How to set `finetune` of a teacher: a field of the run, or of one entry among several."""
     if run.teacher is not None and run.teacher.others:
         return f"`finetune: {value}` in the entry of `{spec.model}`"
     return f"teacher.finetune={value}"

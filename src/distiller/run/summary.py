@@ -1,4 +1,4 @@
-"""The data of a run in words, before anything is trained: kind, classes and their shares, lengths, what is left out."""
+"""The data of a run in words, before anything is trained: kind, classes and their shares, lengths, rows left out."""
 
 import textwrap
 from collections import Counter
@@ -17,7 +17,7 @@ SHOWN = 8
 
 
 def data_lines(data: TaskData, splits: Mapping[str, EncodedSplit], max_length: int) -> list[str]:
-    """For people: one line for the task, one for each split, one for each note. `splits` are those in tokens."""
+    """Lines for people: one for the task, one for each split, one for each note. `splits` are tokenized."""
     classes = f" of {len(data.labels)} classes" if data.labels else ""
     lines = [f"data      {data.name}: {data.kind}{classes}, scored by {', '.join(data.metrics)}"]
     for name, split in data.splits.items():
@@ -32,12 +32,12 @@ def data_lines(data: TaskData, splits: Mapping[str, EncodedSplit], max_length: i
 
 
 def folded(line: str, width: int) -> str:
-    """A line as `data_lines` has them, in as many of `width` characters as it takes; a path or number stays whole."""
+    """A line of `data_lines`, wrapped to `width` characters; paths and numbers stay whole."""
     return textwrap.fill(line, width, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
 
 
 def list_left_out(folder: Path, data: TaskData) -> None:
-    """Write where each row that was left out stands, and why, if there are any."""
+    """Write where each row that was left out is, and why, if there are any."""
     if data.left_out:
         write_text(folder / LEFT_OUT, "".join(f"{line}\n" for line in data.left_out))
 
@@ -66,7 +66,7 @@ def _labels_of(split: AnySplit, labels: tuple[str, ...]) -> str:
                 counts[int(label)] += 1
     del counts[IGNORED]
     several = isinstance(split, Split) and isinstance(next(iter(split.labels or ()), 0), tuple)
-    total = len(split) if several else counts.total()  # of rows, whose shares may come to more than all
+    total = len(split) if several else counts.total()  # of rows: the shares may add up to more than 100 %
     named = counts.most_common(SHOWN)
     shares = [f"{short(labels[int(one)])} {_percent(count / total)}" for one, count in named]
     rest = len(counts) - len(named)

@@ -1,4 +1,4 @@
-"""The teacher of a run, or several as one: loaded, fine-tuned where it has no head for the task, and scored."""
+"""The teacher of a run, or several as one: loaded, fine-tuned if it has no head for the task, and scored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from distiller.training.shared_work import FineTuned, fine_tune, teacher_scores
 
 @dataclass(frozen=True)
 class Teaching:
-    """A teacher, or several as one, or none."""
+    """One teacher, several as one, or none."""
 
     model: PreTrainedModel | None = None
     """The first one, where several are averaged: layers are its."""
@@ -44,7 +44,7 @@ class Teaching:
 def prepare_teachers(
     plan: RunPlan, store: FolderCache, splits: Mapping[str, EncodedSplit], console: Console | None
 ) -> Teaching:
-    """The teacher; where there are several, all of them, and what they score together."""
+    """The teacher; if there are several, all of them, and their joint scores."""
     spec, data = plan.run.teacher, plan.data
     if spec is None:
         return Teaching()
@@ -111,7 +111,7 @@ def _teacher(
 
 
 def load_teacher(plan: RunPlan, spec: config.Teacher, tuned: Path | None = None) -> PreTrainedModel:
-    """A teacher as the run names it, or as it was `tuned` here; a head that it lacks is drawn from its seed."""
+    """A teacher as the run names it, or as it was `tuned` here; a missing head is initialised from its seed."""
     here = machine(plan.run)
     model = load_model(
         tuned or spec.model,
@@ -125,7 +125,7 @@ def load_teacher(plan: RunPlan, spec: config.Teacher, tuned: Path | None = None)
 
 
 def _rehearse(plan: RunPlan, teacher: PreTrainedModel) -> None:
-    """Make a student and read both models on a few tokens: what fails there would fail after minutes of training."""
+    """Build a student and run both models on a few tokens: a failure would otherwise come after minutes of training."""
     student, _ = build_student(
         plan.run.student,
         teacher_model=teacher,

@@ -1,4 +1,4 @@
-"""What is different about a run whose task is a translation: its students, baselines, scores, sizes and speeds."""
+"""What is different about a run that translates: its students, baselines, scores, sizes and speeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -101,7 +101,7 @@ class TranslationWork:
 
     @property
     def metric(self) -> str:
-        """The score that decides."""
+        """The metric that decides."""
         return METRIC
 
     @property
@@ -111,7 +111,7 @@ class TranslationWork:
 
     @property
     def other_teachers(self) -> None:
-        """There is one; translations of several go together (`sequence.pseudo_labels`)."""
+        """None; translations of several are combined elsewhere (`sequence.pseudo_labels`)."""
         return None
 
     def new_student(self, seed: int) -> PreTrainedModel:
@@ -120,18 +120,18 @@ class TranslationWork:
         return build_student(self.run.student, self.teacher, tokens=tokens, seed=seed, rows=self.words.rows)
 
     def teach_words(self, student: PreTrainedModel) -> None:
-        """Not here: a student's words are of a vocabulary of its own."""
+        """Does nothing: the student has a vocabulary of its own."""
 
     def eight_bits(self, student: PreTrainedModel) -> EightBits:
-        """As CTranslate2 computes in 8 bits."""
+        """Rounding as in CTranslate2's 8 bits."""
         return EightBits(student)
 
     def job(self, seed: int) -> TranslationData:
-        """Pairs, gold or made by the teacher; those of all seeds."""
+        """Pairs, gold or translated by the teacher; those of all seeds."""
         return self.training_data
 
     def baseline(self, seed: int, *, untaught: bool = False) -> FineTuned:
-        """The same student from the same start, trained on gold pairs alone; made once for all runs that ask for it."""
+        """The same student from the same start, trained on gold pairs alone; made once for all runs that need it."""
         wish = self.run.student
         if wish.init == "teacher" and self.teacher is not None:
             model = wish.model_dump(mode="json") | {"teacher": weights_fingerprint(self.teacher)}
@@ -155,12 +155,12 @@ class TranslationWork:
         return TeacherOutputs(cache=TeacherCache(self.teacher_cache) if self.teacher_cache else None)
 
     def save(self, student: PreTrainedModel, folder: Path) -> None:
-        """Write a model folder with the sums of its files."""
+        """Write a model folder with the checksums of its files."""
         save_translator(student, self.tokenizer, folder)
         write_sums(folder)
 
     def examine(self, student: PreTrainedModel, scores: Mapping[str, float]) -> tuple[dict[str, float], np.ndarray]:
-        """Scores of the search that the run asks for, not of the greedy one of the training."""
+        """Scores with the search that the run asks for, not the greedy one used in training."""
         found = self._examined(student)
         return found.scores, found.counts
 
@@ -171,11 +171,11 @@ class TranslationWork:
 
     @cached_property
     def examined_teacher(self) -> Examined | None:
-        """What the teacher says; `None` where it is no model here."""
+        """The teacher's translations; `None` if it is not a model on this machine."""
         return None if self.teacher is None else self._examined(self.teacher, teacher=True)
 
     def find(self, folder: Path, baseline: list[FineTuned], trained: list[Trained]) -> Findings:
-        """What there is to say of the run, when its student stands in `folder`."""
+        """The findings of the run, once its student is in `folder`."""
         run = self.run
         if self.teacher_folder is not None:
             publish(self.teacher_folder, folder / TEACHER)
@@ -220,7 +220,7 @@ class TranslationWork:
         return efficiency(models, self.splits.test or self.splits.dev, self.run.evaluation, shortlists)
 
     def _teacher_facts(self) -> ModelFacts | None:
-        """Of a service or a file it is not known what it weighs, and of some not even how well it does."""
+        """Of a service or a file the size is unknown, and of some even the score."""
         spec, theirs = self.run.teacher, self.examined_teacher
         if theirs is not None and self.teacher is not None:
             parameters = parameter_count(self.teacher)

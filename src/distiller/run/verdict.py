@@ -1,4 +1,4 @@
-"""What a colleague would say of a result: whether it pays, whether there was anything to hand over, what to try."""
+"""What a colleague would say about a result: whether it pays, whether there was anything to gain, what to try."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ NO_CONSTANT = ("multilabel", "qa")
 
 
 class Outcomes(NamedTuple):
-    """What every model said of the development set; students and baselines by seed."""
+    """The outcomes of every model on the development set; students and baselines by seed."""
 
     teacher: np.ndarray | None
     baseline: Sequence[np.ndarray]
@@ -38,7 +38,7 @@ class Outcomes(NamedTuple):
 
 
 def compare(data: TaskData, found: Outcomes) -> Comparison | None:
-    """The distilled student against the fine-tuned one, and how much of the teacher's lead it makes up for."""
+    """The distilled student against the fine-tuned one, and how much of the teacher's lead it recovers."""
     return compared(found, lambda ours, theirs: difference(data, ours, theirs, found.gold))
 
 
@@ -61,7 +61,7 @@ def compared(found: Outcomes, apart: Apart) -> Comparison | None:
 def words(
     data: TaskData, found: Outcomes, comparison: Comparison | None, *, unlabelled: int = 0, scale: float = 100.0
 ) -> list[str]:
-    """A line or two about the result, the most important one first."""
+    """A line or two about the result, the most important first."""
     said: list[str] = []
     fixed, name = constant(data, found.gold)
     always = f"always `{name}`" if name is not None else "the same number for every text"
@@ -95,7 +95,7 @@ def gain_words(
     more: str = MORE,
     change: str = "`augmentation`",
 ) -> list[str]:
-    """Whether distilling paid, and what to try where it did not: `more` text, or another `change`."""
+    """Whether distilling paid, and what to try if not: `more` text, or another `change`."""
     if comparison is None:
         return []
     said: list[str] = []

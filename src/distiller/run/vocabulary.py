@@ -1,4 +1,4 @@
-"""The student's vocabulary cut to the texts of its task, and how many texts that changes."""
+"""The student's vocabulary cut down to the texts of its task, and how many texts that changes."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -27,8 +27,7 @@ def task_vocabulary(
 ) -> tuple[Vocabulary, bool]:
     """What `run` keeps of the student's vocabulary, and whether all texts that it learns from keep their tokens.
 
-    Only texts of the training side are counted, labelled or not; development rows stay unseen. Raises as
-    `cut_tokenizer` does.
+    Only texts for training are counted, labelled or not; development rows stay unseen. Raises as `cut_tokenizer` does.
     """
     task = run.task.model_copy(update={"truncate": True})
     counts = np.zeros(token_count(tokenizer), dtype=np.int64)
@@ -47,9 +46,9 @@ def task_vocabulary(
 
 
 def vocabulary_facts(plan: "RunPlan", tokens: Tokens, teacher_tokens: Tokens) -> VocabularyFacts | None:
-    """How many pieces are left, and the share of texts of each split that are read in other pieces than before.
+    """How many pieces are left, and the share of texts of each split that now have other tokens.
 
-    `None` where nothing was cut. Raises `ConfigError` where texts are to be compared token by token and cannot be.
+    `None` if nothing was cut. Raises `ConfigError` if texts are to be compared token by token and cannot be.
     """
     vocabulary = plan.vocabulary
     if vocabulary is None:
@@ -91,7 +90,7 @@ def _share_affected(vocabulary: Vocabulary, tokens: EncodedSplit, whole: Encoded
 
 
 def _texts(encoded: EncodedSplit) -> dict[int, np.ndarray]:
-    """The tokens of each text; of a question those of all its windows."""
+    """The tokens of each text; for a question those of all its windows."""
     rows = np.split(encoded.tokens, encoded.starts[1:-1])
     if not isinstance(encoded, EncodedQuestions):
         return dict(enumerate(rows))

@@ -189,7 +189,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             optimizer_cls_and_kwargs,
             preprocess_logits_for_metrics,
         )
-        # before all others, which then find a whole checkpoint
+        # before all others, so that they find a complete checkpoint
         self.callback_handler.callbacks.insert(0, OnSave(self._complete_checkpoint))
         if isinstance(args, Seq2SeqTrainingArguments) and args.generation_config is not None:
             generator, wish = cast("tuple[Any, Any]", (self.model, args.generation_config))
@@ -250,7 +250,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.wish = filled_in_by_example(
             self._given_objective, kind, example, self.label_names, layers=teacher is not None and not chooses(model)
         )
-        with seeded(self.args.seed):  # parts depend on it alone, and the training not on them
+        with seeded(self.args.seed):  # the parts depend only on it, and the training does not depend on them
             parts = self.make_objective(model, kind)
         self._check(model, parts, kind, label)
         self.soft_labels = self._given_soft_labels and parts.needs_teacher
@@ -285,7 +285,7 @@ class DistillationTrainer(Seq2SeqTrainer):
     def make_objective(self, model: Any, kind: Kind) -> DistillationObjective:
         """Eq. (1) for `model` and the teacher."""
         teacher = self._given_teacher
-        compared = any(term.active for term in self.wish.terms)  # else nothing need be known of their layers
+        compared = any(term.active for term in self.wish.terms)  # otherwise their layers do not matter
         return DistillationObjective(
             self.wish,
             student=model_shape(plain_model(model)) if compared else None,
@@ -294,7 +294,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         )
 
     def freeze(self, teacher: PreTrainedModel, parts: DistillationObjective, kind: Kind) -> FrozenTeacher:
-        """The teacher, and what `parts` read of it."""
+        """The teacher, and the reader of what `parts` compare in it."""
         return FrozenTeacher(
             teacher,
             parts.layers("teacher"),
@@ -312,7 +312,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         return "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
 
     def _check(self, model: Any, parts: DistillationObjective, kind: Kind, label: Any) -> None:
-        """Raises `ConfigError` for an objective that cannot be what it says, with this student and these `args`."""
+        """Raises `ConfigError` for an objective that cannot work with this student and these `args`."""
         if parts.needs_teacher and self._given_teacher is None and not self._given_soft_labels:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
         if parts.reads_outputs and self._given_teacher is not None:
@@ -337,7 +337,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         """The micro-batches of one optimisation step, and the totals their losses are divided by."""
         batches: list[Batch] = []
         ended = self.control.should_training_stop or self.state.global_step >= self.state.max_steps
-        if ended:  # resumed after its last step: `Trainer` would take another
+        if ended:  # resumed after its last step: `Trainer` would make another
             return batches, None
         started = time.perf_counter()
         for _ in range(num_batches):
@@ -355,7 +355,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     @property
     def _form(self) -> Callable[[Batch], Batch]:
-        """Gives a batch the form that the objective reads."""
+        """Puts a batch into the form that the objective reads."""
         kind = self.distillation.kind
         return partial(objective_batch, kind=kind, causal=self._causal, label_names=tuple(self.label_names))
 
@@ -370,7 +370,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         """Eq. (1) on one micro-batch of a training: its share of the optimisation step's loss.
 
         With the student itself as `model`, as in an evaluation, it is `Trainer`'s loss. The outputs are the student's
-        logits, by the names that they have in `transformers`.
+        logits, under their names in `transformers`.
         """
         if model is not self._trained:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
@@ -408,16 +408,16 @@ class DistillationTrainer(Seq2SeqTrainer):
         return (loss, _named(logits[0], self.distillation.kind)) if return_outputs else loss
 
     def _arrive(self, objective: DistillationObjective) -> bool:
-        """Tell the objective where the training is; whether this micro-batch is one whose gradients are measured."""
+        """Tell the objective where the training is; whether gradients are measured in this micro-batch."""
         step = self.state.global_step
         first, self._arrived = step != self._arrived, step
         objective.step, objective.progress = step, step / max(1, self.state.max_steps)
         return first and objective.measures(step) and not recomputes_without_graph(self.args)
 
     def teacher_signals(self, view: Batch, name: str = "original") -> Signals:
-        """What the teacher says of a view `[b, l]`; it is read from the cache of this view when there is one.
+        """The teacher's signals for a view `[b, l]`, from the cache of this view if there is one.
 
-        Probabilities that an example brings along come before what the teacher says of it, unless it was augmented.
+        An example's own probabilities replace the teacher's, unless the example was augmented.
         """
         several = self.distillation.kind == "multilabel"
         if self.teacher is None:
@@ -454,7 +454,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         return batch.get("teacher", batch)["attention_mask"]
 
     def _do_without_cache(self, damage: DamagedFileError) -> None:
-        """Ask the teacher itself from now on; the next run makes the cache again."""
+        """Ask the teacher itself from now on; the next run rebuilds the cache."""
         assert self.teacher_cache is not None
         forget(self.teacher_cache.folder)
         self.teacher_cache.close()
@@ -468,7 +468,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         return {name: Totals(*map(whole, numbers)) for name, numbers in count(batches).items()}
 
     def _over_processes(self, number: Tensor) -> Tensor:
-        """The sum of what each process has."""
+        """The sum over all processes."""
         if self.args.world_size == 1:
             return number
         summed: Any = self.accelerator.reduce(number.to(self.args.device), "sum")
@@ -481,7 +481,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.running.settle()
         if "loss" in logs and self.running.steps:
             means = self.running.take(self._over_processes)
-            # `Trainer` has forgotten the steps before a checkpoint between two log lines; these sums have not
+            # `Trainer` forgets the steps before a checkpoint between two log lines; these sums do not
             logs = logs | {"loss": means.pop(TOTAL, logs["loss"])}
             logs |= {f"loss/{name}": value for name, value in means.items()}
             balance = self.distillation.objective.balance
@@ -492,7 +492,7 @@ class DistillationTrainer(Seq2SeqTrainer):
     # --- data, optimiser -------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> Any:
-        """Batches whose cached teacher outputs are gathered ahead of their step, in as many parts as processes."""
+        """Batches whose cached teacher outputs are loaded ahead of their step, split among the processes."""
         with self._collating(drop_last=self.args.dataloader_drop_last):
             if self._loader_finds_places():
                 self.data_collator = WithPlaces(self.data_collator, self._form)
@@ -505,24 +505,24 @@ class DistillationTrainer(Seq2SeqTrainer):
             return shared_evenly(super().get_train_dataloader(), self.args.world_size, self.args.process_index)
 
     def _loader_finds_places(self) -> bool:
-        """Only a training takes them; and not where one process reads for all of them, and cuts batches into parts."""
+        """Whether the loader finds output positions: in a training, unless one process reads for all."""
         dispatches = isinstance(self.train_dataset, IterableDataset) or self.accelerator.dispatch_batches
         shared = self.args.world_size > 1 and dispatches
         return self.is_in_train and self.distillation.kind == "generation" and not shared
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """Batches of every development example: `dataloader_drop_last` is for training alone."""
+        """Batches of every development example: `dataloader_drop_last` applies only to training."""
         with self._collating(drop_last=False):
             return super().get_eval_dataloader(eval_dataset)
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
-        """The same of the examples of a prediction."""
+        """The same for the examples of a prediction."""
         with self._collating(drop_last=False):
             return super().get_test_dataloader(test_dataset)
 
     @contextmanager
     def _collating(self, *, drop_last: bool) -> Iterator[None]:
-        """Within it the collator is one that says why it fails, and the last, smaller batch is dropped or not."""
+        """Within it the collator explains its failures, and the last, smaller batch is dropped or not."""
         given = self.data_collator, self.args.dataloader_drop_last
         self.args.dataloader_drop_last = drop_last
         self.data_collator = Explained(
@@ -537,7 +537,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             self.data_collator, self.args.dataloader_drop_last = given
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """`Trainer`'s optimizer of the student, and two groups more: parts of the objective with and without decay."""
+        """`Trainer`'s optimizer for the student, and two more groups: parts of the objective with and without decay."""
         if not any(weight.requires_grad for weight in self.student.parameters()):
             raise ConfigError(
                 "no weight of the student is trained: all have requires_grad=False",
@@ -548,9 +548,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         return optimizer
 
     def _add_parts(self, optimizer: Any) -> None:
-        """Give `optimizer` the parts of the objective that it does not hold yet.
+        """Add to `optimizer` the parts of the objective that it does not hold yet.
 
-        They are groups of their own, unless a scheduler is there, which knows the rates of the groups that it found.
+        They get their own groups, unless there is a scheduler already, which knows the rates of the groups that it
+        found.
         """
         objective = self.distillation.objective
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -577,7 +578,7 @@ class DistillationTrainer(Seq2SeqTrainer):
     def floating_point_ops(self, inputs: Batch) -> int:
         """`Trainer`'s estimate for the student; its weights are counted once."""
         if self._weights is None:
-            counted = getattr(self.student, "num_parameters", None)  # a module of one's own has none, as in `Trainer`
+            counted = getattr(self.student, "num_parameters", None)  # a user's own module has none, as in `Trainer`
             self._weights = 0 if counted is None else int(counted(exclude_embeddings=True))
         return 6 * inputs["input_ids"].numel() * self._weights if "input_ids" in inputs else 0
 
@@ -603,7 +604,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         filtered = self.args.logging_nan_inf_filter
         self.args.logging_nan_inf_filter = False  # a NaN is an error here, and the filter syncs every step
         try:
-            # `True` where there is none is `Trainer`'s to refuse
+            # `Trainer` refuses `True` where there is none
             given = bool(resume_from_checkpoint) if self._resumed is None else str(self._resumed)
             outcome = super().train(given, trial, ignore_keys_for_eval)
         finally:
@@ -613,10 +614,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         return outcome
 
     def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
-        """For a training, the student together with the parts of the objective; else the student."""
+        """For a training the student together with the parts of the objective; otherwise the student."""
         if not training:
             return super()._wrap_model(model, training=False, dataloader=dataloader)
-        if self.optimizer is not None:  # perhaps a script's own, with a scheduler of its own
+        if self.optimizer is not None:  # perhaps a script's, with its own scheduler
             self._add_parts(self.optimizer)
         if self._trained is None:
             self._trained = self.accelerator.prepare_model(self.distillation)
@@ -625,7 +626,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         return self._trained
 
     def _set_signature_columns_if_needed(self) -> None:
-        """Columns of the examples that somebody reads: the student, the teacher, or the objective."""
+        """The columns of examples that the student, the teacher or the objective reads."""
         super()._set_signature_columns_if_needed()
         teacher = accepted(self.teacher.model) if self.teacher is not None else frozenset()
         ours = [*sorted(teacher), *OURS, COUNTS]
@@ -634,7 +635,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     @property
     def _parent(self) -> Any:
-        """`Seq2SeqTrainer` where `args` are those of one, else `Trainer`: how an evaluation goes differs."""
+        """`Seq2SeqTrainer` if `args` are for it, else `Trainer`: their evaluations differ."""
         return super() if self.generates else super(Seq2SeqTrainer, self)
 
     def prediction_step(
@@ -645,7 +646,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         ignore_keys: list[str] | None = None,
         **generation: Any,
     ) -> Any:
-        """Loss, outputs and labels of the student, as `Trainer` has them."""
+        """Loss, outputs and labels of the student, as in `Trainer`."""
         read = {name: value for name, value in inputs.items() if name in self._accepted or name in self.label_names}
         with self.accelerator.autocast():
             loss, outputs, labels = self._parent.prediction_step(
@@ -660,7 +661,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         metric_key_prefix: str = "eval",
         **generation: Any,
     ) -> dict[str, float]:
-        """`Trainer.evaluate`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
+        """`Trainer.evaluate`; options for `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
         return self._parent.evaluate(eval_dataset, ignore_keys, metric_key_prefix, **generation)
 
     def predict(
@@ -670,7 +671,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         metric_key_prefix: str = "test",
         **generation: Any,
     ) -> PredictionOutput:
-        """`Trainer.predict`; options of `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
+        """`Trainer.predict`; options for `generate` may follow where `args` are `Seq2SeqTrainingArguments`."""
         return self._parent.predict(test_dataset, ignore_keys, metric_key_prefix, **generation)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -679,11 +680,11 @@ class DistillationTrainer(Seq2SeqTrainer):
         folder = self._saved = Path(output_dir or str(self.args.output_dir))
         if not self.args.should_save:
             return
-        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle, which nobody reads
+        (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle that nobody reads
         write_parts(folder, self.distillation.objective, self.augmentation)
 
     def _complete_checkpoint(self) -> None:
-        """Add what `Trainer` does not know to the checkpoint that it has just written, and the sums of its files."""
+        """Add to the checkpoint just written what `Trainer` does not know, and the checksums of its files."""
         folder = self._saved
         write_running(folder, self.args.process_index, self.running, self.distillation.objective)
         self.accelerator.wait_for_everyone()
@@ -693,7 +694,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             write_sums(folder)
 
     def _load_rest(self, folder: Path) -> None:
-        """What a checkpoint holds beside the weights and what `Trainer` keeps."""
+        """Load what a checkpoint holds besides the weights and what `Trainer` keeps."""
         read_parts(folder, self.distillation.objective)
         self.augmentation.update(read_counted(folder))
         read_running(folder, self.args.process_index, self.running, self.distillation.objective)
@@ -705,7 +706,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
 
 def _named(logits: Tensor, kind: Kind) -> ModelOutput:
-    """The student's outputs, as a model of `transformers` gives them."""
+    """The student's outputs, under their names in `transformers`."""
     if kind == "qa":
         return ModelOutput(start_logits=logits[..., 0], end_logits=logits[..., 1])
     return ModelOutput(logits=logits)

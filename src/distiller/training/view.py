@@ -26,7 +26,7 @@ class Totals(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """What both models made of one view of a batch, and its gold labels, where it has any."""
+    """The outputs of both models for one view of a batch, and its gold labels, where it has any."""
 
     student: Signals
     teacher: Signals | None
@@ -44,7 +44,7 @@ class View:
     for them is waited for."""
 
     def at_outputs(self, values: Tensor) -> Tensor:
-        """Of `values` `[b, l, …]` those at outputs that count, `[n, …]`."""
+        """The entries of `values` `[b, l, …]` at outputs that count, `[n, …]`."""
         places = self.output_places
         if places is None:
             mask = self.output_mask if self.output_mask is not None else self.student.mask
@@ -52,7 +52,7 @@ class View:
         return values.flatten(0, 1).index_select(0, places)
 
     def without_gradient(self) -> "View":
-        """The same, but what is made of it does not reach the student."""
+        """The same, but no gradient reaches the student through it."""
         student = Signals(
             self.student.logits.detach(),
             {layer: state.detach() for layer, state in self.student.hidden_states.items()},
@@ -63,12 +63,12 @@ class View:
 
 
 def places_of(mask: Tensor) -> Tensor:
-    """Places `[n]` in the flattened `mask` at which it is not 0."""
+    """Positions `[n]` in the flattened `mask` at which it is not 0."""
     return mask.flatten().nonzero().squeeze(1)
 
 
 def of_decoder(view: View) -> View:
-    """The view as a loss on the layers of a decoder reads it: its tokens are those of the target."""
+    """The view as a loss on decoder layers reads it: its tokens are those of the target."""
     assert view.teacher is not None
     assert view.output_mask is not None
     sides = [
@@ -89,7 +89,7 @@ def concatenated(views: Sequence[View]) -> View:
 
 
 def summarised(view: View, student: Summary, teacher: Summary) -> View:
-    """The view as a loss on one token for each text reads it: hidden states `[b, 1, d]` and mask `[b, 1]`.
+    """The view as a loss on one token of each text reads it: hidden states `[b, 1, d]` and mask `[b, 1]`.
 
     `student` and `teacher` say which real token that is on each side, whichever side is padded.
     """
@@ -122,6 +122,6 @@ def _stacked(signals: Sequence[Signals]) -> Signals:
 
 
 def _padded(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors `[b, l, …]` of any lengths below each other; zeros at the end of the shorter ones."""
+    """Tensors `[b, l, …]` of any lengths, stacked; zeros at the end of the shorter ones."""
     length = max(one.shape[1] for one in tensors)
     return torch.cat([pad(one, (0, 0) * (one.dim() - 2) + (0, length - one.shape[1])) for one in tensors])
