@@ -1,4 +1,4 @@
-"""What this machine computes with: device, number format and attention kernel, in one place for every kind of task."""
+"""What this machine computes with: device, number format and attention kernel, decided in one place."""
 
 import gc
 import platform
@@ -39,7 +39,7 @@ class Compute:
         return autocast(self.device, self.precision)
 
     def trainer_arguments(self) -> dict[str, Any]:
-        """The fields of `transformers.TrainingArguments` that say the same."""
+        """The corresponding fields of `transformers.TrainingArguments`."""
         fields: dict[str, Any] = {
             "use_cpu": self.device == "cpu",  # without it, bf16 is refused where there is no accelerator
             "bf16": self.precision == "bf16",
@@ -80,9 +80,9 @@ def accelerator() -> str:
 
 
 def native_bf16(device: str) -> bool:
-    """Whether matrix products in bf16 run on hardware made for them; emulated bf16 is slower than fp32.
+    """Whether the hardware multiplies matrices in bf16; emulated bf16 is slower than fp32.
 
-    On processors that is AMX, or AVX-512 BF16: a training step of MiniLM-L6 on an AMD Zen 4, batch 32 of 32 tokens,
+    On processors that means AMX or AVX-512 BF16: a training step of MiniLM-L6 on an AMD Zen 4, batch 32 of 32 tokens,
     takes 0.55 to 0.62 of the time of fp32.
     """
     if device == "cuda":
@@ -92,12 +92,12 @@ def native_bf16(device: str) -> bool:
     if hasattr(torch.cpu, "get_capabilities"):
         found = torch.cpu.get_capabilities()
         return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
-    # torch < 2.12 has no public question
+    # torch < 2.12 has no public query
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def choose_precision(wish: str, device: str) -> Precision:
-    """The number format for `wish`, where `auto` is bf16 exactly where it is native."""
+    """The number format for `wish`; `auto` is bf16 exactly where it is native."""
     if wish == "auto":
         return "bf16" if native_bf16(device) else "fp32"
     if wish == "fp16" and device == "cpu":
@@ -118,7 +118,7 @@ def choose_attention(wish: str, device: str, precision: Precision, *, training: 
 
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Random numbers of the host, and of `device`, follow from `seed`; what comes after is as if nothing had been."""
+    """Random numbers of the host and of `device` follow from `seed` inside the block; outside nothing changes."""
     cuda = device is not None and device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if cuda else []):
         torch.default_generator.manual_seed(seed)
@@ -128,21 +128,24 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
 
 
 def release(device: str) -> None:
-    """Give back what an ended training held of an accelerator: models and optimizers die in cycles, which Python
-    collects by their number and not by their size, and torch keeps their memory from other processes."""
+    """Free the accelerator memory that an ended training still holds.
+
+    Models and optimizers die in cycles, which Python collects by their number and not by their size, and torch keeps
+    their memory from other processes.
+    """
     if device == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
 
 
 def finish(device: str) -> None:
-    """Wait until the accelerator has done what was asked of it; nothing on a CPU."""
+    """Wait until the accelerator has finished its work; nothing on a CPU."""
     if device != "cpu":
         torch.accelerator.synchronize()
 
 
 def seconds_of(call: Callable[[], object], device: str = "cpu") -> float:
-    """Seconds that `call` takes, counted until an accelerator has finished."""
+    """Seconds that `call` takes, including the work of an accelerator."""
     finish(device)
     started = time.perf_counter()
     call()
@@ -170,7 +173,7 @@ def _processor_name() -> str:
 
 
 def peak_memory_megabytes() -> float:
-    """Highest memory use so far in 10^6 bytes: of the accelerator where there is one, else of this process."""
+    """Highest memory use so far in 10^6 bytes: of the accelerator if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     return memory.peak() / 1e6

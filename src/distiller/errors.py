@@ -21,7 +21,7 @@ class DistillerError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        self.message = _BREAKS.sub(" ", concealed(message))  # what is quoted may hold anything
+        self.message = _BREAKS.sub(" ", concealed(message))  # quoted text may hold anything
         self.hint = concealed(hint) if hint else hint
         super().__init__(self.message)
 
@@ -30,11 +30,11 @@ class DistillerError(Exception):
 
 
 class ConfigError(DistillerError):
-    """A run, recipe or override that does not say something possible."""
+    """A run, recipe or override that asks for something impossible."""
 
 
 class OptionError(ConfigError, ValueError):
-    """An option that a component does not have, or a value that it does not take."""
+    """An option that a component does not have, or a value that it does not accept."""
 
 
 class DataError(DistillerError):
@@ -54,7 +54,7 @@ class OutputError(DistillerError):
 
 
 class DamagedError(OutputError):
-    """A file that is not what was written there."""
+    """A file that has changed since it was written."""
 
 
 class MissingPackageError(DistillerError):
@@ -63,9 +63,9 @@ class MissingPackageError(DistillerError):
 
 @contextmanager
 def importing(who: str, *, extra: str, otherwise: str = "") -> Iterator[None]:
-    """Imports of optional packages: of one that is absent it is said `who` needs it, and which extra has it.
+    """Imports of optional packages: an absent one becomes an error that says `who` needs it, and which extra has it.
 
-    `who` is the beginning of that sentence, with its verb; `otherwise` is what else may be done.
+    `who` begins that sentence and contains its verb; `otherwise` names an alternative.
     """
     try:
         yield
@@ -77,17 +77,17 @@ def importing(who: str, *, extra: str, otherwise: str = "") -> Iterator[None]:
 
 
 class RunError(DistillerError):
-    """A failure while running: the input was fine, the run was not."""
+    """A failure while running: the input was fine, but the run failed."""
 
     exit_code: ClassVar[int] = 1
 
 
 class Notice(UserWarning):
-    """What a user should know although the work goes on, in one line."""
+    """One line that a user should know although the work goes on."""
 
 
 def warn(message: str) -> None:
-    """Give `message` as a `Notice`; the line that Python shows with it is the caller's, never one of this package."""
+    """Issue `message` as a `Notice`, located at the line of the caller outside this package."""
     depth, frame = 1, sys._getframe(0)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         depth, frame = depth + 1, frame.f_back
@@ -101,12 +101,12 @@ _IN_QUERY = re.compile(r"([?&;](?:\w*password|passwd|pwd|secret|\w*token|\w*key)
 
 
 def concealed(text: str) -> str:
-    """`text` without the passwords of the URLs in it."""
+    """`text` with the passwords of its URLs hidden."""
     return _IN_QUERY.sub(r"\1…", _IN_HOST.sub(r"\1…@", _IN_URL.sub(r"\1:…@", text)))
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked to stop, and what can be gone on with is on the disk. `signal` is its number."""
+    """A signal asked to stop; what is needed to resume is on disk. `signal` is its number."""
 
     def __init__(self, signal: int, message: str = "interrupted") -> None:
         super().__init__(message)
@@ -115,6 +115,6 @@ class Interrupted(KeyboardInterrupt):
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """A hint that names the closest known word, or all of them when none is close."""
+    """A hint that names the closest known word, or all of them if none is close."""
     close = get_close_matches(name, known, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else "one of " + ", ".join(f"`{word}`" for word in known)

@@ -1,4 +1,4 @@
-"""Names that a package gives, imported when they are first used: `import distiller` should cost nothing."""
+"""Public names of a package, imported when they are first used: `import distiller` should cost nothing."""
 
 import ast
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import Any
 def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """The `__getattr__`, `__dir__` and `__all__` of `package`, whose source is `file`.
 
-    It gives the names that its source imports under `if TYPE_CHECKING:`, where a type checker reads them too. A name
-    that is a module's as well cannot be given so: the module would take its place as soon as anybody imports it.
+    They provide the names that its source imports under `if TYPE_CHECKING:`, where type checkers see them too. A name
+    that is also a module's cannot be provided: the module would replace it as soon as anything imports it.
     """
     module_of: dict[str, str] = {}
     for guarded in ast.parse(Path(file).read_text(encoding="utf-8")).body:

@@ -1,7 +1,7 @@
-"""Files that are whole or not there: written beside and renamed, held by one process, checked before they are read.
+"""Files that are complete or absent: written beside and renamed, held by one process, checked before they are read.
 
-`SUMS` lists the SHA-256 of the files of its folder in the form that `sha256sum -c` reads, so that damage is found by
-hand too.
+`SUMS` lists the SHA-256 of the files in its folder in the form that `sha256sum -c` reads, so that damage can be found
+by hand too.
 """
 
 import errno
@@ -34,14 +34,14 @@ LEFT_OUT = "left_out.txt"
 
 
 def write_json(path: Path, data: Any) -> Path:
-    """Write JSON beside `path` and rename it there, so that readers see all of it or nothing."""
+    """Write JSON beside `path` and rename it, so that readers see all of it or nothing."""
     return write_text(path, json_text(data))
 
 
 def write_text(path: Path, text: str, *, private: bool = False) -> Path:
-    """Write text beside `path` and rename it there, so that readers see all of it or nothing.
+    """Write text beside `path` and rename it, so that readers see all of it or nothing.
 
-    What is `private` only its owner may read.
+    Only its owner may read a `private` file.
     """
     with writing(path, private=private) as file:
         file.write(text)
@@ -50,9 +50,9 @@ def write_text(path: Path, text: str, *, private: bool = False) -> Path:
 
 @contextmanager
 def writing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[IO[Any]]:
-    """A file to write into, which becomes `path` when the block ends well; `mode` is `w` or `wb`.
+    """A file to write to, which becomes `path` if the block succeeds; `mode` is `w` or `wb`.
 
-    A device or a pipe (`/dev/stdout`) is written through: renaming a file there would replace it. Links stay links.
+    A device or a pipe (`/dev/stdout`) is written directly: renaming a file there would replace it. Links stay links.
     Raises `OSError` that names `path`.
     """
     options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
@@ -66,7 +66,7 @@ def writing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[I
             yield file
             file.flush()
             if not through:
-                os.fsync(file.fileno())  # or a power failure leaves a new name with nothing behind it
+                os.fsync(file.fileno())  # or a power failure could leave a new name without content
         if not through:
             temporary.replace(target)
     except BaseException as error:
@@ -79,7 +79,7 @@ def writing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[I
 
 
 def carried(package: str) -> list[Path] | None:
-    """The files that an installed package brings along; it is looked into, never imported. `None`: there is none."""
+    """The files inside an installed package, which is read and never imported. `None` if it is not installed."""
     try:
         return [Path(str(entry.locate())) for entry in metadata.files(package) or []]
     except metadata.PackageNotFoundError:
@@ -96,15 +96,17 @@ def digest(path: Path) -> str:
 
 
 def write_sums(folder: Path) -> None:
-    """List the SHA-256 of every file below `folder` in `folder/distiller.sha256`; written last, it says `whole`."""
+    """List the SHA-256 of every file below `folder` in `folder/distiller.sha256`, the last file to be written."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     lines = [f"{digest(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     open_like(write_text(folder / SUMS, "".join(lines)), files)
 
 
 def open_like(file: Path, others: Iterable[Path]) -> None:
-    """Let whoever may read `file` read `others` too: safetensors keeps what it writes to its owner, and a student is
-    served, and a cache shared, by other users."""
+    """Let everyone who may read `file` read `others` too.
+
+    Safetensors makes its files readable only by their owner, and other users serve a student or share a cache.
+    """
     mode = stat.S_IMODE(file.stat().st_mode)
     for path in others:
         if path.is_file() and stat.S_IMODE(path.stat().st_mode) == OWNER_ALONE:
@@ -113,7 +115,7 @@ def open_like(file: Path, others: Iterable[Path]) -> None:
 
 
 def write_last(path: Path, text: str, beside: Iterable[str] = ()) -> Path:
-    """Write the file that makes its folder finished, after the sums of it and of the files `beside` it."""
+    """Write the file that marks its folder complete, after the checksums of it and of the files `beside` it."""
     beside = list(beside)
     lines = [f"{digest(path.parent / name)}  {name}\n" for name in beside if (path.parent / name).is_file()]
     lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {path.name}\n")
@@ -128,7 +130,7 @@ def json_text(data: Any) -> str:
 
 
 def damage(folder: Path) -> str | None:
-    """What is not as `write_sums` listed it, in words; `None` where all is."""
+    """What differs from the list of `write_sums`, in words; `None` if nothing does."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
         listed = {name: one for one, name in (line.split("  ", 1) for line in lines)}
@@ -139,13 +141,13 @@ def damage(folder: Path) -> str | None:
         try:
             if digest(file) != expected:
                 return f"`{file}` is not what was written there"
-        except (OSError, ValueError):  # a damaged list may name what no file can be called
+        except (OSError, ValueError):  # a damaged list may contain impossible file names
             return f"`{file}` is missing"
     return None if listed else f"`{folder / SUMS}` is empty"
 
 
 def check_sums(folder: Path) -> None:
-    """Raise `DamagedError` where `folder` has a list of sums and its files are not those."""
+    """Raise `DamagedError` if `folder` has a list of checksums that its files do not match."""
     if (folder / SUMS).exists():
         refuse_damage(folder)
 
@@ -181,7 +183,7 @@ def _seal(content: Any) -> str:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep `folder`, which is there, for this process. Raises `OutputError` that names the one that has it."""
+    """Reserve the existing `folder` for this process. Raises `OutputError` that names the process that has it."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -208,9 +210,9 @@ def _holder(folder: Path) -> str:
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """A place beside `folder` that one process fills, to be renamed to `folder` in the block; gone after it.
+    """A place beside `folder` for one process to fill and, within the block, rename to `folder`; removed afterwards.
 
-    What a process that was killed left there is removed first. Raises `OutputError` where another process is at it.
+    The remains of a killed process are removed first. Raises `OutputError` if another process is building it.
     """
     part = folder.with_name(folder.name + PART)
     part.mkdir(parents=True, exist_ok=True)
@@ -229,13 +231,13 @@ def building(folder: Path) -> Iterator[Path]:
 
 
 def strangers(folder: Path, ours: Iterable[str] = ()) -> list[str]:
-    """Names in `folder` that a process which takes hold of it, or was killed doing so, did not leave there."""
+    """Names in `folder` that were not left there by a process that holds it, or was killed while holding it."""
     left = {LOCK, HOLDER, HOLDER + PART, *(name + PART for name in ours)}
     return sorted(path.name for path in folder.iterdir() if path.name not in left)
 
 
 def replace_folder(make: Callable[[Path], object], target: Path) -> None:
-    """Fill a folder beside `target` by `make` and rename it there: who reads `target` finds all of it or nothing."""
+    """Fill a folder beside `target` with `make` and rename it: readers of `target` find all of it or nothing."""
     temporary = target.with_name(target.name + PART)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -245,12 +247,12 @@ def replace_folder(make: Callable[[Path], object], target: Path) -> None:
 
 
 def nearest(folder: Path) -> Path:
-    """`folder`, or the first folder above it that is there."""
+    """`folder`, or the nearest parent that exists."""
     return next(one for one in (folder, *folder.parents) if one.exists())
 
 
 def free_bytes(folder: Path) -> int:
-    """Room on the disk that `folder` is on, or will be."""
+    """Free space on the disk of `folder`, which need not exist yet."""
     return shutil.disk_usage(nearest(folder)).free
 
 
@@ -265,7 +267,7 @@ def unwritable(target: Path, hint: str) -> Iterator[None]:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Wait until nobody else is in such a block for `folder`, which is there."""
+    """Wait until no other process is in such a block for the existing `folder`."""
     with FileLock(folder / LOCK):
         try:
             yield
@@ -275,7 +277,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether a disk without room is behind `error`; each library has its own way to say so."""
+    """Whether a full disk caused `error`; each library reports it in its own way."""
     words = ("No space left on device", "inline_container")  # safetensors; torch.save, which gives no reason
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

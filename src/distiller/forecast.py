@@ -1,6 +1,6 @@
 """What a run will cost, before it starts: parameters, FLOPs, steps, memory, disk and, on request, time.
 
-Trains nothing and loads no large weights: models are looked at without storage, or filled with anything to be timed.
+Trains nothing and loads no large weights: models have no storage or, to be timed, random weights.
 """
 
 import math
@@ -47,7 +47,7 @@ CHECKPOINT, KEPT = 12, 2
 
 @dataclass(frozen=True)
 class Size:
-    """One model in numbers."""
+    """The size of one model."""
 
     name: str
     parameters: int
@@ -57,7 +57,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of a run, or the same one for each seed."""
+    """One training of a run, or one that is repeated for each seed."""
 
     name: str
     fewest: int
@@ -102,17 +102,17 @@ class Forecast:
 
     @property
     def steps(self) -> int:
-        """The most optimisation steps of the student, for one seed."""
+        """The largest number of optimisation steps of the student, for one seed."""
         return sum(phase.most for phase in self.phases if phase.name.startswith("student"))
 
     @property
     def memory(self) -> int:
-        """Bytes at the most, of the process or of the accelerator."""
+        """The largest number of bytes, of the process or of the accelerator."""
         return self.process + max(phase.memory for phase in self.phases)
 
     @property
     def seconds(self) -> tuple[float, float] | None:
-        """The least and the most time; `None` where no step was timed."""
+        """The shortest and the longest time; `None` if no step was timed."""
         fewest = most = self.once
         for phase in self.phases:
             if phase.seconds is None:
@@ -223,7 +223,7 @@ def _phases(
 
 
 class _Clock:
-    """Times a few steps of models with random weights, on real texts of middling length."""
+    """Times a few steps of models with random weights, on real texts of medium length."""
 
     def __init__(self, plan: RunPlan, tokens: Tokens, teacher_tokens: Tokens) -> None:
         self.plan, self.here = plan, machine(plan.run)
@@ -243,7 +243,7 @@ class _Clock:
         teacher: PretrainedConfig | None = None,
         views: bool = False,
     ) -> float:
-        """Seconds of one optimisation step, its share of development scores and of all teachers' reading included."""
+        """Seconds of one optimisation step, with its share of development scores and the teachers' forward passes."""
         own = name.startswith("teacher")
         tokens = self.teacher_tokens if own else self.tokens
         tokenizer = self.plan.teacher_tokenizer if own else self.plan.student_tokenizer
@@ -262,7 +262,7 @@ class _Clock:
         return training.accumulate * seconds + looks
 
     def once(self) -> float:
-        """Seconds in which all teachers read every training text."""
+        """Seconds in which all teachers read every training text once."""
         rows = sum(len(self.teacher_tokens[name]) for name in TRANSFER if name in self.teacher_tokens)
         return rows * (self.reading or 0.0)
 
@@ -305,7 +305,7 @@ def _filled(shape: PretrainedConfig, kind: str, here: Compute) -> PreTrainedMode
 
 
 def _batches(encoded: EncodedSplit, collate: Collator, size: int) -> list[Mapping[str, Tensor]]:
-    """Batches of texts of similar length, at several places of their distribution."""
+    """Batches of texts of similar length, from several parts of the length distribution."""
     order = sorted(range(len(encoded)), key=lambda row: encoded.lengths[row])
     found = []
     for number in range(TIMED):
@@ -318,7 +318,7 @@ def _batches(encoded: EncodedSplit, collate: Collator, size: int) -> list[Mappin
 
 
 def _outputs_bytes(plan: RunPlan, teacher_tokens: Tokens) -> int | None:
-    """Bytes of the teacher's outputs on the training texts; `None` where they are not kept."""
+    """Bytes of the teacher's outputs on the training texts; `None` if they are not kept."""
     shape, run = plan.teacher, plan.run
     if shape is None:
         return None

@@ -1,4 +1,4 @@
-"""Using what was distilled: scores on a split, and labels for new texts."""
+"""Uses a distilled model: scores on a split, and labels for new texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +104,7 @@ def evaluate(
 
 
 def _other_split(split: str, data: TaskData, run: Run) -> str:
-    """What can be scored instead of a split that there is not: those with labels, or a file that is named."""
+    """What could be scored instead of a split that does not exist: those with labels, or a named file."""
     labelled = [name for name, one in data.splits.items() if one.labelled]
     if split == "test" and run.task.train is not None:
         return "one of " + ", ".join(f"`--split {name}`" for name in labelled) + "; or name a file: task.test=FILE"
@@ -332,10 +332,10 @@ class Predictor:
         return usual_input(self._model, self._tokenizer)
 
     def _tagged(self, words: Sequence[tuple[str, ...]]) -> list[Row]:
-        """The words of each sentence and their tags; `_` for words behind the longest input."""
+        """The words of each sentence and their tags; `_` for words beyond the longest input."""
         if not words:
             return []
-        anything = tuple((0,) * len(row) for row in words)  # marks the token on which each word is read
+        anything = tuple((0,) * len(row) for row in words)  # marks the token at which each word is classified
         split = TaggedSplit("predict", tuple(words), anything)
         limit = self._longest()
         encoded = encode_tagged(split, self._tokenizer, limit)
@@ -350,7 +350,7 @@ class Predictor:
 
 
 def named(shares: Sequence[float], names: Sequence[str], *, several: bool) -> str | list[str]:
-    """The most probable class; where `several` may be there, those that are more probable than not."""
+    """The most probable class or, with `several`, those that are more probable than not."""
     if several:
         return [name for name, share in zip(names, shares, strict=True) if share > 0.5]
     return names[max(range(len(shares)), key=shares.__getitem__)]
@@ -365,10 +365,10 @@ def predict(
     skip_bad: bool = False,
     overrides: Sequence[str] = (),
 ) -> list[Row]:
-    """What `model` says of each of `texts`, which may be a file, a list of texts or of pairs, columns or a frame.
+    """What `model` predicts for each of `texts`: a file, a list of texts or of pairs, columns or a data frame.
 
-    A row has `label` (`labels`, where there may be several) and the probability `p(NAME)` of every class, or what
-    another kind of model says (`Row`). `Predictor` keeps the model for the next texts. Raises `DistillerError`.
+    A row has `label` (`labels`, if there may be several) and the probability `p(NAME)` of every class, or what another
+    kind of model returns (`Row`). To reuse a model, keep a `Predictor`. Raises `DistillerError`.
     """
     return Predictor(model)(texts, text=text, text_pair=text_pair, skip_bad=skip_bad, overrides=overrides)
 
@@ -422,7 +422,7 @@ def sentences_of(given: Any, text: str | None, encoding: str | None = None) -> l
 def model_and_run(
     model: str | Path, run: str | Path | None = None, overrides: Sequence[str] = ()
 ) -> tuple[str, Run | None]:
-    """The model's name, and the run that says what its task is, where one is known."""
+    """The model's name, and the run that describes its task, if one is known."""
     folder = Path(model)
     student = folder / STUDENT
     if (folder / RUN_FILE).is_file():

@@ -13,22 +13,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def raise_interrupted(number: int, _: Any = None) -> None:
-    """A signal handler: end what runs now."""
+    """A signal handler that ends the current work."""
     raise Interrupted(number)
 
 
 class StopRequest:
-    """Whether somebody asked to stop, and by which signal."""
+    """Whether a stop was requested, and by which signal."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """While the block runs, a signal to stop is only noted: the block should look, and end where all is whole.
+        """Within the block a stop signal is only recorded; the block checks for it and ends at a safe place.
 
-        Raises `Interrupted` after a block that came to its end all the same. Handlers that somebody else installed
-        stay.
+        Raises `Interrupted` after a block that ran to its end anyway. Handlers installed by others stay.
         """
         replaced: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():

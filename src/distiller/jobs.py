@@ -1,8 +1,8 @@
-"""Jobs in shards: long work on many rows that may be stopped anywhere, continued, and shared by processes and machines.
+"""Jobs in shards: long work on many rows that may be stopped, continued, and shared by processes and machines.
 
-A shard is written beside its place and renamed when it is whole, with a note of its SHA-256. A job that was killed
-makes the shards that are missing and nothing else, so no row is lost or worked on twice; at the end they are counted.
-Processes on one machine take the shards that nobody else has, those on other machines every n-th one.
+A shard is written beside its place and renamed once complete, with a note of its SHA-256. A job that was killed makes
+only the missing shards, so no row is lost or done twice; at the end they are counted. Processes on one machine take the
+shards that no other process has, those on other machines every n-th one.
 """
 
 import json
@@ -36,7 +36,7 @@ Advance = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Done:
-    """What all shards came to, over all processes and all times that the job was started."""
+    """The totals of all shards, over all processes and all starts of the job."""
 
     seconds: float
     amount: int
@@ -44,13 +44,13 @@ class Done:
 
     @property
     def speed(self) -> float:
-        """Amount a second."""
+        """Amount per second."""
         return self.amount / max(self.seconds, 1e-9)
 
 
 @dataclass(frozen=True)
 class Job(Generic[SummaryT]):
-    """Work on `rows` rows in shards of `shard_size`, which lie in `folder`."""
+    """Work on `rows` rows in shards of `shard_size`, which are in `folder`."""
 
     folder: Path
     facts: Mapping[str, Any]
@@ -66,19 +66,19 @@ class Job(Generic[SummaryT]):
     """(i, n): this process makes every n-th shard from the i-th."""
 
     def claim(self, *, resume: bool) -> SummaryT | None:
-        """Make the folder that of this job; its summary if it is finished already.
+        """Make `folder` that of this job; returns its summary if it is finished already.
 
         Raises `OutputError` for a folder with something else, with a job of other facts, or without `resume` with this
-        very job, `DamagedError` for a finished job whose files are not what was written.
+        very job, `DamagedError` for a finished job whose files have changed.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise OutputError(f"`{self.folder}` is a file and not a {self.what} job", hint="choose another folder")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with alone(self.folder):  # of two that begin at once one comes first
+        with alone(self.folder):  # one of two that begin at once comes first
             return self._claim(resume or self.part[1] > 1)
 
     def make_shards(self, make: Make, *, console: "Console | None" = None, rows: str, amount: str) -> None:
-        """Make what is missing of this process's part; `rows` and `amount` name the units of its progress."""
+        """Make the missing shards of this process's part; `rows` and `amount` name the units of its progress."""
         first, count = self.part
         missing = [shard for shard in range(first, len(self.shards), count) if not self._is_whole(shard)]
         size = sum(len(self._rows(shard)) for shard in missing)
@@ -86,15 +86,15 @@ class Job(Generic[SummaryT]):
             for shard in missing:
                 made = 0
                 with self._mine(shard) as mine:
-                    if mine and self._note(shard) is None:  # or another process has made it in the meantime
+                    if mine and self._note(shard) is None:  # or another process has made it meanwhile
                         made = self._make(shard, make)
                 advance(len(self._rows(shard)), made)
 
     def finish(self, summarise: Callable[[Done], SummaryT], beside: Iterable[str]) -> SummaryT | None:
-        """Write the summary of all shards once they are there; `None` before that.
+        """Write the summary of all shards once they exist; `None` before that.
 
-        `summarise` may write files; the sums of these and of others in `beside` are kept with the summary.
-        Raises `DamagedError` for a shard that is not what was written.
+        `summarise` may write files; the checksums of these and of others in `beside` are kept with the summary. Raises
+        `DamagedError` for a shard that has changed.
         """
         with alone(self.folder):
             if (self.folder / SUMMARY).is_file():  # another process found all of them first
@@ -159,7 +159,7 @@ class Job(Generic[SummaryT]):
 
     @contextmanager
     def _mine(self, shard: int) -> Iterator[bool]:
-        """Whether nobody else makes this shard; the lock ends with the process."""
+        """Whether no other process makes this shard; the lock ends with the process."""
         path = self.shards[shard].with_suffix(".lock")
         path.parent.mkdir(exist_ok=True)
         lock = FileLock(path)
@@ -178,7 +178,7 @@ class Job(Generic[SummaryT]):
         return self.shards[shard].with_suffix(".time.json")
 
     def _note(self, shard: int) -> dict[str, Any] | None:
-        """What was noted of a shard, or `None` unless it is there as it was written."""
+        """The note about a shard, or `None` unless the shard is as it was written."""
         try:
             found = json.loads(self._note_file(shard).read_text(encoding="utf-8"))
             whole = found["sha256"] == digest(self.shards[shard]) and found["rows"] == len(self._rows(shard))
@@ -187,7 +187,7 @@ class Job(Generic[SummaryT]):
             return None
 
     def _is_whole(self, shard: int) -> bool:
-        """Whether a shard is there as it was written; a damaged one is named."""
+        """Whether a shard is as it was written; a damaged one is reported."""
         if self._note(shard) is not None:
             return True
         if self.shards[shard].is_file():
@@ -207,7 +207,7 @@ class Job(Generic[SummaryT]):
 
 @contextmanager
 def progress(console: "Console | None", title: str, total: int, *, rows: str, amount: str) -> Iterator[Advance]:
-    """Rows done, amount per second and time left: a bar on a terminal, else a line now and then; to `None` nothing."""
+    """Rows done, amount per second and time left: a bar on a terminal, else a line now and then; `None`: nothing."""
     if console is None:
         yield lambda count, made: None
         return

@@ -1,6 +1,6 @@
-"""Labelling as a job of its own: a model says of many texts how probable each class is, shard by shard.
+"""Labelling as a job of its own: a model gives class probabilities for many texts, shard by shard.
 
-The shards are tables that anybody reads; a run reads them one after the other (`task.unlabelled=FOLDER`).
+The shards are ordinary tables; a run reads them one after the other (`task.unlabelled=FOLDER`).
 """
 
 import json
@@ -30,7 +30,7 @@ Format = Literal["jsonl", "parquet"]
 
 
 class Summary(Config):
-    """What a job came to."""
+    """The totals of a job."""
 
     texts: int
     seconds: float
@@ -41,7 +41,7 @@ class Summary(Config):
 
 @dataclass(frozen=True)
 class Labeller:
-    """Fine-tuned models of the same classes, in whatever order, and how much each counts; what they say on average."""
+    """Fine-tuned models with the same classes, in any order, and their weights; answers with their average."""
 
     models: Sequence[Predictor]
     weights: Sequence[float]
@@ -88,14 +88,14 @@ def label(
     """Label the texts of `files` with `model`, a fine-tuned model or a run's output, into shards in `folder`.
 
     Columns of a shard: `row` (counted from 0 over all files), the texts, `label`, and `p(NAME)` for every class. With
-    `resume` a job that was stopped is continued, and a finished one returns its summary. `part` (i, n) labels every
-    n-th shard from the i-th, for n machines at once; whoever finds all shards there finishes the job, the others return
-    `None`. With `skip_bad` rows that cannot be used are left out and listed in `left_out.txt`; `overrides` say how
-    files are written (`task.encoding=cp1252`). `also` names more models, whose probabilities or numbers are averaged
-    with those of `model`; `weights` has a number above 0 for each, `model` first, and by default all count alike.
-    Raises `OutputError` when something else lies in `folder`, `ModelError` for a model without a head for texts and
-    for models that do not know the same classes, `ConfigError` for weights that do not fit the models and a
-    `max_length` that a model cannot take, `DataError` for a file that cannot be used.
+    `resume` a stopped job is continued, and a finished one returns its summary. `part` (i, n) labels every n-th shard
+    from the i-th, for n machines at once; the one that finds all shards complete finishes the job, the others return
+    `None`. With `skip_bad`, unusable rows are left out and listed in `left_out.txt`; `overrides` say how files are
+    written (`task.encoding=cp1252`). `also` names more models, whose probabilities or numbers are averaged with those
+    of `model`; `weights` has a positive number for each, `model` first; by default all count equally.
+    Raises `OutputError` when something else is in `folder`, `ModelError` for a model without a head for texts and for
+    models with different classes, `ConfigError` for weights that do not fit the models and a `max_length` that a model
+    cannot take, `DataError` for an unusable file.
     """
     models = [model, *also]
     weights = [1.0] * len(models) if weights is None else weights
@@ -133,7 +133,7 @@ def label(
 
 
 def _not_blank(read: NewTexts) -> Table:
-    """The rows that have a text: a blank one teaches nothing. Raises `DataError` if there is none."""
+    """The rows with a text: a blank one teaches nothing. Raises `DataError` if there is none."""
     table = read.table
     blank = [row for row, text in enumerate(table.column(read.text)) if not text.strip()]
     kept = sorted(set(range(len(table))) - set(blank))
@@ -183,7 +183,7 @@ class _Given:
 
 
 def _write_labels(labeller: Labeller, given: _Given, form: Format, rows: range, path: Path) -> int:
-    """Write the texts of `rows` and what the model says of each into `path`; how many they are."""
+    """Write the texts of `rows` and what the model predicts for each to `path`; returns their number."""
     texts = given.texts[rows.start : rows.stop]
     pairs = None if given.pairs is None else given.pairs[rows.start : rows.stop]
     said = labeller.rows(texts, pairs)
@@ -209,7 +209,7 @@ def _load(model: str, max_length: int | None) -> Predictor:
 
 
 def _check_classes(models: Sequence[Predictor]) -> None:
-    """Raise `ModelError` unless all know the same classes."""
+    """Raise `ModelError` unless all models have the same classes."""
     first, *others = models
     for one in others:
         if one.kind != first.kind or set(one.names or ()) != set(first.names or ()):

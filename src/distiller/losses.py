@@ -1,10 +1,10 @@
-"""The losses under their names, for a training loop of one's own.
+"""The losses by name, for a user's own training loop.
 
-Each is a pure function: tensors first, options as keywords, one number per example as result (for each label in
+Each is a pure function: tensors first, options as keywords, one number per example as result (one per label in
 `binary_cross_entropy`); padding never counts.
-`kl`, `ce` and `mse` compare outputs. Those on hidden states are called after the layers that they read where a loss on
-outputs has the same name: `hidden_mse`, `hidden_ce`. `mi_alpha` scores what a critic gives (`distiller.objectives`).
-An option out of its range raises `OptionError`, which is a `ValueError`.
+`kl`, `ce` and `mse` compare outputs. A loss on hidden states whose name a loss on outputs has too is named after its
+layers: `hidden_mse`, `hidden_ce`. `mi_alpha` takes the scores of a critic (`distiller.objectives`). An option out of
+its range raises `OptionError`, which is a `ValueError`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,13 +1,13 @@
-"""Memory of this process, in bytes. Imports no torch: who measures a small engine must not be large itself."""
+"""Memory of this process, in bytes. Imports no torch: the process that measures a small engine must be small."""
 
 import sys
 from pathlib import Path
 
 
 def peak() -> float:
-    """The most so far; NaN where the system does not say.
+    """The highest so far; NaN where the system does not tell.
 
-    Linux counts by the memory of this process: what `getrusage` says there includes the process that started it.
+    Linux reports this process's own memory; `getrusage` there includes the process that started it.
     """
     found = _of_linux("VmHWM")
     if found is not None:
@@ -21,13 +21,13 @@ def peak() -> float:
 
 
 def present() -> float:
-    """What it has now; where only the most is known, that, which is nearly the same before a training."""
+    """The present amount; where only the peak is known, that, which is nearly the same before a training."""
     found = _of_linux("VmRSS")
     return peak() if found is None else found
 
 
 def free() -> float:
-    """What this machine has available."""
+    """The memory that this machine has available."""
     import psutil
 
     return float(psutil.virtual_memory().available)

@@ -1,4 +1,4 @@
-"""How a Record and the trials of a study show themselves in a notebook: as tables and pictures."""
+"""How a Record and the trials of a study appear in a notebook: as tables and figures."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from distiller.errors import importing
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str, notes: Sequence[str] = ()) -> str:
-    """A table that any notebook draws; every text is escaped."""
+    """A table that any notebook shows; every text is escaped."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = ""
     for row in rows:
@@ -25,8 +25,8 @@ def curves(
 ) -> Any:
     """A Matplotlib figure: each loss and the development score by optimisation step.
 
-    `histories` are those of a model's seeds, by its name: a colour a model, a line a seed. `lines` are levels to
-    compare the score with. Raises `MissingPackageError` without Matplotlib.
+    `histories` has, by model name, one history for each seed: a colour for each model, a line for each seed. `lines`
+    are levels to compare the score with. Raises `MissingPackageError` without Matplotlib.
     """
     figures = _figures()
     score = f"eval_{metric}"
@@ -39,7 +39,7 @@ def curves(
                 points = [(entry["step"], entry[name]) for entry in history if name in entry and "step" in entry]
                 if points:
                     axes.plot(*zip(*points, strict=True), marker=".", color=f"C{number}", label=label)
-                    label = "_"  # the legend has a model once
+                    label = "_"  # the legend names each model once
             if name == score and label in lines:
                 axes.axhline(lines[label], linestyle=":", color=f"C{number}", label=label)
         axes.set_title(f"development {metric}" if name == score else name, fontsize=10)
@@ -50,7 +50,7 @@ def curves(
 
 
 def strips(panels: Mapping[str, Sequence[tuple[str, str, float]]], *, y: str) -> Any:
-    """A Matplotlib figure with a panel for each name: points (group, level, value) over the levels, a colour a group.
+    """A Matplotlib figure with a panel for each name: points (group, level, value) over the levels, coloured by group.
 
     A line marks the mean of each level. Raises `MissingPackageError` without Matplotlib.
     """
@@ -78,7 +78,7 @@ def strips(panels: Mapping[str, Sequence[tuple[str, str, float]]], *, y: str) ->
 
 
 def _figures() -> Any:
-    """Matplotlib's figure, which needs no display."""
+    """Matplotlib's figure class, which needs no display."""
     with importing("a plot needs", extra="picture"):
         from matplotlib.figure import Figure
     return Figure

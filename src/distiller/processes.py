@@ -1,4 +1,4 @@
-"""The processes that train together (`torchrun`): one of them locks, writes and prints, and the others wait for it."""
+"""Processes that train together (`torchrun`): the first one locks, writes and prints; the others wait for it."""
 
 import atexit
 import os
@@ -18,7 +18,7 @@ SHARERS = "DISTILLER_DEVICE_SHARERS"
 
 
 def rank() -> int:
-    """This process's number among those that `torchrun` started; 0 where there is one."""
+    """This process's number among those that `torchrun` started; 0 if it is alone."""
     return int(os.environ.get("RANK", 0))
 
 
@@ -36,8 +36,7 @@ def is_first() -> bool:
 def join() -> Any:
     """Meet the other processes, as `transformers.Trainer` does.
 
-    Returns their group on the host, whose patience does not end while the first process works; every process must come
-    here.
+    Returns their group on the host, which has no timeout while the first process works; every process must call this.
     """
     import torch
     from accelerate import PartialState
@@ -55,9 +54,9 @@ def _leave() -> None:
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """What `make` returns in the first process, in every process; the others wait. Where it fails all of them fail.
+    """What `make` returns in the first process, in every process; the others wait. If it fails, all of them fail.
 
-    Every process must come here, in the same order. What is made must be picklable.
+    Every process must call this, in the same order. The result must be picklable.
     """
     if count() == 1:
         return make()
@@ -77,7 +76,7 @@ def from_first(make: Callable[[], T]) -> T:
 
 
 def _told(answer: Any) -> Any:
-    """What the first process has to say."""
+    """What the first process reports."""
     group = join()
     import torch
 

@@ -222,7 +222,7 @@ class Record(Config):
 
     @property
     def models(self) -> dict[str, ModelFacts]:
-        """Facts by what tables call a model: the teacher, the student fine-tuned alone, the distilled one."""
+        """Facts by the name that tables use: the teacher, the student fine-tuned alone, the distilled one."""
         alone = "student, fine-tuned"
         found = {
             "teacher": self.teacher,
@@ -241,7 +241,7 @@ class Record(Config):
     @model_validator(mode="before")
     @classmethod
     def _former(cls, data: Any) -> Any:
-        """Records of translations that earlier versions wrote."""
+        """Reads Records of translations that earlier versions wrote."""
         if not isinstance(data, dict) or not isinstance(text := data.get("data"), dict) or "pairs" not in text:
             return data
         facts = {name: value for name, value in text.items() if name != "pairs"}
@@ -321,7 +321,7 @@ def versions() -> dict[str, str]:
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those of the `packages` that are installed."""
+    """The versions of those `packages` that are installed."""
     found: dict[str, str] = {}
     for name in packages:
         try:
@@ -332,7 +332,7 @@ def installed(packages: Iterable[str]) -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the git checkout that this process works in, if any."""
+    """The revision of the git checkout that this process runs in, if any."""
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)

@@ -1,7 +1,7 @@
 """Families of interchangeable components: a table from a name to a function.
 
-A component is a function whose keyword-only arguments *are* its options. The table feeds the configuration
-check, the CLI lists, the docs, the search space and the family tests, so each fact is written once.
+A component is a function whose keyword-only arguments *are* its options. The table feeds the configuration check, the
+CLI lists, the docs, the search space and the family tests, so each fact is written once.
 """
 
 import inspect
@@ -114,7 +114,7 @@ def checked_options(whose: str, schema: type[BaseModel], given: Mapping[str, Any
 
 @cache
 def with_checked_options(function: F) -> F:
-    """`function` for who calls it by itself: options are checked as those of a run are. Raises `OptionError`."""
+    """`function` for direct calls: options are checked as those of a run are. Raises `OptionError`."""
     schema = Entry(function, source="").schema
 
     @wraps(function)

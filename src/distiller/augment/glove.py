@@ -21,7 +21,7 @@ class Glove:
 
     @lru_cache(maxsize=20_000)  # noqa: B019 - one object a file, which lives as long as the process
     def neighbours(self, word: str, count: int) -> tuple[str, ...]:
-        """The `count` words most like `word` by cosine, best first, without itself; none for an unknown word."""
+        """The `count` words most similar to `word` by cosine, best first, without itself; none for an unknown word."""
         number = self._number.get(word.lower())
         if number is None:
             return ()

@@ -1,4 +1,4 @@
-"""Gold labels on the way through a policy: kept where they are still true of the text, dropped where they are not."""
+"""Gold labels on their way through a policy: kept while they still hold for the text, dropped otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from distiller.tasks.encode import IGNORED
 
 @dataclass(frozen=True)
 class Draft:
-    """One text of a row, as the operators so far have left it, and what of its gold labels is still true."""
+    """One text of a row as the operators have left it so far, and which of its gold labels still hold."""
 
     passage: Passage
     key: str
@@ -36,7 +36,7 @@ class Draft:
         return changed._protected()
 
     def _rewritten(self, text: str) -> "Draft":
-        """No tag survives a new text; an answer does if it stands there exactly once."""
+        """No tag survives a new text; an answer does if it occurs there exactly once."""
         if self.tags is not None:
             words = split_tokens(text)
             if not words or words == self.passage.words:
@@ -65,18 +65,18 @@ def of_text(text: str, key: str) -> Draft:
 
 
 def of_tagged(words: Sequence[str], tags: Sequence[int] | None, key: str, *, outside: int | None) -> Draft:
-    """A sentence of tagged words. Where there is a tag `outside`, only words that have it are edited."""
+    """A sentence of tagged words. If there is a tag `outside`, only words with that tag are edited."""
     return Draft(of_words(words), key, None if tags is None else tuple(tags), outside)._protected()
 
 
 def of_context(text: str, answers: Sequence[Answer] | None, key: str) -> Draft:
-    """A context, of which no word that an answer touches is edited."""
+    """A context; words that an answer touches are not edited."""
     passage = replace(split_words(text), fenced=True, context=True)
     return Draft(passage, key, answers=None if answers is None else tuple(answers))._protected()
 
 
 def entity_words(tags: Sequence[int], outside: int | None) -> frozenset[int]:
-    """Positions of words with a tag other than `outside`; none where the tag set has no such tag."""
+    """Positions of words with another tag than `outside`; none if the tag set has no such tag."""
     if outside is None:
         return frozenset()
     return frozenset(n for n, tag in enumerate(tags) if tag not in (outside, IGNORED))
@@ -95,7 +95,7 @@ def answer_words(answers: Sequence[Answer], passage: Passage) -> frozenset[int]:
 def follow_tags(
     tags: Sequence[int], passage: Passage, edit: tuple[tuple[str, ...], ...], outside: int | None
 ) -> tuple[int, ...]:
-    """A tag for each new word: a word that stayed keeps its own, one that came is `outside`, or without a label."""
+    """A tag for each new word: unchanged words keep theirs, new ones get `outside`, or no label."""
     return tuple(
         chain.from_iterable(
             (tag,) if new == (word,) else (outside if tag == outside and outside is not None else IGNORED,) * len(new)
@@ -107,7 +107,7 @@ def follow_tags(
 def follow_answers(
     answers: Sequence[Answer], passage: Passage, edit: tuple[tuple[str, ...], ...]
 ) -> tuple[Answer, ...]:
-    """Each answer where it stands after `edit`; one with an edited word is dropped."""
+    """Each answer at its position after `edit`; one with an edited word is dropped."""
     edited = [
         (end, sum(map(len, new)) + len(new) - 1 - (end - begin))
         for (begin, end), word, new in zip(passage.spans, passage.words, edit, strict=True)

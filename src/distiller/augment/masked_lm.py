@@ -1,4 +1,4 @@
-"""A masked language model as a source of words: what it expects where words are masked."""
+"""A masked language model as a source of words: what it predicts where words are masked."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ HINT = "name a masked language model such as BERT; `distiller mlm` trains a smal
 
 
 class Guess(NamedTuple):
-    """What the model expects at one mask, best first."""
+    """What the model predicts at one mask, best first."""
 
     words: list[str]
     probabilities: list[float]
@@ -52,7 +52,7 @@ class MaskedLM:
         self._refused = ~torch.tensor(content, device=model.device)
 
     def is_one_piece(self, word: str) -> bool:
-        """Whether the tokenizer has `word` as a whole."""
+        """Whether `word` is a single piece of the tokenizer."""
         pieces = self.tokenizer.tokenize(f" {word}")
         return len(pieces) == 1 and pieces[0] != self.tokenizer.unk_token
 
@@ -66,11 +66,11 @@ class MaskedLM:
         letters_only: bool,
         batch_size: int,
     ) -> list[list[Guess]]:
-        """For each text a guess at each of its masks, as far as they fit into the model's maximum of tokens.
+        """For each text a guess at each of its masks within the model's maximum of tokens.
 
-        `originals` are the words behind the masks of each text. With `letters_only` the guesses are the best `top_k`
-        pieces that are words of at least two letters, no stop words and not the original; without, what is left of
-        the best `top_k` of all pieces without those that are no words.
+        `originals` are the masked words of each text. With `letters_only` the guesses are the best `top_k` pieces that
+        are words of at least two letters, not stop words and not the original; otherwise the words among the best
+        `top_k` of all pieces.
         """
         import torch
 
@@ -92,7 +92,7 @@ class MaskedLM:
         return found
 
     def _scores(self, texts: list[str], pairs: list[str] | None) -> tuple[list[int], "Tensor"]:
-        """How many masks each text has, and the scores at all of them, in order, `[masks, pieces]`."""
+        """How many masks each text has, and the scores at all of them in order, `[masks, pieces]`."""
         from distiller.models.load import longest_input
 
         inputs = self.tokenizer(
@@ -110,13 +110,13 @@ class MaskedLM:
         return masked.sum(1).tolist(), (logits if logits.dim() == 2 else logits[masked]).float()
 
     def _refuse(self, scores: "Tensor", originals: Sequence[str]) -> None:
-        """Make what is no word, and the original of each row of `scores`, impossible."""
+        """Rule out, in `scores`, pieces that are not words, and the original of each row."""
         scores.masked_fill_(self._refused, -math.inf)
         for row, original in zip(scores, originals, strict=True):
             row[self._by_word.get(original.casefold(), [])] = -math.inf
 
     def _guess(self, values: "Tensor", numbers: list[int]) -> Guess:
-        """What is possible, and a word, among the best pieces of one mask."""
+        """The possible words among the best pieces at one mask."""
         words = [self.pieces[number] for number in numbers]
         keep = [word is not None and value > -math.inf for word, value in zip(words, values.tolist(), strict=True)]
         kept = [word for word, good in zip(words, keep, strict=True) if word is not None and good]
@@ -125,9 +125,9 @@ class MaskedLM:
 
 @lru_cache(maxsize=2)
 def load_masked_lm(name: str, device: str = "cpu") -> MaskedLM:
-    """The masked language model `name`, a folder, hub id or `package:NAME`; once per process.
+    """The masked language model `name`, a folder, hub id or `package:NAME`; loaded once per process.
 
-    Raises `ModelError` for one without a mask token or a head that was trained.
+    Raises `ModelError` for one without a mask token or without a trained head.
     """
     from transformers import AutoModelForMaskedLM
 
@@ -142,7 +142,7 @@ def load_masked_lm(name: str, device: str = "cpu") -> MaskedLM:
 
 @contextmanager
 def scores_only_at(model: "PreTrainedModel", chosen: "Tensor") -> Iterator[None]:
-    """Scores of the vocabulary at the chosen positions only: for small models they cost more than all the layers."""
+    """Scores of the vocabulary at the chosen positions only: in small models they cost more than all the layers."""
     outputs = model.get_output_embeddings()
 
     def select(_: Any, arguments: tuple[Any, ...]) -> Any:

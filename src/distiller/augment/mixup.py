@@ -1,4 +1,4 @@
-"""Mixup as an operator of a policy: its options. The mixing itself happens where the embeddings are, in training."""
+"""Mixup as an operator of a policy: its options. The mixing itself happens in training, at the embeddings."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,11 +24,11 @@ class Mixup:
 
 
 def mixup(*, alpha: Positive = 0.4, per: Per = "pair", mask: MaskRule = "union", align_segments: bool = False) -> Mixup:
-    """Mixes the word embeddings of two examples, λ · one + (1 − λ) · other, and their labels alike.
+    """Mixes the word embeddings of two examples, λ · one + (1 − λ) · other, and their labels accordingly.
 
     λ follows Beta(`alpha`, `alpha`), drawn for each pair of examples or for each batch; teacher and student share it.
-    Attention sees the tokens of either example (`union`) or only as many as the first one has. Pairs of texts are
-    mixed position by position as they are; with `align_segments` first texts are padded to one length before, so that
+    Attention sees the tokens of either example (`union`) or only as many as the first one has. Pairs of texts are mixed
+    position by position as they are; with `align_segments`, first texts are padded to one length beforehand, so that
     first texts are mixed with first ones and second with second.
     Source: Liang et al. 2021 (MixKD), arXiv:2011.00593; arXiv:2109.11105, section 3.1.
     """

@@ -1,4 +1,4 @@
-"""A text as operators see it: words, what stands between them, and which of them must stay as they are."""
+"""A text as operators see it: words, the gaps between them, and which words must stay as they are."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ whole text rewritten, or `None` where there was no output to use."""
 
 @dataclass(frozen=True)
 class Passage:
-    """Words and the gaps before, between and behind them, one gap more than words; joined they are the text."""
+    """Words and the gaps before, between and after them (one more than words); joined they are the text."""
 
     words: tuple[str, ...]
     gaps: tuple[str, ...]
@@ -32,12 +32,12 @@ class Passage:
 
     @property
     def text(self) -> str:
-        """The text, every character of it."""
+        """The text, with every character."""
         return "".join(chain.from_iterable(zip(self.gaps, (*self.words, ""), strict=True)))
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """First character of each word and the one behind its last."""
+        """Start and end (exclusive) of each word, in characters."""
         found, position = [], 0
         for gap, word in zip(self.gaps, self.words, strict=False):
             position += len(gap)
@@ -52,7 +52,7 @@ class Passage:
 
     @property
     def size(self) -> int:
-        """Words without punctuation marks, the number that rates of replacement refer to."""
+        """The number of words without punctuation marks, to which replacement rates refer."""
         return sum(map(_speaks, self.words))
 
     @property
@@ -74,7 +74,7 @@ Operator = Callable[[Sequence[Passage], Sequence[Random]], list[Edit]]
 
 
 def split_words(text: str) -> Passage:
-    """`text` in words: letters, digits and their accents, with single `-`, `'` or `.` inside; all else is gap."""
+    """The words of `text`: letters, digits and their accents, with single `-`, `'` or `.` inside; the rest is gaps."""
     words, gaps, end = [], [], 0
     for match in _word().finditer(text):
         gaps.append(text[end : match.start()])
@@ -84,7 +84,7 @@ def split_words(text: str) -> Passage:
 
 
 def split_tokens(text: str) -> tuple[str, ...]:
-    """Words and punctuation marks of `text`, each for itself, without spaces."""
+    """Words and punctuation marks of `text`, each by itself, without spaces."""
     passage = split_words(text)
     marks = [[mark for mark in gap if not mark.isspace()] for gap in passage.gaps]
     return tuple(chain.from_iterable((*gap, word) for gap, word in zip(marks, passage.words, strict=False))) + tuple(
@@ -93,12 +93,12 @@ def split_tokens(text: str) -> tuple[str, ...]:
 
 
 def of_words(words: Sequence[str]) -> Passage:
-    """Given words, with a space between two of them."""
+    """A passage of the given words, with spaces between them."""
     return Passage(tuple(words), ("", *[" "] * (len(words) - 1), "") if words else ("",))
 
 
 def with_case_of(model: str, word: str) -> str:
-    """`word` in capitals, or with a capital, where `model` is written so."""
+    """`word` in capitals, or capitalised, like `model`."""
     if len(model) > 1 and model.isupper():
         return word.upper()
     return word[:1].upper() + word[1:] if model[:1].isupper() else word
@@ -111,5 +111,5 @@ def _speaks(word: str) -> bool:
 @cache
 def _word() -> re.Pattern[str]:
     marks = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code))[0] == "M")
-    letters = rf"[^\W_]+(?:[{marks}]+[^\W_]*)*"  # `\w` does not know the vowel signs of Indic scripts
+    letters = rf"[^\W_]+(?:[{marks}]+[^\W_]*)*"  # `\w` does not match the vowel signs of Indic scripts
     return re.compile(rf"{letters}(?:[-'’.]{letters})*")

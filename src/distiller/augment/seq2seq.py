@@ -18,7 +18,7 @@ MULTILINGUAL = ("m2m_100", "mbart", "nllb-moe", "seamless_m4t", "seamless_m4t_v2
 
 
 class Seq2Seq:
-    """A tokenizer and a model that turns a text into another."""
+    """A tokenizer and a model that turns one text into another."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", model: "PreTrainedModel") -> None:
         self.tokenizer = tokenizer
@@ -34,7 +34,7 @@ class Seq2Seq:
         max_length: int | None,
         batch_size: int,
     ) -> list[str]:
-        """The translations: by beam search, or with `seeds`, one a text, by sampling from the best `top_k` tokens."""
+        """The translations: by beam search or, with one of `seeds` a text, by sampling the best `top_k` tokens."""
         done = [""] * len(texts)
         order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
         for start in range(0, len(order), batch_size):
@@ -71,14 +71,14 @@ class Seq2Seq:
 
     @property
     def longest(self) -> int:
-        """Tokens that the model takes, and at most as many that it makes."""
+        """The most tokens that the model takes, and the most that it generates."""
         limit = getattr(self.model.config, "max_position_embeddings", None) or 512
-        return min(limit, self.tokenizer.model_max_length) - 1  # of what it makes, the first is not a new token
+        return min(limit, self.tokenizer.model_max_length) - 1  # the first generated token is not a new one
 
 
 @lru_cache(maxsize=4)
 def load_seq2seq(name: str, device: str = "cpu") -> Seq2Seq:
-    """The translation model `name`, a folder, hub id or `package:NAME`; once per process. Raises `ModelError`."""
+    """The translation model `name`: a folder, hub id or `package:NAME`. Raises `ModelError`."""
     from transformers import AutoModelForSeq2SeqLM
 
     from distiller.models.folders import load_tokenizer
@@ -94,7 +94,7 @@ def load_seq2seq(name: str, device: str = "cpu") -> Seq2Seq:
 
 
 def languages(name: str) -> tuple[str | None, str | None]:
-    """Source and target language of a translation model, where its tokenizer says so, as Marian's do."""
+    """Source and target language of a translation model, if its tokenizer knows them, as Marian's do."""
     from distiller.models.folders import load_tokenizer
 
     tokenizer = load_tokenizer(name)
@@ -104,10 +104,10 @@ def languages(name: str) -> tuple[str | None, str | None]:
 
 
 class _Draw:
-    """Turns greedy search into sampling from the best tokens, each row with a generator of its own.
+    """Turns greedy search into sampling from the best tokens, with a random generator for each row.
 
-    The largest of scores with Gumbel noise is a draw from their softmax; a draw for each row by itself does not
-    depend on its company in the batch.
+    The largest of scores with Gumbel noise is a sample from their softmax; sampling each row by itself makes it
+    independent of the rest of the batch.
     """
 
     def __init__(self, seeds: Sequence[int], top_k: int, device: Any) -> None:

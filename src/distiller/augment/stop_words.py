@@ -23,5 +23,5 @@ STOP_WORDS = frozenset(_LISTED.split())
 
 
 def is_stop_word(word: str) -> bool:
-    """Whether `word` is one of them, in whatever case and with either apostrophe."""
+    """Whether `word` is one of them, in any case and with either apostrophe."""
     return word.lower().replace("’", "'") in STOP_WORDS

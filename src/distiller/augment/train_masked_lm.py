@@ -1,4 +1,4 @@
-"""A small masked language model of the task's own text, for the contextual operator where no other is at hand."""
+"""A small masked language model of the task's own texts, for the contextual operator if no other is available."""
 
 import os
 import time
@@ -43,7 +43,7 @@ HELD_OUT = 0.05
 
 
 class MaskedLMResult(NamedTuple):
-    """What came of a training."""
+    """The outcome of a training."""
 
     folder: Path
     steps: int
@@ -69,13 +69,13 @@ def train_masked_lm(
     max_length: int = 128,
     seed: int = 0,
 ) -> MaskedLMResult:
-    """Train a masked language model on `texts` and write it with its tokenizer into the new `folder`.
+    """Train a masked language model on `texts` and write it with its tokenizer to the new `folder`.
 
-    `start` is an encoder (folder, hub id or `package:NAME`) whose weights are taken, with a new head tied to its
-    embeddings; without one, a BERT of `config` (fields of `transformers.BertConfig`, by default `SMALL`) starts from
-    nothing with the tokenizer of the model `tokenizer`. It ends after `steps` optimisation steps or `minutes`. Texts
-    are cut at `max_length` tokens. Raises `ConfigError` where there is neither `start` nor `tokenizer`, `DataError` for
-    fewer than two texts, `ModelError` for a tokenizer without a mask token, `OutputError` for a folder that is there.
+    `start` is an encoder (folder, hub id or `package:NAME`) whose weights are used, with a new head tied to its
+    embeddings; without one, a BERT of `config` (fields of `transformers.BertConfig`, by default `SMALL`) starts at
+    random with the tokenizer of the model `tokenizer`. It ends after `steps` optimisation steps or `minutes`. Texts are
+    cut at `max_length` tokens. Raises `ConfigError` if there is neither `start` nor `tokenizer`, `DataError` for fewer
+    than two texts, `ModelError` for a tokenizer without a mask token, `OutputError` for a folder that exists.
     Source: Devlin et al. 2019, arXiv:1810.04805.
     """
     folder = Path(folder)
@@ -154,7 +154,7 @@ def _rows(
 
 
 class MaskedTokens(Trainer):
-    """Scores the vocabulary at masked tokens only: for small models most of the work."""
+    """Scores the vocabulary only at masked tokens: in small models that is most of the work."""
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -170,7 +170,7 @@ class MaskedTokens(Trainer):
 
 
 class Deadline(TrainerCallback):
-    """Ends a training after so many `minutes`."""
+    """Ends a training after `minutes`."""
 
     def __init__(self, minutes: float | None) -> None:
         self.seconds = 60 * (minutes or float("inf"))
@@ -181,7 +181,7 @@ class Deadline(TrainerCallback):
         self.end = time.monotonic() + self.seconds
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Is it over?"""
+        """Stop when the time is over."""
         control.should_training_stop |= time.monotonic() > self.end
 
 
@@ -205,14 +205,14 @@ def _arguments(folder: Path, *, steps: int, batch_size: int, learning_rate: floa
 
 
 def _loss(trainer: Any, rows: list[dict[str, list[int]]], seed: int) -> float:
-    """Mean loss of the same masked tokens at every call."""
+    """The mean loss, on the same masked tokens in every call."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return float(trainer.evaluate(rows)["eval_loss"])
 
 
 def _save(trainer: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write beside `folder` and rename, so that a folder that is there is whole."""
+    """Write beside `folder` and rename, so that a folder that exists is complete."""
     part = Path(trainer.args.output_dir)
     with explained(str(folder)):
         trainer.model.save_pretrained(part)

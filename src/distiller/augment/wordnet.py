@@ -1,4 +1,4 @@
-"""WordNet's dictionary files, looked up where they lie: nothing is read beforehand, so a start costs nothing."""
+"""WordNet's dictionary files, searched on disk: nothing is read beforehand, so starting costs nothing."""
 
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class WordNet:
 
     @lru_cache(maxsize=20_000)  # noqa: B019 - one object a folder, which lives as long as the process
     def synonyms(self, word: str) -> tuple[str, ...]:
-        """Words and phrases that share a synset with `word`: small letters and spaces only, without `word`, sorted."""
+        """Words and phrases in a synset with `word`: only lower-case letters and spaces, without `word`, sorted."""
         found = set()
         for lemma in {lemma for synset in self.synsets(word) for lemma in synset}:
             plain = lemma.lower().replace("_", " ").replace("-", " ")
@@ -55,7 +55,7 @@ class WordNet:
         return tuple(sorted(found - {word.lower(), ""}))
 
     def _forms(self, part: str, lemma: str) -> list[str]:
-        """`lemma` and what is left without an ending, as far as they are in the dictionary."""
+        """`lemma` and its forms without an ending, as far as they are in the dictionary."""
         shorter = [lemma[: -len(old)] + new for old, new in ENDINGS[part] if lemma.endswith(old)]
         return [form for form in dict.fromkeys([lemma, *shorter]) if form and self._entry(part, form)]
 
@@ -64,7 +64,7 @@ class WordNet:
         return [int(field) for field in fields[len(fields) - int(fields[2]) :]]
 
     def _entry(self, part: str, lemma: str) -> bytes:
-        """The line of `lemma` in the sorted index, or nothing: by bisection."""
+        """The line of `lemma` in the sorted index, or nothing, by bisection."""
         index, key = self._index[part], lemma.encode("utf-8", "replace") + b" "
         low, high = 0, len(index)
         while low < high:
@@ -89,9 +89,9 @@ class WordNet:
 
 @cache
 def load_wordnet(folder: str | None = None) -> WordNet:
-    """WordNet from `folder`, from the installed package that carries it, or from the system's; once per process.
+    """WordNet from `folder`, from an installed package, or from the system; loaded once per process.
 
-    Raises `MissingPackageError` where there is none, `DataError` for a folder that does not hold it.
+    Raises `MissingPackageError` if there is none, `DataError` for a folder that does not hold it.
     """
     if folder is not None:
         return WordNet(Path(folder).expanduser())
@@ -105,7 +105,7 @@ def load_wordnet(folder: str | None = None) -> WordNet:
 
 
 def _numbered(folder: Path, part: str) -> list[tuple[int, mmap.mmap]]:
-    """The data of a part of speech with the offset at which it begins, the last file first: large files come split."""
+    """The data of a part of speech with its starting offset, the last file first: large files come in parts."""
     paths = sorted(folder.glob(f"data.{part}*")) or [folder / f"data.{part}"]
     return sorted(_begins(paths), key=lambda found: -found[0])
 
@@ -114,7 +114,7 @@ def _begins(paths: Sequence[Path]) -> Iterator[tuple[int, mmap.mmap]]:
     for path in paths:
         data = _mapped(path)
         offset = data[: data.find(b" ")]
-        yield int(offset) if offset.isdigit() else 0, data  # a whole file begins with its licence
+        yield int(offset) if offset.isdigit() else 0, data  # a complete file begins with its licence
 
 
 def _mapped(path: Path) -> mmap.mmap:

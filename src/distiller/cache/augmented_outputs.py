@@ -1,7 +1,7 @@
-"""The teacher's outputs on augmented texts, kept by their tokens: the same text is asked about once.
+"""The teacher's outputs on augmented texts, stored by their tokens: the teacher reads each text only once.
 
-What an example becomes may last for several epochs (`augmentation_refresh`), and the trials of a study augment alike.
-Tokens decide, so whichever epoch, seed, run or batch a text comes up in, what is read is what the teacher said of it.
+An augmented text may last for several epochs (`augmentation_refresh`), and the trials of a study augment alike. Tokens
+are the key, so the output is the same for every epoch, seed, run or batch in which a text occurs.
 """
 
 import hashlib
@@ -21,8 +21,8 @@ from distiller.models.signals import Signals
 class AugmentedOutputs:
     """Logits and hidden `layers` by text in the file `path`, at most about `limit` bytes.
 
-    `facts` tell this teacher, and how it computes, from others. Each layer is kept by itself: whoever needs others
-    finds those that both need.
+    `facts` distinguish this teacher, and how it computes, from others. Each layer is stored separately: readers of
+    other layers find those that both need.
     """
 
     def __init__(self, path: Path, limit: int, facts: Mapping[str, Any], layers: Sequence[int]) -> None:
@@ -31,7 +31,7 @@ class AugmentedOutputs:
         self.parts = ["logits", *map(str, sorted(layers))]
 
     def outputs(self, inputs: Mapping[str, Any], teacher: Callable[[Mapping[str, Any]], Signals]) -> Signals:
-        """What `teacher` says of a batch; it is asked about those texts only of which too little is kept."""
+        """The outputs of `teacher` for a batch; the teacher runs only on texts with something missing."""
         mask = inputs["attention_mask"]
         keys = [self._keys(row) for row in _texts(inputs)]
         found = self.file.get([key for row in keys for key in row])
@@ -60,7 +60,7 @@ class AugmentedOutputs:
         return [hashlib.sha256(b"\0".join([self.facts, part.encode(), text])).digest() for part in self.parts]
 
     def _valid(self, made: Signals, row: int) -> list[Tensor]:
-        """The logits and states of one text, of its tokens alone."""
+        """The logits and states of one text, without padding."""
         valid = made.mask[row].bool()
         logits = made.logits[row]
         states = (made.hidden_states[int(layer)][row] for layer in self.parts[1:])
@@ -76,7 +76,7 @@ def _texts(inputs: Mapping[str, Any]) -> list[bytes]:
 
 
 def _padded(rows: Sequence[Tensor], mask: Tensor) -> Tensor:
-    """The tokens of each text `[n, d]` where `mask` `[b, l]` has them, with zeros between."""
+    """The tokens of each text `[n, d]` at their positions in `mask` `[b, l]`, with zeros elsewhere."""
     valid = mask.bool().cpu()
     padded = rows[0].new_zeros(*valid.shape, rows[0].shape[1])
     padded[valid] = torch.cat(list(rows))

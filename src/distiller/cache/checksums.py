@@ -1,7 +1,7 @@
-"""Checksums of cached files, by block: a damaged file is named and never silently used.
+"""Checksums of cached files, by block: a damaged file is reported and never silently used.
 
-A folder holds `checksums.json` beside its files. They are checked whole when the folder is opened, but for large ones
-that end in `.bin` and are read in parts: each of their blocks is checked when it is first read.
+A folder holds `checksums.json` beside its files. They are checked as a whole when the folder is opened, except large
+ones that end in `.bin` and are read in parts: each of their blocks is checked when it is first read.
 """
 
 import json
@@ -28,7 +28,7 @@ THREADS = 8
 
 
 class DamagedFileError(OutputError):
-    """A cached file that is not what was written: cut short, changed, or gone."""
+    """A cached file that has changed since it was written: truncated, changed, or gone."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"the cached file `{path}` is damaged", hint="delete its folder; it is made again")
@@ -38,7 +38,7 @@ class DamagedFileError(OutputError):
 class CheckedWriter:
     """Writes a file from front to end and computes the checksums of its blocks on the way.
 
-    Nothing is mapped or left out, so a full disk is an `OSError` here and not a signal later.
+    It does not memory-map the file or leave holes, so a full disk is an `OSError` here and not a signal later.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,7 @@ class CheckedWriter:
         """Checksum of the block that is not full yet."""
 
     def write(self, data: Any) -> None:
-        """Append `data`, anything with a buffer."""
+        """Append `data`, any object with a buffer."""
         view = memoryview(data)
         if not view.nbytes:
             return
@@ -82,7 +82,7 @@ class CheckedWriter:
 
 
 def write_checksums(folder: Path, known: dict[str, dict[str, Any]] | None = None) -> None:
-    """Write `checksums.json` over all files of `folder`; those that are `known`, or written there already, are kept."""
+    """Write `checksums.json` over all files of `folder`; sums that are `known`, or already in it, are kept."""
     entries = (_entries(folder) or {}) | (known or {})
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
@@ -92,9 +92,9 @@ def write_checksums(folder: Path, known: dict[str, dict[str, Any]] | None = None
 
 
 def damaged_file(folder: Path, *, whole: bool = False) -> Path | None:
-    """The first file of `folder` that is not as it was written, or `None`.
+    """The first file of `folder` that has changed since it was written, or `None`.
 
-    Of large files that end in `.bin` only the size is looked at, unless `whole`.
+    Of large files that end in `.bin` only the size is checked, unless `whole`.
     """
     entries = _entries(folder)
     if entries is None:
@@ -113,10 +113,10 @@ def damaged_file(folder: Path, *, whole: bool = False) -> Path | None:
 
 
 class BlockChecks:
-    """Checks the blocks of one file, each when it is first read. `None` sums: nothing is known, nothing is checked."""
+    """Checks each block of a file when it is first read. Without sums (`None`) nothing is checked."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Raises `DamagedFileError` for a file of another size than `size` bytes."""
+        """Raises `DamagedFileError` if the file is not `size` bytes long."""
         entry = (_entries(path.parent) or {}).get(path.name)
         try:
             found = path.stat().st_size
@@ -143,7 +143,7 @@ class BlockChecks:
         self._read(blocks[self.unread[blocks]])
 
     def check_all(self) -> None:
-        """Check every block that was not read yet. Raises `DamagedFileError`."""
+        """Check every block that has not been read yet. Raises `DamagedFileError`."""
         if self.left:
             self._read(np.flatnonzero(self.unread))
 
@@ -155,7 +155,7 @@ class BlockChecks:
         def sound(block: int) -> bool:
             start = block * BLOCK
             same = zlib.crc32(whole[start : start + BLOCK]) == self.sums[block]
-            if hasattr(data, "madvise"):  # whoever reads the values has mapped the file too: it need not count twice
+            if hasattr(data, "madvise"):  # the reader of the values maps the file too: it need not count twice
                 data.madvise(mmap.MADV_DONTNEED, start, min(BLOCK, len(whole) - start))
             return same
 
@@ -168,7 +168,7 @@ class BlockChecks:
 
 
 class _Inline:
-    """Where a pool of threads would cost more than it saves."""
+    """Runs work at once where a thread pool would cost more than it saves."""
 
     map = staticmethod(map)
 

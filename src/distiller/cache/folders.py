@@ -1,9 +1,9 @@
 """Folders that runs share: fine-tuned teachers, baselines, teacher outputs.
 
-Each is found by the facts that decide its content. It is built in a temporary folder and renamed when it is
-whole, so an interrupted build is never taken for a finished one; a lock keeps two processes from building it twice.
-Its files have checksums: what is damaged is named and made again.
-Where the cache has a limit, what was not used for longest makes room for what is new; what a process uses stays.
+Each is found by the facts that determine its content. It is built in a temporary folder and renamed once complete, so
+an interrupted build is never mistaken for a finished one; a lock keeps two processes from building it twice. Its files
+have checksums: a damaged folder is reported and rebuilt. If the cache has a limit, folders that were not used for
+longest make room for new ones; what a process is using stays.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ def cache_root(wish: str | None) -> Path:
 
 
 def default_limit() -> float | None:
-    """`$DISTILLER_CACHE_GB`, or `None` for no limit. Raises `ConfigError` for something that is no size."""
+    """`$DISTILLER_CACHE_GB`, or `None` for no limit. Raises `ConfigError` for a value that is not a size."""
     text = os.environ.get(LIMIT)
     if not text:
         return None
@@ -79,7 +79,7 @@ class CachedFolder:
 
 
 class FolderCache:
-    """Folders by kind and facts below `root`, which together have at most `gigabytes` (10^9 bytes) where possible.
+    """Folders by kind and facts below `root`, of at most `gigabytes` (10^9 bytes) in all where possible.
 
     What `get` returns stays until this object is closed or forgotten, or its process ends.
     """
@@ -97,7 +97,7 @@ class FolderCache:
         return self.root / kind / fingerprint(facts)
 
     def find(self, kind: str, facts: Mapping[str, Any]) -> Path | None:
-        """The finished folder with exactly these facts, if there is one. It may go at any time: see `get`."""
+        """The finished folder with exactly these facts, if there is one. It may be removed at any time: see `get`."""
         path = self.path(kind, facts)
         return path if _facts(path) == json.loads(json.dumps(facts, default=str)) else None
 
@@ -110,12 +110,12 @@ class FolderCache:
         serves: Callable[[dict[str, Any]], bool] | None = None,
         resumes: bool = False,
     ) -> Path:
-        """The folder with these facts; `make` fills a fresh one if there is none yet, or one that is damaged.
+        """The folder with these facts; `make` fills a new one if there is none yet, or only a damaged one.
 
-        A folder of the same kind with other facts is taken too if `serves` says of them that it will do. Of several
-        processes the first calls `make` and the others wait. With `resumes` `make` is a training: every process calls
-        it with the same folder, and if it is interrupted the next one finds what was written. A cache that may only be
-        read gives what it has. Raises `OutputError` where the cache cannot be written, `RunError` if its disk is full.
+        A folder of the same kind with other facts is used too if `serves` accepts these. Of several processes the first
+        calls `make` and the others wait. With `resumes`, `make` is a training: every process calls it with the same
+        folder, and after an interruption the next one finds what was written. A read-only cache gives what it has.
+        Raises `OutputError` if the cache cannot be written, `RunError` if its disk is full.
         """
         path = self.path(kind, facts)
         if resumes and processes.count() > 1:
@@ -185,12 +185,12 @@ class FolderCache:
         return self.find(kind, facts) is not None and self._sound(path)
 
     def entries(self) -> list[CachedFolder]:
-        """Every finished folder, those not used for longest first."""
+        """Every finished folder, the least recently used first."""
         found = [_cached_folder(facts.parent) for facts in self.root.glob(f"*/*/{FACTS}")]
         return sorted((one for one in found if one), key=lambda one: one.used)
 
     def make_room(self) -> list[Path]:
-        """Remove what was not used for longest until the rest fits; what some process uses stays. Returns what went."""
+        """Remove the least recently used folders until the rest fits, except those in use. Returns what was removed."""
         if self.gigabytes is None:
             return []
         kept = self.entries()
@@ -205,7 +205,7 @@ class FolderCache:
         return gone
 
     def close(self) -> None:
-        """Let go of everything that `get` returned."""
+        """Release everything that `get` returned."""
         if self._process != os.getpid():  # a copy in a child process, whose parent goes on
             return
         for lock in self._held.values():
@@ -218,7 +218,7 @@ class FolderCache:
         self.close()
 
     def _build(self, path: Path, facts: Mapping[str, Any], make: Callable[[Path], None], *, resumes: bool) -> None:
-        """Fill a folder beside `path` and rename it; the caller has the lock, so nobody else builds this one."""
+        """Fill a folder beside `path` and rename it; the caller holds the lock, so no other process builds this one."""
         folder = path.with_name((RESUMABLE if resumes else BUILDING) + path.name)
         if not resumes:
             shutil.rmtree(folder, ignore_errors=True)
@@ -243,7 +243,7 @@ class FolderCache:
         self._checked.add(path)
 
     def _sound(self, path: Path) -> bool:
-        """Whether the files of a finished folder are as they were written; each folder is checked once."""
+        """Whether the files of a finished folder are unchanged; each folder is checked once."""
         if path in self._checked:
             return True
         if (damaged := damaged_file(path)) is None:
@@ -271,7 +271,7 @@ class FolderCache:
             if file.parent == own or not (facts := _facts(file.parent)) or not serves(facts):
                 continue
             with _lock(file.parent):
-                if _facts(file.parent) == facts and self._sound(file.parent):  # still there, and whole
+                if _facts(file.parent) == facts and self._sound(file.parent):  # still exists, and is complete
                     self._hold(file.parent)
                     return file.parent
         return None
@@ -285,13 +285,13 @@ class FolderCache:
             shutil.rmtree(left, ignore_errors=True)
         for left in [*kind.glob(BUILDING + "*"), *kind.glob(RESUMABLE + "*")]:
             target = kind / left.name.removeprefix(BUILDING).removeprefix(RESUMABLE)
-            with suppress(Timeout, OSError), _lock(target).acquire(timeout=0):  # its builder has ended
+            with suppress(Timeout, OSError), _lock(target).acquire(timeout=0):  # its builder is gone
                 if left.name.startswith(BUILDING) or time.time() - left.stat().st_mtime > KEPT_SECONDS:
                     shutil.rmtree(left, ignore_errors=True)
 
     def _hold(self, path: Path) -> None:
-        """Mark `path` as used, now and until this store lets go; the caller has its lock."""
-        with suppress(OSError):  # a store that may only be read
+        """Mark `path` as used, from now until this store releases it; the caller holds its lock."""
+        with suppress(OSError):  # a read-only store
             os.utime(path / FACTS)
         if path not in self._held:
             users = path.with_name(path.name + USERS)
@@ -302,18 +302,18 @@ class FolderCache:
 
 
 def writable(folder: Path) -> bool:
-    """Whether files may be written in `folder`, or in the nearest folder above it that is there."""
+    """Whether files can be written to `folder`, or to its nearest existing parent."""
     return os.access(nearest(folder), os.W_OK)
 
 
 def forget(folder: Path) -> None:
-    """Make a finished folder that turned out to be damaged an unfinished one, so that it is made again."""
+    """Turn a finished folder that proved damaged into an unfinished one, so that it is rebuilt."""
     with suppress(OSError):
         (folder / FACTS).unlink()
 
 
 def _open(folder: Path) -> None:
-    """Begin or go on with a build; sums of one that was killed just before its end are none of what is made now."""
+    """Start or continue a build; checksums left by a build that was killed just before its end are dropped."""
     folder.mkdir(exist_ok=True)
     (folder / CHECKSUMS).unlink(missing_ok=True)
 
@@ -333,18 +333,18 @@ def _cached_folder(path: Path) -> CachedFolder | None:
     try:
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
         return CachedFolder(path, size, (path / FACTS).stat().st_mtime)
-    except OSError:  # it went meanwhile
+    except OSError:  # removed meanwhile
         return None
 
 
 def _evict(path: Path) -> bool:
-    """Remove a folder unless somebody builds or uses it."""
+    """Remove a folder unless a process builds or uses it."""
     try:
         with _lock(path).acquire(timeout=0):
             if _in_use(path.with_name(path.name + USERS)):
                 return False
             gone = path.with_name(f".gone-{uuid.uuid4().hex}")
-            path.rename(gone)  # in one step: nobody finds half of it
+            path.rename(gone)  # in one step: no reader finds half of it
             shutil.rmtree(gone, ignore_errors=True)
             return True
     except (Timeout, OSError):
@@ -352,7 +352,7 @@ def _evict(path: Path) -> bool:
 
 
 def _in_use(users: Path) -> bool:
-    """Whether a living process holds a lock in `users`; what dead ones left is removed."""
+    """Whether a living process holds a lock in `users`; locks of dead processes are removed."""
     for file in users.glob("*.lock"):
         try:
             with FileLock(file).acquire(timeout=0):

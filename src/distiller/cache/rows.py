@@ -21,8 +21,8 @@ AT_ONCE = 500
 class RowCache:
     """Bytes by key in the file `path`, at most about `limit` bytes; the oldest are dropped first.
 
-    Several processes may use one file, each with a connection of its own. A file that is busy or a disk that is full
-    costs time and no more: what cannot be kept is made again.
+    Several processes may use one file, each with its own connection. A busy file or a full disk only costs time: what
+    cannot be stored is computed again.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -35,11 +35,11 @@ class RowCache:
         return {"path": self.path, "limit": self.limit, "_connection": None, "_owner": 0}
 
     def open(self) -> None:
-        """Make the file if it is not there. Raises `OutputError` where that is not possible."""
+        """Create the file if it does not exist. Raises `OutputError` where that is impossible."""
         self._connected()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What is kept of that which is asked for. Raises `OutputError` for a file that is not such a cache."""
+        """The stored values among those asked for. Raises `OutputError` for a file that is not such a cache."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(keys), AT_ONCE):
             part = keys[start : start + AT_ONCE]
@@ -54,7 +54,7 @@ class RowCache:
         return found
 
     def put(self, values: Mapping[bytes, bytes]) -> None:
-        """Keep these, but for keys that are there, and forget the oldest if there are too many."""
+        """Store these values, except for existing keys, and drop the oldest if there are too many."""
         with suppress(sqlite3.OperationalError), self._renewed_if_damaged():
             connection = self._connected()
             with connection:
@@ -65,7 +65,7 @@ class RowCache:
 
     @contextmanager
     def _renewed_if_damaged(self) -> Iterator[None]:
-        """Name a file whose pages are damaged, and begin a new one."""
+        """Report a file whose pages are damaged, and start a new one."""
         try:
             yield
         except sqlite3.OperationalError:  # busy, full, or read-only
@@ -88,7 +88,7 @@ class RowCache:
         return page * (pages - unused)
 
     def _drop_oldest(self, connection: sqlite3.Connection) -> int:
-        """Drop a tenth of what is kept; its pages are used again. The number dropped."""
+        """Drop a tenth of the rows, whose pages are reused. Returns the number dropped."""
         with connection:
             (count,) = connection.execute("SELECT COUNT(*) FROM kept").fetchone()
             return connection.execute(
@@ -96,7 +96,7 @@ class RowCache:
             ).rowcount
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection of this process: one must not be carried through a fork."""
+        """The connection of this process: a connection must not be carried through a fork."""
         if self._connection is None or self._owner != os.getpid():
             self._connection, self._owner = _open(self.path), os.getpid()
         return self._connection
@@ -113,9 +113,9 @@ def _open(path: Path) -> sqlite3.Connection:
             return _open_read_only(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
-        with suppress(sqlite3.OperationalError):  # another process is at it
+        with suppress(sqlite3.OperationalError):  # another process is writing
             connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
-        connection.execute("PRAGMA synchronous=OFF")  # after a power cut what is lost is made again
+        connection.execute("PRAGMA synchronous=OFF")  # what a power cut loses is computed again
         with connection:
             connection.execute(TABLE)
     except (OSError, sqlite3.DatabaseError) as error:
@@ -124,7 +124,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:
-    """What a read-only folder holds, as nobody changes it; without a file, one in memory for this process alone."""
+    """A read-only folder, whose content does not change; without a file, one in memory for this process."""
     if path.is_file():
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
     connection = sqlite3.connect(":memory:", check_same_thread=False)

@@ -1,12 +1,11 @@
 """The teacher's outputs on un-augmented training data, computed once and read in every epoch and by every seed.
 
-The teacher is frozen, so what it says of an example never changes. Logits and the mapped hidden states are stored
-for valid tokens only, in the number format in which the teacher made them, addressed by example id: shuffling,
-re-batching and resuming cannot change what is read.
-
-A step never waits for them. They lie on the device where they fit into a share of its memory; else a thread gathers
+The teacher is frozen, so its output for an example never changes. Logits and the mapped hidden states are stored only
+for valid tokens, in the number format in which the teacher computed them, by example id: shuffling, re-batching and
+resuming cannot change what is read.
+A step never waits for them. They are on the device if they fit into a share of its memory; otherwise a thread gathers
 the next batch from the file while this one is computed. A batch is one gather from each file: padding reads the row of
-zeros with which each file ends.
+zeros at the end of each file.
 """
 
 import json
@@ -44,7 +43,7 @@ class TeacherCache:
     """Reads what `build_teacher_cache` wrote, or some `layers` of it; files are memory-mapped, so opening is free.
 
     `place` is chosen by the device of the batches (see `place_for`), or given. Raises `DamagedFileError` for files that
-    are not as they were written, here or when a damaged part is first read.
+    have changed, here or when a damaged part is first read.
     """
 
     def __init__(self, folder: Path, layers: Collection[int] | None = None, *, place: Place | None = None) -> None:
@@ -78,7 +77,7 @@ class TeacherCache:
         self._process = os.getpid()
 
     def __len__(self) -> int:
-        """Examples that are stored."""
+        """The number of stored examples."""
         return self.count
 
     @property
@@ -87,11 +86,11 @@ class TeacherCache:
         return sum(file.bytes for file in self._files.values())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A loader's worker opens the files anew."""
+        """A loader's worker opens the files itself."""
         return TeacherCache, (self.folder, self.layers)
 
     def prepare(self, device: torch.device) -> Place:
-        """Settle where outputs for batches on `device` are read from, and bring them there.
+        """Decide from where outputs for batches on `device` are read, and load them there.
 
         Raises `DamagedFileError`.
         """
@@ -110,11 +109,11 @@ class TeacherCache:
         return self._place
 
     def reading(self, example_ids: Tensor, mask: Tensor) -> "Reading":
-        """What `read` will be asked for, of a batch that is still on the host; a thread that gathers ahead begins now.
+        """What `read` will be asked for, for a batch that is still on the host; a thread starts to gather it now.
 
-        Loaders take a batch more than there are steps: what is not stored is refused when it is read.
+        Loaders take one batch more than there are steps: what is not stored is refused only when it is read.
         """
-        # a copy: a loader's worker moves the memory of its tensors when it hands a batch over
+        # a copy: a loader's worker moves the memory of its tensors when it passes a batch on
         ids, valid = example_ids.numpy().copy(), mask.numpy() > 0
         reading = Reading(ids, valid)
         # a loader's worker has a copy of this object, but not its threads
@@ -125,8 +124,8 @@ class TeacherCache:
     def read(self, example_ids: Tensor, mask: Tensor, reading: "Reading | None" = None) -> Signals:
         """The teacher's outputs for examples `[b]`, padded with zeros like `mask` `[b, l]`, on its device.
 
-        Without a `reading` the ids are copied to the host, unless the outputs lie on the device. Raises
-        `DamagedFileError`, and `DataError` for an example that is not stored, or was with another number of tokens.
+        Without a `reading` the ids are copied to the host, unless the outputs are on the device. Raises
+        `DamagedFileError`, and `DataError` for an example that is not stored, or has another number of tokens.
         """
         if self.prepare(mask.device) == "device":
             if reading is not None:
@@ -139,7 +138,7 @@ class TeacherCache:
         return Signals(there.pop("logits"), {int(layer): state for layer, state in there.items()}, {}, mask)
 
     def close(self) -> None:
-        """Let go of the device's memory and of the thread."""
+        """Release the device's memory and the thread."""
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)
         self._on_device, self._index_on_device, self._thread, self._place = {}, None, None, None
@@ -189,7 +188,7 @@ class TeacherCache:
 
 
 class Reading:
-    """What a batch reads from a `TeacherCache`, and perhaps a thread that has begun to."""
+    """What a batch reads from a `TeacherCache`, perhaps with a thread that has started to."""
 
     def __init__(self, ids: NDArray[np.int64], valid: NDArray[np.bool_]) -> None:
         self.ids = ids
@@ -227,7 +226,7 @@ class WithReadings:
 
 
 def place_for(size: int, device: torch.device) -> Place:
-    """Where outputs of `size` bytes are best read from for batches on `device`."""
+    """From where outputs of `size` bytes are best read for batches on `device`."""
     if device.type == "cpu":
         return "file"
     if device.type == "cuda" and size <= DEVICE_SHARE * _room_on(device):
@@ -236,9 +235,9 @@ def place_for(size: int, device: torch.device) -> Place:
 
 
 def _room_on(device: torch.device) -> float:
-    """Bytes of a GPU that this process can have; of one that a study's workers share not more than a part each."""
+    """Bytes of a GPU that this process can use; of one shared by a study's workers, at most its part."""
     free, total = torch.cuda.mem_get_info(device)
-    own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch has it, and nobody uses it
+    own = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # reserved by torch, but unused
     return min(free + own, total / max(1, int(os.environ.get(processes.SHARERS) or 1)))
 
 
@@ -249,10 +248,10 @@ def build_teacher_cache(
     examples: int | Sequence[int],
     layers: Sequence[int],
 ) -> None:
-    """Fill `folder` with the teacher's outputs on `batches`, in whose order they are stored, each example once.
+    """Fill `folder` with the teacher's outputs on `batches`, stored in that order, each example once.
 
-    `signals` runs the teacher on one batch; `examples` is how many the training set has (or their lengths), of which
-    batches may leave some out; `layers` are `hidden_states` indices. Raises `OSError` where the disk is full.
+    `signals` runs the teacher on one batch; `examples` is the size of the training set (or the lengths), of which
+    batches may leave some out; `layers` are `hidden_states` indices. Raises `OSError` if the disk is full.
     """
     total = examples if isinstance(examples, int) else len(examples)
     ids: list[NDArray[np.int64]] = []

@@ -179,7 +179,7 @@ def attention_mse_grid(students: Tensor, teachers: Tensor, mask: Mask, *, count_
     is exact to about 1e-7 of |s|² + |t|², and so is good for layers that differ by more than a thousandth.
     """
     if students.shape[1:] != teachers.shape[1:]:
-        attention_mse(students[0], teachers[0], mask)  # says what is wrong
+        attention_mse(students[0], teachers[0], mask)  # raises the error that says what is wrong
     keys, queries = mask.bool()[:, None, None, :], mask.bool()[:, None, :, None]
     students, teachers = _filled(students, teachers, keys if count_padding else keys & queries)
     entries = _counted_entries(students[0], mask, count_padding)
@@ -190,7 +190,7 @@ def attention_mse_grid(students: Tensor, teachers: Tensor, mask: Mask, *, count_
 
 
 def _counted_entries(scores: AttentionScores, mask: Mask, count_padding: bool) -> Tensor | int:
-    """Entries of one example's attention scores that its mean is taken over."""
+    """Which entries of one example's attention scores enter its mean."""
     return scores[0].numel() if count_padding else scores.shape[1] * mask.bool().sum(1).clamp(min=1) ** 2
 
 

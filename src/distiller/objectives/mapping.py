@@ -66,7 +66,7 @@ def emd(
     """Many to many, by earth mover's distance: all N·M pairs, weighted at every step by the cheapest transport.
 
     The pair of embeddings (0, 0) takes no part in the transport and is added with weight 1. `solver: sinkhorn` makes
-    the weights change smoothly with the losses, at a total above the least; `epsilon`, read by it alone, says how
+    the weights change smoothly with the losses, at a total above the minimum; `epsilon`, which only it reads, says how
     smoothly, as a share of the range of the losses. The other options are those of
     `distiller.objectives.transport.Transport`, which does the weighting.
     Source: Li et al. 2020 (BERT-EMD), arXiv:2010.06133; arXiv:2109.11105, section 3.3.2.

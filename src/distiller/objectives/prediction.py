@@ -98,7 +98,7 @@ def cross_entropy(logits: Logits, labels: Tensor) -> PerExample:
         )
     try:
         flat = F.cross_entropy(logits.flatten(0, -2), labels.flatten().long(), ignore_index=IGNORED, reduction="none")
-    except IndexError as error:  # a GPU says it in its own way, and later
+    except IndexError as error:  # a GPU reports it in its own way, and later
         raise ShapeError(
             f"a label is no class of the {logits.shape[-1]} that logits {list(logits.shape)} are of: {error}",
             hint=f"class ids go from 0 to {logits.shape[-1] - 1}; -100 is no label",
