@@ -57,6 +57,20 @@ def test_mistakes_are_said_before_anything_is_measured(output: Path, distiller: 
         assert said in answer.err, answer.err
 
 
+@pytest.mark.parametrize("command", [("bench",), ("export", "--to", "folder"), ("report",)])
+@pytest.mark.parametrize("harm", ["config.json", "model.safetensors"])
+def test_a_damaged_student_is_said_before_its_teacher_is_asked(
+    output: Path, distiller: Command, tmp_path: Path, command: tuple[str, ...], harm: str
+) -> None:
+    shutil.copytree(output, tmp_path / "out")
+    (tmp_path / "out" / "student" / harm).unlink()
+    answer = distiller(command[0], tmp_path / "out", *command[1:])
+    assert answer.code == 2, answer.err
+    assert harm in answer.err
+    assert "measuring" not in answer.err
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
 def test_translations_are_measured_apart(output: Path, distiller: Command, tmp_path: Path) -> None:
     translator(tmp_path / "model")
     for arguments, said in (

@@ -1,18 +1,27 @@
 """`DistillationTrainer`: what it logs, trains, saves and never touches."""
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
-from transformers import AutoModelForSequenceClassification, TrainerCallback, default_data_collator
+from transformers import (
+    AutoModelForSequenceClassification,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    default_data_collator,
+)
 
 from distiller import config
 from distiller.errors import ConfigError, RunError
+from distiller.files import refuse_damage
 from distiller.training.defaults import filled_in
 from distiller.training.objective_state import PARTS
+from distiller.training.script_checks import check_parallelism
 from distiller.training.trainer import DistillationTrainer
 from training.tiny import (
     DECOMPOSABLE,
@@ -300,6 +309,34 @@ def test_layer_weights_survive_save_and_resume(tmp_path: Path) -> None:
     restored = again.distillation.objective.terms[0].transport
     torch.testing.assert_close(weights_of(restored), weights_of(transport), rtol=0, atol=0)
     torch.testing.assert_close(weights_of(again.distillation), weights_of(first.distillation), rtol=0, atol=0)
+
+
+def test_a_checkpoint_is_pushed_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the losses since the last log line and the sums of all files: a training resumes from what was pushed."""
+    pushed = tmp_path / "pushed"
+
+    def push(_: Trainer, folder: str) -> None:
+        shutil.copytree(folder, pushed / Path(folder).name)
+
+    monkeypatch.setattr(Trainer, "init_hf_repo", lambda *_, **__: None)
+    monkeypatch.setattr(Trainer, "_push_from_checkpoint", push)
+    hub = {"push_to_hub": True, "hub_strategy": "all_checkpoints"}
+    first = trainer(tmp_path, {}, max_steps=6, save_strategy="steps", save_steps=3, logging_steps=2, **hub)
+    first.train()
+    refuse_damage(pushed / "checkpoint-3")
+    again = trainer(tmp_path / "again", {}, max_steps=6, logging_steps=2)
+    again.train(resume_from_checkpoint=pushed / "checkpoint-3")
+    losses = [
+        [line["loss"] for line in one.state.log_history if line["step"] == 4 and "loss" in line]
+        for one in (first, again)
+    ]
+    assert losses[0] == losses[1] != []
+
+
+def test_weights_that_are_divided_are_refused_on_every_device(tmp_path: Path) -> None:
+    check_parallelism(TrainingArguments(str(tmp_path), use_cpu=True), divided=False)
+    with pytest.raises(ConfigError, match="DeepSpeed and FSDP would divide the student alone"):
+        check_parallelism(TrainingArguments(str(tmp_path), use_cpu=True, fsdp="full_shard"), divided=False)
 
 
 def test_dropping_a_training_batch_drops_no_development_example(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 from distiller.config import Run, load_run
 from distiller.config.translation import TranslationRun
 from distiller.errors import DistillerError, ModelError, OutputError
+from distiller.files import check_sums
 from distiller.models.folders import load_config, load_tokenizer, resolve, weights_fingerprint
 from distiller.models.heads import NAMED, kind_of_head
 from distiller.models.load import follow_tokenizer, load_model, usual_input
@@ -138,6 +139,8 @@ def _of_run(output: Path, run: Path | None, overrides: Sequence[str], rows: int 
         raise OutputError(f"`{output}` holds no finished run", hint="continue it: distiller run … --resume")
     if not (output / STUDENT).is_dir():
         raise OutputError(f"`{output}` has a {FILE}, but no {STUDENT} folder", hint="copy it again, or run it again")
+    load_config(output / STUDENT)
+    check_sums(output / STUDENT)  # what takes minutes comes after it
     record = load_record(output)
     described = _described(run or output / RUN_FILE, overrides)
     labels = record.data.labels if record.data.kind in NAMED else None

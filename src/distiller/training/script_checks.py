@@ -124,12 +124,15 @@ def read_by(model: nn.Module, role: str, batch: Mapping[str, Any]) -> Iterator[N
 
 
 def check_parallelism(args: TrainingArguments, *, divided: bool) -> None:
-    """Raise `ConfigError` for several GPUs in one process, and for weights `divided` among processes."""
+    """Raise `ConfigError` for several GPUs in one process, and for weights `divided` among processes.
+
+    Processors that are asked to divide weights do not, and are refused like GPUs, which do.
+    """
     if args.n_gpu > 1:
         raise ConfigError(
             "several GPUs in one process are not supported", hint="start one process for each: torchrun …"
         )
-    if divided:
+    if divided or args.fsdp or args.deepspeed:
         raise ConfigError(
             "DeepSpeed and FSDP would divide the student alone, without the parts of the objective",
             hint="torchrun trains with one whole copy in each process",

@@ -692,6 +692,11 @@ class DistillationTrainer(Seq2SeqTrainer):
             for callback in self._kept():
                 callback.write(folder, self.state.global_step)
             write_sums(folder)
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(folder))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Nothing: `Trainer` would push before the checkpoint is complete."""
 
     def _load_rest(self, folder: Path) -> None:
         """Load what a checkpoint holds besides the weights and what `Trainer` keeps."""
