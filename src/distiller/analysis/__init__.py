@@ -1,4 +1,4 @@
-"""What trials say: which choice mattered, which was best, by how much. Reads tables, never imports torch."""
+"""What trials show: which choice mattered, which was best, by how much. Reads tables, never imports torch."""
 
 from typing import TYPE_CHECKING
 

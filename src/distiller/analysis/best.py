@@ -65,7 +65,7 @@ def configurations(trials: "Trials") -> dict[str, list[Configuration]]:
 def top_counts(trials: "Trials", *, top: int = 10, factors: Sequence[str] | None = None) -> list[Count]:
     """How often each level occurs among the `top` configurations of each task, summed over tasks.
 
-    A task with fewer than `2 · top` configurations gives its better half. Ranges of numbers are cut as by
+    A task with fewer than `2 · top` configurations contributes its better half. Ranges of numbers are cut as in
     `factor_space_of`. Most frequent first, factor by factor.
     """
     chosen = trials.factors if factors is None else tuple(factors)

@@ -40,11 +40,11 @@ def level_effects(
 ) -> list[Effect]:
     """Each level of each factor against a reference: `none` if it was tried, else the most frequent level.
 
-    Where at least `ENOUGH` pairs of trials agree in task, teacher, student, seed and all other factors, the effect is
+    If at least `ENOUGH` pairs of trials agree in task, teacher, student, seed and all other factors, the effect is
     their mean difference, resampled by pairs. Otherwise it is the difference of the means within each context (task,
-    teacher, student, seed), averaged with the weights n·m / (n + m) that make its variance least, and trials are
-    resampled within level and context. Percentile intervals (Efron and Tibshirani 1993, chapter 13); they speak of
-    these tasks, not of others. Trials in which a factor does not exist are left out of its effects.
+    teacher, student, seed), averaged with the weights n·m / (n + m) that minimise its variance, and trials are
+    resampled within level and context. Percentile intervals (Efron and Tibshirani 1993, chapter 13); they hold for
+    these tasks, not for others. Trials in which a factor does not exist are left out of its effects.
     """
     rng = np.random.default_rng(seed)
 
@@ -78,7 +78,7 @@ Found = tuple[float, float | None, float | None, Literal["paired", "within"], in
 
 
 def _paired(ours: "pd.DataFrame", theirs: "pd.DataFrame", keys: list[str], draw: Draw) -> Found | None:
-    """Over pairs of trials of both sides that agree in `keys`."""
+    """The effect over pairs of trials of both sides that agree in `keys`."""
     sides = [side.groupby(keys)["score"].mean() for side in (ours, theirs)]
     joined = sides[0].to_frame("one").join(sides[1].to_frame("other"), how="inner")
     pairs = joined["one"].to_numpy() - joined["other"].to_numpy()
@@ -89,7 +89,7 @@ def _paired(ours: "pd.DataFrame", theirs: "pd.DataFrame", keys: list[str], draw:
 
 
 def _within(ours: "pd.DataFrame", theirs: "pd.DataFrame", keys: list[str], draw: Draw) -> Found | None:
-    """Of the means of both sides within each context that has both."""
+    """The effect from the means of both sides within each context that has both."""
     first, second = ({key: block.to_numpy() for key, block in side.groupby(keys)["score"]} for side in (ours, theirs))
     blocks = [(first[key], second[key]) for key in first if key in second]
     if not blocks:

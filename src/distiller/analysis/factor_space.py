@@ -1,4 +1,4 @@
-"""The space that trials were drawn from: factors, their levels, and which factor exists only under another's level."""
+"""The space that trials were drawn from: factors, levels, and which factors exist only under a level of another."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -31,9 +31,9 @@ class Factor:
 
 @dataclass(frozen=True)
 class FactorSpace:
-    """Factors and the uniform measure over what can be combined.
+    """Factors and the uniform measure over their possible combinations.
 
-    The measure is uniform over the levels of every factor without a parent, and, given the parent's level, uniform over
+    The measure is uniform over the levels of every factor without a parent and, given the parent's level, uniform over
     the levels that a factor has there. Impossible combinations have no weight.
     """
 
@@ -102,7 +102,7 @@ class FactorSpace:
     def components(self, order: int) -> dict[tuple[str, ...], frozenset[str]]:
         """Sets of up to `order` factors, each with all factors that it needs to be defined, small ones first.
 
-        A factor and its ancestor make no pair: what a factor does within its parent's level is its own component.
+        A factor and its ancestor are not a pair: the effect of a factor within its parent's level is its own component.
         """
         above = {name: self.ancestors(name) for name in self.names}
         found = {
@@ -117,8 +117,8 @@ class FactorSpace:
 def factor_space_of(frame: "pd.DataFrame", names: tuple[str, ...]) -> tuple[FactorSpace, np.ndarray]:
     """The space that the rows of `frame` span, and their codes `[rows, factors]`.
 
-    Columns hold text, `""` where a factor does not exist. Factors with one level only are left out. A column of more
-    than `MANY` different numbers is a range, in logarithms where the numbers lie more evenly then. If a factor of the
+    Columns hold text, `""` where a factor does not exist. Factors with only one level are left out. A column of more
+    than `MANY` different numbers is a range, of logarithms if these are distributed more evenly. If a factor of the
     space is conditional, ranges are cut into `PARTS` levels with equally many trials.
     """
     notes: list[str] = []

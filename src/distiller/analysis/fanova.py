@@ -29,7 +29,7 @@ Sets = dict[tuple[str, ...], frozenset[str]]
 
 @dataclass(frozen=True)
 class Component:
-    """What a set of factors explains together, beyond what its subsets do."""
+    """What a set of factors explains together, beyond what its subsets explain."""
 
     factors: tuple[str, ...]
     mean: float

@@ -32,7 +32,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Importance:
-    """What the trials say about the factors, by task and together."""
+    """What the trials show about the factors, for each task and together."""
 
     factors: tuple[str, ...]
     by_task: dict[str, Fanova]

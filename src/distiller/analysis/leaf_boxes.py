@@ -24,8 +24,8 @@ class Leaves:
 def leaf_boxes(tree: Any, space: FactorSpace) -> Leaves:
     """The boxes of a scikit-learn `tree_` that was fitted on `space.encode`; the factors of `space` are independent.
 
-    Levels make a cell each: a leaf covers those that reach it, so that combinations of columns which are no level
-    weigh nothing. A range is cut at every threshold of the tree.
+    Each level is a cell: a leaf covers those that reach it, so that combinations of columns that are not a level weigh
+    nothing. A range is cut at every threshold of the tree.
     """
     features = space.features()
     cuts = [_cuts(tree, features, position, space) for position in range(len(space.factors))]

@@ -5,10 +5,10 @@ from math import isnan
 
 
 def pareto_front(costs: Sequence[float | None], scores: Sequence[float]) -> list[bool]:
-    """For each point whether no other one costs no more and scores no less, and is better in one of the two.
+    """For each point whether no other one costs no more, scores no less, and is better in one of the two.
 
-    Lower `costs` and higher `scores` are better; equal points are on the front together. A point without a cost
-    (`None` or NaN) is on no front and beats nothing.
+    Lower `costs` and higher `scores` are better; equal points are on the front together. A point without a cost (`None`
+    or NaN) is on no front and beats nothing.
     """
     front = [False] * len(costs)
     known = [(cost, -scores[n], n) for n, cost in enumerate(costs) if cost is not None and not isnan(cost)]

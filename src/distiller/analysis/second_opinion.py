@@ -15,12 +15,12 @@ FEWEST = 20
 
 
 def ped_anova(frame: "pd.DataFrame", factors: Sequence[str], *, target: str = "score") -> dict[str, float]:
-    """How much each factor has to do with being among the best tenth of the trials; the values sum to 1.
+    """How much each factor determines whether a trial is among the best tenth; the values sum to 1.
 
-    Watanabe et al. 2023, arXiv:2304.10255, as Optuna implements it: it compares where the best trials lie with where
-    all of them lie. It asks what makes a trial excellent, where fANOVA asks what moves the score anywhere, and it
-    knows no pairs. `frame` is as for `fanova`. Empty where there are fewer than `FEWEST` trials, or nothing differs.
-    Raises `MissingPackageError` without Optuna.
+    Watanabe et al. 2023, arXiv:2304.10255, as implemented in Optuna: it compares the distribution of the best trials
+    with that of all. It asks what makes a trial excellent, whereas fANOVA asks what moves the score anywhere, and it
+    does not consider pairs. `frame` is as for `fanova`. Empty if there are fewer than `FEWEST` trials, or nothing
+    differs. Raises `MissingPackageError` without Optuna.
     """
     space, codes = factor_space_of(frame, tuple(factors))
     scores = frame[target].to_numpy(dtype=float)

@@ -1,8 +1,8 @@
-"""An additive model of pipelines over tasks: a choice has an effect that all tasks share, in part or only like ones.
+"""An additive model of pipelines over tasks: the effect of a choice is shared by all tasks or by similar ones.
 
-A Gaussian process whose covariance is a sum over factors, which is a mixed-effects model: effects seen on few trials
-or few tasks shrink towards 0, a task that is like the new one counts for more, and trials on the new task itself
-(probes) correct what the others say. The sum makes each prediction a sum of contributions that can be printed.
+A Gaussian process whose covariance is a sum over factors, i.e. a mixed-effects model: effects seen on few trials or few
+tasks shrink towards 0, a task similar to the new one counts for more, and trials on the new task itself (probes)
+correct what the others say. The sum makes each prediction a sum of contributions that can be printed.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a predictor says of `n` rows, on the common scale of the target."""
+    """What a predictor expects for `n` rows, on the common scale of the target."""
 
     values: np.ndarray
     """`[n]`."""
@@ -48,7 +48,7 @@ class Variances:
 
 @dataclass(frozen=True)
 class Additive:
-    """The fitted model: `predict` is a sum over the trials it has seen, weighted by how alike they are."""
+    """The fitted model: `predict` is a sum over the trials it has seen, weighted by similarity."""
 
     fit_data: FitData
     shares: Variances
@@ -58,7 +58,7 @@ class Additive:
     mean: float
 
     def predict(self, rows: "pd.DataFrame") -> Effects:
-        """Predict rows of any task that was known at the fit."""
+        """Predict rows of any task that was known when fitting."""
         parts, rest = covariance(self.fit_data, rows, self.fit_data.rows, self.shares)
         across = np.sum([*parts.values(), rest], axis=0)
         variance = self.variance(rows) - np.einsum("ij,ij->i", across @ self.inverse, across)

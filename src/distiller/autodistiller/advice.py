@@ -1,4 +1,4 @@
-"""Advice: the pipelines that past tasks speak for, on a task that nobody has tried, and why."""
+"""Advice: the pipelines that past tasks suggest for a task that nobody has tried, and why."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ MAPPING_COST = {"last": 0, "skip": 1, "emd": 2}
 
 @dataclass(frozen=True)
 class Reason:
-    """One choice of a pipeline, and what speaks for it."""
+    """One choice of a pipeline, and the evidence for it."""
 
     factor: str
     level: str
@@ -41,7 +41,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class AdvisedRun:
-    """One pipeline that is advised."""
+    """One recommended pipeline."""
 
     point: Mapping[str, str]
     run: Run
@@ -80,12 +80,12 @@ def advise(
     baseline_score: float | None = None,
     probes: int = 0,
 ) -> Advice:
-    """The `top` pipelines of `space` for the task, teacher and student of `run`, of which `facts` are known.
+    """The `top` pipelines of `space` for the task, teacher and student of `run`, about which `facts` are known.
 
-    Without `experience` it is that of the trials that come with the package; without `facts` the task's data are read,
-    and a small model is trained on them, which needs torch. `vectors` is what `read_vectors` takes, `None` does
-    without; the scores are those of the teacher and of the student without it, where they are known. Raises `DataError`
-    where `experience` has no finished trial, `ConfigError` for a score above 1.
+    Without `experience`, the trials that come with the package are used; without `facts`, the task's data are read and
+    a small model is trained on them, which needs torch. `vectors` is what `read_vectors` takes; `None` uses none. The
+    scores are those of the teacher and of the student without it, if known. Raises `DataError` if `experience` has no
+    finished trial.
     """
     for whose, score in (("teacher's", teacher_score), ("student's own", baseline_score)):
         if score is not None and score > 1:
@@ -137,20 +137,20 @@ def advise(
 
 
 def ranked(rows: "pd.DataFrame", order: np.ndarray) -> list[int]:
-    """Positions of rows, best first; ties by fewer operators, then by the cheaper mapping."""
+    """Positions of rows, best first; ties go to fewer operators, then to the cheaper mapping."""
     operators = [labels.operators(str(level)) for level in rows["augmentation"]]
     costs = [MAPPING_COST.get(str(level), 1) for level in rows["mapping"]]
     return sorted(range(len(rows)), key=lambda i: (-round(float(order[i]), 9), operators[i], costs[i], i))
 
 
 def vectors_for(experience: Experience, source: str | Path | None) -> Vectors:
-    """Vectors of all words that the facts of tasks speak of; none where `source` is `None` or no fact has words."""
+    """Vectors of all words in the facts of tasks; none if `source` is `None` or no fact has words."""
     words = {word for facts in experience.tasks.values() for word in (*facts.words, *words_of(facts.description))}
     return read_vectors(words, source) if source is not None and words else {}
 
 
 def write_advice(advice: Advice, folder: Path) -> list[Path]:
-    """Write each advised pipeline as a run, `1.yaml`, `2.yaml`, …; refuses to replace a file. Raises `OutputError`."""
+    """Write each recommended pipeline as a run, `1.yaml`, `2.yaml`, …; never replaces a file. Raises `OutputError`."""
     files = [folder / f"{number}.yaml" for number in range(1, len(advice.advised) + 1)]
     for file in files:
         if file.exists():
@@ -198,6 +198,6 @@ def _failures(experience: Experience, candidates: Candidates) -> np.ndarray:
 
 
 def _unknown(candidates: Candidates, experience: Experience) -> Sequence[str]:
-    """Factors of the space that no past trial tells anything about."""
+    """Factors of the space about which no past trial tells anything."""
     factors = {name for point in candidates.points for name in point} - set(experience.trials.factors)
     return [f"no experience with `{name}`: its levels tie" for name in sorted(factors)]

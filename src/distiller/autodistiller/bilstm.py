@@ -1,4 +1,4 @@
-"""The baseline score of Table 7 of arXiv:2109.11105: a small BiLSTM trained on the task from nothing."""
+"""The baseline score of Table 7 of arXiv:2109.11105: a small BiLSTM trained on the task from scratch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,9 @@ VERSION = 2
 def bilstm_score(data: "TaskData", *, epochs: int = 5, seed: int = 0, cache: Path | None = None) -> float:
     """The best development score over `epochs`, on the task's own metric, of a BiLSTM on up to 2,000 examples.
 
-    Embedding 100, one layer of 128 per direction, maximum over words, pairs as [u; v; |u - v|; u * v], one hidden
-    layer of 128, dropout 0.3, Adam 1e-3. Kept in `cache` (`$DISTILLER_CACHE` or `~/.cache/distiller`) by the
-    fingerprint of the data. Raises `DataError` for tagging and question answering.
+    Embedding 100, one layer of 128 per direction, maximum over words, pairs as [u; v; |u - v|; u * v], one hidden layer
+    of 128, dropout 0.3, Adam 1e-3. Stored in `cache` (`$DISTILLER_CACHE` or `~/.cache/distiller`) by the fingerprint of
+    the data. Raises `DataError` for tagging and question answering.
     """
     if data.kind not in ("classification", "regression"):
         raise DataError(f"the BiLSTM baseline is for texts with a label, and `{data.name}` is {data.kind}")

@@ -1,4 +1,4 @@
-"""The pipelines that advice chooses from: the points of a study's space, laid over the run that is to be improved."""
+"""The pipelines from which advice chooses: the points of a study's space, applied to the run that is to be improved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ CANONICAL_SPACE = "study-distiller"
 
 @dataclass(frozen=True)
 class Candidates:
-    """The points that can be tried, each different in more than the order of its operators."""
+    """The points that can be tried; any two differ in more than the order of their operators."""
 
     space: SearchSpace
     points: tuple[Point, ...]
@@ -36,18 +36,18 @@ class Candidates:
         return self.space.cells[0]
 
     def run(self, point: Point, output: str) -> Run:
-        """The run that a point stands for, writing into `output`. Raises `ConfigError`."""
+        """The run that a point stands for, with the output folder `output`. Raises `ConfigError`."""
         made = self.space.run(self.cell, point)
         assert isinstance(made, Run)  # the base of the space is one
         return made.model_copy(update={"output": output})
 
 
 def candidates_of(run: Run, source: str = CANONICAL_SPACE, *, kind: str = "classification") -> Candidates:
-    """The points of the space of the study `source` (a file or recipe) that can be tried on the task of `run`.
+    """The points in the space of the study `source` (a file or recipe) that can be tried on the task of `run`.
 
-    `kind` of the task decides which of the space's exclusions hold.
-    Options of operators are taken from the augmentation of `run`; an operator that then still lacks some, or its
-    packages, is left out. Raises `ConfigError` for a run in stages, and where no point is left.
+    The `kind` of the task decides which of the space's exclusions apply. Options of operators are taken from the
+    augmentation of `run`; an operator that still lacks some options, or its packages, is left out. Raises `ConfigError`
+    for a run in stages, and if no point is left.
     """
     if run.stages:
         raise ConfigError("advice is for runs without stages", hint="leave out `stages`: the objective is what varies")
@@ -84,10 +84,10 @@ def rows_of(
 
 
 def _over(study: Study, run: Run, kind: str) -> Study:
-    """`study` with the space it has, over `run` alone."""
+    """`study` with its own space, over `run` alone."""
     base = run.model_dump(mode="json", exclude_defaults=True)
     base["student"] = base.get("student", {})
-    # what the points leave open means what it meant in the trials that the advice rests on
+    # what the points leave open means what it meant in the trials behind the advice
     base["objective"] = base_of(study).get("objective", {}) | base.get("objective", {})
     base.pop("seeds", None)
     data = study.model_dump()
@@ -95,9 +95,9 @@ def _over(study: Study, run: Run, kind: str) -> Study:
     rules = []
     for rule in study.exclude:
         if kind not in rule.get("kind", [kind]) or {"task", "teacher", "student"} & set(rule):
-            continue  # of another kind of task, or of cells that are not there
+            continue  # of another kind of task, or of cells that do not exist
         rest = {name: levels for name, levels in rule.items() if name != "kind"}
-        if len(rest) == 1:  # levels that never occur are no levels: a study refuses those
+        if len(rest) == 1:  # a study refuses levels that never occur
             ((name, gone),) = rest.items()
             factor = next(factor for factor in data["space"].values() if factor["name"] == name)
             factor["levels"] = {label: level for label, level in factor["levels"].items() if label not in gone}
@@ -107,7 +107,7 @@ def _over(study: Study, run: Run, kind: str) -> Study:
 
 
 def _without_missing(study: Study, run: Run) -> tuple[Study, tuple[str, ...]]:
-    """Without the levels of `augmentation` that cannot be carried out; the reasons, one for each operator."""
+    """Without the levels of `augmentation` that cannot be used; the reasons, one for each operator."""
     given = {component.name: component.options for component in run.augmentation}
     factor = study.space.get("augmentation")
     if factor is None:
@@ -135,7 +135,7 @@ def _filled(component: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str,
 
 
 def _missing(name: str, options: Mapping[str, Any]) -> str | None:
-    """Why an operator cannot be used here; `None` if it can. Models are not looked for."""
+    """Why an operator cannot be used here; `None` if it can. Models are not checked."""
     from distiller.augment.operators import AUGMENTERS
 
     try:

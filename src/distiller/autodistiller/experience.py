@@ -1,4 +1,4 @@
-"""Experience: the trials of past tasks, and what is known of those tasks."""
+"""Experience: the trials of past tasks, and what is known about those tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ REGRESSION = ("pearson", "spearman", "rmse")
 
 @dataclass(frozen=True)
 class Experience:
-    """Trials, and the facts of their tasks and perhaps of further ones, by name."""
+    """Trials, and the facts about their tasks and perhaps about others, by name."""
 
     trials: Trials
     tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
@@ -41,18 +41,18 @@ class Experience:
         return frame.loc[frame["ratio"].notna()].reset_index(drop=True)
 
     def facts(self, task: str) -> TaskFacts:
-        """What is known of a task: perhaps only its name, and whether its metric is that of a regression."""
+        """What is known about a task: perhaps only its name, and whether its metric is that of a regression."""
         if task in self.tasks:
             return self.tasks[task]
         metrics = set(self.trials.frame.loc[self.trials.frame["task"] == task, "metric"])
         return TaskFacts(name=task, kind="regression" if metrics & set(REGRESSION) else "classification")
 
     def with_task(self, facts: TaskFacts) -> "Experience":
-        """The same, knowing one task more."""
+        """The same, with the facts about one more task."""
         return replace(self, tasks={**self.tasks, facts.name: facts})
 
     def without(self, task: str) -> "Experience":
-        """The trials of the other tasks; the facts of all."""
+        """The trials of the other tasks; the facts about all."""
         frame = self.trials.frame
         return replace(self, trials=replace(self.trials, frame=frame.loc[frame["task"] != task].reset_index(drop=True)))
 
@@ -60,8 +60,8 @@ class Experience:
 def read_experience(source: str | Path) -> Experience:
     """The experience in a table of trials, a study's folder or storage, or the authors' table of arXiv:2109.11105.
 
-    What is known of the tasks lies beside a table, in `NAME.tasks.json`. Raises `DistillerError`, among them
-    `DataError` for a source without a finished trial, or with trials of translation models.
+    The facts about the tasks are beside a table, in `NAME.tasks.json`. Raises `DistillerError`, including `DataError`
+    for a source without a finished trial, or with trials of translation models.
     """
     path = Path(source)
     if (path.suffix in (".csv", ".parquet") and "://" not in str(source)) or is_authors(path):
@@ -82,18 +82,18 @@ def read_experience(source: str | Path) -> Experience:
 
 
 def shipped() -> Path | None:
-    """The experience that comes with the package, if it does."""
+    """The experience that comes with the package, if it has any."""
     file = Path(str(resources.files("distiller.autodistiller"))) / SHIPPED
     return file if file.is_file() else None
 
 
 def facts_file(table: Path) -> Path:
-    """Where what is known of the tasks of a table of trials is kept."""
+    """The file with the facts about the tasks in a table of trials."""
     return table.with_suffix(".tasks.json")
 
 
 def join(experiences: Sequence[Experience]) -> Experience:
-    """All trials and facts together; of equal trials one is kept, of facts about a task the last."""
+    """All trials and facts together; of equal trials one is kept, of facts about the same task the last."""
     factors = tuple(dict.fromkeys(name for one in experiences for name in one.trials.factors))
     frame = load_pandas().concat([one.trials.frame for one in experiences], ignore_index=True)
     same = [name for name in frame if name not in ("trial", "seconds", "milliseconds")]
@@ -103,12 +103,12 @@ def join(experiences: Sequence[Experience]) -> Experience:
 
 
 def add_experience(sources: Iterable[str | Path], file: Path, *, learn: bool = True) -> Experience:
-    """Join Records (files or folders), studies and tables to the experience in `file`, and write it again.
+    """Add Records (files or folders), studies and tables to the experience in `file`, and write it again.
 
-    With `learn` the data of tasks that are new there is read, where it can be, to know them. Failed trials join too.
-    Raises `DistillerError`; then `file` is as it was.
+    With `learn`, the data of new tasks are read, where possible, to find the facts about them. Failed trials are added
+    too. Raises `DistillerError`; then `file` is unchanged.
     """
-    with alone(file.parent):  # of two that join at once neither's trials are lost
+    with alone(file.parent):  # when two processes add at once, no trials are lost
         known = [read_experience(file)] if file.is_file() else []
         whole = join([*known, *(_source(source) for source in sources)])
         if learn:
@@ -119,7 +119,7 @@ def add_experience(sources: Iterable[str | Path], file: Path, *, learn: bool = T
 
 
 def learned(experience: Experience) -> dict[str, TaskFacts]:
-    """The facts of the tasks that have none yet, from the data that their runs name; a warning where there is none."""
+    """Facts about the tasks that have none yet, from the data that their runs name; a warning if there is none."""
     found = {}
     runs = experience.trials.frame[["task", "run"]]
     for task, run in dict(zip(runs["task"], runs["run"], strict=True)).items():
@@ -132,19 +132,19 @@ def learned(experience: Experience) -> dict[str, TaskFacts]:
 
 
 def from_records(records: Iterable[Record]) -> Trials:
-    """Records as trials: a row each, `score` the mean over seeds, the factors those of the canonical space."""
+    """Records as trials: a row each, with the mean over seeds as `score`, and the factors of the canonical space."""
     return tabulate((_row(number, record) for number, record in enumerate(records)), FACTORS, where="records")
 
 
 def task_name(task: Task) -> str:
-    """What a run's task is called among trials: its row of the task table, or its file with the folder it is in."""
+    """The name of a run's task among trials: its row in the task table, or its file with its folder."""
     if task.name == "custom" and task.train is not None:
         return "/".join(Path(task.train).parts[-2:])
     return part_label(task.model_dump(), *TASK_LABEL)
 
 
 def names_of(run: Run) -> dict[str, str]:
-    """What a run's task, teacher and student are called among trials."""
+    """The names of a run's task, teacher and student among trials."""
     student = run.student.model_dump(exclude_defaults=True)
     return {
         "task": task_name(run.task),
@@ -154,7 +154,7 @@ def names_of(run: Run) -> dict[str, str]:
 
 
 def authors_facts(source: Path) -> dict[str, TaskFacts]:
-    """What the authors' files say of their tasks: embeddings, BiLSTM scores, numbers of examples."""
+    """What the authors' files say about their tasks: embeddings, BiLSTM scores, numbers of examples."""
     from distiller.tasks.glue import GLUE
 
     folder = source if source.is_dir() else source.parent

@@ -1,4 +1,4 @@
-"""What is known of a task before anything is distilled, and the file that keeps it."""
+"""What is known about a task before anything is distilled, and the file that stores it."""
 
 import json
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ DESCRIPTIONS = {
 
 
 class TaskFacts(Config):
-    """What is known of one task. `null`: not known; the comparison with other tasks then leaves it out."""
+    """What is known about one task. `null`: unknown; the comparison with other tasks then ignores it."""
 
     name: str
     kind: str = "classification"
@@ -61,9 +61,9 @@ class TaskFacts(Config):
 
 
 def facts_of(task: Task, *, name: str, description: str | None = None, bilstm: bool = True) -> TaskFacts:
-    """Read a task's data and say what is known of it; with `bilstm` a small model is trained (needs torch).
+    """Read a task's data and find out what the comparison needs; `bilstm` trains a small model (needs torch).
 
-    Raises `DataError` for data without labels, with one label only, or with fewer than 50 examples, and what
+    Raises `DataError` for data without labels, with only one label, or with fewer than 50 examples, and what
     `load_task` raises.
     """
     from distiller.tasks import load_task
@@ -116,7 +116,7 @@ def read_facts(path: Path) -> dict[str, TaskFacts]:
 
 
 def write_facts(tasks: Mapping[str, TaskFacts], path: Path) -> Path:
-    """Write what is known of tasks, in one step."""
+    """Write what is known about tasks, in one step."""
     return write_json(
         path, {name: facts.model_dump(mode="json", exclude_defaults=True) for name, facts in tasks.items()}
     )

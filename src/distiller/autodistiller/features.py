@@ -1,8 +1,8 @@
-"""The features of Table 7 of arXiv:2109.11105, as two tables that can be extended.
+"""The features in Table 7 of arXiv:2109.11105, as two tables that can be extended.
 
-A row more in `TASK_FEATURES` makes tasks more or less alike, and is a column of the forest and of AutoGluon; a row
-more in `PIPELINE_FEATURES` is such a column. Nothing here may read what is known only after a run: the functions
-get no score of the run itself.
+One more row in `TASK_FEATURES` changes how similar tasks are, and is a column of the forest and of AutoGluon; one more
+row in `PIPELINE_FEATURES` is such a column. Nothing here may read what is known only after a run: the functions do not
+get the score of the run itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ PipelineFeature = Callable[["pd.DataFrame"], Mapping[str, np.ndarray]]
 def context(tasks: Sequence[TaskFacts], vectors: Vectors) -> np.ndarray:
     """The IDF-weighted mean of the word vectors of a task's texts."""
     if all(task.context for task in tasks) and len({len(task.context or ()) for task in tasks}) == 1:
-        return _stack([task.context for task in tasks])  # embeddings from elsewhere compare with each other only
+        return _stack([task.context for task in tasks])  # embeddings from elsewhere are comparable only with each other
     weights = inverse_frequency(task.words for task in tasks if task.words)
     return _stack([context_embedding(task.words, weights, vectors) if task.words else None for task in tasks])
 
@@ -63,7 +63,7 @@ def pairs(tasks: Sequence[TaskFacts], vectors: Vectors) -> np.ndarray:
 
 
 def more(tasks: Sequence[TaskFacts], vectors: Vectors) -> np.ndarray:
-    """Numbers that users add to the facts of their tasks."""
+    """Numbers that users add to the facts about their tasks."""
     names = sorted({name for task in tasks for name in task.more})
     return np.array([[task.more.get(name, np.nan) for name in names] for task in tasks]).reshape(len(tasks), -1)
 
@@ -83,7 +83,7 @@ TASK_FEATURES: Family[TaskFeature] = Family(
 
 
 def models(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
-    """The teacher's score, absolute and to the best of its task, the student's baseline, and its parameters."""
+    """The teacher's score, absolute and relative to the best of its task, and the student's baseline and size."""
     teacher = rows["teacher_score"].to_numpy(float)
     best = rows.groupby("task")["teacher_score"].transform("max").to_numpy(float)
     parameters = np.log10(rows["parameters"].to_numpy(float))
@@ -100,7 +100,7 @@ def objective(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
 
 
 def operators(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
-    """Mixup or not, and the place of each text operator in the policy, from 1; 0 without it."""
+    """Mixup or not, and the position of each text operator in the policy, from 1; 0 without it."""
     stacks = [labels.names(level) for level in _levels(rows, "augmentation")]
     text = sorted(
         {name for stack in stacks for name in stack} - {"mixup"} | {"contextual", "random", "back_translation"}
@@ -113,7 +113,7 @@ def operators(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
 
 
 def others(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
-    """Every other factor, one column a level."""
+    """Every other factor, one column per level."""
     known = {*BEFORE, "intermediate", "augmentation"}
     return {
         name: values
@@ -135,17 +135,17 @@ PIPELINE_FEATURES: Family[PipelineFeature] = Family(
 
 
 def task_blocks(tasks: Sequence[TaskFacts], vectors: Vectors) -> dict[str, np.ndarray]:
-    """Every task feature `[tasks, d]`, by name. IDF counts all of `tasks`, so the new task is to be among them."""
+    """Every task feature `[tasks, d]`, by name. IDF counts all of `tasks`, so the new task should be among them."""
     return {name: TASK_FEATURES[name].function(tasks, vectors) for name in TASK_FEATURES}
 
 
 def before(rows: "pd.DataFrame", factors: Sequence[str]) -> "pd.DataFrame":
-    """What of `rows` is known before a run: all that a predictor may see of the rows it predicts."""
+    """What is known of `rows` before a run: all that a predictor may see of the rows it predicts."""
     return rows.reindex(columns=[*BEFORE, *factors]).reset_index(drop=True)
 
 
 def table(rows: "pd.DataFrame", factors: Sequence[str], tasks: Sequence[TaskFacts], vectors: Vectors) -> "pd.DataFrame":
-    """All features of `rows` as columns of numbers, NaN where not known."""
+    """All features of `rows` as columns of numbers, NaN where unknown."""
     known = before(rows, factors)
     place = {task.name: number for number, task in enumerate(tasks)}
     chosen = [place[task] for task in known["task"]]

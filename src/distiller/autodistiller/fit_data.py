@@ -1,4 +1,4 @@
-"""What every predictor stands on: the trials that count, their target, and how alike the tasks are."""
+"""The basis of every predictor: the trials that count, their target, and how similar the tasks are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FitData:
-    """Complete trials that could learn, with their target, over tasks of which the facts are known."""
+    """Complete trials that were able to learn, with their target, over tasks whose facts are known."""
 
     rows: "pd.DataFrame"
     factors: tuple[str, ...]
@@ -37,25 +37,27 @@ class FitData:
         return {task.name: number for number, task in enumerate(self.tasks)}
 
     def alike(self, left: "pd.DataFrame", right: "pd.DataFrame") -> np.ndarray:
-        """How alike the tasks of two tables of rows are, `[left, right]`."""
+        """How similar the tasks of two tables of rows are, `[left, right]`."""
         place = self.places
         return self.likeness[np.ix_([place[task] for task in left["task"]], [place[task] for task in right["task"]])]
 
     def neighbours(self, task: str) -> dict[str, float]:
-        """How alike the tasks with trials are to `task`, most alike first; with trials of its own, itself is 1."""
+        """How similar the tasks with trials are to `task`, the most similar first; 1 for itself if it has trials."""
         place = self.places
         found = {name: float(self.likeness[place[task], place[name]]) for name in self.target.scales}
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     def scale(self, task: str) -> tuple[Scale, float]:
-        """Where the log ratios of `task` are expected, from like tasks, and the standard deviation of that level."""
+        """Where the log ratios of `task` are expected, from similar tasks, and the standard deviation of that level."""
         near = self.neighbours(task)
         scales = [self.target.scales[name] for name in near]
         own = [scale.trials if name == task else 1 for name, scale in zip(near, scales, strict=True)]
         weights = np.array(list(near.values())) ** 2 * own
         weights /= weights.sum()
         levels = np.array([scale.level for scale in scales])
-        ascending = levels.argsort()  # the median: a task on which all students are poor should not pull the others
+        ascending = (
+            levels.argsort()
+        )  # the median: a task on which all students are poor should not drag the others down
         level = float(levels[ascending][np.searchsorted(weights[ascending].cumsum(), 0.5 - 1e-12)])
         spread = float(np.exp(weights @ np.log([scale.spread for scale in scales])))
         correction = len(levels) / max(len(levels) - 1, 1)
@@ -63,7 +65,7 @@ class FitData:
 
 
 def prepare(experience: Experience, *, vectors: Vectors, teacher: bool, baseline: bool) -> FitData:
-    """What the predictors fit, of `experience`. Raises `DataError` where no trial can be learnt from."""
+    """What the predictors are fitted to, from `experience`. Raises `DataError` if no trial can be learnt from."""
     rows = experience.complete
     kinds = {str(task): experience.facts(task).kind for task in rows["task"].unique()}
     rows = rows.loc[~impossible(rows, kinds)].reset_index(drop=True)
@@ -82,7 +84,7 @@ def prepare(experience: Experience, *, vectors: Vectors, teacher: bool, baseline
 
 
 def impossible(rows: "pd.DataFrame", kinds: Mapping[str, str]) -> np.ndarray:
-    """Rows that cannot learn, `[n]`: cross-entropy of the one output of a regression is 0 whatever it says."""
+    """Rows that cannot learn, `[n]`: cross-entropy of the single output of a regression is always 0."""
     regression = np.array([kinds.get(str(task)) == "regression" for task in rows["task"]], dtype=bool)
     if "prediction" not in rows:
         return np.zeros(len(rows), dtype=bool)

@@ -1,4 +1,4 @@
-"""How alike tasks and pipelines are: kernels, all between 0 and a small constant."""
+"""How similar tasks and pipelines are: kernels, all between 0 and a small constant."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ def task_kernel(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
     """`[tasks, tasks]`: exp(-distance), 1 on the diagonal; the mean distance of two different tasks is about 1.
 
     Columns are standardised, and the squared distance of each block `[tasks, d]` is divided by its mean over pairs.
-    Blocks count equally; those not known for a pair do not count, and a pair without any is e^-1 alike.
+    Blocks count equally; those unknown for a pair do not count, and a pair without any has similarity e^-1.
     """
     n = len(next(iter(blocks.values())))
     total, known = np.zeros((n, n)), np.zeros((n, n))
@@ -38,7 +38,7 @@ def task_kernel(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def pipeline_kernels(left: "pd.DataFrame", right: "pd.DataFrame", factors: Sequence[str]) -> dict[str, np.ndarray]:
-    """How alike the choices of two tables of rows are, `[left, right]`, by factor and for the student."""
+    """How similar the choices of two tables of rows are, `[left, right]`, by factor and for the student."""
     found = {factor: _by_level(FACTOR.get(factor, _same), left, right, factor) for factor in factors}
     ours, theirs = (np.log10(rows["parameters"].to_numpy(float)) for rows in (left, right))
     found["student"] = same(left, right, "student") + _near(ours, theirs, SIZE_WIDTH)
@@ -63,7 +63,7 @@ def same(left: "pd.DataFrame", right: "pd.DataFrame", *columns: str) -> np.ndarr
 
 
 def _intermediate(left: Sequence[str], right: Sequence[str]) -> np.ndarray:
-    """The same loss, as much as the alphas are close; and mutual information or not."""
+    """The same loss, weighted by how close the alphas are; and mutual information or not."""
     names = [[labels.names(label) for label in side] for side in (left, right)]
     ours, theirs = (np.nan_to_num([labels.alpha(label) for label in side]) for side in (left, right))
     close = _near(ours, theirs, ALPHA_WIDTH)
@@ -92,7 +92,7 @@ def _by_level(
     right: "pd.DataFrame",
     column: str,
 ) -> np.ndarray:
-    """`alike` of all rows, computed once for each pair of different levels."""
+    """`alike` for all rows, computed once for each pair of different levels."""
     sides = [_texts(rows, column) for rows in (left, right)]
     levels = [list(dict.fromkeys(side)) for side in sides]
     numbers = [{level: number for number, level in enumerate(own)} for own in levels]

@@ -1,4 +1,4 @@
-"""What a level's label says: components by name with their options, as `study.config.label_of` writes them."""
+"""Reads the label of a level: components by name with their options, as `study.config.label_of` writes them."""
 
 import re
 from functools import cache

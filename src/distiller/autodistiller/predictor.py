@@ -1,4 +1,4 @@
-"""Predict the distillation ratio of pipelines from experience: several predictors behind one interface."""
+"""Predicts the distillation ratio of pipelines from experience: several predictors behind one interface."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ Z = 1.2816
 
 
 class Predict(Protocol):
-    """What a fitted predictor is: a function of rows of which only what is known before a run is there."""
+    """A fitted predictor: a function of rows that hold only what is known before a run."""
 
     def __call__(self, rows: "pd.DataFrame") -> Effects:
-        """What is expected of `rows`, on the common scale of the target."""
+        """The prediction for `rows`, on the common scale of the target."""
         ...
 
 
@@ -37,7 +37,7 @@ Fit = Callable[..., Predict]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is expected of `n` pipelines."""
+    """The prediction for `n` pipelines."""
 
     ratio: np.ndarray
     """Distillation ratio, `[n]`."""
@@ -84,7 +84,7 @@ class Predictor:
 def additive(
     fit_data: FitData, *, choice: NonNegative = 0.2, student: NonNegative = 1.0, similar: NonNegative = 1.0
 ) -> Predict:
-    """An additive model with effects shared by all tasks and by like tasks (Gaussian process)."""
+    """An additive model with effects shared by all tasks and by similar tasks (Gaussian process)."""
     return fit_additive(fit_data, Variances(choice=choice, student=student, similar=similar)).predict
 
 
@@ -96,7 +96,7 @@ def forest(
     features: Annotated[float, Field(gt=0, le=1), Number] = 0.5,
     seed: int = 0,
 ) -> Predict:
-    """The mean of a random forest and of extremely random trees (scikit-learn) on the features of Table 7."""
+    """The mean of a random forest and of extremely randomised trees (scikit-learn) on the features of Table 7."""
     from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
     columns = _Columns(fit_data)
@@ -115,7 +115,7 @@ def forest(
 
 
 def autogluon(fit_data: FitData, *, seconds: Positive = 60.0) -> Predict:
-    """AutoGluon-Tabular (the paper's choice) on the features of Table 7; tasks are its folds where there are three."""
+    """AutoGluon-Tabular (the paper's choice) on the features of Table 7; tasks are its folds if there are three."""
     try:
         from autogluon.tabular import TabularPredictor  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -163,11 +163,10 @@ def fit_predictor(
     teacher: bool = True,
     baseline: bool = False,
 ) -> Predictor:
-    """Fit a predictor to the trials of `experience`, for all tasks of which it knows the facts.
+    """Fit a predictor to the trials of `experience`, for all tasks about which it has facts.
 
-    `teacher` and `baseline` say whether those scores are known for the rows to come: what is known is taken off the
-    target, and not learnt. Raises `ConfigError` for an unknown predictor, `DataError` without a finished trial,
-    `MissingPackageError`.
+    `teacher` and `baseline` say whether those scores will be known: known scores are subtracted from the target, not
+    learnt. Raises `ConfigError` for an unknown predictor, `DataError` without a finished trial, `MissingPackageError`.
     """
     chosen = PREDICTORS.options(predictor, options or {})
     fit_data = prepare(experience, vectors=vectors or {}, teacher=teacher, baseline=baseline)
@@ -175,7 +174,7 @@ def fit_predictor(
 
 
 class _Columns:
-    """The features of any rows in the columns of the trials of `fit_data`, standardised; unknown ones are 0."""
+    """The features of any rows, in the columns of the trials of `fit_data`, standardised; unknown ones are 0."""
 
     def __init__(self, fit_data: FitData) -> None:
         self._fit_data = fit_data

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def choose_probes(fit_data: FitData, rows: "pd.DataFrame", k: int) -> list[int]:
-    """Positions of the `k` rows that would teach most about all `rows`, one after the other.
+    """Positions of the `k` rows that would teach most about all `rows`, chosen one after the other.
 
     Each leaves the smallest sum of variances under the additive model (A-optimal design); no outcome is needed.
     """

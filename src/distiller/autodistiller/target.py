@@ -1,9 +1,8 @@
-"""The target of prediction: what of a distillation ratio is left to explain once the known parts are taken off.
+"""The target of prediction: what is left to explain of a distillation ratio after removing the known parts.
 
-The ratio is score / teacher's score, and the teacher's score is known before the run: it is taken off exactly, not
-learnt. So is the score of the same student without a teacher, where it is known. What is left is put on one scale
-for all tasks: tasks differ in how much any choice matters, and a robust spread within task, teacher and student
-tells how much.
+The ratio is score / teacher's score, and the teacher's score is known before the run: it is subtracted exactly, not
+learnt. So is the score of the same student without a teacher, if known. The rest is put on one scale for all tasks:
+tasks differ in how much any choice matters, and a robust spread within task, teacher and student measures that.
 """
 
 from collections.abc import Mapping
@@ -29,7 +28,7 @@ PRIOR = 10
 
 @dataclass(frozen=True)
 class Scale:
-    """Where a task's log ratios lie, and how far apart the choices are there."""
+    """The centre of a task's log ratios, and how far apart the choices are there."""
 
     level: float
     spread: float
@@ -50,7 +49,7 @@ class Target:
 def offsets(rows: "pd.DataFrame", *, teacher: bool, baseline: bool) -> np.ndarray:
     """The part of the log ratio that is known before a run, `[n]`: log(baseline's score / teacher's score).
 
-    A baseline that is not known counts as the teachers' median on that task, a teacher's score as 1.
+    An unknown baseline is replaced by the teachers' median on that task, an unknown teacher's score by 1.
     """
     known = np.zeros(len(rows))
     scores = rows["teacher_score"].where(rows["teacher_score"] > 0)
@@ -79,9 +78,9 @@ def make_target(rows: "pd.DataFrame", *, teacher: bool, baseline: bool) -> Targe
 
 
 def _spreads(left: Any, tasks: Any, groups: Any) -> dict[str, float]:
-    """1.4826 times the median absolute deviation within groups of three trials or more, by task.
+    """1.4826 times the median absolute deviation within groups of at least three trials, by task.
 
-    A task's own spread counts as many times as it has such trials, the median of all tasks' `PRIOR` times.
+    A task's own spread has the weight of its number of such trials, the median over all tasks the weight `PRIOR`.
     """
     rest = left - left.groupby(groups).transform("median")
     rest = rest[left.groupby(groups).transform("size") >= 3]

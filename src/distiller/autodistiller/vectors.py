@@ -1,4 +1,4 @@
-"""The vectors of those words that occur in a task."""
+"""The vectors of the words that occur in a task."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -12,7 +12,7 @@ Vectors = dict[str, np.ndarray]
 
 
 def read_vectors(words: Collection[str], source: str | Path = PACKAGE) -> Vectors:
-    """The vectors of those of `words` that `source` has. Raises as `read_word_vectors` does."""
+    """The vectors that `source` has for `words`. Raises as `read_word_vectors` does."""
     wanted = set(words)
     known, table = read_word_vectors(source)
     return {word: np.asarray(table[row], dtype=float) for row, word in enumerate(known) if word in wanted}

@@ -1,4 +1,4 @@
-"""The command `distiller`: data to stdout, words to stderr, a user's mistake exits 2."""
+"""The command `distiller`: data to stdout, words to stderr; a user's mistake exits with 2."""
 
 import os
 import shlex
@@ -37,14 +37,14 @@ from distiller.processes import is_first
 
 
 class Commands(Group):
-    """The commands. What ends one is put into words here; typer says "Aborted." to any EOFError, nothing to Ctrl-C."""
+    """The commands. Whatever ends one is reported here; typer says "Aborted." to any EOFError, nothing to Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for. Every error a user can cause is one line and a hint."""
+        """Run the requested command. Every error that a user can cause is one line and a hint."""
         try:
             return super().invoke(ctx)
         except DistillerError as error:
-            if is_first():  # other processes fail of the same
+            if is_first():  # other processes fail for the same reason
                 complain(error.message, error.hint)
             sys.exit(error.exit_code)
         except KeyboardInterrupt as stop:
@@ -76,7 +76,7 @@ class Commands(Group):
 
 
 def _refuse_usage(error: Any) -> None:
-    """One line and a hint about a command line that typer cannot read; other errors are left to others."""
+    """One line and a hint about a command line that typer cannot parse; other errors pass."""
     if (
         not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError"
     ):  # typer's, or older: click's
@@ -102,7 +102,7 @@ def _usage_hint(error: Any) -> str:
 
 
 def how_to_go_on(group: Any, arguments: list[str]) -> str:
-    """The command line that continues an interrupted one: with `--resume`, where the command knows that option."""
+    """The command line that continues an interrupted one: with `--resume`, if the command has that option."""
     if arguments[:1] == ["translate"]:
         arguments = [RENAMED.get(arguments[1], arguments[1]), *arguments[2:]] if arguments[1:] else ["run"]
     command, names = group, []
@@ -192,10 +192,10 @@ def options(
 
 
 def main() -> None:
-    """Entry point: every error a user can cause is one line and a hint."""
-    # Threads that wait should sleep: spinning ones slow every other process on the machine down, some by a factor of 8.
+    """Entry point: every error that a user can cause is one line and a hint."""
+    # Waiting threads should sleep: spinning ones slow down every other process on the machine, some by a factor of 8.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # What libraries advise is for who wrote the loop; `TRANSFORMERS_VERBOSITY=warning` shows it.
+    # The advice of libraries is for authors of training loops; `TRANSFORMERS_VERBOSITY=warning` shows it.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     _show_notices_plainly()
@@ -209,12 +209,14 @@ def main() -> None:
 def _show_notices_plainly() -> None:
     """A notice is one `warning:` line without a path; what libraries tell programmers shows only on request (-W)."""
     warnings.showwarning = _show
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # for who collects warnings in a log
+    warnings.formatwarning = lambda message, *_, **__: (
+        f"warning: {message}\n"
+    )  # for users who collect warnings in a log
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         warnings.simplefilter("default", Notice)
 
 
 def _show(message: Warning | str, *_: object, **__: object) -> None:
-    if is_first():  # of several processes that all meet the same
+    if is_first():  # when several processes meet the same
         print(f"warning: {message}", file=sys.stderr)

@@ -96,7 +96,7 @@ def advise(
 
 
 def own_file() -> Path:
-    """Where a user's own experience is kept."""
+    """Where a user's own experience is stored."""
     return Path(os.environ.get(OWN) or "~/.config/distiller/experience.csv").expanduser()
 
 
@@ -210,7 +210,7 @@ def _print_json(advice: "Advice", outcomes: list[dict[str, Any]]) -> None:
 
 
 def _probed(known: "Experience", advice: "Advice", epochs: float) -> "tuple[Experience, float | None]":
-    """`known` with the outcomes of short runs of the probes, and the teacher's score; those that fail teach nothing."""
+    """`known` with the outcomes of short runs of the probes, and the teacher's score; failed ones teach nothing."""
     from distiller.autodistiller.experience import Experience, from_records, join
     from distiller.cli.console import progress
     from distiller.config import apply_override, parse_run
@@ -233,7 +233,7 @@ def _probed(known: "Experience", advice: "Advice", epochs: float) -> "tuple[Expe
 
 
 def _carry_out(advice: "Advice", count: int) -> list[dict[str, Any]]:
-    """Distil the first `count`: what came out of each, or why nothing did."""
+    """Distil the first `count`: the result of each, or why it failed."""
     from distiller.cli.console import progress
     from distiller.errors import DistillerError
     from distiller.run import distil
@@ -251,7 +251,7 @@ def _carry_out(advice: "Advice", count: int) -> list[dict[str, Any]]:
 
 
 def _print_outcomes(advice: "Advice", outcomes: list[dict[str, Any]]) -> None:
-    """What was said beside what came out."""
+    """The predictions next to the outcomes."""
     from distiller.cli.console import print_table
 
     rows = []

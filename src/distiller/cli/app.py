@@ -1,4 +1,4 @@
-"""What the commands have in common: help whose examples stand on lines of their own, in a terminal and in a pipe."""
+"""What the commands share: help whose examples are on their own lines, in a terminal and in a pipe."""
 
 import io
 import re
@@ -32,7 +32,7 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A command that has commands of its own."""
+    """A command with subcommands."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help on stdout."""
@@ -48,12 +48,12 @@ class App(typer.Typer):
 
 
 def make_app(words: str, group: type[TyperGroup] = Group, **options: Any) -> App:
-    """A set of commands with the help `words`, printed where no command is named."""
+    """A set of commands with the help `words`, printed if no command is named."""
     return App(cls=group, help=words, no_args_is_help=True, rich_markup_mode="markdown", **options)
 
 
 def split_examples(text: str) -> tuple[str, list[str]]:
-    """The words of a docstring, and the command lines that it ends with."""
+    """The words of a docstring, and the command lines at its end."""
     for mark in MARKS:
         words, found, rest = text.partition(mark)
         if found:
@@ -62,7 +62,7 @@ def split_examples(text: str) -> tuple[str, list[str]]:
 
 
 def examples(text: str) -> list[str]:
-    """Command lines, of which one may go on in the next line after a backslash."""
+    """Command lines; one may continue in the next line after a backslash."""
     lines = [line.strip() for line in text.replace("\\\n", "").splitlines()]
     return [" ".join(line.split()) for line in lines if line]
 
@@ -77,7 +77,7 @@ def wrapped(command: str) -> list[str]:
 
 
 def shown(print_help: Callable[[], None]) -> None:
-    """Let `print_help` print; in a file or a pipe no line has blanks at its end."""
+    """Let `print_help` print; in a file or a pipe no line has trailing spaces."""
     if sys.stdout.isatty():
         print_help()
         return

@@ -70,7 +70,7 @@ def print_bench(found: "Bench") -> None:
     from distiller.cli.console import print_table, print_words
 
     reference, names = found.reference, _names(found)
-    translates = found.metric == "bleu"  # in points already
+    translates = found.metric == "bleu"  # already in points
     further = [name for name in reference.scores if all(name in one.scores for one in found.models)]
     rows = []
     for name, one in zip(names, found.models, strict=True):
@@ -114,7 +114,7 @@ def print_bench(found: "Bench") -> None:
 
 
 def _names(found: "Bench") -> list[str]:
-    """What each model is called: its run where there are several, its name, and its engine."""
+    """The name of each model: its run if there are several, its name, and its engine."""
     several = len({one.name.partition(": ")[0] for one in found.models}) > 1
     names = []
     for one in found.models:

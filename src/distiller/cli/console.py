@@ -20,7 +20,7 @@ WHOLE = 26
 
 
 def width() -> int:
-    """Characters in a line of stdout: `$COLUMNS` where it is set, else the terminal's; 80 in a file or a pipe."""
+    """Characters in a line of stdout: `$COLUMNS` if set, else the width of the terminal; 80 in a file or a pipe."""
     wished = os.environ.get("COLUMNS", "")
     if wished.isdecimal() and int(wished) > 0:
         return max(NARROWEST, int(wished))
@@ -49,14 +49,14 @@ def complain(message: str, hint: str | None) -> None:
 
 
 def print_words(text: str) -> None:
-    """A sentence, broken between words; a path stays whole however long it is."""
+    """A sentence, wrapped between words; a path stays whole however long it is."""
     print(textwrap.fill(text, width(), break_long_words=False, break_on_hyphens=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
-    """A table as wide as stdout; columns after the first are right-aligned where their cells are numbers.
+    """A table as wide as stdout; columns after the first are right-aligned if their cells are numbers.
 
-    Columns that do not fit follow in a second part, with the first column before them.
+    Columns that do not fit follow in a second part, after a copy of the first column.
     """
     from rich.console import Console
     from rich.text import Text
@@ -79,7 +79,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
 
 
 def fits(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> bool:
-    """Whether all columns of a table stand beside each other."""
+    """Whether all columns of a table fit side by side."""
     return len(_parts(_least_widths(columns, list(rows)), width())) == 1
 
 
@@ -117,7 +117,7 @@ def _widths(names: list[str], rows: list[list[str]], least: list[int], room: int
 
 
 def _parts(least: Sequence[int], room: int) -> list[list[int]]:
-    """Columns that fit beside each other, each part with the first column of all before them."""
+    """Columns that fit side by side; each part starts with the first column of all."""
     parts: list[list[int]] = [[0]] if least else []
     used = least[0] if least else 0
     for place in range(1, len(least)):

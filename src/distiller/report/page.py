@@ -1,4 +1,4 @@
-"""A study as one HTML page: styles, scripts and data are inside, and the page may load nothing."""
+"""A study as one HTML page: styles, scripts and data are embedded, and the page may load nothing."""
 
 import html
 import json
@@ -41,7 +41,7 @@ def write_report(trials: "Trials", path: str | Path, *, title: str = "Study", to
 
     It has the best configurations to copy, score against size and latency, what mattered (`importance`), effects and
     counts of levels, failures with their reasons, and every trial. About 5 MB, nearly all of it Plotly. Raises
-    `MissingPackageError` without Plotly, `OutputError` where there is no trial or no such folder.
+    `MissingPackageError` without Plotly, `OutputError` if there is no trial or no such folder.
     """
     if not len(trials.frame):
         raise OutputError("there is no finished or failed trial to report", hint="`distiller study status` says more")
@@ -70,7 +70,7 @@ def render(data: dict[str, Any]) -> str:
 
 
 def embedded(data: Any) -> str:
-    """JSON that no HTML parser can mistake for markup, whatever the texts in it are."""
+    """JSON that no HTML parser can mistake for markup, whatever texts it contains."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")

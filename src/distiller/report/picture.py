@@ -1,4 +1,4 @@
-"""A benchmark as a picture: score against latency, with the models that no other beats in both."""
+"""A benchmark as a figure: score against latency, with the models that no other beats in both."""
 
 import math
 from pathlib import Path

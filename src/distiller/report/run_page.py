@@ -40,9 +40,9 @@ PAGE = """<!doctype html>
 def write_run_report(
     record: Record, examination: Examination | None, bench: Bench | None, path: Path, *, notes: Sequence[str] = ()
 ) -> Path:
-    """Write the page of a run to `path` in one step; what was not examined or measured is left out, and said so.
+    """Write the page of a run to `path` in one step; it says what was not examined or measured.
 
-    Raises `OutputError` where there is no such folder.
+    Raises `OutputError` if there is no such folder.
     """
     if not path.resolve().parent.is_dir():
         raise OutputError(f"there is no folder `{path.parent}`", hint="make it, or name another file")
@@ -108,7 +108,7 @@ def _comparison(record: Record, examination: Examination | None) -> str:
         )
     words = []
     baseline = record.baseline
-    if baseline is not None and record.comparison is None:  # a Record of an earlier version
+    if baseline is not None and record.comparison is None:  # a Record from an earlier version
         words.append(_gain(record, baseline))
     if examination is not None and examination.difference is not None:
         one = examination.difference
@@ -122,7 +122,7 @@ def _comparison(record: Record, examination: Examination | None) -> str:
 
 
 def _gain(record: Record, baseline: ModelFacts) -> str:
-    """What distillation added to the same student trained alone, with the noise of the seeds."""
+    """The gain of distillation over the same student trained alone, with the noise of the seeds."""
     metric = record.metric
     d = record.student.scores[metric] - baseline.scores[metric]
     seeds = len(record.seeds)
@@ -179,7 +179,7 @@ def _curves(record: Record) -> str:
                 charts.setdefault(name, []).append(Series(label, listed))
     steps = [step for one in charts[score] for step, _ in one.points]
     came = [label for label, seeds in record.histories.items() if not any(seeds)]
-    if steps:  # what has no curve is a level to compare with
+    if steps:  # a model without a curve is a level to compare with
         for label in came:
             value = record.models[label].scores[record.metric]
             charts[score].append(Series(label, [(min(steps), value), (max(steps), value)], dashed=True))
@@ -232,7 +232,7 @@ def _trade_off(record: Record, bench: Bench | None) -> str:
 
 
 def _efficiency(record: Record) -> str:
-    """Of a translation: both models in the forms in which they may be used."""
+    """For a translation: both models in the forms in which they may be used."""
     rows = [
         [
             f"{one.model}, {one.form}", _or_dash(one.bleu), _or_dash(one.chrf),
@@ -326,7 +326,7 @@ def _section(title: str, words: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, wrap: bool = False) -> str:
-    """A table; columns after the first are on the right where their cells are numbers."""
+    """A table; columns after the first are right-aligned if their cells are numbers."""
     numeric = [n > 0 and not wrap and all(_is_number(str(row[n])) for row in rows) for n in range(len(columns))]
     sides = [' class="number"' if one else "" for one in numeric]
     head = "".join(f"<th{side}>{_text(name)}</th>" for name, side in zip(columns, sides, strict=True))
@@ -350,10 +350,10 @@ def _score(facts: ModelFacts, metric: str) -> str:
 
 
 def _words(sentence: str) -> str:
-    """A sentence, with what stands between backticks as code."""
+    """A sentence, with the text between backticks as code."""
     return re.sub(r"`([^`<>]+)`", r"<code>\1</code>", _text(sentence))
 
 
 def _text(value: Any) -> str:
-    """Any text as HTML shows it: whatever a data set holds, it stays text."""
+    """Any text, escaped for HTML: whatever a data set holds, it stays text."""
     return html.escape(str(value))

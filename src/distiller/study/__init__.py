@@ -1,4 +1,4 @@
-"""Studies: many runs over a space of pipelines, kept in one place, each point run once."""
+"""Studies: many runs over a space of pipelines, stored in one place, each point run once."""
 
 from typing import TYPE_CHECKING
 

@@ -25,7 +25,7 @@ PARAMETERS = {
 
 
 def is_authors(source: Path) -> bool:
-    """Whether this is that table, or the folder it is in."""
+    """Whether this is that table, or the folder that contains it."""
     file = source / "runs.csv" if source.is_dir() else source
     return file.suffix == ".csv" and file.is_file() and set(HEADER) <= set(read_frame(file))
 
@@ -34,8 +34,8 @@ def authors_frame(source: Path) -> "pd.DataFrame":
     """The runs as a frame of trials; the factors are the four of `FACTORS`. Raises `DataError` for another table.
 
     `alpha` is 0.1 in rows without mutual information and is dropped there; the ranks of the operators and the mixup
-    flag become one ordered augmentation. `baseline_score` there is a BiLSTM's: ours, the student without a teacher,
-    is in `student_baseline.csv`. `aug_p`, `repeated_aug` and `examples` are kept beside.
+    flag become one ordered augmentation. `baseline_score` there is that of a BiLSTM: ours, the student without a
+    teacher, is in `student_baseline.csv`. `aug_p`, `repeated_aug` and `examples` are kept as well.
     """
     file = source / "runs.csv" if source.is_dir() else source
     table = read_frame(file)
@@ -57,7 +57,7 @@ def authors_frame(source: Path) -> "pd.DataFrame":
     )
     frame["metric"] = [METRICS.get(task, "") for task in frame["task"]]
     frame["parameters"] = [PARAMETERS.get(student) for student in frame["student"]]
-    # The authors' own denominators are not in a column: the ratio tells them, where the score is not 0.
+    # The authors' own denominators have no column: they follow from the ratio, where the score is not 0.
     quotient = (table["score"].astype(float) / table["ratio"].astype(float)).where(table["ratio"].astype(float) != 0)
     frame["teacher_score"] = quotient.groupby([frame["task"], frame["teacher"]]).transform("median").round(4)
     return _with_baselines(frame, file.with_name("student_baseline.csv"))

@@ -40,12 +40,12 @@ class Cell:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What exclusions may ask for."""
+        """The labels that exclusions may refer to."""
         return {"task": self.task, "teacher": self.teacher, "student": self.student, "kind": self.kind}
 
 
 def cells_of(study: Study) -> Iterator[Cell]:
-    """Every task with every teacher, student and seed. Raises `ConfigError` where the study has none of one."""
+    """Every task with every teacher, student and seed. Raises `ConfigError` if the study has none of one kind."""
     base = dict(former(base_of(study)))
     if study.cache is not None:
         base["cache"] = study.cache
@@ -70,7 +70,7 @@ def cells_of(study: Study) -> Iterator[Cell]:
 
 
 def _of_task(part: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """A teacher or student whose `model` may be called after the task: `bert-base-uncased-{task}`."""
+    """A teacher or student whose `model` may be named after the task: `bert-base-uncased-{task}`."""
     model = part.get("model")
     return {**part, "model": model.replace(TASK, task)} if isinstance(model, str) else dict(part)
 

@@ -5,9 +5,9 @@ from distiller.study.search_space import SearchSpace, covering
 
 
 def check_runs(space: SearchSpace) -> None:
-    """Resolve runs that have between them every task, teacher, student and level against their data and models.
+    """Resolve runs that together have every task, teacher, student and level against their data and models.
 
-    Raises the `DistillerError` that the first of them would end with, and says which one it is. Trains nothing.
+    Raises the `DistillerError` with which the first of them would end, and names that run. Trains nothing.
     """
     from distiller.run import check
 

@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster: this machine's processors, or those of many machines."""
+"""Workers on a Ray cluster: the processors of this machine, or of many."""
 
 import os
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class RayPool:
 
     @property
     def size(self) -> int:
-        """Workers at a time: as asked, or as the cluster has room for, also when it grows."""
+        """The number of workers at a time: as requested, or as the cluster has room for, also when it grows."""
         engine, have = self.study.engine, load_ray().cluster_resources()
         room = have.get("CPU", 0) // engine.cpus
         if engine.gpus:
@@ -74,9 +74,9 @@ class RayPool:
         )
 
     def ended(self) -> dict[str, str]:
-        """Workers that ended since the last call: why, in words, or `""` where nothing was left to do.
+        """Workers that ended since the last call: the reason in words, or `""` if nothing was left to do.
 
-        Raises `RunError` where one could not store its results.
+        Raises `RunError` if one could not store its results.
         """
         ray = load_ray()
         done, _ = (
@@ -109,7 +109,7 @@ class RayPool:
 
 
 def _work(study: dict[str, Any], folder: str, directory: str, name: str, execute: str) -> None:
-    """Runs on the cluster, in the engine's working directory where that machine has it."""
+    """Runs on the cluster, in the engine's working directory if that machine has it."""
     from distiller.study.worker import work
 
     if Path(directory).is_dir():

@@ -1,4 +1,4 @@
-"""A study as data: which fields of a run vary over which levels, on which tasks, and how the trials are carried out."""
+"""A study as data: which fields of a run vary over which levels, on which tasks, and how trials are carried out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ CANONICAL = {
 
 
 def label_of(value: Any) -> str:
-    """A short name of a level: components by name and options, lists joined by `+`, nothing as `none`."""
+    """A short name for a level: components by name and options, lists joined by `+`, nothing as `none`."""
     if isinstance(value, list):
         return "+".join(label_of(item) for item in value) or "none"
     if isinstance(value, Mapping):
@@ -56,7 +56,7 @@ def label_of(value: Any) -> str:
 
 
 def _factors(value: Any) -> Any:
-    """The short forms of a space spelt out."""
+    """A space with its short forms written out."""
     if not isinstance(value, Mapping):
         return value
     spelt = {}
@@ -80,7 +80,7 @@ STUDENT_LABEL = ("architecture", "model", "layers")
 
 
 def _named(value: Any, key: str, *further: str) -> Any:
-    """Tasks, teachers or students by label; a list is labelled by what its members say."""
+    """Tasks, teachers or students by label; members of a list are labelled by their content."""
     if not isinstance(value, list):
         return value
     spelt: dict[str, Any] = {}
@@ -94,9 +94,10 @@ def _named(value: Any, key: str, *further: str) -> Any:
 
 
 def part_label(fields: Mapping[str, Any], *keys: str) -> str:
-    """What to call a task, teacher or student: the first of its fields `keys` that says something.
+    """The label of a task, teacher or student: the first of its fields `keys` that is informative.
 
-    A translation model has its architecture in its `shape`, or its layers (`6x3`), a translation its file in `train`.
+    For a translation model that is the architecture in its `shape`, or its layers (`6x3`), for a translation task the
+    file in `train`.
     """
     if isinstance(shape := fields.get("shape"), Mapping):
         layers = [str(shape[name]) for name in ("encoder_layers", "decoder_layers") if name in shape]
@@ -133,7 +134,7 @@ class Engine(Config):
 
 
 class Study(Config):
-    """Many runs that differ in some fields: everything that decides what is tried, and how."""
+    """Many runs that differ in some fields: everything that determines what is tried, and how."""
 
     name: str
     """Names the study in its storage."""
@@ -197,7 +198,7 @@ def parse_study(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where
     merged = dict(data)
     for override in overrides:
         field, equals, _ = override.removeprefix("space.").partition("=")
-        if override.startswith("space.") and equals:  # the fields of a space have dots of their own
+        if override.startswith("space.") and equals:  # the fields of a space contain dots
             levels = apply_override({}, f"levels={override.partition('=')[2]}")["levels"]
             merged["space"] = {**(merged.get("space") or {}), field: levels}
         else:
@@ -206,7 +207,7 @@ def parse_study(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where
 
 
 def load_study(source: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """The study in a YAML file, in the folder of a study, or of the recipe with that name."""
+    """The study in a YAML file, in the folder of a study, or in the recipe of that name."""
     path = Path(source)
     if is_name(source):
         return parse_study(yaml.safe_load(recipe_text(str(source))), overrides, where=f"recipe {source}")

@@ -1,7 +1,7 @@
 """`run_study`: keeps workers busy until every trial is done, whatever happens to them.
 
-The engine holds nothing that matters: it starts workers, gives back what dead ones left, and looks on. Killed at any
-time it is started again with `resume`, and so are two engines on two machines with one database.
+The engine holds no state that matters: it starts workers, requeues what dead ones left, and watches. If it is killed,
+it is started again with `resume`; two engines on two machines can share one database in the same way.
 """
 
 import time
@@ -47,12 +47,12 @@ def run_study(
     execute: str = EXECUTE,
     on_progress: OnProgress | None = None,
 ) -> Progress:
-    """Try every point of `study` that has not been tried yet; returns how it stands in the end.
+    """Try every point of `study` that has not been tried yet; returns its progress at the end.
 
     A study that has trials is refused without `resume`. `retry_failed` tries failed points again; `take_over` also
-    those that a vanished machine left running in a storage that records no signs of life. `check` builds some runs
-    first, so that what cannot work is said at once. `execute` names the function that carries out a trial.
-    Raises `DistillerError`; what was finished is kept.
+    those that a vanished machine left running in a storage that records no heartbeats. `check` first resolves some
+    runs, so that what cannot work is reported at once. `execute` names the function that carries out a trial. Raises
+    `DistillerError`; finished trials are kept.
     """
     if not isinstance(study, Study):
         raise ConfigError(
@@ -83,7 +83,7 @@ def run_study(
 
 
 def _write_study(study: Study) -> None:
-    """Keep the study for its workers, readable by its owner alone where its storage has a password."""
+    """Write the study for its workers, readable only by its owner if its storage has a password."""
     text = config.to_yaml(study)
     file = study.place / STUDY_FILE
     write_text(file, text, private=concealed(text) != text)
@@ -121,7 +121,7 @@ def _keep_busy(stored: StoredStudy, pool: "LocalPool | RayPool", on_progress: On
             looked = time.monotonic()
             reclaim(stored, died=died)
             now = progress_of(stored)
-            # Each worker may die of its own trial once; more without any trial that ends is something else.
+            # Each worker may die of its own trial once; more deaths without any finished trial have another cause.
             deaths = 0 if now.finished > finished else deaths + len(died)
             finished = max(finished, now.finished)
             if deaths > 2 * max(1, pool.size):
@@ -140,7 +140,7 @@ def _keep_busy(stored: StoredStudy, pool: "LocalPool | RayPool", on_progress: On
 
 @contextmanager
 def _alone(study: Study) -> Iterator[None]:
-    """One engine a folder."""
+    """One engine per folder."""
     try:
         study.place.mkdir(parents=True, exist_ok=True)
         with FileLock(study.place / ".engine.lock", timeout=0):

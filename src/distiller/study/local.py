@@ -17,7 +17,7 @@ LOGS = "logs"
 
 
 def environment(threads: int, cache_gb: float) -> dict[str, str]:
-    """What decides how a worker computes: its threads, which sleep where they wait, and the room for shared work."""
+    """What determines how a worker computes: its threads, which sleep while they wait, and the room for shared work."""
     count = str(threads)
     return {
         **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count),
@@ -52,7 +52,7 @@ class LocalPool:
         variables = environment(threads, self.study.cache_gb)
         if engine.devices:
             variables["CUDA_VISIBLE_DEVICES"] = engine.devices[self.started % len(engine.devices)]
-            variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # as `nvidia-smi` counts them, which is asked for free memory
+            variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # numbered as in `nvidia-smi`, which reports free memory
         variables[SHARERS] = str(math.ceil(self.size / max(1, len(engine.devices))))
         self.started += 1
         log = self.study.place / LOGS / f"{name}.log"
@@ -65,14 +65,14 @@ class LocalPool:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **variables},
-                start_new_session=True,  # an interrupt from the keyboard is for the engine alone
+                start_new_session=True,  # a keyboard interrupt is for the engine alone
             )
         self.running[name] = (process, log)
 
     def ended(self) -> dict[str, str]:
-        """Workers that ended since the last call: why, in words, or `""` where nothing was left to do.
+        """Workers that ended since the last call: the reason in words, or `""` if nothing was left to do.
 
-        Raises `RunError` where one could not store its results.
+        Raises `RunError` if one could not store its results.
         """
         from distiller.errors import RunError
 
@@ -88,7 +88,7 @@ class LocalPool:
         return found
 
     def close(self) -> None:
-        """End all workers, and what they started."""
+        """End all workers, and the processes that they started."""
         for process, _ in self.running.values():
             _signal(process, signal.SIGTERM)
         for process, _ in self.running.values():

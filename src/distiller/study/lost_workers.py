@@ -1,4 +1,4 @@
-"""Trials whose workers are gone: ended, and their points queued again."""
+"""Ends trials whose workers are gone, and queues their points again."""
 
 import socket
 from collections.abc import Collection, Mapping
@@ -37,11 +37,11 @@ def _older(stored_cell: StoredCell, trial: "FrozenTrial") -> list["FrozenTrial"]
 def reclaim(
     stored: StoredStudy, *, died: Mapping[str, str], ended: Collection[str] = (), take_over: bool = False
 ) -> int:
-    """End the running trials whose workers are gone, and queue their points again; returns how many there were.
+    """End the running trials whose workers are gone, and queue their points again; returns their number.
 
-    `died` says how workers ended that this process watched, by name; deaths of others do not count against the point,
-    nor those of workers in `ended`. Workers of other machines are gone when they have given no sign of life for a
-    while, which databases record; with `take_over` all are.
+    `died` says, by name, how workers that this process watched ended; deaths of others do not count against the point,
+    nor those of workers in `ended`. Workers on other machines are gone if they have given no heartbeat for a while,
+    which databases record; with `take_over` all are.
     """
     optuna = load_optuna()
     found = 0
@@ -61,9 +61,9 @@ def reclaim(
 
 
 def unsettled(stored: StoredStudy) -> bool:
-    """Whether a trial runs that may yet be lost: under a worker of this machine, or of which nobody knows yet.
+    """Whether a running trial may yet be lost: its worker is on this machine, or is still unknown.
 
-    A worker that outlives its engine for a moment ends with the trial it had claimed.
+    A worker that outlives its engine for a moment ends with the trial that it had claimed.
     """
     for stored_cell in stored.cells:
         for trial in in_state(stored_cell, "RUNNING"):

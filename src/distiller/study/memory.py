@@ -1,4 +1,4 @@
-"""Room for trials: how many fit into the memory that is free, and turns for those that did not fit."""
+"""Memory for trials: how many fit into what is free, and turns for those that did not fit."""
 
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ OUT_OF_MEMORY = ("OutOfMemoryError", "MemoryError")
 
 
 def workers_that_fit(gigabytes: float, devices: Sequence[str]) -> int:
-    """How many trials of `gigabytes` (10^9 bytes) fit at a time, by what is free on `devices`, or on this machine.
+    """How many trials of `gigabytes` (10^9 bytes) fit at a time into what is free on `devices` or this machine.
 
     At least one; with several devices, which get workers in turn, as many on each as on the fullest.
     """
@@ -27,9 +27,9 @@ def workers_that_fit(gigabytes: float, devices: Sequence[str]) -> int:
 
 
 def free_on_device(device: str) -> float:
-    """Free memory in 10^9 bytes of the GPU that `CUDA_VISIBLE_DEVICES` calls `device`; 0 where that is not known.
+    """Free memory in 10^9 bytes of the GPU that `CUDA_VISIBLE_DEVICES` calls `device`; 0 if unknown.
 
-    Asked of the driver's own tool: a process that asked torch would itself take half a gigabyte there.
+    The driver's own tool is asked: a process that asked torch would itself take half a gigabyte there.
     """
     ask = ["nvidia-smi", f"--id={device}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
@@ -40,12 +40,12 @@ def free_on_device(device: str) -> float:
 
 
 def free_here() -> float:
-    """Memory of this machine that is available, in 10^9 bytes."""
+    """Available memory of this machine, in 10^9 bytes."""
     return memory.free() / 1e9
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory that was too small is behind `error`."""
+    """Whether too little memory caused `error`."""
     while error is not None:
         if type(error).__name__ in OUT_OF_MEMORY:
             return True
@@ -54,10 +54,10 @@ def out_of_memory(error: BaseException | None) -> bool:
 
 
 class Turns:
-    """Trials of one machine that run beside each other, unless one of them needs to be alone.
+    """Trials on one machine that run side by side, unless one of them needs to be alone.
 
-    A trial holds a lock of its own while it runs. Who wants to be alone closes the gate, through which every other one
-    goes first, and waits until all that are inside have ended. Locks end with their processes.
+    A trial holds its own lock while it runs. One that needs to be alone closes the gate, through which all others must
+    pass first, and waits until those inside have ended. Locks end with their processes.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -68,7 +68,7 @@ class Turns:
 
     @contextmanager
     def beside_others(self) -> Iterator[None]:
-        """While this lasts nobody is alone."""
+        """Within it no other trial is alone."""
         with FileLock(self.gate):
             running = FileLock(self.own)
             running.acquire()
@@ -79,7 +79,7 @@ class Turns:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Wait until no other trial runs; while this lasts none starts."""
+        """Wait until no other trial runs; within it none starts."""
         with FileLock(self.gate):
             for other in sorted(self.folder.glob("*.lock")):
                 if other != self.own:
@@ -89,7 +89,7 @@ class Turns:
 
 
 def with_room(turns: Turns, attempt: Callable[[], T], again: Callable[[], None]) -> T:
-    """What `attempt` returns; where memory is too small beside others it is tried once more, alone, after `again`."""
+    """What `attempt` returns; if it runs out of memory beside others, it is repeated alone after `again`."""
     try:
         with turns.beside_others():
             return attempt()

@@ -1,4 +1,4 @@
-"""How a study stands: trials by state, the best so far, and the time that is left."""
+"""The progress of a study: trials by state, the best so far, and the time left."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -36,7 +36,7 @@ class Progress:
 
     @property
     def finished(self) -> int:
-        """Points that have ended, well or not."""
+        """Points that have ended, successfully or not."""
         return self.complete + self.failed + self.pruned
 
     @property
@@ -46,16 +46,16 @@ class Progress:
 
     @property
     def waiting(self) -> int:
-        """Points that no worker has begun."""
+        """Points that no worker has started."""
         return self.open - self.running
 
     def remaining(self, workers: int) -> float | None:
-        """Seconds that are left with so many workers; `None` before the first trial has ended."""
+        """Seconds left with this many workers; `None` before the first trial has ended."""
         return None if self.seconds is None else self.open * self.seconds / max(1, workers)
 
 
 def progress_of(stored: StoredStudy) -> Progress:
-    """How the study in `stored` stands."""
+    """The progress of the study in `stored`."""
     counts = {"complete": 0, "failed": 0, "pruned": 0, "running": 0}
     total, durations, best = 0, [], {}
     for stored_cell in stored.cells:
@@ -76,7 +76,7 @@ def progress_of(stored: StoredStudy) -> Progress:
 
 
 def state_of(tries: list) -> str:
-    """`complete`, `failed`, `pruned`, `running`, or `""` for a point that waits to be tried (again)."""
+    """`complete`, `failed`, `pruned`, `running`, or `""` for a point that is still to be tried (again)."""
     last = tries[-1]
     if lost(last):
         return "" if missing(tries) else "failed"

@@ -1,7 +1,7 @@
-"""Who tries which point: the plan written out, points claimed by one worker at a time, lost ones given back.
+"""Which process tries which point: a plan written out, points claimed by one worker at a time, lost ones requeued.
 
-The storage decides: a trial is claimed by the one transaction that makes it running, and finished by the one that
-makes it complete, pruned or failed. A trial that fails without a reason was lost with its worker; its point is tried
+The storage decides: a trial is claimed by the single transaction that sets it running, and finished by the one that
+sets it complete, pruned or failed. A trial that failed without a reason was lost with its worker; its point is tried
 once more. So whatever is killed at whatever time, finished trials stay, and a point is finished at most once.
 """
 
@@ -63,14 +63,14 @@ class Claim:
 
 
 def identity(name: str) -> dict[str, Any]:
-    """This process, so that others can tell whether it still lives. `name` is what the one that started it calls it."""
+    """This process, so that others can tell whether it is alive. `name` is its name in the process that started it."""
     import psutil
 
     return {"name": name, "host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
 
 def attempts(stored_cell: StoredCell) -> dict[str, list["FrozenTrial"]]:
-    """The trials of each point by its key, oldest first; those that were never wanted are left out."""
+    """The trials of each point by its key, oldest first; withdrawn ones are left out."""
     found: dict[str, list[FrozenTrial]] = defaultdict(list)
     for trial in stored_cell.trials.get_trials(deepcopy=False):
         if INDEX in trial.user_attrs:
@@ -102,7 +102,7 @@ def missing(tries: list["FrozenTrial"], *, retry_failed: bool = False) -> bool:
 def enqueue(
     stored: StoredStudy, *, retry_failed: bool = False, on_progress: Callable[[int], None] | None = None
 ) -> int:
-    """Put every point that should be tried and is not there yet into the storage; returns how many."""
+    """Put every point that should be tried and is not in the storage yet into it; returns their number."""
     added = 0
     plan: list[tuple[int, StoredCell, Point]] = []
     for position, stored_cell in enumerate(stored.cells):
@@ -137,7 +137,7 @@ def _add(stored: StoredStudy, stored_cell: StoredCell, point: Mapping[str, str],
 
 
 def claim(stored: StoredStudy, worker: Worker) -> Claim | None:
-    """A trial for this `worker`, the earliest of the plan; `None` when nothing is left to claim."""
+    """A trial for this `worker`, the earliest of the plan; `None` if nothing is left to claim."""
     with in_turn(storage_of(stored.study)):
         return _claim(stored, worker)
 
@@ -160,7 +160,7 @@ def _claim(stored: StoredStudy, worker: Worker) -> Claim | None:
 
 
 def in_state(stored_cell: StoredCell, *names: str) -> list["FrozenTrial"]:
-    """The trials of a cell in these states of Optuna's, also those that were never wanted."""
+    """The trials of a cell in these Optuna states, withdrawn ones included."""
     states = load_optuna().trial.TrialState
     return stored_cell.trials.get_trials(deepcopy=False, states=tuple(states[name] for name in names))
 
@@ -187,7 +187,7 @@ def _named(stored: StoredStudy, stored_cell: StoredCell, trial: "Trial") -> Clai
 
 
 def _repeats(stored_cell: StoredCell, trial: "Trial") -> bool:
-    """Whether another trial of the same point runs, or has ended well. Of two that run, the older goes on."""
+    """Whether another trial of the same point runs, or has succeeded. Of two that run, the older continues."""
     for other in attempts(stored_cell).get(key_of(trial.params), []):
         if other.state.name in ("COMPLETE", "PRUNED") or (
             other.state.name == "RUNNING" and other.number < trial.number
@@ -197,7 +197,7 @@ def _repeats(stored_cell: StoredCell, trial: "Trial") -> bool:
 
 
 def _search(stored: StoredStudy, worker: Worker) -> Claim | None:
-    """A trial that the sampler suggests, in the cell that has the fewest; `None` when every cell has enough."""
+    """A trial that the sampler suggests, in the cell with the fewest; `None` if every cell has enough."""
     open_cells = []
     for position, stored_cell in enumerate(stored.cells):
         tries = attempts(stored_cell)
@@ -219,7 +219,7 @@ def budget(stored: StoredStudy, stored_cell: StoredCell) -> int:
 def _draw(stored: StoredStudy, stored_cell: StoredCell, position: int, worker: Worker) -> Claim | None:
     for _ in range(MAX_DRAWS):
         trial = _ask(stored_cell, worker)
-        if INDEX in trial.user_attrs:  # a lost point that was given back meanwhile
+        if INDEX in trial.user_attrs:  # a lost point that was requeued meanwhile
             return _named(stored, stored_cell, trial)
         for factor in parents_first([factor for _, factor in stored.space.factors]):
             if stored.space.active(factor, trial.params):
@@ -237,7 +237,7 @@ def _draw(stored: StoredStudy, stored_cell: StoredCell, position: int, worker: W
 
 
 def _first(stored_cell: StoredCell, trial: "Trial", budget: int) -> bool:
-    """Whether no older trial has this point, and the cell had room: two workers may have drawn at the same time."""
+    """Whether no older trial has this point and the cell had room: two workers may have drawn at the same time."""
     older = {key: tries for key, tries in attempts(stored_cell).items() if tries[0].number < trial.number}
     return key_of(trial.params) not in older and len(older) < budget
 
@@ -254,7 +254,7 @@ def _by_lot(stored: StoredStudy, stored_cell: StoredCell, position: int, worker:
 
 
 def give_up(stored_cell: StoredCell, number: int) -> None:
-    """End a trial that was never wanted, or that is given back: it counts as lost."""
+    """End a trial that is withdrawn or requeued: it counts as lost."""
     optuna = load_optuna()
     try:
         stored_cell.trials.tell(number, state=optuna.trial.TrialState.FAIL)
@@ -263,7 +263,7 @@ def give_up(stored_cell: StoredCell, number: int) -> None:
 
 
 def complete(claimed: Claim, record: "Record") -> bool:
-    """Store the Record and score; `False` if the trial was taken for lost meanwhile, and given to another."""
+    """Store the Record and score; `False` if the trial was taken for lost meanwhile and given to another worker."""
     kept = record.model_dump(mode="json", exclude={"run": {"output", "cache"}})
     kept["seeds"] = [{**seed, "history": []} for seed in kept["seeds"]]
     for role in ("teacher", "baseline", "untaught_baseline"):
@@ -278,7 +278,7 @@ def fail(claimed: Claim, reason: str, traceback: str = "") -> bool:
 
 
 def prune(claimed: Claim) -> bool:
-    """Store that the pruner stopped the trial."""
+    """Record that the pruner stopped the trial."""
     return _finish(claimed, "PRUNED", None, {})
 
 

@@ -36,7 +36,7 @@ OWN_FIELDS = {
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A checked study: its factors by field in the order in which they are set, and its cells."""
+    """A checked study: its factors by field, in the order in which they are set, and its cells."""
 
     study: Study
     factors: tuple[tuple[str, Factor], ...]
@@ -49,7 +49,7 @@ class SearchSpace:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with everything that decides what a trial is, but not with how many there are or who runs them."""
+        """Changes with everything that determines a trial, but not with the number of trials or who runs them."""
         decides = {
             "space": {field: factor.model_dump() for field, factor in self.factors},
             "exclude": self.study.exclude,
@@ -85,7 +85,7 @@ class SearchSpace:
         return below({}, ordered)
 
     def count(self, cell: Cell) -> int:
-        """How many points `cell` has, at most `LARGEST`."""
+        """The number of points of `cell`, at most `LARGEST`."""
         return sum(1 for _ in itertools.islice(self.points(cell), LARGEST))
 
     def run(self, cell: Cell, point: Mapping[str, str]) -> Run:
@@ -121,7 +121,7 @@ def search_space_of(study: Study) -> SearchSpace:
 
 
 def planned(space: SearchSpace, cell: Cell) -> list[Point]:
-    """The points that `random` and `grid` try in `cell`, in order. Random ones are drawn uniformly without replacement.
+    """The points that `random` and `grid` try in `cell`, in order; random ones uniformly without replacement.
 
     The seed of the cell does not matter, so that all seeds repeat the same points.
     """
@@ -132,13 +132,13 @@ def planned(space: SearchSpace, cell: Cell) -> list[Point]:
             hint="leave out levels, or let a sampler search: sampler=tpe trials=100",
         )
     if space.study.sampler.name == "random":
-        points.sort(key=key_of)  # so that the order in which a study is written does not matter
+        points.sort(key=key_of)  # so that the order of fields in the study file does not matter
         random.Random(f"{space.study.sampler_seed} {cell.task} {cell.teacher} {cell.student}").shuffle(points)
     return points if space.study.trials == "all" else points[: space.study.trials]
 
 
 def key_of(point: Mapping[str, str]) -> str:
-    """A short, stable name of a point, also that of its folder."""
+    """A short, stable name for a point, and for its folder."""
     return sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -206,7 +206,7 @@ def parents_first(factors: list[Factor]) -> list[Factor]:
 
 
 def _check_levels(space: SearchSpace) -> None:
-    """Build a run from every level once. A level that no point has is a contradiction."""
+    """Build a run from every level once. A level that occurs in no point is a contradiction."""
     levels = {(factor.name, label) for _, factor in space.factors for label in factor.levels}
     seen: set[tuple[str, str]] = set()
     for cell in _one_of_each(space.cells):
@@ -224,7 +224,7 @@ def _check_levels(space: SearchSpace) -> None:
 
 
 def covering(space: SearchSpace, cell: Cell) -> list[Point]:
-    """A few points that have between them every level which can occur in `cell`."""
+    """A few points that together have every level that can occur in `cell`."""
     chosen = list(itertools.islice(space.points(cell), 1))
     for _, factor in space.factors:
         for label in factor.levels:
@@ -234,7 +234,7 @@ def covering(space: SearchSpace, cell: Cell) -> list[Point]:
 
 
 def _one_of_each(cells: tuple[Cell, ...]) -> list[Cell]:
-    """Cells that have every task, teacher and student between them."""
+    """Cells that together have every task, teacher and student."""
     seen: set[str] = set()
     chosen = []
     for cell in cells:

@@ -1,7 +1,7 @@
-"""Where trials live: Optuna storage, one Optuna study for each cell of ours, opened and recognised.
+"""Where trials are stored: in Optuna, one Optuna study for each of our cells, opened and recognised.
 
-Everything that is known of a trial is in its storage: the levels are its parameters, the score its value; attributes
-hold the rest (`INDEX`, `WORKER`, `RUN`, `RECORD`, `REASON`).
+Everything known about a trial is in its storage: the levels are its parameters, the score its value; attributes hold
+the rest (`INDEX`, `WORKER`, `RUN`, `RECORD`, `REASON`).
 """
 
 import inspect
@@ -77,7 +77,7 @@ class StoredStudy:
 
     @property
     def study(self) -> Study:
-        """What was asked."""
+        """The study as requested."""
         return self.space.study
 
     def trial_id(self, stored_cell: StoredCell, number: int) -> int:
@@ -87,23 +87,23 @@ class StoredStudy:
 
 
 def load_optuna() -> Any:
-    """The module `optuna`, which then only speaks of errors. Raises `MissingPackageError`."""
+    """The module `optuna`, set to report only errors. Raises `MissingPackageError`."""
     with importing("studies need", extra="study"):
         import optuna
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    # Trials are claimed with `ask`; our workers send the signs of life that `optimize` would.
+    # Trials are claimed with `ask`; our workers send the heartbeats that `optimize` would.
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
     return optuna
 
 
 def storage_of(study: Study) -> str:
-    """Where the trials of `study` are kept."""
+    """Where the trials of `study` are stored."""
     return study.storage or str(study.place / "study.db")
 
 
 def is_file(storage: str) -> bool:
-    """Whether `storage` is a file of one machine rather than a database server."""
+    """Whether `storage` is a file on one machine rather than a database server."""
     return "://" not in storage or storage.startswith("sqlite:")
 
 
@@ -117,7 +117,7 @@ def in_turn(storage: str) -> AbstractContextManager[Any]:
 
 @contextmanager
 def storing(where: str) -> Iterator[None]:
-    """What a storage says when it cannot write becomes one line; finished trials are safe in it."""
+    """A storage that cannot be written becomes a one-line error; finished trials are safe in it."""
     optuna = load_optuna()
     import sqlalchemy.exc
 
@@ -137,9 +137,9 @@ def storing(where: str) -> Iterator[None]:
 
 
 def open_storage(where: str, *, make: bool = False) -> "BaseStorage":
-    """The storage at a path or URL; with `make` it is made if need be.
+    """The storage at a path or URL; with `make` it is created if needed.
 
-    Raises `OutputError` if there is none, `ConfigError` for something that is no storage.
+    Raises `OutputError` if there is none, `ConfigError` for something that is not a storage.
     """
     optuna = load_optuna()
     import sqlalchemy.exc
@@ -174,7 +174,7 @@ def open_storage(where: str, *, make: bool = False) -> "BaseStorage":
         ) from None
     except (ValueError, sqlalchemy.exc.ArgumentError) as error:
         raise ConfigError(
-            # what the library says of a URL may hold pieces of its password
+            # the library's message about a URL may contain parts of its password
             f"the storage `{where}` cannot be opened" + ("" if _password(where) else f": {str(error).splitlines()[0]}"),
             hint="a .db or .journal file, or a URL like postgresql://user@host/database; write : / @ in a password as "
             "%3A %2F %40",
@@ -184,10 +184,10 @@ def open_storage(where: str, *, make: bool = False) -> "BaseStorage":
 
 
 def open_study(space: SearchSpace, *, make: bool = False, salt: str = "") -> StoredStudy:
-    """The trials of a study; with `make` an empty one if there is none yet.
+    """The trials of a study; with `make` an empty one is created if there is none yet.
 
-    `salt` makes the samplers of several workers draw differently. Raises `ConfigError` where the storage has
-    another study of that name, `OutputError` where it has none.
+    `salt` makes the samplers of several workers draw differently. Raises `ConfigError` if the storage has another study
+    of that name, `OutputError` if it has none.
     """
     study = space.study
     where = storage_of(study)
@@ -223,7 +223,7 @@ def _stored_cell(
     found.set_user_attr("study", space.study.name)
     found.set_user_attr("fingerprint", space.fingerprint)
     found.set_user_attr("factors", list(space.varied))
-    # Last: a study with a cell is whole.
+    # Last: a study that has a cell is complete.
     found.set_user_attr(
         "cell", {"task": cell.task, "teacher": cell.teacher, "student": cell.student, "seed": cell.seed}
     )
@@ -264,12 +264,12 @@ def _pruner(study: Study) -> Any:
 
 
 def _made(kind: Any, role: str, name: str, options: dict[str, Any]) -> Any:
-    """A sampler or pruner of Optuna. Raises `ConfigError` for options that it does not have or cannot take."""
+    """A sampler or pruner of Optuna. Raises `ConfigError` for options that it does not have or accept."""
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(kind).parameters.values():
         default = parameter.default
         required = default is inspect.Parameter.empty
-        plain = isinstance(default, bool | int | float | str)  # the type of others is known to Optuna alone
+        plain = isinstance(default, bool | int | float | str)  # only Optuna knows the types of others
         fields[parameter.name] = (type(default) if plain else Any, ... if required else default)
     schema = create_model(kind.__name__, __config__=ConfigDict(extra="forbid"), **fields)
     checked = checked_options(f"{role} `{name}`", schema, options)
@@ -283,6 +283,6 @@ def _made(kind: Any, role: str, name: str, options: dict[str, Any]) -> Any:
 
 
 def _password(where: str) -> str:
-    """The password in a URL, up to the last `@`; `""` where there is none."""
+    """The password in a URL, up to the last `@`; `""` if there is none."""
     login = where.partition("://")[2].rpartition("@")[0]
     return login.partition(":")[2]

@@ -1,4 +1,4 @@
-"""Tables in CSV and Parquet files, with one header of our own that says what the columns are."""
+"""Tables in CSV and Parquet files, with a header of ours that says what the columns are."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def read_frame(source: Path) -> "pd.DataFrame":
     try:
         if source.suffix == ".parquet":
             return load_pyarrow()[1].read_table(source).to_pandas()
-        with source.open(encoding="utf-8-sig", newline="") as file:  # some programs begin a file with a mark
+        with source.open(encoding="utf-8-sig", newline="") as file:  # some programs start a file with a byte order mark
             ours = _parse(file.readline()) is not None
             if not ours:
                 file.seek(0)
@@ -33,7 +33,7 @@ def read_frame(source: Path) -> "pd.DataFrame":
             return _mapped(frame, unguarded) if ours else frame
     except OSError as error:
         raise _unreadable(source, error) from None
-    except ValueError as error:  # of pandas and pyarrow, whose errors inherit from it
+    except ValueError as error:  # from pandas and pyarrow, whose errors inherit from it
         first = str(error).partition("\n")[0]
         raise DataError(f"`{source}` is not a table: {first}", hint="the first line should name columns") from None
 
@@ -71,7 +71,7 @@ def write_frame(frame: "pd.DataFrame", header: Mapping[str, Any], target: Path) 
 
 
 def guarded(cell: Any) -> Any:
-    """A cell that no spreadsheet takes for a formula: one that begins like one begins with an apostrophe instead."""
+    """A cell that no spreadsheet takes for a formula: one that begins like a formula gets an apostrophe in front."""
     if not isinstance(cell, str) or not cell.startswith(FORMULA) or _is_number(cell):
         return cell
     return "'" + cell
@@ -83,7 +83,7 @@ def unguarded(cell: Any) -> Any:
 
 
 def _mapped(frame: "pd.DataFrame", change: Callable[[Any], Any]) -> "pd.DataFrame":
-    """`frame` with its texts and names changed."""
+    """`frame` with its texts and names changed by `change`."""
     changed = frame.rename(columns=change)
     for name in changed:
         if changed[name].dtype.kind in "OSU" or str(changed[name].dtype).startswith("str"):

@@ -1,4 +1,4 @@
-"""Trials out of a storage into a table, from one study or from elsewhere, and back into files."""
+"""Reads trials from a storage, one study or elsewhere into a table, and writes them to files."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,8 +35,8 @@ LOST = "its worker stopped answering, twice"
 def load_trials(source: str | Path, *, name: str | None = None) -> Trials:
     """The finished and failed trials of a study (folder or file), a storage (path or URL), or a table of trials.
 
-    A storage may hold several studies: `name` chooses one, else all are read, and it is said. Of several attempts at
-    one point the last counts. Raises `DistillerError`; needs no torch.
+    A storage may hold several studies: `name` chooses one; otherwise all are read, with a notice. Of several attempts
+    at one point the last counts. Raises `DistillerError`; needs no torch.
     """
     path = Path(source)
     if "://" not in str(source) and path.suffix in TABLES:
@@ -147,8 +147,10 @@ def _score(model: Mapping[str, Any] | None, metric: str) -> float | None:
 
 
 def canonical(run: Run) -> dict[str, str]:
-    """The four factors of arXiv:2109.11105, section 4, of any run, with those of all its stages; what does not exist
-    there is `""`."""
+    """The four factors of arXiv:2109.11105, section 4, for any run, with those of all its stages.
+
+    A factor that does not exist there is `""`.
+    """
     terms = [term for objective in run.objectives for term in objective.terms if term.active]
     mappings = list(dict.fromkeys(label_of(term.mapping.model_dump()) for term in terms))
     given = [objective.prediction for objective in run.objectives if objective.prediction]
@@ -167,6 +169,6 @@ def is_study(path: str | Path) -> bool:
 
 
 def check_table_name(path: str | Path) -> None:
-    """Raises `ConfigError` unless trials can be written to a file of this name; before any work is done."""
+    """Raises `ConfigError`, before any work is done, unless trials can be written to a file of this name."""
     if Path(path).suffix not in TABLES:
         raise ConfigError(f"trials are not written as `{Path(path).name}`", hint="end in .csv or .parquet")

@@ -1,7 +1,7 @@
 """Trials as a table: what studies leave behind, and all that analysis, advice and report read.
 
-A row is one training. An empty cell in a factor's column means that this factor does not exist for that trial (a
-critic without mutual information). Scores are better when higher, as are all metrics that choose a checkpoint.
+A row is one training. An empty cell in a factor's column means that the factor does not exist for that trial (a critic
+without mutual information). Higher scores are better, as for all metrics that choose a checkpoint.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,7 +46,7 @@ class Trials:
         return self.frame.loc[self.frame["status"] == "complete"].reset_index(drop=True)
 
     def where(self, **values: str) -> "Trials":
-        """The rows whose columns have these values. Raises `ConfigError` for a column or value that is not there."""
+        """The rows whose columns have these values. Raises `ConfigError` for an unknown column or value."""
         frame = self.frame
         for column, value in values.items():
             if column not in frame:
@@ -73,7 +73,7 @@ class Trials:
         return strips({factor: found for factor, found in points.items() if found}, y="score")
 
     def _repr_html_(self) -> str:
-        """The best finished trials of each task, as a notebook shows them."""
+        """The best finished trials of each task, as a table for notebooks."""
         several = self.complete.sort_values("score", ascending=False, kind="stable")
         columns = ["task", "teacher", "student", *self.factors, "seed", "score", "ratio"]
         shown = (
@@ -164,8 +164,8 @@ def read_table(path: str | Path, *, columns: Mapping[str, str] | None = None, fa
     """Trials from any CSV or Parquet file of results; rows without a score count as failed.
 
     `columns` maps our names to those of the file; equal names need no entry. `factors` are the columns that were
-    varied; by default the entries of `columns` that are not `COLUMNS`, and those of `FACTORS` that the file has. A
-    file without a task is one task, called like the file. Raises `DataError` for a column that is not there.
+    varied; by default the entries of `columns` that are not `COLUMNS`, and those of `FACTORS` that the file has. A file
+    without a task is one task, named after the file. Raises `DataError` for a missing column.
     """
     source, columns = Path(path), columns or {}
     frame = read_frame(source)
@@ -200,9 +200,9 @@ def read_authors(source: str | Path) -> Trials:
 
 
 def open_table(path: str | Path) -> Trials:
-    """Trials from a file that says itself what it is: our table, the authors', or one with our column names.
+    """Trials from a file that identifies itself: our table, the authors', or one with our column names.
 
-    Raises `DataError` for a file that does not.
+    Raises `DataError` for any other file.
     """
     source = Path(path)
     if is_authors(source):

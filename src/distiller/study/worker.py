@@ -1,4 +1,4 @@
-"""One worker: claims trials, carries them out one after the other, and stores what came of each.
+"""One worker: claims trials, carries them out one after the other, and stores the outcome of each.
 
 `python -m distiller.study.worker FOLDER NAME PARENT EXECUTE` is what the local engine starts; Ray calls `work`.
 """
@@ -43,7 +43,7 @@ ROOM = ".room"
 
 
 def work(study: Study, name: str, execute: str = EXECUTE) -> None:
-    """Carry out trials of `study` until none is left. Raises `RunError` where results cannot be stored."""
+    """Carry out trials of `study` until none is left. Raises `RunError` if results cannot be stored."""
     module, _, function = execute.partition(":")
     carry_out = getattr(importlib.import_module(module), function)
     space = search_space_of(study)
@@ -56,14 +56,14 @@ def work(study: Study, name: str, execute: str = EXECUTE) -> None:
 
 
 def carry_out(run: Run, report: Report | None) -> "Record":
-    """Distil; what an earlier attempt at the same point finished is kept."""
+    """Distil; what an earlier attempt at the same point finished is reused."""
     from distiller.run import distil
 
     return distil(run, resume=True, on_evaluation=report)
 
 
 def attempt(claimed: Claim, execute: Callable[[Run, Report | None], "Record"]) -> None:
-    """Carry out one trial and store its end, whatever it is. Raises `RunError` where the disk is full."""
+    """Carry out one trial and store its end, whatever it is. Raises `RunError` if the disk is full."""
     folder = Path(claimed.run.output)
     try:
         with _own(folder):
@@ -91,12 +91,12 @@ def attempt(claimed: Claim, execute: Callable[[Run, Report | None], "Record"]) -
 
 
 def turns_of(study: Study) -> Turns:
-    """The turns of this process among those of its machine."""
+    """The turns of this process among those on its machine."""
     return Turns(study.place / ROOM / socket.gethostname(), f"{os.getpid()}")
 
 
 def _make_room(folder: Path) -> None:
-    """After a trial that found too little memory: give back what it held, and start it over."""
+    """After a trial ran out of memory: release what it held, and start it over."""
     print(f"{folder.name}: out of memory beside other trials; tried again alone", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
     gc.collect()
@@ -110,14 +110,14 @@ def _store_failure(claimed: Claim, folder: Path, error: Exception) -> None:
     if not isinstance(error, DistillerError):
         reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     clear(folder)
-    file = folder.with_name(folder.name + ERRORS)  # beside it: a run starts in an empty folder
+    file = folder.with_name(folder.name + ERRORS)  # elsewhere: a run starts in an empty folder
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(concealed("".join(traceback.format_exception(error))), encoding="utf-8")
     fail(claimed, concealed(reason)[:500], file.relative_to(claimed.stored.study.place).as_posix())
 
 
 def _reporter(claimed: Claim) -> Report | None:
-    """Tells the pruner of scores; `None` where nothing is pruned."""
+    """Reports scores to the pruner; `None` if there is no pruning."""
     if claimed.stored.study.pruner.name == "none":
         return None
 
@@ -131,7 +131,7 @@ def _reporter(claimed: Claim) -> Report | None:
 
 @contextmanager
 def _own(folder: Path) -> Iterator[None]:
-    """Nobody else writes into `folder` meanwhile: not the worker either that was taken for dead."""
+    """No other process writes to `folder` meanwhile, not even a worker that was taken for dead."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(f"{folder}.lock", timeout=5):
@@ -142,7 +142,7 @@ def _own(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def alive(claimed: Claim) -> Iterator[None]:
-    """Give a sign of life now and then, where the storage records them."""
+    """Send heartbeats, where the storage records them."""
     storage = claimed.stored.storage
     record = getattr(storage, "record_heartbeat", None)
     if record is None:
@@ -153,7 +153,7 @@ def alive(claimed: Claim) -> Iterator[None]:
 
     def beat() -> None:
         while True:
-            with suppress(Exception):  # the storage is busy or away for a moment; the next beat may get through
+            with suppress(Exception):  # the storage is briefly busy or unreachable; the next heartbeat may get through
                 record(trial_id)
             if ended.wait(HEARTBEAT):
                 return
@@ -188,7 +188,7 @@ def tidy(stored: StoredStudy) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove the weights of a trial that came to nothing."""
+    """Remove the weights of a trial without a result."""
     for name in ("seeds", "student"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -205,7 +205,7 @@ def _end_with(parent: int) -> None:
 
 
 def main(folder: str, name: str, parent: str, execute: str) -> int:
-    """What the local engine starts; the exit code is `NO_ROOM` where results cannot be stored."""
+    """What the local engine starts; the exit code is `NO_ROOM` if results cannot be stored."""
     _end_with(int(parent))
     try:
         work(load_study(folder), name, execute)

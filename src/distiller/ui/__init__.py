@@ -1,4 +1,4 @@
-"""A page on this machine: finished runs and studies, and one text to every model of a run."""
+"""A local web page: finished runs and studies, and one text put to every model of a run."""
 
 from typing import TYPE_CHECKING
 

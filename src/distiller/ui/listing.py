@@ -1,4 +1,4 @@
-"""Finished runs and studies below some folders, and what the page says of each. Imports no torch."""
+"""Finished runs and studies below some folders, and what the page says about each. Imports no torch."""
 
 import os
 from collections.abc import Iterable
@@ -19,9 +19,9 @@ SHOWN = 5
 
 
 def find_outputs(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Output folders of finished runs and folders of studies, each in the order of their names.
+    """Output folders of finished runs and folders of studies, each sorted by name.
 
-    Raises `OutputError` for a folder that is not there.
+    Raises `OutputError` for a folder that does not exist.
     """
     runs: list[Path] = []
     studies: list[Path] = []
@@ -41,7 +41,7 @@ def find_outputs(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def run_entry(folder: Path) -> dict[str, Any]:
-    """One line of the list of runs; `error` says why a Record cannot be read."""
+    """One line in the list of runs; `error` says why a Record cannot be read."""
     try:
         record = load_record(folder)
     except DistillerError as error:
@@ -91,7 +91,7 @@ def _models(record: Record) -> Iterable[dict[str, Any]]:
 
 
 def study_entry(folder: Path) -> dict[str, Any]:
-    """One line of the list of studies."""
+    """One line in the list of studies."""
     return {"folder": str(folder), "name": folder.name}
 
 

@@ -1,4 +1,4 @@
-"""The page's server: bound to this machine, answering this machine's browser only."""
+"""The server of the page: bound to this machine, and answering only this machine's browser."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class OpenModels:
         """Answers of every model of a run, and what was left out."""
         from distiller.deploy.ask import LoadedModels
 
-        with self._lock:  # one at a time: each would only make the other's times longer
+        with self._lock:  # one at a time: two at once would only distort each other's times
             loaded = self._open.pop(folder, None) or LoadedModels(folder)
             self._open[folder] = loaded
             while len(self._open) > LOADED:
@@ -55,7 +55,7 @@ class OpenModels:
 def application(folders: Sequence[Path]) -> "Starlette":
     """The page over the runs and studies below `folders`, as an ASGI application.
 
-    Raises `OutputError` for a folder that is not there, `MissingPackageError` without the extra `ui`.
+    Raises `OutputError` for a folder that does not exist, `MissingPackageError` without the extra `ui`.
     """
     with importing("the page needs", extra="ui"):
         from starlette.applications import Starlette
@@ -97,7 +97,7 @@ def application(folders: Sequence[Path]) -> "Starlette":
     async def asked(request: Request) -> Response:
         from starlette.concurrency import run_in_threadpool
 
-        if not request.headers.get("content-type", "").startswith("application/json"):  # no form of another page
+        if not request.headers.get("content-type", "").startswith("application/json"):  # not a form of another page
             raise ConfigError("a question is JSON", hint="Content-Type: application/json")
         try:
             given = await request.json()
@@ -121,15 +121,15 @@ def application(folders: Sequence[Path]) -> "Starlette":
         Route("/api/study", study),
         Route("/api/ask", asked, methods=["POST"]),
     ]
-    # a page of another site may have its name point here: it is told by the name
+    # another site's name may point here (DNS rebinding): the host name tells
     here = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     return Starlette(routes=routes, middleware=[here], exception_handlers={DistillerError: complaint})
 
 
 def serve(folders: Sequence[Path], *, port: int, announce: Callable[[str], None]) -> None:
-    """Serve the page on `port` of this machine (0: a free one) until it is interrupted; `announce` hears its address.
+    """Serve the page on `port` of this machine (0: a free one) until interrupted; `announce` gets its address.
 
-    Raises `ConfigError` where the port is taken, and as `application` does.
+    Raises `ConfigError` if the port is taken, and as `application` does.
     """
     app = application(folders)
     with importing("the page needs", extra="ui"):
