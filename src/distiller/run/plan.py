@@ -1,4 +1,4 @@
-"""What a run means in full: what it leaves open filled in, options checked, consecutive trainings spelt out."""
+"""A run in full: open fields filled in, options checked, consecutive trainings written out."""
 
 import math
 from collections.abc import Sequence
@@ -65,12 +65,12 @@ class RunPlan:
 
     @property
     def labels(self) -> list[str] | None:
-        """Class or tag names, or `None` where a label is none of a set."""
+        """Class or tag names; `None` if labels are not from a set."""
         return self.data.label_names
 
     @cached_property
     def taught(self) -> TaskData:
-        """The rows as the student learns from them: without a teacher a label alone is certain of its class."""
+        """The rows as the student learns from them: without a teacher, a label alone means probability 1."""
         return with_gold_as_soft(self.data) if self.teacher is None else self.data
 
     def tunes(self, spec: config.Teacher | None = None) -> bool:
@@ -96,7 +96,7 @@ class RunPlan:
         return patient_steps(self.teacher, self.student)
 
     def objective(self, stage: Stage) -> DistillationObjective:
-        """The objective of `stage` for these models, to ask it what fits and what it reads; draws no random state."""
+        """The objective of `stage` for these models, to ask what fits and what it reads; uses no random state."""
         with torch.random.fork_rng(devices=[]):
             return DistillationObjective(
                 stage.objective,
@@ -112,7 +112,7 @@ def make_plan(run: Run) -> RunPlan:
     teacher = None if spec is None else load_config(spec.model, trust_remote_code=spec.trust_remote_code)
     data = load_task(run.task, head=[] if teacher is None else head_names(teacher))
     if teacher is None:
-        with_gold_as_soft(data)  # refuses rows that say nothing
+        with_gold_as_soft(data)  # refuses rows without information
     labels = data.label_names
     if teacher is not None:
         check_known(teacher)
@@ -152,15 +152,16 @@ def make_plan(run: Run) -> RunPlan:
     )
     check_data(made)
     check_models(made)
-    compute(made.run.training.precision, made.run.training.attention)  # refuses what this machine does not have
+    compute(made.run.training.precision, made.run.training.attention)  # refuses what this machine lacks
     build_policy(made.run.augmentation).prepare()  # likewise what operators need
     return made
 
 
 def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bool = True) -> Run:
-    """`run` with what it leaves open filled in for this task, checked for options that contradict each other.
+    """`run` with open fields filled in for this task, checked for options that contradict each other.
 
-    `token_by_token`: each token of the student has one of the teacher. `states`: layers of both can be compared.
+    `token_by_token`: each token of the student corresponds to one of the teacher. `states`: layers of both can be
+    compared.
     """
     check_stages(run)
     task = run.task
@@ -196,7 +197,7 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
 def _with_max_length(
     run: Run, data: TaskData, tokenizers: Sequence[PreTrainedTokenizerBase], shapes: Sequence[PretrainedConfig]
 ) -> tuple[Run, TaskData]:
-    """`run` with its longest input, and `data` with a note where that is more than the published one."""
+    """`run` with its longest input, and `data` with a note if that is more than the published one."""
     if run.task.max_length is not None:
         return run, data
     limit = min(map(longest_input, shapes))
@@ -210,7 +211,7 @@ def _with_max_length(
 
 
 def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig) -> int:
-    """Crossed texts for each training text. Raises `ConfigError` where some are wished for and cannot be."""
+    """Crossed texts per training text. Raises `ConfigError` if some are requested and cannot be made."""
     if run.crossovers and run.teacher is None:
         raise ConfigError("`crossovers` makes texts that a teacher answers, and the run has none", hint="crossovers=0")
     if run.crossovers and not any(objective.beta1 for objective in run.objectives):
@@ -229,23 +230,23 @@ def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, stud
 def _by_characters(
     run: Run, data: TaskData, student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase | None
 ) -> bool:
-    """Whether tokens of both can be found in the text, so that each of the student has one of the teacher.
+    """Whether tokens of both models can be located in the text, so that each of the student's has one of the teacher's.
 
-    Windows of questions end elsewhere in other tokens, and of mixed examples no token has characters.
+    Windows of questions end elsewhere in other tokens, and tokens of mixed examples have no characters.
     """
     fast = teacher is not None and all(tokenizer.is_fast for tokenizer in (student, teacher))
     return fast and data.kind != "qa" and "mixup" not in check_policy(run.augmentation)
 
 
 def exchanges_words(run: Run, data: TaskData) -> bool:
-    """Whether crossed texts have other words of the vocabulary: a tagger's, unless it is to be cut to these texts."""
+    """Whether crossed texts have other words of the vocabulary: for a tagger, unless it is to be cut to these texts."""
     return data.kind == "tagging" and run.student.vocabulary is None
 
 
 def _taught_words(
     run: Run, data: TaskData, teacher: PretrainedConfig | None, student: PretrainedConfig, *, same: bool
 ) -> bool:
-    """Whether the student's word vectors learn from the teacher's. Raises `ConfigError` where they are to and cannot.
+    """Whether the student's embeddings learn from the teacher's. Raises `ConfigError` if requested but impossible.
 
     `same`: each token has one of the teacher, before any of the vocabulary is cut.
     """
@@ -255,7 +256,7 @@ def _taught_words(
         own = spec is not None and initialisation(run.student) != "teacher" and source_of(run.student) != spec.model
         ours = all(objective.defaults == "distiller" for objective in run.objectives)
         hears = any(objective.beta1 or objective.intermediate for objective in run.objectives)
-        wish = own and ours and hears and same and data.kind != "tagging"  # there it does harm: docs/results.md
+        wish = own and ours and hears and same and data.kind != "tagging"  # it does harm there: docs/results.md
     why = None
     if teacher is None:
         why = "the run has no teacher"
@@ -267,7 +268,7 @@ def _taught_words(
 
 
 def _with_rates(run: Run, *, teacher: PretrainedConfig | None, student: PretrainedConfig) -> Run:
-    """`run` with the learning rates that it leaves open, which follow from the kind of model."""
+    """`run` with open learning rates filled in, which follow from the kind of model."""
     random = initialisation(run.student) == "random"
     rate = run.training.learning_rate or learning_rate(student, pretrained=not random)
     run = run.model_copy(update={"training": run.training.model_copy(update={"learning_rate": rate})})

@@ -1,4 +1,4 @@
-"""Whether a training will fit into the memory that is free: a system that runs out of it kills without a word."""
+"""Whether a training will fit into the free memory: a system that runs out of it kills processes without a message."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ from distiller.tasks.tokens import Tokens
 
 
 def check_room(plan: RunPlan, tokens: Tokens) -> None:
-    """Warn, with fields that mend it, where the largest training of `plan` takes more memory than is free."""
+    """Warn, naming fields that help, if the largest training of `plan` needs more memory than is free."""
     run, shape, training = plan.run, plan.student, plan.run.training
     role, batch, accumulate = "the student", training.batch_size, training.accumulate
     if run.teacher is not None and plan.teacher is not None and plan.tunes():
@@ -37,7 +37,7 @@ def check_room(plan: RunPlan, tokens: Tokens) -> None:
 
 
 def _free() -> float:
-    """Bytes that are free on the accelerator, or else of this machine."""
+    """Free bytes of the accelerator, or else of this machine."""
     if accelerator() == "cuda":
         return torch.cuda.mem_get_info()[0]
     return memory.free()

@@ -1,12 +1,12 @@
-"""Texts made of two texts, the beginning of one and the end of another, for a teacher to say what they are.
+"""Texts made from two texts, the beginning of one and the end of another, for a teacher to label.
 
-A small student of a few thousand texts ends short of its teacher because it has seen too few of them, not because it
-lacks labels. Crossed texts need not be good language for that: the teacher answers them all the same, and how it
-weighs their two halves shows how it reads. Instance crossover is Luque's (2019, arXiv:1909.11241), who joined texts of
-one class to have more of them; that a teacher can label whatever is made of texts is Tang et al.'s (2019,
-arXiv:1903.12136). docs/results.md has what it brings. A tagger learns words too: some of those in its crossed sentences
-are exchanged for words that no training text may have. Where questions are answered the contexts stay whole, lest an
-answer be lost, and it is questions that are made: what a small student lacks is how their words are found again.
+A small student trained on a few thousand texts falls short of its teacher because it has seen too few texts, not
+because it lacks labels. Crossed texts need not be good language for that: the teacher labels them all the same, and how
+it weighs their two halves shows how it reads. Instance crossover is due to Luque (2019, arXiv:1909.11241), who joined
+texts of one class to have more of them; that a teacher can label any generated text, to Tang et al. (2019,
+arXiv:1903.12136). docs/results.md has the gains. A tagger learns words too: some of those in its crossed sentences are
+replaced by words that may occur in no training text. For question answering the contexts stay whole, so that no answer
+is lost, and questions are made instead: what a small student lacks is how their words are found again in the context.
 """
 
 import math
@@ -49,15 +49,15 @@ _WORD = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]+)")
 
 
 def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
-    """How many crossed texts for each text a run gets that does not say: fewer, the more text there is.
+    """How many crossed texts per text a run gets that does not say: fewer, the more text there is.
 
-    `tokens` are those for which there is room where the teacher's outputs are kept.
+    `tokens` is the number for which there is room where the teacher's outputs are kept.
     """
     rows, words = sum(map(len, data.transfer)), 0
     most = min(QUESTION_WORDS if data.kind == "qa" else WORDS, tokens / TOKENS)
     for text in chain.from_iterable(column for split in data.transfer for column in _columns(split)):
         words += len(text)
-        if 2 * words > most:  # of millions of texts no more are read than it takes to know
+        if 2 * words > most:  # of millions of texts only as many are read as it takes to know
             return 0
     wished = min(MOST, max(USUAL, ENOUGH // max(1, rows)))
     return min(wished, int(most / max(1, words)) - 1)
@@ -66,11 +66,11 @@ def usual_crossovers(data: TaskData, *, tokens: float = math.inf) -> int:
 def with_crossed(data: TaskData, times: int, *, seed: int, words: Sequence[str] = ()) -> TaskData:
     """`data` with `times` crossed texts for every row that a student learns from, in the split `crossed`.
 
-    Each has the beginning of that row and the end of another one, labelled or not; they have no labels. Of pairs
-    first texts are crossed with first ones, and second with second ones. Of sentences for a tagger some words are
-    exchanged for others of `words`. Each context gets `times` new questions: two thirds of them have the beginning of
-    another row's question and end in words of a sentence of the context, the others are another row's. The same `seed`
-    gives the same texts. What is a row of another split already is left out.
+    Each has the beginning of that row and the end of another one, labelled or not, and no label. In pairs, first texts
+    are crossed with first ones, and second with second ones. In sentences for a tagger some words are replaced by
+    others of `words`. Each context gets `times` new questions: two thirds of them have the beginning of another row's
+    question and end in words of a sentence of the context, the rest are another row's question. The same `seed` gives
+    the same texts. Texts that are already a row of another split are left out.
     """
     if not times:
         return data
@@ -92,7 +92,7 @@ def with_crossed(data: TaskData, times: int, *, seed: int, words: Sequence[str] 
 
 
 def _columns(split: AnySplit) -> list[Iterable[Sequence[str]]]:
-    """The words of each text of each column, with the blanks before them, one text after the other."""
+    """The words of each text in each column, with the space before them, one text after the other."""
     if isinstance(split, TaggedSplit):
         return [split.words]
     if isinstance(split, QuestionSplit):
@@ -135,23 +135,23 @@ def _asked(split: QuestionSplit, rng: np.random.Generator) -> QuestionSplit:
 
 
 def _question(words: Sequence[str], sentence: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """The first of the `words` of a question, and in place of the others as many in a row of `sentence`."""
+    """The first `words` of a question; the rest is replaced by as many consecutive words of `sentence`."""
     kept = max(1, round(len(words) * rng.uniform(*CUT)))
     first = int(rng.integers(max(1, len(sentence) - SPAN + 1)))
     span = list(sentence[first : first + max(SPAN, len(words) - kept)])
-    if not _SET_CLOSE.match(span[0].lstrip()):  # before the first word of a sentence stands no blank
+    if not _SET_CLOSE.match(span[0].lstrip()):  # no space precedes the first word of a sentence
         span[0] = " " + span[0].lstrip()
     span[-1] = span[-1].rstrip(".,;:!?") + "?"
     return [*words[:kept], *span]
 
 
 def _joint(words: Sequence[str], others: Sequence[str], cut: float) -> list[str]:
-    """The first words of one text, at least one of them, and the last of another, without its first."""
+    """The first words of one text, at least one, and the last ones of another, without its first."""
     return [*words[: max(1, round(len(words) * cut))], *others[max(1, round(len(others) * cut)) :]]
 
 
 def _exchanged(sentence: Sequence[str], words: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
-    """`sentence` with a share of its words exchanged for any of `words`."""
+    """`sentence` with a share of its words replaced by random ones of `words`."""
     drawn = rng.random(len(sentence)) < EXCHANGED
     others: list[int] = rng.integers(len(words), size=len(sentence)).tolist()
     found = list(sentence)

@@ -1,9 +1,9 @@
-"""What an objective means where it is left open: ours, or the paper's.
+"""The default objective, where fields are left open: ours, or the paper's.
 
-Ours was found on tasks of several kinds (docs/results.md has the figures): soft labels at a temperature that lets the
+Ours was chosen on tasks of several kinds (docs/results.md has the figures): soft labels at a temperature that lets the
 teacher's doubts through, the gold labels where there are any, and the hidden states of every layer pair with half of
-the gradient that reaches the student. Half is said as a share, so that it holds for every width, depth and task.
-A tagger hears enough from the labels of its every word: the teacher's as they are, and nothing of hidden states.
+the gradient that reaches the student. Half is given as a share, so that it holds for every width, depth and task. A
+tagger learns enough from the labels of its every word: the teacher's as they are, and no hidden states.
 """
 
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def _fits_numbers(prediction: Component) -> bool:
 
 
 def _hidden(tokens: bool) -> Term:
-    """All layer pairs of the `skip` mapping; where tokens cannot be compared only one of each text."""
+    """All layer pairs of the `skip` mapping; if tokens cannot be compared, only one token of each text."""
     if tokens:
         return Term(loss="mse", weight=Share(share=HIDDEN_SHARE), pairs="mean")
     return Term(loss="pkd", weight=Share(share=POOLED_SHARE), pairs="mean")

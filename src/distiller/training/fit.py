@@ -92,7 +92,7 @@ class Fitting:
 
 
 class TrainingData(Protocol):
-    """What a training reads, and how that is batched and scored: what differs between kinds of task."""
+    """What a training reads, and how that is batched and scored: the part that differs between kinds of task."""
 
     @property
     def metric(self) -> str:
@@ -101,15 +101,15 @@ class TrainingData(Protocol):
 
     @property
     def rising(self) -> str:
-        """The score that says whether a model still learns: it rises from the first steps on."""
+        """The score that tells whether a model still learns: it rises from the first steps on."""
         ...
 
     def pace(self, training: Any, objective: Any, *, seed: int) -> tuple[Pace, bool]:
-        """How long `training` takes, and whether it ends when the model has learnt."""
+        """How long `training` takes, and whether it ends when the model has stopped improving."""
         ...
 
     def trainer(self, fitting: Fitting) -> DistillationTrainer:
-        """What carries it out."""
+        """The trainer that carries it out."""
         ...
 
 
@@ -140,7 +140,7 @@ class Job:
         return self.metric
 
     def pace(self, training: config.Training, objective: config.Objective, *, seed: int = 0) -> tuple[Pace, bool]:
-        """Without `epochs` a training ends when the model has learnt."""
+        """Without `epochs`, a training ends when the model has stopped improving."""
         return pace_of(training, self, objective), training.epochs is None
 
     def trainer(self, fitting: Fitting) -> DistillationTrainer:
@@ -170,16 +170,16 @@ class Job:
 
 
 class ScoredTrainer(DistillationTrainer):
-    """A training whose development scores decide: its evaluation computes no loss.
+    """A training guided by development scores: its evaluation computes no loss.
 
-    Its batches hold examples of similar `lengths`, of which the training set tells.
+    Its batches hold examples of similar `lengths`, which the training set provides.
     """
 
     table: nn.Embedding | None = None
     """What is trained by the rows that a step has read."""
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """On a processor one that moves the table of tokens by rows; elsewhere their gradients would wait."""
+        """On a processor one that updates the embedding table by rows; elsewhere sparse gradients would block."""
         if self._steps_by_rows():
             _, options = self.get_optimizer_cls_and_kwargs(self.args, self.student)
             self.optimizer_cls_and_kwargs = TableAdamW, options
@@ -217,7 +217,7 @@ class ScoredTrainer(DistillationTrainer):
 
 @dataclass(frozen=True)
 class Fit:
-    """What a training came to."""
+    """The outcome of a training."""
 
     scores: dict[str, float]
     best_step: int
@@ -261,7 +261,7 @@ def fit(
     """
     request = StopRequest()
     steps, until_learnt = job.pace(training, objective, seed=seed)
-    if not select_best:  # nothing here is learnt for the score, so it does not say when that has been learnt
+    if not select_best:  # nothing here is trained for the score, so it does not tell when the training is done
         steps = replace(steps, patience=None)
     learns = UntilLearnt(steps, job.rising) if until_learnt else None
     watch, best = Stopwatch(), BestWeights(model, job.metric, most=steps.averaged)
@@ -313,7 +313,7 @@ def fit(
         since = falls_from() if eight_bits is not None else -1
         done = _outcome(trainer, watch, job.metric, select_best=select_best, since=since)
         if select_best:
-            for callback in callbacks:  # they have heard of the training's end
+            for callback in callbacks:  # they know that the training has ended
                 trainer.remove_callback(callback)
             done = _averaged(trainer, best, steps, done)
             if console is not None and (averaged := done.history[-1].get("averaged")):
@@ -336,14 +336,14 @@ def _falls_from(steps: Pace, learns: UntilLearnt | None) -> int:
 
 
 def _kept(keep: Callable[[Fit], None] | None, done: Fit, folder: Path) -> None:
-    """Keep what came of a training, and only then let go of its checkpoints."""
+    """Keep the outcome of a training, and only then remove its checkpoints."""
     if keep is not None:
         keep(done)
     discard_checkpoints(folder)
 
 
 def _scores(job: Job, logits: Any, labels: Any) -> dict[str, float]:
-    """Development scores. Raises `RunError` where the model's outputs are no numbers: it has not learnt anything."""
+    """Development scores. Raises `RunError` if the model's outputs are not numbers: it has not learnt anything."""
     finite = np.isfinite(logits).reshape(len(logits), -1).all(1)
     if not finite.all():
         rows = shortened(np.flatnonzero(~finite).tolist())
@@ -398,7 +398,7 @@ def pace_of(training: config.Training, job: Job, objective: config.Objective) ->
 
 
 def _drops_last(training: config.Training, job: Job, objective: config.Objective) -> bool:
-    """Whether an epoch's last batch is left out: mutual information needs three examples."""
+    """Whether an epoch's last batch is dropped: mutual information needs three examples."""
     contrasts = any(term.loss.startswith("mi_") for term in objective.terms)
     return contrasts and 0 < len(job.train) % (training.batch_size * processes.count()) < 3 < len(job.train)
 
@@ -411,7 +411,7 @@ def _workers(training: config.Training, job: Job) -> int:
 
 
 def _averaged(trainer: DistillationTrainer, best: BestWeights, steps: Pace, done: Fit) -> Fit:
-    """Give the model the mean of its best weights, or the best alone where their mean is worse than each of them."""
+    """Give the model the mean of its best weights, or the best alone if their mean is worse than each of them."""
     averaged = best.average(steps.error(best.found[0].score)) if best.found else []
     if len(averaged) > 1:
         scores = development_scores(repeatable(trainer.evaluate()))
@@ -424,7 +424,7 @@ def _averaged(trainer: DistillationTrainer, best: BestWeights, steps: Pace, done
 
 
 def _unrounded(trainer: DistillationTrainer, eight_bits: EightBits, done: Fit) -> Fit:
-    """The scores that the same weights have in full precision; the history says those in 8 bits too."""
+    """The scores of the same weights in full precision; the history also has those in 8 bits."""
     eight_bits.stop()
     note = {"step": float(done.steps), **{f"eight_bits_{name}": score for name, score in done.scores.items()}}
     scores = development_scores(repeatable(trainer.evaluate()))
@@ -437,6 +437,6 @@ def development_scores(entry: Mapping[str, float]) -> dict[str, float]:
 
 
 def repeatable(entry: Mapping[str, float]) -> dict[str, float]:
-    """A log line without what the clock decides, or the number of times a training was resumed."""
+    """A log line without the values that depend on the clock or on how often a training was resumed."""
     changing = ("runtime", "per_second", "total_flos", "train_loss")
     return {name: value for name, value in entry.items() if not name.endswith(changing)}

@@ -1,4 +1,4 @@
-"""The frozen teacher: one forward pass, keeping only what the objective asks for."""
+"""The frozen teacher: one forward pass, keeping only what the objective needs."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -24,14 +24,10 @@ Model = TypeVar("Model", bound=nn.Module)
 class FrozenTeacher:
     """A teacher in eval mode without gradients, and the layers that are read from it.
 
-    In a shorter number format a copy is asked whose matrices are in that format already: autocast would convert those
-    of a frozen model in every step. With `compiled` it runs through `torch.compile`.
-
-    What `others` say is averaged with what it says; layers are its own.
-
-    `reader` makes of the model what reads it, where that is not by layers.
-
-    `order` names, for each output of the student, the teacher's own; `None` where both have one order.
+    In a shorter number format, a copy with its matrices in that format is used: autocast would convert those of a
+    frozen model in every step. With `compiled` it runs through `torch.compile`. The outputs of `others` are averaged
+    with its own; the layers are its own. `reader` builds what reads the model, where that is not by layers. `order`
+    gives, for each output of the student, the teacher's; `None` if both have the same order.
     """
 
     def __init__(
@@ -72,7 +68,7 @@ class FrozenTeacher:
         self._ask = torch.compile(self.reader.__call__, dynamic=False) if compiled else self.reader
 
     def __call__(self, inputs: Mapping[str, Any]) -> Signals:
-        """What the teacher makes of a batch on its device; the tensors may take part in a student's graph."""
+        """The teacher's signals for a batch on its device; the tensors may take part in a student's graph."""
         # not `inference_mode`, whose tensors would have to be copied before they may be saved for a backward pass
         with torch.no_grad(), autocast(self.device.type, self.precision), unread_masks(self.device):
             signals = self._ask(embedded(self.model, inputs))
@@ -84,12 +80,12 @@ class FrozenTeacher:
         return replace(signals, logits=signals.logits.index_select(-1, self.order))
 
     def pad_with(self, token: int | None) -> None:
-        """The id of what batches are padded with, where they are those of the student: `None` is not known."""
+        """Set the id with which batches are padded, if they are those of the student; `None` means unknown."""
         for one in (self, *self._colleagues):
             pad_with(one.model, token)
 
     def close(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         for reader in (self.reader, *self._colleagues):
             reader.close()
 
