@@ -1,9 +1,7 @@
-"""A distillation pipeline as data: `Run` and its parts, and how they are made of what was written.
+"""A distillation pipeline as data: `Run` and its parts, and how they are made from what was written.
 
-What a translation says instead of these parts stands in `distiller.config.translation`; YAML and `a.b=value` overrides,
-which know nothing of these parts, in `distiller.config.plain`; what is said of a wrong field in
-`distiller.config.field_errors`.
-
+The parts that differ for a translation are in `distiller.config.translation`; YAML and `a.b=value` overrides, which are
+independent of the parts, in `distiller.config.plain`; messages about wrong fields in `distiller.config.field_errors`.
 The classes here say what may be written; options of components are checked against the families by
 `distiller.run.plan.make_plan`, which needs torch. Reading a run does not.
 """

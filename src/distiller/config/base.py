@@ -1,4 +1,4 @@
-"""What all parts of a configuration are: frozen data that names the field in each complaint, made of plain data."""
+"""What all parts of a configuration share: frozen data, made from plain data, that name the field in each error."""
 
 import os
 from collections.abc import Mapping
@@ -83,7 +83,7 @@ class Component(Config):
 
 
 def stored(kind: type[C], file: Path, *, what: str, hint: str) -> C:
-    """The `kind` that `file` holds as JSON. Raises `OutputError`, which calls it `what`, where it holds none."""
+    """The `kind` that `file` holds as JSON. Raises `OutputError`, which calls it `what`, if it holds none."""
     no = f"`{file}` is not {'an' if what[0] in 'aeiou' else 'a'} {what}"
     try:
         return kind.model_validate_json(file.read_text(encoding="utf-8"))

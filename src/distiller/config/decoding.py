@@ -28,7 +28,7 @@ class Decoding(Config):
     batch_tokens: Annotated[Count, Field(le=2**24)] = 4096
     """Source tokens translated at a time."""
     threads: Annotated[Count, Field(le=1024)] | None = None
-    """CPU threads. `null`: what torch uses."""
+    """CPU threads. `null`: torch's default."""
 
     @model_validator(mode="after")
     def _samples_do_not_search(self) -> "Decoding":
@@ -41,16 +41,17 @@ class Filter(Config):
     """Which pseudo-labels are left out; what is left out is counted in the Record."""
 
     worst: Annotated[float, Field(ge=0, lt=1), Number] = 0.0
-    """Share of the sentences, those whose best translation the teacher itself scores lowest."""
+    """Share of the sentences to leave out: those whose best translation the teacher itself scores lowest."""
     length_ratio: Annotated[float, Field(gt=1), Number] | None = None
-    """A translation has at most so many times the characters of its sentence, and at least as small a part. `null`:
-    any length."""
+    """Largest ratio of the numbers of characters in a sentence and its translation, whichever is longer. `null`: any
+    length."""
     copies: bool = False
-    """Leave out translations that are their sentence itself."""
+    """Leave out translations that are identical to their sentence."""
     duplicates: bool = True
-    """Leave out a pair that was there before."""
+    """Leave out repeated pairs."""
     round_trip: Annotated[float, Field(ge=0, le=100), Number] = 0.0
-    """Leave out a sentence whose best translation, translated back by `sequence.backward`, has a lower chrF to it."""
+    """Leave out sentences whose best translation, translated back by `sequence.backward`, has a lower chrF than
+    this."""
 
 
 class SequenceLevel(Config):
@@ -72,7 +73,8 @@ class SequenceLevel(Config):
     filter: Filter = Filter()
     backward: str | None = None
     """A model from the target to the source language, which translates `task.monolingual_target` and, for
-    `filter.round_trip`, what the teacher said. It takes `teacher.languages` the other way round if it needs any."""
+    `filter.round_trip`, the teacher's translations. It uses `teacher.languages` with source and target swapped, if it
+    needs them."""
 
     @model_validator(mode="after")
     def _hypotheses_exist(self) -> "SequenceLevel":

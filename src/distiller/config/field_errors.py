@@ -1,4 +1,4 @@
-"""What is said of a field that cannot be what was written: pydantic's errors as one line with a hint."""
+"""Messages about fields with wrong values: pydantic's errors as one line with a hint."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The model that is imitated, and the one that learns."""
+"""The teacher, which is imitated, and the student, which learns."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -100,7 +100,7 @@ class Student(Config):
     config: dict[str, Any] = {}
     """Any field of the `transformers` configuration, e.g. `{hidden_size: 128}`."""
     layers: Count | None = None
-    """Number of layers kept. `null`: all that the architecture has."""
+    """Number of layers. `null`: all that the architecture has."""
     init: Literal["pretrained", "teacher", "random"] | None = None
     """Where the weights come from. `null`: `pretrained` with `model`, `random` with `architecture` or `config`,
     else `teacher`."""
@@ -109,11 +109,11 @@ class Student(Config):
     block: 2, 4, 6 of 6 for three layers (1-based), the layers that the `skip` mapping compares with."""
     vocabulary: Annotated[int, Field(gt=0, le=10_000_000), Number] | Literal["task"] | None = None
     """Which part of the tokenizer's vocabulary is kept, with its embeddings. `task`: the pieces that occur in the
-    training texts. A number: so many pieces, the most frequent ones of the training texts and then the first ones of
+    training texts. A number: that many pieces, the most frequent ones of the training texts and then the first ones of
     the vocabulary. Special tokens, single characters and bytes are always kept, so a piece that was removed is split
     into smaller ones. `null`: all."""
     dropout: Probability | None = None
-    """Hidden dropout. `null`: what the architecture says."""
+    """Hidden dropout. `null`: the architecture's own."""
     attention_dropout: Probability | None = 0.0
-    """Dropout of attention weights: 0 lets the fast attention kernels run. `null`: what the architecture says."""
+    """Dropout of attention weights: 0 lets the fast attention kernels run. `null`: the architecture's own."""
     trust_remote_code: bool = False

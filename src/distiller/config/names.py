@@ -1,6 +1,6 @@
 """Names of the components that a run may name. The tables that hold them need torch, and reading a run does not.
 
-That each list is what its table holds is a test's to say.
+A test checks that each list matches its table.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Plain data, as a run is written: YAML in and out, `a.b=value` overrides, and what no run can hold."""
+"""Plain data, as a run is written: YAML in and out, `a.b=value` overrides, and what no run can contain."""
 
 import re
 from collections.abc import Mapping

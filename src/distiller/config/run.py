@@ -1,4 +1,4 @@
-"""A whole distillation, and how it is made of what was written."""
+"""A whole distillation, and how it is made from what was written."""
 
 import os
 import re
@@ -55,22 +55,22 @@ class Run(Config):
     augmentation: list[Operator] = []
     """The augmentation policy: operators in the order in which they are applied."""
     augmentation_refresh: Count = 1
-    """Epochs that share what was augmented; 1 makes every example anew in every epoch."""
+    """Epochs that share the same augmented texts; 1 augments every example anew in every epoch."""
     crossovers: Annotated[int, Field(ge=0, le=100), Number] | None = None
     """Texts for each training text that begin like it and end like another (for taggers with some words exchanged for
     others of the vocabulary), or questions for each context that begin like another and end in words of the context;
-    the student learns what the teacher says of them. `null`: 4, up to 16 where there are fewer than 3,000 texts, fewer
+    the student learns the teacher's outputs on them. `null`: 4, up to 16 where there are fewer than 3,000 texts, fewer
     where the texts have more than 120,000 words and none from 300,000 on (twice that where questions are answered), or
     where the teacher's outputs would not fit into `cache_gb`; none without a teacher, with `augmentation`, in a recipe,
-    or where `training` says `epochs` or `max_steps`."""
+    or where `training` sets `epochs` or `max_steps`."""
     taught_words: bool | None = None
     """While the student learns, its word vectors are its own plus a linear map of the teacher's, learnt too and added
-    in at the end: words that no training text has are then read by what the teacher knows of them. `null`: where both
-    have one vocabulary and the student does not start from the teacher's own layers; not for tagging, and not with
-    `defaults: paper`, as published recipes are."""
+    in at the end: words that occur in no training text then benefit from what the teacher knows about them. `null`:
+    where both have one vocabulary and the student does not start from the teacher's own layers; not for tagging, and
+    not with `defaults: paper`, as published recipes are."""
     objective: Objective = Objective()
     stages: list[Stage] = []
-    """Train in consecutive stages, each with an objective of its own, instead of once with `objective`."""
+    """Train in consecutive stages, each with its own objective, instead of once with `objective`."""
     training: Training = Training()
     baseline: bool | Literal["both"] = True
     """Also fine-tune the same student without a teacher, to measure what distillation adds; the result is cached. A

@@ -32,9 +32,9 @@ class Shape(Config):
     architecture: ARCHITECTURE = "slim-3x3"
     network: Literal["marian", "slides"] | None = None
     """`marian`: an ordinary Marian model, which `transformers` and CTranslate2 load. `slides`: pre-norm, with norms on
-    embeddings, a table for each side and a trained bias, which gives the slides' exact sizes; `transformers` loads it
-    after `import distiller.translation.model`. `null`: `slides` from 24 encoder or 12 decoder layers on, as
-    deep as post-norm models hardly learn; else `marian`."""
+    embeddings, a table for each side and a trained bias, which has the slides' exact sizes; `transformers` loads it
+    after `import distiller.translation.model`. `null`: `slides` from 24 encoder or 12 decoder layers on, because such
+    deep post-norm models hardly learn; else `marian`."""
     embeddings: Literal["shared", "separate"] = "shared"
     """Of `marian`: one table for both sides, or one each; the decoder's is tied to the softmax. `slides` has two."""
     encoder_layers: Count | None = None

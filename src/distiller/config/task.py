@@ -73,18 +73,19 @@ class Task(Config):
     """The development score by which the best checkpoint is chosen. `null`: the first metric of the task."""
     max_length: Count | None = None
     """Longest input in tokens. `null`: 64 for single texts, 128 for pairs and tagging, 320 for question answering
-    (arXiv:2109.11105, appendix G); for a file of one's own, but for questions, as many as 95 % of its training texts
-    have, where that is more, and at most 256."""
+    (arXiv:2109.11105, appendix G); for your own files, except in question answering, the 95th percentile of the lengths
+    of the training texts, if that is more, and at most 256."""
     truncate: bool = True
     """Cut longer inputs at `max_length` (and count them in the Record); `false` refuses them."""
     train_limit: Count | None = None
-    """Use only so many training rows, chosen by `split_seed`."""
+    """Use only this many training rows, chosen by `split_seed`."""
     label_limit: Count | None = None
-    """Keep the labels of only so many training rows, chosen by `split_seed`; the other rows are used without labels."""
+    """Keep the labels of only this many training rows, chosen by `split_seed`; the other rows are used without
+    labels."""
     unlabelled_limit: Count | None = None
-    """Use only so many texts without labels, chosen by `split_seed`."""
+    """Use only this many texts without labels, chosen by `split_seed`."""
     dev_limit: Count | None = None
-    """Use only so many development rows, chosen by `split_seed`."""
+    """Use only this many development rows, chosen by `split_seed`."""
     dev_fraction: Annotated[float, Field(gt=0, lt=1), Number] = 0.1
     """Share of the training rows held out when there is no development file."""
     split_seed: Seed = 13
@@ -95,10 +96,11 @@ class Task(Config):
     encoding: str | None = None
     """How the files are encoded, e.g. `cp1252` or `latin-1`. `null`: UTF-8, or what a byte order mark says."""
     separator: Separator | None = None
-    """What stands between the cells of .csv, .tsv and .txt files; `tab` for a tab. `null`: what divides the header."""
+    """Separator of the cells in .csv, .tsv and .txt files; `tab` for a tab. `null`: the separator found in the
+    header."""
     columns: Words | None = None
-    """Names of all columns, in their order, of files without a header line: .csv, .tsv and .txt, and CoNLL files.
-    `null`: the first line names them; for CoNLL `text` first, `label` last, numbers between."""
+    """Names of all columns, in order, for files without a header line: .csv, .tsv and .txt, and CoNLL files. `null`:
+    the first line names them; for CoNLL `text` first, `label` last, numbers between."""
     stride: Count = 128
     """Question answering: tokens by which the windows of a long context overlap (`doc_stride`)."""
     max_question_length: Count = 64

@@ -18,10 +18,10 @@ class Optimisation(Config):
     afterwards it falls to 0 over a quarter as many steps."""
     min_steps: Count | None = None
     """Without `epochs`: the fewest optimisation steps. `null`: 3 epochs, at least 200 steps and at most 1,000; without
-    `max_steps` up to 10 epochs or 5,000 steps for a small student of texts that its teacher alone has answered."""
+    `max_steps` up to 10 epochs or 5,000 steps for a small student whose texts are labelled by its teacher alone."""
     max_steps: Count | None = None
-    """Stop after so many optimisation steps, whatever else is said. `null`: `epochs`; or without them 20 epochs, at
-    least 800 steps and at most 6,000 or two epochs."""
+    """Stop after this many optimisation steps, whatever the other fields say. `null`: `epochs`; or without them 20
+    epochs, at least 800 steps and at most 6,000 or two epochs."""
     batch_size: Annotated[Count, Field(le=2**20)] = 32
     """Examples per optimisation step and device, before accumulation."""
     accumulate: Annotated[Count, Field(le=2**20)] = 1
@@ -45,7 +45,7 @@ class Optimisation(Config):
     patience: Count | None = None
     """Evaluations without a better score after which a training ends. `null`: never; without `epochs`, 6."""
     average_best: Annotated[Count, Field(le=100)] | None = None
-    """Average the weights of so many evaluations: those with the best development scores, if their score is at most
+    """Average the weights of this many evaluations: those with the best development scores, if their score is at most
     one standard error below the best. 1: only the weights with the best score. `null`: 1; without `epochs`, 3."""
     checkpoint_minutes: NonNegative = 5.0
     """Minutes between two checkpoints, from which an interrupted training resumes (0: one after every step). One more
@@ -58,9 +58,9 @@ class Training(Optimisation):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """Implementation of attention. `auto`: the faster one on this device, for training and for answering each."""
+    """Implementation of attention. `auto`: the faster one on this device, separately for training and inference."""
     threads: Annotated[Count, Field(le=1024)] | None = None
-    """CPU threads of this process. `null`: what torch chooses."""
+    """CPU threads of this process. `null`: torch's default."""
     workers: Annotated[int, Field(ge=0, le=128), Number] | None = None
     """Background processes that augment and tokenize text. `null`: one where text is augmented, else none."""
     quantization_aware: bool = False
@@ -75,8 +75,8 @@ class Training(Optimisation):
     cache_gb: Positive = 8.0
     """Room for one run's teacher outputs, in 10^9 bytes."""
     report_to: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = []
-    """Trackers that follow every training of the run. TensorBoard files lie in the output folder, the others go where
-    their own settings say, e.g. `MLFLOW_TRACKING_URI`."""
+    """Trackers that follow every training of the run. TensorBoard files are in the output folder, the others write to
+    where their own settings say, e.g. `MLFLOW_TRACKING_URI`."""
     log_every: Count = 20
     """Optimisation steps between two log lines."""
 

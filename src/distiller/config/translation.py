@@ -36,11 +36,11 @@ class Parallel(Config):
     target: str | None = None
     """The translations, line by line. `null`: `source` is a table with both (.tsv .csv .jsonl .json .parquet)."""
     columns: tuple[Column, Column] | None = None
-    """Columns of source and target: by name, also `translation.de` in an object; or counted from 0, in a .tsv file
-    without a header. `null`: the first two of a .tsv file, elsewhere `source` and `target` or the two that there are.
-    """
+    """Columns of source and target: by name, including `translation.de` for an object; or by number from 0, in a .tsv
+    file without a header. `null`: the first two columns of a .tsv file; otherwise `source` and `target`, or the only
+    two."""
     limit: Count | None = None
-    """Use only so many pairs, chosen by `task.split_seed`."""
+    """Use only this many pairs, chosen by `task.split_seed`."""
 
 
 ParallelText = Annotated[
@@ -50,7 +50,7 @@ ParallelText = Annotated[
 
 
 class Translation(Config):
-    """A task of the kind `translation`: what is learnt from, and on what it is scored."""
+    """A task of the kind `translation`: the text to learn from, and the text to score on."""
 
     kind: Literal["translation"] = "translation"
     """May be left out where `train` names two sides."""
@@ -68,13 +68,13 @@ class Translation(Config):
     """Files of source sentences without translations: the teacher translates them for the student."""
     monolingual_target: Files = []
     """Files of target sentences without sources: `sequence.backward` translates them back, and the student learns to
-    say them (Sennrich et al. 2016, arXiv:1511.06709)."""
+    produce them (Sennrich et al. 2016, arXiv:1511.06709)."""
     fraction: Annotated[float, Field(gt=0, le=1), Number] = 1.0
     """Share of the training pairs that the student may see, chosen by `split_seed`: the low-data regime."""
     split_seed: Seed = 13
-    """Fixes which pairs are held out or kept."""
+    """Random seed of the choice of pairs that are held out or kept."""
     max_length: Annotated[int, Field(ge=1, le=LONGEST), Number] = 128
-    """Longest sentence in tokens, either side."""
+    """Longest sentence in tokens, on either side."""
     skip_bad: bool = False
     """Leave out empty and over-long sentences (counted in the Record) instead of refusing the data."""
     encoding: str | None = None
@@ -86,7 +86,7 @@ class Vocabulary(Config):
     """How text becomes tokens for the student; word-level distillation needs the teacher's own vocabulary."""
 
     model: str | None = None
-    """An existing SentencePiece model. `null`: what `of` says."""
+    """An existing SentencePiece model. `null`: see `of`."""
     of: Literal["auto", "teacher", "corpus"] = "auto"
     """`teacher`: its tokenizer. `corpus`: SentencePiece, trained on both sides of `task.train`. `auto`: that of
     `teacher.model` where one is named, else of the corpus."""
@@ -105,18 +105,18 @@ class Optimisation(Config):
     """How weights are trained: Adam with β = (0.9, 0.98) and an inverse-square-root rate, as on the slides."""
 
     epochs: Annotated[Positive, Field(le=100_000)] | None = None
-    """Passes over the training pairs. `null`: `max_steps`, or without them until the model has learnt, by the rule of
-    every run: chrF has not improved for `patience` evaluations, and the rate is constant until then."""
+    """Passes over the training pairs. `null`: `max_steps`, or without them until the model stops improving, by the same
+    rule as in every run: chrF has not improved for `patience` evaluations, and the rate is constant until then."""
     min_steps: Count | None = None
     """Without `epochs` and `max_steps`: the fewest optimisation steps. `null`: 3 epochs, 200 to 1,000 steps."""
     max_steps: Count | None = None
-    """Take so many optimisation steps, whatever `epochs` says; the slides take 150,000."""
+    """Take this many optimisation steps, whatever `epochs` says; the slides take 150,000."""
     batch_tokens: Annotated[Count, Field(le=2**24)] = 4096
     """Tokens of the longer side in a batch, padding included; the slides take 8,000 on each of their devices."""
     accumulate: Annotated[Count, Field(le=2**20)] = 1
     """Micro-batches per optimisation step."""
     learning_rate: Positive = 4e-4
-    """The rate at the end of the warm-up."""
+    """The learning rate at the end of the warm-up."""
     warmup_steps: Count | None = None
     """Steps of linear warm-up, W; then the rate falls as √((W+1)/(t+1)). `null`: a tenth of all, or of the fewest."""
     weight_decay: NonNegative = 0.0
@@ -125,22 +125,22 @@ class Optimisation(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1), Number] = 0.0
     """Off for teacher and student when distilling, as on the slides."""
     source_dropout: Annotated[float, Field(ge=0, lt=1), Number] = 0.0
-    """Share of the source tokens that each batch leaves out: the noise of a noisy student."""
+    """Share of the source tokens that are left out of each batch: the noise of a noisy student."""
     evaluations: Count | None = None
     """Development scores in one training; the weights of the best BLEU are kept. `null`: 10; or until the model has
     learnt 40, or fewer where they would take more than a fifth of the training's time."""
     checkpoint_minutes: NonNegative = 5.0
-    """An interrupted training goes on from its newest checkpoint, written after so many minutes (0: after every step)
-    and when it is asked to stop. Changes no result."""
+    """Minutes between two checkpoints, from which an interrupted training resumes (0: one after every step). One more
+    is written when the process is asked to stop. Does not change the result."""
     patience: Count | None = None
-    """Stop after so many evaluations without a better score. `null`: never; until the model has learnt, 6."""
+    """Stop after this many evaluations without a better score. `null`: never; without `epochs` and `max_steps`, 6."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """`auto`: bf16 where the processor or accelerator computes it natively, else fp32. Losses are always fp32."""
     chunk_megabytes: Positive = 256.0
     """Room for one vocabulary-sized tensor, in 10^6 bytes; larger batches are computed in chunks of tokens and
     recomputed in the backward pass."""
     threads: Annotated[Count, Field(le=1024)] | None = None
-    """CPU threads of this process. `null`: what torch chooses."""
+    """CPU threads of this process. `null`: torch's default."""
     report_to: list[Literal["tensorboard", "mlflow", "wandb", "trackio"]] = []
     """Trackers that follow the training, as in every run."""
     log_every: Count = 50
@@ -151,14 +151,13 @@ class Training(Optimisation):
     """How the student is trained."""
 
     cache_teacher: Literal["auto", "always", "never"] = "auto"
-    """Where word-level distillation alone asks the teacher: compute its last decoder states on all pairs once, keep
-    them on disk and apply its head in each step. `auto`: when a pair is read more than once, and they fit into
-    `cache_gb`."""
+    """If only word-level distillation uses the teacher: compute its last decoder states on all pairs once, keep them on
+    disk and apply its head in each step. `auto`: when a pair is read more than once, and they fit into `cache_gb`."""
     cache_gb: Positive = 8.0
     """Room for one run's teacher outputs, in 10^9 bytes."""
     quantization_aware: bool = False
-    """Let the distilled student compute in 8 bits, as CTranslate2 does, in the last fifth of the steps: for one that is
-    to run in 8 bits and loses by it. Its weights stay float32."""
+    """Let the distilled student compute in 8 bits, as CTranslate2 does, in the last fifth of the steps: for a student
+    that will run in 8 bits and loses accuracy by it. Its weights stay float32."""
 
     @model_validator(mode="after")
     def _rounds_at_the_end(self) -> Self:
@@ -171,7 +170,7 @@ class Training(Optimisation):
 
 
 class Languages(Config):
-    """How a model is told what to translate. A finished student needs none of it."""
+    """How a model is told what to translate. A finished student does not need this."""
 
     source: str | None = None
     """Code of the source language, as the model writes it: `de_DE` for mBART, `de` for M2M100, `deu_Latn` for NLLB."""
@@ -190,9 +189,9 @@ class Teacher(Config):
     languages: Languages = Languages()
     """For models of several languages."""
     translations: str | Files | None = None
-    """Files of translations that somebody else made (a language model, a service), instead of a model: .jsonl with
-    `source`, `translation` or `translations`, and `score` or `scores` if there are any; .tsv with source, translation
-    and perhaps score; any other file holds line i of the translation of line i of `task.train.source`."""
+    """Files of translations made elsewhere (by a language model, a service), instead of a model: .jsonl with `source`,
+    `translation` or `translations`, and `score` or `scores` if there are any; .tsv with source, translation and perhaps
+    score; any other file holds line i of the translation of line i of `task.train.source`."""
     prompt: str | None = None
     """Prompt for a causal language model as teacher, with `{source}` in place of the sentence: `"Translate to English:
     {source}"`."""
@@ -239,7 +238,7 @@ class Student(Config):
     init: Literal["random", "teacher"] = "random"
     """`teacher`: keep one of every n layers of the teacher, and its embeddings, norms and softmax (DistilBERT)."""
     encoder_layers: Count | None = None
-    """With `init: teacher`: so many layers of the teacher's encoder, whatever its architecture; `shape` is not read.
+    """With `init: teacher`: this many layers of the teacher's encoder, whatever its architecture; `shape` is ignored.
     `null`: all of them, or those of `shape` where `decoder_layers` is `null` too."""
     decoder_layers: Count | None = None
     """The same for the decoder."""
@@ -297,7 +296,7 @@ class Objective(config.Objective):
 
 
 class TranslationRun(config.Run):
-    """A run whose task is a translation; what is not said here is as in every run."""
+    """A run whose task is a translation; other fields are as in every run."""
 
     task: Translation  # pyright: ignore[reportIncompatibleVariableOverride] # runs are frozen
     vocabulary: Vocabulary = Vocabulary()
@@ -305,7 +304,7 @@ class TranslationRun(config.Run):
     student: Student = Student()  # pyright: ignore[reportIncompatibleVariableOverride]
     objective: Objective = Objective()  # pyright: ignore[reportIncompatibleVariableOverride]
     sequence: SequenceLevel | None = None
-    """Train on the teacher's translations too, or alone. `null`: on gold pairs."""
+    """Train on the teacher's translations too, or only on them. `null`: on gold pairs."""
     training: Training = Training()  # pyright: ignore[reportIncompatibleVariableOverride]
     evaluation: Decoding = Decoding()
     """How translations are generated for the scores. During training, decoding is greedy."""
