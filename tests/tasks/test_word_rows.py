@@ -64,6 +64,24 @@ def test_a_word_without_a_tag_is_named_by_the_line_of_its_sentence(tmp_path: Pat
     assert tagged(data) == [EXPECTED[0], *EXPECTED[2:]]
 
 
+PARTS = [["DET", "NOUN", "VERB"], ["PRON", "VERB"], ["ADJ", "NOUN", "VERB", "NOUN"], ["NOUN", "VERB"]]
+
+
+def test_parts_of_speech_are_tags_of_words(tmp_path: Path) -> None:
+    """In rows of their own, and between blanks where sentences of several lengths have as many as words."""
+    rows = [f"{number},{part.lower()}{number},{part}" for number, said in enumerate(PARTS) for part in said]
+    path = tmp_path / "words.csv"
+    path.write_text("\n".join(["sentence_id,text,label", *rows]), encoding="utf-8")
+    data = load_task(Task(train=str(path), dev=str(path)))
+    assert [tags for _, tags in tagged(data)] == PARTS
+    lines = [f"{' '.join(f'w{n}{part}' for n, part in enumerate(said))},{' '.join(said)}" for said in PARTS]
+    path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    data = load_task(Task(train=str(path), dev=str(path)))
+    assert [tags for _, tags in tagged(data)] == PARTS
+    path.write_text("\n".join(["text,label", *lines, "a dull film,very bad"]), encoding="utf-8")
+    assert load_task(Task(train=str(path), dev=str(path))).kind == "classification"
+
+
 def test_what_has_a_sentence_in_each_row_stays_a_table_of_rows(tmp_path: Path) -> None:
     """Of aspects of one word each, with classes that mark no entities, and of rows that are sentences."""
     aspects = tmp_path / "aspects.csv"

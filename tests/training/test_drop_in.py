@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ from transformers import (
 
 from distiller import DistillationTrainer
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError, Notice
+from distiller.training.pairing import warn_of_segments
 
 Dataset = pytest.importorskip("datasets").Dataset
 
@@ -751,8 +753,13 @@ def test_pairs_without_segments_are_said_where_the_teacher_reads_them(tmp_path: 
             objective=OUTPUTS,
         ).train()
 
-    with pytest.warns(Notice, match="pairs of texts without `token_type_ids`"):
+    with pytest.warns(Notice, match=r"pairs of texts without `token_type_ids`.*return_token_type_ids=True"):
         ran("the soup")
+    inputs = {"input_ids": torch.tensor([TOKENIZER("it", "the soup")["input_ids"]])}
+    teacher = model(AutoModelForSequenceClassification, large=True)
+    silent = Mock(return_value={"token_type_ids": [0, 0]}, sep_token_id=TOKENIZER.sep_token_id)
+    with pytest.warns(Notice, match="give them: 1 where the second is"):  # this tokenizer does not tell them either
+        warn_of_segments(teacher, inputs, silent)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Notice)
         ran(None)

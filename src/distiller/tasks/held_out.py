@@ -24,7 +24,8 @@ def hold_out_rows(rows: AnySplit, task: Task, labels: Sequence[str], *, where: s
 
     Classes are held out in proportion, at least one row of each class that has two. No development text is also a
     training text: texts that occur more than once stay in `train`; if too few texts occur once, either all rows of a
-    text are held out or none. For questions, whole contexts are held out. Raises `DataError` if no row can be held out.
+    text are held out or none. For questions, whole contexts are held out. Raises `DataError` if no row can be held
+    out, or if every class has but one row.
     """
     if len(rows) < 2:
         raise DataError(f"`{where}` has one row, too few to hold any out", hint="name a file in task.dev")
@@ -32,6 +33,11 @@ def hold_out_rows(rows: AnySplit, task: Task, labels: Sequence[str], *, where: s
         kept, aside = hold_out_contexts(rows, task.dev_fraction, seed=task.split_seed)
         return HeldOut(rows.take(kept), rows.take(aside, name="dev"), ["dev is held out of train, by context"])
     classes = _classes(rows, labels)
+    if classes is not None and len(set(classes)) == len(classes):
+        raise DataError(
+            f"`{where}`: each of the {len(rows):,} classes has one row, and what is held out would not be learnt",
+            hint="more rows of each; or name a file in task.dev",
+        )
     same = _rows_of_texts(rows)
     if len(same) < 2:
         raise DataError(

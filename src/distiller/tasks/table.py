@@ -55,6 +55,9 @@ class Table:
             hint = did_you_mean(name, list(dict.fromkeys([*self.leaves(), *known]))[:LISTED])
             if name in ("text", "label"):
                 hint = f"{hint} task.{name} names it" if "mean" in hint else f"task.{name} names {hint}"
+                if len(known) == 2 and not {"text", "label"} & set(known):
+                    text, label = sorted(known, key=self._variety, reverse=True)
+                    hint = f"task.text={text} task.label={label}"
             if ending(self.where) in DELIMITED and len(known) == 1:
                 hint = "task.separator says what stands between columns; words and tags on lines are task.kind=tagging"
             elif ending(self.where) in DELIMITED:
@@ -70,6 +73,11 @@ class Table:
                 hint += "; translations are a task.kind=translation: distiller init nmt-hybrid"
             raise DataError(f"`{self.where}` has no column `{name}`; its columns are {columns}", hint=hint)
         return self.columns[name]
+
+    def _variety(self, name: str) -> tuple[bool, int]:
+        """How like texts a column's cells are: words rather than numbers, and many of them."""
+        cells = [cell for cell in self.columns[name] if cell is not None]
+        return any(finite_number(cell) is None for cell in cells), len(set(map(str, cells)))
 
     def with_inner(self, *names: str | None) -> "Table":
         """The table with columns `outer.inner` for the objects in a column `outer`, at any depth."""

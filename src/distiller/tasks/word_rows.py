@@ -1,7 +1,7 @@
 """Tables with one word in each row, and a column that says which sentence the word belongs to."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,20 @@ from distiller.tasks.table import Table, is_empty
 
 NUMBERING = re.compile(r"sent(ence)?s?([\W_]|id|$)", re.IGNORECASE)
 """How the column begins that says of which sentence a word is: `Sentence #`, `sentence_id`, `sent_idx`."""
+
+UNIVERSAL = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X"
+PENN = (
+    "CC CD DT EX FW IN JJ JJR JJS LS MD NN NNS NNP NNPS PDT POS PRP PRP$ RB RBR RBS RP SYM TO UH VB VBD VBG VBN VBP "
+    "VBZ WDT WP WP$ WRB"
+)
+PARTS_OF_SPEECH = {*UNIVERSAL.split(), *PENN.split()}
+"""Of Universal Dependencies and of the Penn Treebank."""
+
+
+def tags_words(labels: Collection[str]) -> bool:
+    """Whether labels are those of words: they mark entities, or are at least three parts of speech."""
+    parts = {label for label in labels if any(map(str.isalpha, label))}
+    return marks_entities(list(labels)) or (len(parts) >= 3 and parts <= PARTS_OF_SPEECH)
 
 
 def numbering(columns: Mapping[str, Sequence[Any]], *read: str | None) -> str | None:
@@ -21,13 +35,14 @@ def with_sentences(table: Table, *, text: str, label: str | None, tagging: bool 
     """`table` with one row a sentence, whose cells are lists, where each of its rows is a word.
 
     Rows are taken for words if a column gives the sentence of each word (or of the first), sentences have several
-    words, and the task is known to be `tagging` or all tags mark entities. A sentence's line is that of its first word.
+    words, and the task is known to be `tagging` or the tags are those of words (`tags_words`). A sentence's line is
+    that of its first word.
     """
     column = numbering(table.columns, text, label)
     words, tags = table.columns.get(text, ()), table.columns.get(label or "", ())
     if column is None or not words or any(isinstance(cell, str) and len(cell.split()) > 1 for cell in (*words, *tags)):
         return table
-    if not tagging and not marks_entities(list({str(tag) for tag in tags if not is_empty(tag)})):
+    if not tagging and not tags_words({str(tag) for tag in tags if not is_empty(tag)}):
         return table
     starts: list[int] = []
     last: Any = None

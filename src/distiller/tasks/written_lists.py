@@ -73,9 +73,9 @@ def parsed_cell(cell: Any) -> Any:
 def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
     """`table` with lists in place of sentences and tags that are written as text with spaces between them.
 
-    They are split if the task is known to be `tagging`, or if all tags mark entities and every sentence has as many
-    words as tags. Raises `DataError` if every row then has one word: the table does not say which sentence it belongs
-    to.
+    They are split if the task is known to be `tagging`, or if every sentence has as many words as tags, and all tags
+    mark entities or sentences of three lengths or more agree. Raises `DataError` if every row then has one word: the
+    table does not say which sentence it belongs to.
     """
     texts, tags = table.columns.get(text, ()), table.columns.get(label, ())
     cells = list(zip(texts, tags, strict=False))
@@ -88,8 +88,10 @@ def with_words(table: Table, *, text: str, label: str, tagging: bool) -> Table:
             f"`{table.where}` has one word in every row, and a tagger learns sentences",
             hint="a column `sentence` says of which one a word is; or a .conll file has a blank line between sentences",
         )
-    if not tagging and not (marked and max(counts) > (1, 1) and all(words == said for words, said in counts)):
-        return table
+    if not tagging:
+        sure = (marked and max(counts) > (1, 1)) or len(set(counts)) >= 3
+        if not sure or any(words != said for words, said in counts):
+            return table
     return replace(table, columns={**table.columns, text: [*map(str.split, texts)], label: [*map(str.split, tags)]})
 
 

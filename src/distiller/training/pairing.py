@@ -133,9 +133,10 @@ def warn_of_segments(teacher: PreTrainedModel, inputs: Mapping[str, Any], tokeni
         return
     reads = "token_type_ids" in inputs_of(teacher) and getattr(teacher.config, "type_vocab_size", 0) > 1
     if reads and bool(((ids == end).sum(-1) > 1).any()):
+        told = tokenizer("a", "a", return_token_type_ids=True).get("token_type_ids", [])
         warn(
-            "the examples are pairs of texts without `token_type_ids`, by which the teacher tells the second from "
-            "the first; give them: tokenizer(…, return_token_type_ids=True)"
+            "the examples are pairs of texts without `token_type_ids`, by which the teacher tells the second from the "
+            f"first; give them: {'tokenizer(…, return_token_type_ids=True)' if any(told) else '1 where the second is'}"
         )
 
 
