@@ -77,7 +77,7 @@ def test_a_run_is_frozen_and_refuses_what_it_does_not_know() -> None:
         run.model_copy(update={"training": {"epochs": 3}})
     with pytest.raises(ConfigError):
         parse_run(SMALL | {"sedes": [1]})
-    with pytest.raises(ConfigError, match='a class that is called null stands in quotes: \\["null", …\\]'):
+    with pytest.raises(ConfigError, match='quote a class that is called null: \\["null", …\\]'):
         parse_run(SMALL, ["task.labels=[null, bad]"])
     assert parse_run(SMALL, ['task.labels=["null", bad, no]']).task.labels == ["null", "bad", "no"]
 

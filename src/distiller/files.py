@@ -171,7 +171,7 @@ def read_sealed(path: Path) -> Any:
             return found["content"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise DamagedError(f"`{path}` is damaged", hint="remove it, and what it tells of is made again")
+    raise DamagedError(f"`{path}` is damaged", hint="remove it, and what it describes is made again")
 
 
 def _seal(content: Any) -> str:

@@ -131,7 +131,7 @@ def test_odd_classes_and_rows_are_spoken_of(tmp_path: Path) -> None:
     assert "`label`, the name of the column, is a class" in spoken(tmp_path, ["label", *LABELS[1:]])
     assert "23 classes in 24 rows" in spoken(tmp_path, [f"{max(1, row)} stars" for row in range(24)])
     assert "look like tags of words" in spoken(tmp_path, ["B-PER", "O"] * 12, texts=[f"w{row}" for row in range(24)])
-    assert "24 of 24 rows of dev also stand in train" in spoken(tmp_path, LABELS, dev=rows(TEXTS, LABELS))
+    assert "24 of 24 rows of dev are also in train" in spoken(tmp_path, LABELS, dev=rows(TEXTS, LABELS))
     assert "0 `bad`, 1 `good`" in spoken(tmp_path, LABELS, dev=rows([f"{text}!" for text in TEXTS], [0, 1] * 12))
     assert spoken(tmp_path, LABELS).count("\n") == 1  # its kind, and what is held out
 

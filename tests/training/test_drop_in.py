@@ -603,7 +603,7 @@ def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "label_smoothing_factor", **several, label_smoothing_factor=0.1)
     refused(tmp_path, "compute_loss_func", head=AutoModelForQuestionAnswering, compute_loss_func=F.cross_entropy)
     refused(tmp_path, "class_weights do nothing for qa", head=AutoModelForQuestionAnswering, class_weights=[1, 2])
-    refused(tmp_path, "label loss of one's own", label_smoothing_factor=0.1, class_weights=[1, 2])
+    refused(tmp_path, "a custom label loss", label_smoothing_factor=0.1, class_weights=[1, 2])
     refused(tmp_path, "3 class_weights for 2 classes", class_weights=[1, 2, 3])
     refused(tmp_path, "3 outputs", num_labels=3, problem_type="regression")
     reentrant = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}}
@@ -670,7 +670,7 @@ NO_BATCH: dict[str, tuple[Any, str]] = {
         [ROW, ROW, LONGER, {"input_ids": [2, 3]}],
         "an example has no `(labels|attention_mask)`",
     ),
-    "no padding": ([ROW, LONGER] * 2, "texts of 3 to 4 tokens are in one batch, and nobody pads them"),
+    "no padding": ([ROW, LONGER] * 2, "texts of 3 to 4 tokens are in one batch, and nothing pads them"),
 }
 
 

@@ -191,10 +191,10 @@ def test_files_that_hold_no_translations(name: str, content: str, message: str, 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"teacher": {"translations": "a.tsv", "model": "b"}}, "leave model, prompt and server out"),
+        ({"teacher": {"translations": "a.tsv", "model": "b"}}, "leave out model, prompt and server"),
         ({"teacher": {"prompt": "{source}"}}, "need the name of a model"),
         ({"teacher": {"model": "m", "server": "http://x"}}, "is asked with a prompt"),
-        ({"teacher": {"model": "m", "prompt": "no place"}}, "must hold {source}"),
+        ({"teacher": {"model": "m", "prompt": "no place"}}, "must contain {source}"),
         ({"teacher": {"translations": "a.tsv"}, "objective": {"beta1": 1}}, "by its translations alone"),
         ({"teacher": {"translations": "a.tsv"}, "sequence": None}, "needs `sequence`"),
         (

@@ -153,7 +153,7 @@ class TeacherCache:
             )
         if (self.lengths[ids] != valid.sum(1)).any():
             raise DataError(
-                f"the cached teacher outputs in `{self.folder}` were made of other tokens than this batch has",
+                f"the cached teacher outputs in `{self.folder}` were made from other tokens than those of this batch",
                 hint="give the training the same tokenizer and length limit, or training.cache_teacher=never",
             )
 

@@ -42,10 +42,10 @@ def advise(
     baseline_score: Annotated[
         float | None, typer.Option(help="The score of the student fine-tuned without a teacher, if known.")
     ] = None,
-    probe: Annotated[int, typer.Option(min=0, help="First spend so many short runs on the task.")] = 0,
+    probe: Annotated[int, typer.Option(min=0, help="First spend this many short runs on the task.")] = 0,
     probe_epochs: Annotated[float, typer.Option(help="How short: epochs of a probe.")] = 1.0,
     write: Annotated[Path | None, typer.Option(help="Write each pipeline as a run into this folder.")] = None,
-    run: Annotated[int, typer.Option("--run", min=0, help="Carry out so many, and compare with what was said.")] = 0,
+    run: Annotated[int, typer.Option("--run", min=0, help="Carry out this many, and compare the outcomes.")] = 0,
     add: Annotated[bool, typer.Option("--add", help="Join Records or studies to your own experience.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the advice as JSON.")] = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 def ui(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER]…", help="Where runs and studies lie; by default `outputs`.")
+        list[Path] | None, typer.Argument(metavar="[FOLDER]…", help="Folders of runs and studies; default: `outputs`.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 is a free one.")] = 7860,
     browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,

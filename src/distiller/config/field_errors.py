@@ -22,7 +22,7 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
         hint = did_you_mean(str(path[-1]), list(owner.model_fields))
         if hint.startswith("one of") and "options" in owner.model_fields:
             own = ".".join(map(str, [*path[:-1], "options", path[-1]]))
-            hint = f"what only some of its kind have stands in `options`: {own}"
+            hint = f"what only some of its kind have belongs in `options`: {own}"
         return ConfigError(f"{where}: no field is called `{location}`", hint=hint)
     if first["type"] == "no_component":
         return ConfigError(f"{where}: `{location}`: {first['msg']}", hint=first.get("ctx", {}).get("hint"))

@@ -85,7 +85,7 @@ def one_teacher(value: Any) -> Any:
     if not parts or not all(isinstance(part, Mapping) for part in parts):
         raise ValueError("several teachers are a list of `{model: …}`, or `models` with `weights`")
     if any("others" in part for part in parts):
-        raise ValueError("several teachers are said once: as a list, or as `others`")
+        raise ValueError("give several teachers only once: as a list, or as `others`")
     return {**parts[0], "others": parts[1:]}
 
 

@@ -146,7 +146,7 @@ def parse_run(data: Mapping[str, Any], overrides: Sequence[str] = (), *, where: 
     for override in overrides:
         merged = apply_override(merged, override)
     if "corpus" in merged and kind_of(merged) is not Run:
-        raise ConfigError(f"{where}: no field is called `corpus`", hint="what stood there stands in `task`: task.train")
+        raise ConfigError(f"{where}: no field is called `corpus`", hint="its fields are now in `task`: task.train")
     return parse(kind_of(merged), merged, where=where)
 
 

@@ -13,7 +13,7 @@ def _words(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     if None in value:
-        raise ValueError('names nothing; a class that is called null stands in quotes: ["null", …]')
+        raise ValueError('names nothing; quote a class that is called null: ["null", …]')
     return [str(one) if isinstance(one, bool | int | float) else one for one in value]
 
 

@@ -221,13 +221,13 @@ class Teacher(Config):
     @model_validator(mode="after")
     def _is_one_thing(self) -> "Teacher":
         if self.files and (self.model or self.prompt or self.server):
-            raise ValueError("translations stand for a teacher: leave model, prompt and server out")
+            raise ValueError("translations replace a teacher: leave out model, prompt and server")
         if (self.prompt or self.server) and not self.model:
             raise ValueError("prompt and server need the name of a model")
         if self.server and not self.prompt:
             raise ValueError('a server is asked with a prompt: "Translate to English: {source}"')
         if self.prompt and "{source}" not in self.prompt:
-            raise ValueError("prompt must hold {source}, where the sentence stands")
+            raise ValueError("prompt must contain {source} in place of the sentence")
         return self
 
 

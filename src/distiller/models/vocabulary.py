@@ -176,7 +176,7 @@ def _pieces(data: Mapping[str, Any]) -> dict[int, str]:
     for token in data.get("added_tokens") or ():
         if kind == "Unigram" and token["id"] not in pieces and token["id"] < listed:
             raise ModelError(
-                f"the tokenizer cannot be cut: its added token `{token['content']}` stands among its pieces",
+                f"the tokenizer cannot be cut: its added token `{token['content']}` is one of its pieces",
                 hint="leave out student.vocabulary",
             )
         pieces[int(token["id"])] = str(token["content"])

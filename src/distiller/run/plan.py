@@ -215,7 +215,7 @@ def _crossovers(run: Run, data: TaskData, teacher: PretrainedConfig | None, stud
     if run.crossovers and run.teacher is None:
         raise ConfigError("`crossovers` makes texts that a teacher answers, and the run has none", hint="crossovers=0")
     if run.crossovers and not any(objective.beta1 for objective in run.objectives):
-        raise ConfigError("objective.beta1 is 0: nobody would say what the crossed texts are", hint="crossovers=0")
+        raise ConfigError("objective.beta1 is 0: nothing would label the crossed texts", hint="crossovers=0")
     if run.crossovers is not None:
         return run.crossovers
     ours = all(objective.defaults == "distiller" and objective.beta1 for objective in run.objectives)

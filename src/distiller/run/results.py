@@ -260,7 +260,7 @@ def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
             f"augmentation: {name.removesuffix('.failed')} failed on {n} texts, left as they are"
             for name, n in failed.items()
         ),
-        *(f"{what} lie behind the longest input and are not scored" for what in cut),
+        *(f"{what} are beyond the longest input and are not scored" for what in cut),
         *(f"{what} could not be used and were left out" for what in skipped),
     ]
 
@@ -302,7 +302,7 @@ def _label_notes(setup: Setup) -> list[str]:
     elif setup.run.baseline or setup.plan.tunes():
         notes.append(f"what is fine-tuned, teacher or baseline, has seen the {data.labelled} labelled rows alone")
     if data.repeated:
-        notes.append(f"{data.repeated} texts without labels also stand in another split and were left out")
+        notes.append(f"{data.repeated} texts without labels are also in another split and were left out")
     return notes
 
 

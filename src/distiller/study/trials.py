@@ -222,7 +222,7 @@ def _numbers(cells: Any, name: str, where: str) -> list[float]:
         except (TypeError, ValueError):
             raise DataError(
                 f"{where}: row {row + 1}: `{name}` should be a number, got {cell!r:.40}",
-                hint="leave the cell empty where it is not known",
+                hint="leave the cell empty if it is unknown",
             ) from None
     return found
 

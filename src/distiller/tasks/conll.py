@@ -174,7 +174,7 @@ def _words(
         if "" in cells:
             raise DataError(
                 f"`{path}`, line {number}: the column `{names[cells.index('')]}` is empty",
-                hint="every word needs all its columns; `_` stands for nothing",
+                hint="every word needs all its columns; `_` marks an empty one",
             )
         if identity is None or not NOT_A_WORD.fullmatch(cells[identity]):
             words.append((number, cells))

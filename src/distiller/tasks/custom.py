@@ -130,7 +130,7 @@ def _in_form(
             hint="task.label names it; or task.labels=[…] names columns of 1 and 0, one for each class",
         )
     mark = mark_between([cell for table in tables.values() for cell in table.columns.get(task.label, ())])
-    notes = [f"`{mark}` stands between class names in `{task.label}`"] if mark and task.kind else []
+    notes = [f"`{mark}` separates class names in `{task.label}`"] if mark and task.kind else []
     return {name: with_memberships(task, table, bad[name], mark) for name, table in tables.items()}, notes
 
 

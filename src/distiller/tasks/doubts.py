@@ -60,7 +60,7 @@ def repeated_rows(train: AnySplit, dev: AnySplit) -> list[str]:
     """A note if rows of `dev` are also in `train`."""
     known = set(keys(train))
     count = sum(key in known for key in keys(dev))
-    return [f"{count:,} of {len(dev):,} rows of dev also stand in train, and their score says little"] if count else []
+    return [f"{count:,} of {len(dev):,} rows of dev are also in train, and their score says little"] if count else []
 
 
 def refuse_header(task: Task, table: Table) -> None:

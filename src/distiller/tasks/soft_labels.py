@@ -195,7 +195,7 @@ def _check_written(task: Task, tables: Mapping[str, Table], classes: Sequence[st
     if not written or class_numbers(classes, written):
         return
     pattern = _pattern(classes, written)
-    hint = f"task.probabilities='{pattern}' names each class by what stands in place of *" if pattern else None
+    hint = f"task.probabilities='{pattern}' names each class by what replaces the *" if pattern else None
     raise DataError(
         f"`{tables['train'].where}`: no `{task.label}` is one of the columns of probabilities, {listed(classes)}",
         hint=hint or "give these columns the names of the classes",

@@ -136,10 +136,10 @@ def reading_of(tables: Sequence[Table], column: str) -> Reading | None:
         raise refuse(other, f"and elsewhere {shown(example)}: numbers of different units")
     if not styles:
         other = next(cell for cell, one in numbers.items() if STYLES[0].number(one.digits) is None)
-        raise refuse(other, "and elsewhere a point stands before the fraction")
+        raise refuse(other, "and elsewhere a point begins the fraction")
     unclear = next((cell for cell in numbers if "," in cell), None)
     if len(styles) > 1 and unclear is not None:
-        raise refuse(unclear, "where the comma may divide thousands or a fraction")
+        raise refuse(unclear, "where the comma may group thousands or begin a fraction")
     rounded = any(one.times and styles[0].fraction in one.digits for one in numbers.values())
     return Reading(styles[0], unit, example.strip(), measures=rounded or unit[:1] not in ("", "/"))
 

@@ -33,7 +33,7 @@ def check_model(model: Any, role: str) -> None:
         )
     if hasattr(model, "_orig_mod"):
         raise ConfigError(
-            f"the {role} went through torch.compile, which hides what it reads",
+            f"the {role} went through torch.compile, which hides its inputs",
             hint="pass the model itself, and torch_compile=True in `args` or compiled=True",
         )
     if not isinstance(getattr(model, "config", None), PretrainedConfig):

@@ -91,7 +91,7 @@ class Explained:
         named = getattr(self.collate, "__name__", type(self.collate).__name__)
         if len(sizes) > 1 and named in ("default_data_collator", "DefaultDataCollator"):
             raise DataError(
-                f"texts of {min(sizes)} to {max(sizes)} tokens are in one batch, and nobody pads them",
+                f"texts of {min(sizes)} to {max(sizes)} tokens are in one batch, and nothing pads them",
                 hint="pass the tokenizer as `processing_class`, or a DataCollatorWithPadding as `data_collator`",
             )
 
@@ -172,7 +172,7 @@ def check_label_loss(
     """
     if class_weights is not None:
         if own or smoothed or kind not in ("classification", "tagging"):
-            label_loss = "a label loss of one's own" if own or smoothed else kind
+            label_loss = "a custom label loss" if own or smoothed else kind
             raise ConfigError(f"class_weights do nothing for {label_loss}", hint="leave them out")
         if len(class_weights) != model.config.num_labels:
             raise ConfigError(

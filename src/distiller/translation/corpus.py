@@ -139,7 +139,7 @@ def _sentences(name: str, encoding: str | None) -> list[str]:
     """The lines of a file of sentences. Raises `DataError` for a table."""
     if is_table(name):
         raise DataError(
-            f"`{name}` is a table, and sentences stand here one a line",
+            f"`{name}` is a table, and here each line is a sentence",
             hint="write its column to a text file; a table with both sides is `source` alone, with `columns`",
         )
     return text_lines(name, encoding)
