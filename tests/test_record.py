@@ -101,6 +101,11 @@ def test_absent_records(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be read"):
         load_record(tmp_path / "file" / "record.json")
+    (tmp_path / "runs" / "one" / "student").mkdir()
+    write_json(tmp_path / "runs" / "one" / "student" / "config.json", {})
+    with pytest.raises(ModelError) as named:
+        load_config(tmp_path / "runs" / "one")
+    assert named.value.hint == f"it is a run's output, and its models are {tmp_path / 'runs' / 'one' / 'student'}"
 
 
 @settings(deadline=None, max_examples=30)

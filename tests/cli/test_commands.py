@@ -70,6 +70,24 @@ def test_init_writes_a_run_on_a_file_of_data(
     assert not Path("other.yaml").exists()
 
 
+@pytest.mark.parametrize("command", ["init", "check", "run"])
+def test_a_translation_of_a_file_of_data_begins_with_a_recipe_or_a_teacher(
+    distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pairs.csv").write_text("de,en\nein Hund,a dog\n", encoding="utf-8")
+    refused = distiller(command, "pairs.csv", "task.kind=translation")
+    assert refused.code == 2
+    assert "distiller init nmt-hybrid task.train=pairs.csv" in refused.err
+    named = distiller("init", "pairs.csv", "task.kind=translation", "teacher.shape.architecture=wide-3x3", "--force")
+    assert named.code == 0, named.err
+    assert yaml.safe_load(Path("run.yaml").read_text("utf-8")) == {
+        "task": {"train": "pairs.csv", "kind": "translation"},
+        "output": "outputs/pairs",
+        "teacher": {"shape": {"architecture": "wide-3x3"}},
+    }
+
+
 def test_init_takes_fields_of_a_recipe(distiller: Command, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     assert distiller("init", "nmt-hybrid", "task.train={source: x.csv}", "task.dev=null", "-o", file).code == 0

@@ -53,6 +53,12 @@ def job(folder: Path, *model: Any, decoding: Decoding = GREEDY, **options: Any) 
     return pseudo_label(text(), model_translator(*model, decoding), folder, **{"shard_size": 5, **options})
 
 
+def test_a_labelling_job_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(OutputError, match="holds no finished pseudo-labels"):
+        read_labels(tmp_path)
+
+
 def test_a_killed_job_goes_on_where_it_stopped(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     process = subprocess.Popen([sys.executable, "-c", SLOW_JOB, str(tmp_path)], env={**os.environ, "PYTHONPATH": paths})

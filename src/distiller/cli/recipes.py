@@ -68,7 +68,7 @@ def _written(source: str, overrides: list[str] | None) -> str:
     """
     from yaml import safe_dump
 
-    from distiller.config import apply_override, load_yaml, parse_run
+    from distiller.config import Task, apply_override, load_yaml, parse_run
     from distiller.tasks import load_task
     from distiller.tasks.readers import is_file_name
 
@@ -77,7 +77,9 @@ def _written(source: str, overrides: list[str] | None) -> str:
             "a study is written as it is", hint=f"distiller init {source}, and edit it; or study run {source} KEY=VALUE"
         )
     if _is_data(source):
-        load_task(parse_run({"task": {"train": source}}, overrides or [], where=source).task)
+        task = parse_run({"task": {"train": source}}, overrides or [], where=source).task
+        if isinstance(task, Task):
+            load_task(task)
         data = _data_fields(source, overrides or [])
     else:
         data = with_own_data(load_yaml(recipe_text(source)), overrides or [])
@@ -166,10 +168,14 @@ def _json_object(source: str) -> dict[str, Any]:
 
 
 def _data_fields(source: str, overrides: list[str]) -> dict[str, Any]:
-    """The standard run on the file `source`, before `overrides`; its choices are reported on stderr."""
+    """The standard run on the file `source`, before `overrides`; its choices are reported on stderr.
+
+    There is none of a translation: its models are those that `overrides` name.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     from distiller.config import parse_run
+    from distiller.config.translation import TranslationRun
     from distiller.models.folders import load_config
     from distiller.models.layouts import check_known
 
@@ -180,7 +186,16 @@ def _data_fields(source: str, overrides: list[str]) -> dict[str, Any]:
         teacher = DEFAULT_TEACHER
     name = Path(source).name.partition(".")[0]
     data: dict[str, Any] = {"task": {"train": source}, "teacher": {"model": teacher}, "output": f"outputs/{name}"}
-    spec = parse_run(data, overrides, where=source).teacher
+    run = parse_run(data, overrides, where=source)
+    if isinstance(run, TranslationRun):
+        if not any(change.startswith("teacher") for change in overrides):
+            raise ConfigError(
+                "a translation begins with a recipe, or names its teacher",
+                hint=f"distiller init nmt-hybrid task.train={source}",
+            )
+        del data["teacher"]
+        return data
+    spec = run.teacher
     if spec is not None and not any(change.startswith("student") for change in overrides):
         shape = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
         check_known(shape)

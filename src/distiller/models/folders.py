@@ -84,6 +84,8 @@ def _model_near(place: Path, name: str | Path) -> str:
     steps = [path.parent.name.partition("-")[2] for path in place.glob("checkpoint-*/config.json")]
     if numbers := [int(step) for step in steps if step.isdecimal()]:
         return f"name the checkpoint: {name}/checkpoint-{max(numbers)}"
+    if (place / "record.json").is_file() and (models := sorted(place.glob("*/config.json"))):
+        return f"it is a run's output, and its models are {', '.join(f'{name}/{one.parent.name}' for one in models)}"
     if runs := sorted(place.glob("*/record.json")):
         return f"runs are inside of it: {', '.join(str(one.parent) for one in runs[:3])}"
     if (place / "export.json").is_file() and (place / "use.py").is_file():

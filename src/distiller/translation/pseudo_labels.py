@@ -89,7 +89,7 @@ def job_facts(pairs: Pairs, translator: Translator, *, shard_size: int, seed: in
 def read_labels(folder: str | Path) -> list[Labelled]:
     """The lines of a finished job. Raises `OutputError` for an unfinished one, `DamagedError` for a damaged file."""
     place = Path(folder)
-    if not (place / SUMMARY).is_file():
+    if not ((place / SUMMARY).is_file() and (place / RESULT).is_file()):
         raise OutputError(
             f"`{folder}` holds no finished pseudo-labels", hint="continue the job: `distiller pseudo-label … --resume`"
         )
