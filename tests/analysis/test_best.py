@@ -83,7 +83,7 @@ def test_the_paired_interval_is_that_of_scipy() -> None:
     (effect,) = level_effects(trials(frame.assign(task="rte"), "mapping"), resamples=20000)
     wide = frame.pivot(index="seed", columns="mapping", values="score")
     pairs = (wide["emd"] - wide["none"]).to_numpy()
-    theirs = bootstrap((pairs,), np.mean, n_resamples=20000, method="percentile", rng=rng).confidence_interval
+    theirs = bootstrap((pairs,), np.mean, n_resamples=20000, method="percentile", random_state=rng).confidence_interval
     assert effect.reference == "none"
     assert effect.difference == pytest.approx(pairs.mean())
     assert (effect.low, effect.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)

@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification
 from distiller.config import Student
 from distiller.errors import ConfigError, ModelError
 from distiller.models import layers as layers_module
-from distiller.models.cutting import check_scores, check_sizes, layer_lists
+from distiller.models.cutting import check_scores, check_sizes, layer_lists, on_meta
 from distiller.models.heads import HEADS
 from distiller.models.layers import check_states, reading, summary_token
 from distiller.models.load import NO_LIMIT, check_vocabulary, follow_tokenizer, longest_input
@@ -180,6 +180,13 @@ def test_lists_of_layers_are_those_that_follow_their_number() -> None:
 def test_sizes_that_do_not_fit_are_seen_without_weights_and_the_hint_mends_them(
     kind: str, fields: dict, hint: dict
 ) -> None:
+    try:
+        on_meta(HEADS["classification"], tiny_config(kind)).eval()(
+            input_ids=torch.ones(1, 4, dtype=torch.long, device="meta")
+        )
+    except RuntimeError as error:  # transformers 5.0: a run sees such sizes when it makes its first student
+        if "autocast" in str(error):
+            pytest.skip("this version of transformers cannot compute rotary positions without storage")
     with pytest.raises(ModelError) as error:
         check_sizes(HEADS["classification"], student_config(Student(config=fields), teacher=tiny_config(kind)))
     assert error.value.hint == " ".join(f"student.config.{name}={value}" for name, value in hint.items())
