@@ -85,6 +85,17 @@ runpy.run_path({str(tmp_path / "it" / "use.py")!r}, run_name="__main__")
     assert len(lines) == 3  # the long one is cut, not refused
 
 
+@pytest.mark.parametrize("kind", ["classification", "pairs", "tagging", "qa"])
+def test_the_script_says_how_it_is_called(models: Models, distiller: Command, tmp_path: Path, kind: str) -> None:
+    answer = distiller("export", models.model(kind), "--run", models.run(kind), "--to", "folder", "-o", tmp_path / "it")
+    assert answer.code == 0, answer.err
+    script = [sys.executable, tmp_path / "it" / "use.py"]
+    for given in ([], ["one text"]) if kind in ("pairs", "qa") else ([],):
+        done = subprocess.run([*script, *given], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "python use.py" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_graphs_take_any_batch_and_length(family: str, tmp_path: Path) -> None:

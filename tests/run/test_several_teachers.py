@@ -11,6 +11,7 @@ from distiller import config, labelling
 from distiller.config import parse_run
 from distiller.errors import ConfigError, ModelError
 from distiller.run.plan import make_plan
+from distiller.run.results import told_apart
 from run.tiny import FAST, Workshop
 
 
@@ -75,6 +76,11 @@ def test_a_student_learns_what_its_teachers_say_on_average(shop: Workshop, tmp_p
     assert any(
         "2 teachers are averaged with the shares 0.75, 0.25; alone they have tuned 100.0" in n for n in first.notes
     )
+
+
+def test_students_of_runs_are_told_apart() -> None:
+    assert told_apart(["a/base", "b/small"]) == {"a/base": "base", "b/small": "small"}
+    assert told_apart(["a/student", "b/student"]) == {"a/student": "a/student", "b/student": "b/student"}
 
 
 @pytest.mark.parametrize(

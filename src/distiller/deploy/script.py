@@ -122,7 +122,7 @@ ANSWERS = {
     shares /= shares.sum(-1, keepdims=True)
     return [(LABELS[row.argmax()], round(float(row.max()), 4)) for row in shares]
 """,
-    "multilabel": """    return [(" ".join(LABELS[n] for n in np.flatnonzero(row > 0)),) for row in logits]
+    "multilabel": """    return [(", ".join(LABELS[n] for n in np.flatnonzero(row > 0)),) for row in logits]
 """,
     "regression": """    return [(round(float(value), 4),) for value in logits.reshape(-1)]
 """,
@@ -185,6 +185,10 @@ if __name__ == "__main__":
 '''
 
 
+MAIN = 'if __name__ == "__main__":\n'
+WITHOUT_TEXT = """    if len(sys.argv) < {least}:
+        sys.exit(__doc__)
+"""
 NULL_SCORE = """        null = window.ids.index(FACTS["null_token"])
         nothing = min(nothing, start[null] + end[null])
 """
@@ -224,6 +228,7 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         tokenizer=(FAST if fast else SLOW).rstrip(),
         engine=engine.format(**names),
     )
+    body = body.replace(MAIN, MAIN + WITHOUT_TEXT.format(least=3 if source.pairs else 2))
     (folder / "use.py").write_text(head + body, encoding="utf-8")
     card = source.folder / "README.md"
     if card.is_file() and not (folder / card.name).exists():

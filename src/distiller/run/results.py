@@ -1,7 +1,7 @@
 """The end of a run: its student is published and its Record written."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -265,16 +265,23 @@ def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
     ]
 
 
+def told_apart(models: Iterable[str]) -> dict[str, str]:
+    """Short names of models by those that they were given: the last part, where it is another for each of them."""
+    short = {name: Path(name).name for name in models}
+    return short if len(set(short.values())) == len(short) else {name: name for name in short}
+
+
 def _label_notes(setup: Setup) -> list[str]:
     """Which rows have labels, and which models learnt from those that have none."""
     data = setup.data
     notes: list[str] = []
     if setup.other_teachers is not None:
-        alone = [f"{Path(name).name} {100 * score:.1f}" for name, score in setup.teaching.alone.items()]
+        called = told_apart(setup.teaching.alone)
+        alone = [f"{called[name]} {100 * score:.1f}" for name, score in setup.teaching.alone.items()]
         shares = ", ".join(f"{share:.2f}" for share in setup.other_teachers.shares)
         notes.append(
             f"{len(alone)} teachers are averaged with the shares {shares}; alone they have {', '.join(alone)}. Layers, "
-            f"and the time for an example, are those of {Path(next(iter(setup.teaching.alone))).name}"
+            f"and the time for an example, are those of {next(iter(called.values()))}"
         )
     if data.soft:
         instead = (
