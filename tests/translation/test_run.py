@@ -187,6 +187,9 @@ def test_the_teacher_stands_beside_the_student(done: tuple[TranslationRun, Recor
     teacher, _ = load_translator(Path(run.output) / "teacher")
     assert record.teacher is not None
     assert parameter_count(teacher) == record.teacher.parameters
+    (history,) = record.teacher.histories  # it was trained here, and the report draws how that went
+    assert record.teacher.steps[0] >= record.teacher.best_steps[0] > 0 < len(history)
+    assert record.teacher.start == "random weights"
 
 
 def test_a_finished_run_is_found_and_another_refused(done: tuple[TranslationRun, Record]) -> None:

@@ -23,6 +23,7 @@ from distiller.run.seeds import Trained
 from distiller.run.stages import Stage
 from distiller.run.verdict import Outcomes, compared, gain_words
 from distiller.tasks.outcomes import paired_difference
+from distiller.training.fit import Fit
 from distiller.training.output_folder import STUDENT, publish
 from distiller.training.shared_work import FineTuned, TeacherOutputs
 from distiller.translation.beginning import Beginning, longest_here
@@ -67,6 +68,8 @@ class TranslationWork:
     teacher_tokenizer: TranslationTokenizer | None
     teacher_folder: Path | None
     """Where a teacher lies that was trained for this run."""
+    teacher_fit: Fit | None
+    """How that training went."""
     teacher_scores: dict[str, float]
     """Of one that is no model here, where it translated the development text."""
     training_data: TranslationData
@@ -224,6 +227,7 @@ class TranslationWork:
         spec, theirs = self.run.teacher, self.examined_teacher
         if theirs is not None and self.teacher is not None:
             parameters = parameter_count(self.teacher)
+            trained = [self.teacher_fit] if self.teacher_fit else []
             return ModelFacts(
                 name=spec.model or spec.shape.architecture,
                 parameters=parameters,
@@ -231,6 +235,10 @@ class TranslationWork:
                 megabytes=megabytes(self.teacher),
                 scores=theirs.scores,
                 fingerprint=weights_fingerprint(self.teacher),
+                steps=[one.steps for one in trained],
+                best_steps=[one.best_step for one in trained],
+                histories=[one.history for one in trained],
+                start="random weights" if trained else None,
             )
         scores = self.teacher_scores
         if not scores:
@@ -262,9 +270,9 @@ class TranslationWork:
 def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
     """Make or find the teacher and its translations. Raises `DistillerError`."""
     run, store, splits, words = beginning.run, beginning.store, beginning.splits, beginning.words
-    teacher, tokenizer, folder = beginning.teacher, beginning.teacher_tokenizer, None
+    teacher, tokenizer, folder, trained = beginning.teacher, beginning.teacher_tokenizer, None, None
     if teacher is None and not run.teacher.says_only:
-        folder = trained_teacher(run, splits, words.tokenizer, store, console)
+        folder, trained = trained_teacher(run, splits, words.tokenizer, store, console)
         teacher, tokenizer = load_translator(folder)
     given = given_translations(run, splits)
     pseudo = pseudo_pairs(run, splits, tokenizer, teacher, store, console, given)
@@ -283,6 +291,7 @@ def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
         teacher=teacher,
         teacher_tokenizer=tokenizer,
         teacher_folder=folder,
+        teacher_fit=trained,
         teacher_scores=pseudo.scores,
         training_data=data,
         pseudo=len(data.examples) - data.examples.gold,

@@ -54,8 +54,8 @@ def gold_data(
 
 def trained_teacher(
     run: TranslationRun, splits: Splits, tokenizer: TranslationTokenizer, store: FolderCache, console: Console | None
-) -> Path:
-    """The folder of the teacher that the run describes, trained on all training pairs unless it is in the cache."""
+) -> tuple[Path, Fit]:
+    """The teacher that the run describes, trained on all training pairs unless it is in the cache."""
     wish = run.teacher
     return gold_training(
         store,
@@ -66,7 +66,7 @@ def trained_teacher(
         console=console,
         title="train the teacher",
         start=lambda: build_model(wish.shape, tokens=token_ids(tokenizer), seed=wish.seed),
-    )[0]
+    )
 
 
 def shape_facts(shape: Shape) -> dict[str, Any]:
