@@ -64,6 +64,24 @@ def test_a_data_file_alone_gets_advice_for_the_standard_run(
     assert "next: --write FOLDER" in distiller("advise", shop.reviews, "--experience", past, *QUICK).err
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(("--predictor", "forst"), "forest"), (("--teacher-score", "80"), "1 is the highest")],
+)
+def test_what_is_refused_is_refused_before_a_model_is_trained(
+    distiller: Command,  # noqa: F811
+    past: str,
+    shop: Workshop,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, str],
+    words: str,
+) -> None:
+    monkeypatch.setattr("distiller.autodistiller.facts.facts_of", lambda *_, **__: pytest.fail("a training began"))
+    answer = distiller("advise", shop.reviews, "--experience", past, *given)
+    assert answer.code == 2
+    assert words in answer.err
+
+
 @pytest.mark.slow
 def test_advice_is_probed_carried_out_and_remembered(
     shop: Workshop,  # noqa: F811

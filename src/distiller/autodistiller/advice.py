@@ -12,7 +12,7 @@ from distiller.autodistiller.candidates import CANONICAL_SPACE, Candidates, cand
 from distiller.autodistiller.embeddings import words_of
 from distiller.autodistiller.experience import Experience, names_of, read_experience, shipped
 from distiller.autodistiller.facts import TaskFacts, facts_of
-from distiller.autodistiller.predictor import Predictor, fit_predictor
+from distiller.autodistiller.predictor import PREDICTORS, Predictor, fit_predictor
 from distiller.autodistiller.probes import choose_probes
 from distiller.autodistiller.vectors import PACKAGE, Vectors, read_vectors
 from distiller.config import Run, to_yaml
@@ -87,18 +87,16 @@ def advise(
     scores are those of the teacher and of the student without it, if known. Raises `DataError` if `experience` has no
     finished trial.
     """
-    for whose, score in (("teacher's", teacher_score), ("student's own", baseline_score)):
-        if score is not None and score > 1:
-            raise ConfigError(f"the {whose} score is {score:g}, and 1 is the highest", hint=f"{score / 100:g}?")
     if experience is None:
         table = shipped()
         if table is None:
             raise DataError("this installation carries no trials", hint='pass some: read_experience("trials.csv")')
         experience = read_experience(table)
+    check_request(
+        experience, predictor=predictor, options=options, teacher_score=teacher_score, baseline_score=baseline_score
+    )
     if facts is None:
         facts = facts_of(run.task, name=names_of(run)["task"])
-    if experience.trials.frame.empty or experience.complete.empty:
-        raise DataError("the experience has no finished trial", hint="name some with --experience FILE")
     named = names_of(run)
     whole = experience.with_task(facts.model_copy(update={"name": named["task"]}))
     candidates = candidates_of(run, space, kind=facts.kind)
@@ -141,6 +139,27 @@ def ranked(rows: "pd.DataFrame", order: np.ndarray) -> list[int]:
     operators = [labels.operators(str(level)) for level in rows["augmentation"]]
     costs = [MAPPING_COST.get(str(level), 1) for level in rows["mapping"]]
     return sorted(range(len(rows)), key=lambda i: (-round(float(order[i]), 9), operators[i], costs[i], i))
+
+
+def check_request(
+    experience: Experience,
+    *,
+    predictor: str = "additive",
+    options: Mapping[str, Any] | None = None,
+    teacher_score: float | None = None,
+    baseline_score: float | None = None,
+) -> None:
+    """What `advise` refuses of these can be known before the facts of a task, which take a training.
+
+    Raises `ConfigError` for a score above 1 and a predictor or option that is not known, `DataError` for an experience
+    without a finished trial.
+    """
+    for whose, score in (("teacher's", teacher_score), ("student's own", baseline_score)):
+        if score is not None and score > 1:
+            raise ConfigError(f"the {whose} score is {score:g}, and 1 is the highest", hint=f"{score / 100:g}?")
+    PREDICTORS.options(predictor, options or {})
+    if experience.trials.frame.empty or experience.complete.empty:
+        raise DataError("the experience has no finished trial", hint="name some with --experience FILE")
 
 
 def vectors_for(experience: Experience, source: str | Path | None) -> Vectors:

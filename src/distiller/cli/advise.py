@@ -67,6 +67,7 @@ def advise(
 
     wanted = _run_of(sources[0], sources[1:])
     known = _experience(experience or [])
+    advice_module.check_request(known, predictor=predictor, teacher_score=teacher_score, baseline_score=baseline_score)
     facts = facts_of(wanted.task, name=names_of(wanted)["task"], description=description, bilstm=bilstm)
     options: dict[str, Any] = {
         "top": max(top, run),
