@@ -98,7 +98,7 @@ def test_with_a_teacher_they_come_before_what_it_says(shop: Workshop, tmp_path: 
         ({"objective": {"prediction": "mse"}}, "`mse` compares logits, and rows bring probabilities along"),
         ({"objective": {}, "student": {"layers": 2}}, "needs weights and a tokenizer of its own"),
         ({"objective": {}, "task": "reviews"}, "the run has no teacher, and no training row has probabilities"),
-        ({"objective": {}, "task": "numbers"}, "rows of a regression task cannot bring along what one says"),
+        ({"objective": {}, "task": "numbers"}, "rows of a regression task cannot carry its answers"),
     ],
 )
 def test_what_needs_a_teacher_is_refused_without_one(

@@ -122,7 +122,7 @@ def card(record: Record) -> str:
         use=how_to_load(record),
         teacher=", ".join(f"`{_plain(name)}`" for name in teacher.names)
         if teacher
-        else "the probabilities that its training rows bring along",
+        else "the probabilities that its training rows carry",
         data=", ".join(f"{count:,} {name}" for name, count in record.data.examples.items()) + " rows",
         fingerprint=record.data.fingerprint,
         weights=record.student.fingerprint,

@@ -44,7 +44,7 @@ class RunPlan:
     run: Run
     data: TaskData
     teacher: PretrainedConfig | None
-    """`None`: rows bring along what is to be imitated."""
+    """`None`: the rows carry the answers to imitate."""
     student: PretrainedConfig
     teacher_tokenizer: PreTrainedTokenizerBase
     student_tokenizer: PreTrainedTokenizerBase
