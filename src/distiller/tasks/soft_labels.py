@@ -390,7 +390,8 @@ def with_gold_as_soft(data: TaskData) -> TaskData:
     if data.kind not in SOFT_KINDS:
         raise ConfigError(
             f"the run has no teacher, and rows of a {data.kind} task cannot carry its answers",
-            hint="teacher.model=…" + ("; the numbers of a model are learnt as labels" if data.kind == "regression" else ""),
+            hint="teacher.model=…"
+            + ("; the numbers of a model are learnt as labels" if data.kind == "regression" else ""),
         )
     if not data.soft:
         raise ConfigError(
