@@ -302,7 +302,7 @@ def test_a_path_is_text_wherever_a_file_is_named() -> None:
 
 def test_rows_at_hand_are_told_how_a_run_names_them(tmp_path: Path) -> None:
     datasets, pandas = pytest.importorskip("datasets"), pytest.importorskip("pandas")
-    rows = {"text": ["good", "bad"], "label": ["p", "n"]}
+    rows = {"text": ["good", "bad", "fine", "dull"], "label": ["p", "n", "p", "n"]}
     frame, data = pandas.DataFrame(rows), datasets.Dataset.from_dict(rows)
     for held, told in (
         (frame, 'frame.to_csv("train.csv", index=False)'),
