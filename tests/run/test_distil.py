@@ -256,6 +256,18 @@ def test_a_run_repeated_gives_the_same_record(shop: Workshop, tmp_path: Path) ->
     assert one["seeds"][0]["fingerprint"] != one["seeds"][1]["fingerprint"]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_others_left_in_the_cache_changes_nothing(precision: str, shop: Workshop, tmp_path: Path) -> None:
+    """The second time the teacher's answers to all rows are there when the first stage asks for a few of them."""
+    training = FAST | {"threads": 1, "precision": precision}
+    few = {"name": "states", "objective": {"intermediate": [{"loss": "mse"}]}, "training": {"max_steps": 2}}
+    fields = {"stages": [few, {"name": "answers", "objective": {}}], "training": training, "seeds": [0, 1]}
+    for name in ("one", "two"):
+        distil(shop, tmp_path / name, **fields, cache=str(tmp_path / "cache"))
+    assert len(made(tmp_path / "cache", "teacher-outputs")) == 2
+    assert repeatable(tmp_path / "one" / "out") == repeatable(tmp_path / "two" / "out")
+
+
 def test_a_run_written_in_python(shop: Workshop, tmp_path: Path) -> None:
     data = shop.run(tmp_path)
     record = distiller.distil(distiller.Run(**data))
