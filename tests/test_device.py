@@ -63,7 +63,7 @@ def test_what_is_chosen(
     on(monkeypatch, kind, bf16=bf16)
     chosen = device.compute(wish)
     assert (chosen.device, chosen.precision, chosen.attention) == (kind, precision, attention)
-    assert chosen.answering == "sdpa"
+    assert chosen.answering == chosen.facts()["teacher_attention"] == "sdpa"
     arguments = chosen.trainer_arguments()
     assert arguments["use_cpu"] is (kind == "cpu")
     assert arguments["bf16"] is (precision == "bf16")

@@ -52,7 +52,12 @@ class Compute:
 
     def facts(self) -> dict[str, str]:
         """For the Record."""
-        return {"device": self.device, "precision": self.precision, "attention": self.attention}
+        return {
+            "device": self.device,
+            "precision": self.precision,
+            "attention": self.attention,
+            "teacher_attention": self.answering,
+        }
 
 
 def compute(precision: str = "auto", attention: str = "auto") -> Compute:

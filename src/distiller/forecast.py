@@ -130,9 +130,9 @@ class Forecast:
                 continue
             yield f"{role:10}{size.parameters:,} parameters, {size.flops / 1e9:.2f} GFLOPs a text ({size.name})"
         if self.teacher is not None:
-            size = times_smaller(self.teacher.parameters, self.student.parameters)
+            smaller = times_smaller(self.teacher.parameters, self.student.parameters)
             fewer = self.teacher.flops / max(1, self.student.flops)
-            yield f"{'':10}{size}, {fewer:.1f} times less computation"
+            yield f"{'':10}{smaller}, {fewer:.1f} times less computation"
         yield f"training  {self.machine}"
         for phase in self.phases:
             yield f"{'':10}{phase.line()}"

@@ -129,8 +129,10 @@ def _advice(gain: Difference, lead: Difference, scale: float, more: str, change:
             "points): more development examples would show both (`task.dev`)."
         )
     if lead.value <= 0 or not lead.clear:
-        behind = "no better than" if lead.value <= 0 else "not clearly better than"
-        behind = "behind" if lead.value < 0 and lead.clear else behind
+        if lead.value > 0:
+            behind = "not clearly better than"
+        else:
+            behind = "behind" if lead.clear else "no better than"
         return (
             f"The teacher is {behind} the student it teaches ({scale * lead.value:+.1f} ± {scale * lead.error:.1f} "
             f"points), so it has little to hand over: a stronger teacher, a smaller student or {more} is needed."
