@@ -4,7 +4,7 @@
     python benchmarks/attention.py --size tiny         # does it run? seconds
 
 Weights are random, which changes no time. Each figure is the least processor time of `--repeats` batches on one thread,
-the kernels in turn, so that other work on the machine tells less. A teacher is asked as a run asks it (`FrozenTeacher`).
+the kernels in turn, so that other work on the machine tells less. A teacher is asked as a run does (`FrozenTeacher`).
 """
 
 import argparse

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.profiler import ProfilerActivity, profile
 from transformers import (
     AutoModelForSequenceClassification,
@@ -18,7 +19,7 @@ from transformers import (
 
 from distiller import config
 from distiller.errors import ConfigError, RunError
-from distiller.files import refuse_damage
+from distiller.files import refuse_damage, write_sums
 from distiller.training.defaults import filled_in
 from distiller.training.objective_state import PARTS
 from distiller.training.script_checks import check_parallelism
@@ -308,6 +309,25 @@ def test_layer_weights_survive_save_and_resume(tmp_path: Path) -> None:
     again.train(resume_from_checkpoint=tmp_path / "checkpoint-3")
     restored = again.distillation.objective.terms[0].transport
     torch.testing.assert_close(weights_of(restored), weights_of(transport), rtol=0, atol=0)
+    torch.testing.assert_close(weights_of(again.distillation), weights_of(first.distillation), rtol=0, atol=0)
+
+
+def test_a_training_resumes_from_weights_under_old_names(tmp_path: Path) -> None:
+    """As transformers 5.0 to 5.3 write those of a BERT that was loaded, and its `Trainer` passes over."""
+    first = trainer(tmp_path, {}, max_steps=6, save_strategy="steps", save_steps=3)
+    first.train()
+    weights = tmp_path / "checkpoint-3" / "model.safetensors"
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    renamed = {}
+    for name, weight in load_file(weights).items():
+        for new, before in old.items():
+            name = name.replace(new, before)
+        renamed[name] = weight
+    assert any(name.endswith("LayerNorm.gamma") for name in renamed)
+    save_file(renamed, weights, metadata={"format": "pt"})
+    write_sums(tmp_path / "checkpoint-3")
+    again = trainer(tmp_path / "again", {}, max_steps=6)
+    again.train(resume_from_checkpoint=tmp_path / "checkpoint-3")
     torch.testing.assert_close(weights_of(again.distillation), weights_of(first.distillation), rtol=0, atol=0)
 
 

@@ -131,8 +131,10 @@ def _advice(gain: Difference, lead: Difference, scale: float, more: str, change:
     if lead.value <= 0 or not lead.clear:
         if lead.value > 0:
             behind = "not clearly better than"
+        elif lead.clear:
+            behind = "behind"
         else:
-            behind = "behind" if lead.clear else "no better than"
+            behind = "no better than"
         return (
             f"The teacher is {behind} the student it teaches ({scale * lead.value:+.1f} ± {scale * lead.error:.1f} "
             f"points), so it has little to hand over: a stronger teacher, a smaller student or {more} is needed."

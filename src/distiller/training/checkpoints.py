@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
@@ -182,6 +183,22 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     """Load into `model` the weights that `save_pretrained` wrote to `folder`."""
     saved = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     model.load_state_dict(saved.state_dict())
+
+
+def load_renamed(model: nn.Module, folder: Path) -> None:
+    """Load the weights of a checkpoint in `folder` into `model` if some are stored under other names than it has.
+
+    transformers 5.0 to 5.3 write those of a BERT that was loaded from a folder under the names of TensorFlow
+    (`LayerNorm.gamma`), and their `Trainer` passes over these names when it loads the checkpoint.
+    """
+    if not isinstance(model, PreTrainedModel):  # an adapter, which has a file of its own
+        return
+    stored: set[str] = set()
+    for file in folder.glob("model*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            stored.update(weights.keys())
+    if stored - model.state_dict().keys():
+        load_weights(model, folder)
 
 
 def newest_checkpoint(folder: Path) -> str | None:

@@ -34,7 +34,7 @@ from distiller.files import check_sums, write_sums
 from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
 from distiller.training.batching import COUNTS, Batch, count, shared_evenly, views_of
-from distiller.training.checkpoints import CheckpointState, OnSave
+from distiller.training.checkpoints import CheckpointState, OnSave, load_renamed
 from distiller.training.distillation_model import DistillationModel
 from distiller.training.mixing import mix_of
 from distiller.training.objective import DistillationObjective, model_shape
@@ -610,7 +610,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         finally:
             self.args.logging_nan_inf_filter = filtered
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
-            read_parts(Path(self.state.best_model_checkpoint), self.distillation.objective)
+            best = Path(self.state.best_model_checkpoint)
+            load_renamed(self.student, best)
+            read_parts(best, self.distillation.objective)
         return outcome
 
     def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
@@ -700,6 +702,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _load_rest(self, folder: Path) -> None:
         """Load what a checkpoint holds besides the weights and what `Trainer` keeps."""
+        load_renamed(self.student, folder)
         read_parts(folder, self.distillation.objective)
         self.augmentation.update(read_counted(folder))
         read_running(folder, self.args.process_index, self.running, self.distillation.objective)
