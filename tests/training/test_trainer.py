@@ -313,7 +313,7 @@ def test_layer_weights_survive_save_and_resume(tmp_path: Path) -> None:
 
 
 def test_a_training_resumes_from_weights_under_old_names(tmp_path: Path) -> None:
-    """As transformers 5.0 to 5.3 write those of a BERT that was loaded, and its `Trainer` passes over."""
+    """As transformers 5.0 to 5.5 write those of a BERT that was loaded, and its `Trainer` passes over."""
     first = trainer(tmp_path, {}, max_steps=6, save_strategy="steps", save_steps=3)
     first.train()
     weights = tmp_path / "checkpoint-3" / "model.safetensors"

@@ -188,7 +188,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
 def load_renamed(model: nn.Module, folder: Path) -> None:
     """Load the weights of a checkpoint in `folder` into `model` if some are stored under other names than it has.
 
-    transformers 5.0 to 5.3 write those of a BERT that was loaded from a folder under the names of TensorFlow
+    transformers 5.0 to 5.5 write those of a BERT that was loaded from a folder under the names of TensorFlow
     (`LayerNorm.gamma`), and their `Trainer` passes over these names when it loads the checkpoint.
     """
     if not isinstance(model, PreTrainedModel):  # an adapter, which has a file of its own
