@@ -6,6 +6,7 @@ same trained weights. With a teacher and matched layers the script has to run as
 
 import gc
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +51,9 @@ from transformers import (
 
 from distiller import DistillationTrainer
 from distiller.errors import ConfigError, DataError, DistillerError, ModelError, Notice
+from distiller.training.fit import ScoredTrainer
 from distiller.training.pairing import warn_of_segments
+from distiller.translation.trainer import TranslationTrainer
 
 Dataset = pytest.importorskip("datasets").Dataset
 
@@ -231,7 +234,8 @@ def tagged(make: Make, folder: Path) -> Any:
 
 def answered(make: Make, folder: Path) -> Any:
     def prepared(batch: Any) -> Any:
-        encoded = TOKENIZER(batch["question"], batch["context"], truncation="only_second", return_offsets_mapping=True)
+        given = {"truncation": "only_second", "max_length": 16, "padding": "max_length"}
+        encoded = TOKENIZER(batch["question"], batch["context"], return_offsets_mapping=True, **given)
         encoded["start_positions"] = [4 + start for start in batch["start"]]
         encoded["end_positions"] = [4 + start + 1 for start in batch["start"]]
         encoded["example_id"] = [f"question {start}" for start in batch["start"]]  # as for a metric of whole texts
@@ -387,12 +391,15 @@ def own_keys(make: Make, folder: Path) -> Any:
 
 
 class OwnLoss:
-    """The loss of a subclass, by the number of labels that it is given."""
+    """The loss of a subclass, by the number of labels that it is given, and by what it reads of the model."""
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = 0) -> Any:
         labels = inputs.pop("labels")
         outputs = model(**inputs)
-        losses = F.cross_entropy(outputs.logits, labels, reduction="none", weight=torch.tensor([1.0, 3.0]))
+        rates = torch.tensor([1.0, 3.0], device=model.device, dtype=model.dtype)
+        losses = F.cross_entropy(
+            outputs.logits.view(-1, model.config.num_labels), labels, weight=rates, reduction="none"
+        )
         loss = losses.sum() / num_items_in_batch if num_items_in_batch else losses.mean()
         return (loss, outputs) if return_outputs else loss
 
@@ -864,6 +871,17 @@ def test_a_teacher_is_left_without_hooks(tmp_path: Path) -> None:
     del trainer
     gc.collect()
     assert not any(part._forward_hooks for both in (teacher, student) for part in both.modules())
+
+
+def test_what_is_private_and_overridden_is_named_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "why.md").read_text(encoding="utf-8")
+    section = page.partition("is private in `Trainer`")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"^\| `(_\w+)`", section, re.MULTILINE))
+    ours = (DistillationTrainer, ScoredTrainer, TranslationTrainer)
+    private = {
+        name for one in ours for name in vars(one) if re.match(r"_[a-z]", name) and hasattr(Seq2SeqTrainer, name)
+    }
+    assert private == listed
 
 
 def test_the_student_is_the_model_of_the_trainer(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import copy
 import shutil
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import HfApi
 from safetensors.torch import load_file, save_file
 from torch.profiler import ProfilerActivity, profile
 from transformers import (
@@ -335,14 +337,24 @@ def test_a_checkpoint_is_pushed_when_it_is_whole(tmp_path: Path, monkeypatch: py
     """With the losses since the last log line and the sums of all files: a training resumes from what was pushed."""
     pushed = tmp_path / "pushed"
 
-    def push(_: Trainer, folder: str) -> None:
-        shutil.copytree(folder, pushed / Path(folder).name)
+    def known(made: Any, **_: Any) -> None:
+        made.hub_model_id, made.push_in_progress = "somebody/student", None
 
-    monkeypatch.setattr(Trainer, "init_hf_repo", lambda *_, **__: None)
-    monkeypatch.setattr(Trainer, "_push_from_checkpoint", push)
+    def upload(*_: Any, folder_path: str, path_in_repo: str = "model", **__: Any) -> Future[None]:
+        inner = shutil.ignore_patterns("pushed", "checkpoint-*")
+        shutil.copytree(folder_path, pushed / path_in_repo, ignore=inner, dirs_exist_ok=True)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    monkeypatch.setattr(Trainer, "init_hf_repo", known)
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    monkeypatch.setattr("transformers.trainer.upload_folder", upload, raising=False)  # of transformers 5.0
     hub = {"push_to_hub": True, "hub_strategy": "all_checkpoints"}
     first = trainer(tmp_path, {}, max_steps=6, save_strategy="steps", save_steps=3, logging_steps=2, **hub)
     first.train()
+    first.push_to_hub()
+    assert (pushed / "model" / "model.safetensors").is_file()
     refuse_damage(pushed / "checkpoint-3")
     again = trainer(tmp_path / "again", {}, max_steps=6, logging_steps=2)
     again.train(resume_from_checkpoint=pushed / "checkpoint-3")

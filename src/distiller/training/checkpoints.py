@@ -160,11 +160,15 @@ class Checkpoints(TrainerCallback):
         return bool(asked)
 
 
-class OnSave(TrainerCallback):
-    """Calls `complete` once a checkpoint is written."""
+class Completion(TrainerCallback):
+    """Calls `complete` when a checkpoint is written, and before it is pushed to a hub."""
 
     def __init__(self, complete: Callable[[], None]) -> None:
         self.complete = complete
+
+    def on_push_begin(self, *_: Any, **__: Any) -> None:
+        """In the process that pushes, which is then ahead of the others."""
+        self.complete()
 
     def on_save(self, *_: Any, **__: Any) -> None:
         """In every process."""

@@ -30,9 +30,15 @@ class DistillationModel(nn.Module):
         self.student = student
         self.objective = objective
         self.kind: Kind = kind
-        self.config = student.config
         self.reader = objective.reader(plain_model(student))
         self.compiled_reader: Callable[[Mapping[str, Any]], Signals] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """The student's, where this module has none: a script's own `compute_loss` reads `model.device`, say."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("student"), name)
 
     def compile_parts(self) -> None:
         """Compile the student and each intermediate term with `torch.compile`.

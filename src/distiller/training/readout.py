@@ -124,7 +124,10 @@ def _span_soft(loss: Loss, view: View) -> Tensor:
 
 
 def _span_gold(view: View) -> Tensor:
-    return _mixed_loss(view, mask_positions(_positions(view.student), _answers(view))).sum() / view.totals.labels
+    scores = _positions(view.student)
+    if view.output_mask is not None:  # a script's batch has none: as in `transformers`, padding must not be the answer
+        scores = mask_positions(scores, _answers(view))
+    return _mixed_loss(view, scores).sum() / view.totals.labels
 
 
 def _span_imitated(view: View, hard: bool) -> Tensor:

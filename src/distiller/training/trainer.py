@@ -34,7 +34,7 @@ from distiller.files import check_sums, write_sums
 from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
 from distiller.training.batching import COUNTS, Batch, count, shared_evenly, views_of
-from distiller.training.checkpoints import CheckpointState, OnSave, load_renamed
+from distiller.training.checkpoints import CheckpointState, Completion, load_renamed
 from distiller.training.distillation_model import DistillationModel
 from distiller.training.mixing import mix_of
 from distiller.training.objective import DistillationObjective, model_shape
@@ -166,8 +166,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._given_class_weights = class_weights
         self._other_teachers = other_teachers
         self._resumed: Path | None = None
-        self._saved = Path()
-        """Where `save_model` wrote last."""
+        self._saved: Path | None = None
+        """The folder that `save_model` wrote last, until it is a complete checkpoint."""
         self._step_items: Tensor | None = None
         self._step_totals: dict[str, Totals] = {}
         self._places = KnownPlaces()
@@ -190,7 +190,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             preprocess_logits_for_metrics,
         )
         # before all others, so that they find a complete checkpoint
-        self.callback_handler.callbacks.insert(0, OnSave(self._complete_checkpoint))
+        self.callback_handler.callbacks.insert(0, Completion(self._complete_checkpoint))
         if isinstance(args, Seq2SeqTrainingArguments) and args.generation_config is not None:
             generator, wish = cast("tuple[Any, Any]", (self.model, args.generation_config))
             generator.generation_config = self.load_generation_config(wish)
@@ -679,26 +679,24 @@ class DistillationTrainer(Seq2SeqTrainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The student as a plain model folder, and the parts of the objective beside it."""
         super().save_model(output_dir, _internal_call)
-        folder = self._saved = Path(output_dir or str(self.args.output_dir))
+        self._saved = None if output_dir is None else Path(output_dir)
+        folder = self._saved or Path(str(self.args.output_dir))
         if not self.args.should_save:
             return
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle that nobody reads
         write_parts(folder, self.distillation.objective, self.augmentation)
 
     def _complete_checkpoint(self) -> None:
-        """Add to the checkpoint just written what `Trainer` does not know, and the checksums of its files."""
-        folder = self._saved
+        """Add to the checkpoint just written what `Trainer` does not know, and the checksums of its files, once."""
+        folder, self._saved = self._saved, None
+        if folder is None:
+            return
         write_running(folder, self.args.process_index, self.running, self.distillation.objective)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             for callback in self._kept():
                 callback.write(folder, self.state.global_step)
             write_sums(folder)
-        if self.args.push_to_hub:
-            super()._push_from_checkpoint(str(folder))
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Nothing: `Trainer` would push before the checkpoint is complete."""
 
     def _load_rest(self, folder: Path) -> None:
         """Load what a checkpoint holds besides the weights and what `Trainer` keeps."""
