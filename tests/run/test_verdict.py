@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distiller.run.verdict import Outcomes, compare, gain_words, shares, words
+from distiller.config.run import parse_run
+from distiller.config.translation import TranslationRun
+from distiller.run.data_checks import check_pace
+from distiller.run.verdict import Outcomes, compare, gain_words, longer, shares, words
 from tasks.test_outcomes import guesses, task
 
 N = 600
@@ -41,6 +44,19 @@ def test_what_prints_as_nothing_is_called_neither_better_nor_worse(off: float) -
     first, second = gain_words(found, comparison)
     assert first == "The distilled student is as good as the same student fine-tuned without a teacher."
     assert "The teacher leads by" in second
+
+
+@pytest.mark.parametrize("training", [{}, {"epochs": 2}, {"max_steps": 5}, {"epochs": 2, "max_steps": 5}])
+@pytest.mark.parametrize("kind", [{"train": "x.csv"}, {"train": {"source": "x.de", "target": "x.en"}}])
+def test_a_longer_training_is_asked_for_by_the_field_that_decides(kind: Any, training: Any) -> None:
+    run = parse_run({"task": kind, "teacher": {"model": "m"}, "training": training})
+    field = longer(run)
+    again = parse_run(run.model_dump(mode="json"), [f"{field}=9"])  # translations refuse what would not count
+    if not isinstance(again, TranslationRun):
+        check_pace(again.training, "training")
+    assert field == "training.max_steps" or again.training.max_steps is None
+    found = Outcomes(guesses(GOLD, 0.95, 1), [guesses(GOLD, 0.7, 2)], [guesses(GOLD, 0.7, 3)], GOLD)
+    assert f"a longer training (`{field}`)" in gain_words(found, compare(task(), found), longer=field)[-1]
 
 
 def test_harm_is_said() -> None:

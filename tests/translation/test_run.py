@@ -28,7 +28,7 @@ from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
 from distiller.run.changed_data import changed_text, keep_to
-from distiller.run.translation import NOTHING, USELESS, useless
+from distiller.run.translation import NOTHING, useless
 from distiller.run.verdict import Outcomes
 from distiller.training.output_folder import MARK, _refuse_other
 from distiller.translation import efficiency
@@ -221,10 +221,11 @@ def test_what_cannot_be_read_takes_the_place_of_nothing(done: tuple[TranslationR
 def test_that_nothing_is_translated_right_is_said() -> None:
     right = sentence_counts(["a dog runs in the park"] * 4, ["a dog runs in the park"] * 4)
     wrong = sentence_counts(["cat cat"] * 4, ["a dog runs in the park"] * 4)
-    assert useless(Outcomes(right, [], [right], None)) == []
-    assert useless(Outcomes(wrong, [], [wrong], None)) == [NOTHING]
-    assert useless(Outcomes(right, [], [wrong, wrong], None)) == [USELESS]
-    assert useless(Outcomes(None, [], [wrong, right], None)) == []
+    assert useless(Outcomes(right, [], [right], None), "training.epochs") == []
+    assert useless(Outcomes(wrong, [], [wrong], None), "training.epochs") == [NOTHING]
+    (line,) = useless(Outcomes(right, [], [wrong, wrong], None), "training.epochs")
+    assert "Train it longer (`training.epochs`)" in line
+    assert useless(Outcomes(None, [], [wrong, right], None), "training.epochs") == []
 
 
 def test_gains_are_points_of_bleu(done: tuple[TranslationRun, Record]) -> None:
@@ -498,6 +499,15 @@ def test_a_student_that_was_rounded_has_the_scores_of_its_folder(tmp_path: Path)
     assert distiller.evaluate(run.output)["bleu"] == pytest.approx(record.student.scores["bleu"])
     plain = distil(tiny_run(tmp_path / "plain", training=pace(5) | {"threads": 1, "evaluations": 5}))
     assert "eight_bits_bleu" not in plain.seeds[0].history[-1]
+
+
+@pytest.mark.parametrize("lasts", [{"max_steps": 4}, {"epochs": 2}])
+@pytest.mark.parametrize("model", ["student", "teacher"])
+def test_a_training_of_given_length_has_no_fewest_steps(tmp_path: Path, model: str, lasts: dict[str, int]) -> None:
+    training = {"min_steps": 9, "max_steps": None, **lasts}
+    fields = {"training": training} if model == "student" else {"teacher": {"training": training}}
+    with pytest.raises(ConfigError, match=f"min_steps is for a training .* {min(lasts)} says when"):
+        tiny_run(tmp_path, **fields)
 
 
 @pytest.mark.parametrize("lasts", [{"max_steps": 4}, {"epochs": 2}])

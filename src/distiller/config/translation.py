@@ -146,6 +146,15 @@ class Optimisation(Config):
     log_every: Count = 50
     """Optimisation steps between two log lines."""
 
+    @model_validator(mode="after")
+    def _ends_by_itself(self) -> Self:
+        for name in ("epochs", "max_steps"):
+            if self.min_steps is not None and getattr(self, name) is not None:
+                raise ValueError(
+                    f"min_steps is for a training that ends by itself, and {name} says when: leave one of them out"
+                )
+        return self
+
 
 class Training(Optimisation):
     """How the student is trained."""

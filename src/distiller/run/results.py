@@ -38,7 +38,7 @@ from distiller.run.jobs import machine
 from distiller.run.plan import exchanges_words
 from distiller.run.seeds import Trained, total
 from distiller.run.setup import Setup
-from distiller.run.verdict import Outcomes, compare, shares, words
+from distiller.run.verdict import Outcomes, compare, longer, shares, words
 from distiller.run.vocabulary import vocabulary_line
 from distiller.tasks.data import CROSSED, UNLABELLED
 from distiller.tasks.encode import Collator, EncodedSplit
@@ -201,7 +201,7 @@ def find(setup: Setup, folder: Path, baseline: list[FineTuned], trained: list[Tr
         megabytes=megabytes(student),
         start=starting_point(setup.run),
         comparison=comparison,
-        verdict=words(data, found, comparison, unlabelled=data.unlabelled),
+        verdict=words(data, found, comparison, unlabelled=data.unlabelled, longer=longer(setup.run)),
         notes=_data_notes(setup, total(one.augmentation for one in trained)),
         vocabulary=setup.vocabulary,
         milliseconds={

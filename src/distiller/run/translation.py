@@ -21,7 +21,7 @@ from distiller.record import DataFacts, EfficiencyRow, ModelFacts
 from distiller.run.results import Findings, keep_outcomes, outcomes_of
 from distiller.run.seeds import Trained
 from distiller.run.stages import Stage
-from distiller.run.verdict import Outcomes, compared, gain_words
+from distiller.run.verdict import Outcomes, compared, gain_words, longer
 from distiller.tasks.outcomes import paired_difference
 from distiller.training.fit import Fit
 from distiller.training.output_folder import STUDENT, publish
@@ -51,9 +51,7 @@ NOTHING = (
     "(`teacher.training`), or take another one."
 )
 """Of a teacher none of whose translations is like the right one."""
-USELESS = (
-    "The distilled student is of no use: 0.0 on the development sentences. Train it longer (`training.min_steps`)."
-)
+USELESS = "The distilled student is of no use: 0.0 on the development sentences. Train it longer (`{longer}`)."
 """Of such a student."""
 START = {"random": "random weights", "teacher": "layers of the teacher"}
 
@@ -189,7 +187,8 @@ class TranslationWork:
         comparison = compared(
             found, lambda ours, others: paired_difference(lambda counts, rows: bleu_of(counts[rows]), ours, others)
         )
-        verdict = [*useless(found), *gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE)]
+        verdict = useless(found, longer(run))
+        verdict += gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE, longer=longer(run))
         table = self._efficiency(student)
         parameters = parameter_count(student)
         signatures = theirs.signatures if theirs else self._examined(student).signatures
@@ -301,11 +300,16 @@ def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
     )
 
 
-def useless(found: Outcomes) -> list[str]:
-    """What to say where teacher or student translates nothing right, going by what sentences count for BLEU."""
+def useless(found: Outcomes, longer: str) -> list[str]:
+    """What to say where teacher or student translates nothing right, going by what sentences count for BLEU.
+
+    The field `longer` makes the training of the student longer.
+    """
     if found.teacher is not None and bleu_of(found.teacher) < 0.05:  # as it is printed
         return [NOTHING]
-    return [USELESS] if all(bleu_of(counts) < 0.05 for counts in found.student) else []
+    if all(bleu_of(counts) < 0.05 for counts in found.student):
+        return [USELESS.format(longer=longer)]
+    return []
 
 
 def first_latencies(table: list[EfficiencyRow]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from distiller.config import Run
 from distiller.record import Comparison
 from distiller.run.label_order import better_order
 from distiller.tasks.data import TaskData
@@ -58,8 +59,21 @@ def compared(found: Outcomes, apart: Apart) -> Comparison | None:
     )
 
 
+def longer(run: Run) -> str:
+    """The field by which the student of this run is trained longer."""
+    if run.training.max_steps is not None:
+        return "training.max_steps"
+    return "training.min_steps" if run.training.epochs is None else "training.epochs"
+
+
 def words(
-    data: TaskData, found: Outcomes, comparison: Comparison | None, *, unlabelled: int = 0, scale: float = 100.0
+    data: TaskData,
+    found: Outcomes,
+    comparison: Comparison | None,
+    *,
+    unlabelled: int = 0,
+    scale: float = 100.0,
+    longer: str = "training.min_steps",
 ) -> list[str]:
     """A line or two about the result, the most important first."""
     said: list[str] = []
@@ -80,7 +94,7 @@ def words(
             what = f"of no use: {reached:.1f}"
         said.append(f"The distilled student is {what} on {len(found.student[0]):,} development examples.")
     more = "more text of the task's own kind" if unlabelled else MORE
-    said += [*_one_class(data, found), *gain_words(found, comparison, scale=scale, more=more)]
+    said += [*_one_class(data, found), *gain_words(found, comparison, scale=scale, more=more, longer=longer)]
     if (examples := len(found.student[0])) < FEW:
         count = "One development example says" if examples == 1 else f"{examples} development examples say"
         said.append(f"{count} little: more are needed (`task.dev`, or a larger `task.dev_fraction`).")
@@ -94,8 +108,9 @@ def gain_words(
     scale: float = 100.0,
     more: str = MORE,
     change: str = "`augmentation`",
+    longer: str = "training.min_steps",
 ) -> list[str]:
-    """Whether distilling paid, and what to try if not: `more` text, or another `change`."""
+    """Whether distilling paid, and what to try if not: `more` text, another `change`, or more of the field `longer`."""
     if comparison is None:
         return []
     said: list[str] = []
@@ -118,7 +133,7 @@ def gain_words(
     paid = gain.clear and gain.value > 0 and not equal
     if found.teacher is not None and comparison.teacher_lead is not None and not paid:
         lead = Difference(comparison.teacher_lead, comparison.teacher_lead_error or 0.0)
-        said.append(_advice(gain, lead, scale, more, change))
+        said.append(_advice(gain, lead, scale, more, f"{change}, a longer training (`{longer}`)"))
     return said
 
 
@@ -142,7 +157,7 @@ def _advice(gain: Difference, lead: Difference, scale: float, more: str, change:
     arrives = "little of that arrives: try" if gain.value < LITTLE * lead.value else "for more of that, try"
     return (
         f"The teacher leads by {scale * lead.value:.1f} ± {scale * lead.error:.1f} points; {arrives} {more}, {change}, "
-        "a longer training (`training.min_steps`), or several seeds."
+        "or several seeds."
     )
 
 
