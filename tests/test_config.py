@@ -1,5 +1,6 @@
 """Runs as data: what may be written, how overrides change it, and that YAML keeps it."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -92,11 +93,24 @@ def test_a_run_is_frozen_and_refuses_what_it_does_not_know() -> None:
         ("task.text=a=b", {"task": {"train": "a.csv", "text": "a=b"}}),
         ("objective.prediction.options.temperature=4", {"objective": {"prediction": {"options": {"temperature": 4}}}}),
         ("objective.intermediate.0.loss=mse", {"objective": {"intermediate": [{"loss": "mse"}]}}),
+        ("student={layers: 2}", {"student": {"layers": 2}}),
+        ("student=layers: 2", {"student": {"layers": 2}}),
+        ("cache=rot: ", {"cache": "rot: "}),
+        ("cache=Translate to English: {source}", {"cache": "Translate to English: {source}"}),
+        ("cache=German: good day", {"cache": "German: good day"}),
+        ('cache="{source} in English"', {"cache": "{source} in English"}),
     ],
 )
 def test_an_override_sets_one_value(override: str, expected: dict[str, Any]) -> None:
     assert apply_override(SMALL, override) == SMALL | expected
     assert SMALL == {"task": {"train": "a.csv"}, "teacher": {"model": "big"}}  # the original stays
+
+
+def test_the_hint_about_what_is_no_yaml_can_be_typed() -> None:
+    with pytest.raises(ConfigError) as error:
+        apply_override(SMALL, "cache={source} in English: ")
+    typed = shlex.split(str(error.value.hint).removeprefix("quote it: "))
+    assert apply_override(SMALL, *typed) == SMALL | {"cache": "{source} in English: "}
 
 
 def test_overrides_reach_into_lists_and_short_forms() -> None:

@@ -1,5 +1,6 @@
 """Plain data, as a run is written: YAML in and out, `a.b=value` overrides, and what no run can contain."""
 
+import json
 import re
 from collections.abc import Mapping
 from os.path import isfile
@@ -145,7 +146,10 @@ def to_yaml(config: BaseModel, *, exclude_defaults: bool = False) -> str:
 
 
 def apply_override(data: Mapping[str, Any], override: str) -> dict[str, Any]:
-    """`data` with one `a.b.0.c=value` applied; the value is read as YAML. Missing mappings on the way are made."""
+    """`data` with one `a.b.0.c=value` applied; the value is read as YAML. Missing mappings on the way are made.
+
+    A sentence with a colon, as a prompt may be, is text.
+    """
     path, equals, text = override.partition("=")
     if not equals or not path:
         example = "training.epochs=5"
@@ -157,8 +161,16 @@ def apply_override(data: Mapping[str, Any], override: str) -> dict[str, Any]:
     except ValueError as error:
         shown = f"{printable(override):.80}"
         reason = f": {error}" if "twice" in str(error) else ""
-        raise ConfigError(f"the value of `{shown}` is not valid YAML{reason}", hint="quote it") from None
+        quoted = "" if len(text) > 80 or "'" in text else f": '{path}={json.dumps(text, ensure_ascii=False)}'"
+        raise ConfigError(f"the value of `{shown}` is not valid YAML{reason}", hint=f"quote it{quoted}") from None
+    if isinstance(value, Mapping) and not text.lstrip().startswith("{") and not _are_fields(value):
+        value = text
     return _with(data, path.split("."), value, path)
+
+
+def _are_fields(value: Mapping[Any, Any]) -> bool:
+    """Whether these may be fields with values, and not words before and behind a colon."""
+    return all(re.fullmatch("[a-z_][a-z0-9_]*", str(key)) and inner is not None for key, inner in value.items())
 
 
 def _with(node: Any, keys: list[str], value: Any, path: str) -> Any:
