@@ -172,6 +172,29 @@ def test_models_are_asked_as_the_run_asks_and_as_they_can_be(tmp_path: Path, mon
     assert said["student"].said == translated_lines(student.eval(), words, ["eins zwei"], search)[0]
 
 
+def test_a_model_without_a_run_is_compared_on_the_text_that_is_named(distiller: Command, tmp_path: Path) -> None:
+    """An 8-bit form is refused on made-up sentences with a hint that leads to real ones."""
+    folder = family_folder("mbart", tmp_path / "m")
+    pairs = write_pairs(tmp_path, "dev", sentences(12))
+    text = [f"task.dev.{side}={file}" for side, file in pairs.items()]
+    told = ["teacher.languages.source=de_DE", "teacher.languages.target=en_XX", "evaluation.max_length=8"]
+    export = ["export", folder, "--to", "ctranslate2-int8", "-o", tmp_path / "it", "--max-loss", 1, "--json"]
+    refused = distiller(*export, *told)
+    if refused.code:
+        assert "task.dev.source=… and task.dev.target=…" in refused.err
+    made = distiller(*export, "--overwrite", *text, *told)
+    assert made.code == 0, made.err
+    (form,) = json.loads(made.out)
+    assert (form["parity"]["made_up"], form["parity"]["rows"]) == (False, 12)
+    run = tmp_path / "run.yaml"
+    run.write_text(to_yaml(tiny_run(tmp_path)), encoding="utf-8")
+    again = distiller(*export, "--overwrite", "--run", run)
+    assert again.code == 0, again.err
+    run.write_text("task: {train: reviews.csv}\nteacher: {model: m}", encoding="utf-8")
+    other = distiller(*export, "--overwrite", "--run", run)
+    assert (other.code, "is no translation" in other.err) == (2, True)
+
+
 def test_other_models_are_no_translators(tmp_path: Path) -> None:
     assert open_translator(str(tmp_path)) is None
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}), encoding="utf-8")

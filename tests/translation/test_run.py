@@ -28,7 +28,7 @@ from distiller.recipes import recipe_text, texts
 from distiller.record import Record, load_record
 from distiller.run import distil
 from distiller.run.changed_data import changed_text, keep_to
-from distiller.run.translation import NOTHING, useless
+from distiller.run.translation import useless
 from distiller.run.verdict import Outcomes
 from distiller.training.output_folder import MARK, _refuse_other
 from distiller.translation import efficiency
@@ -36,6 +36,7 @@ from distiller.translation.corpus import Pairs
 from distiller.translation.scores import sentence_counts
 from distiller.translation.students import load_translator
 from distiller.translation.translate import TextTranslator, translated_lines
+from translation.families import family_folder
 from translation.tiny import SHAPE, model, pace, sentences, tiny_run, translator, write_pairs
 
 PLAIN = """
@@ -99,7 +100,7 @@ def test_the_record_says_what_was_done(done: tuple[TranslationRun, Record]) -> N
     assert record.comparison.error >= 0
     assert "distilled student" in " ".join(record.verdict)
     assert record.teacher is not None
-    assert (record.verdict[0] == NOTHING) == (record.teacher.scores["bleu"] < 0.05)
+    assert ("has learnt nothing" in record.verdict[0]) == (record.teacher.scores["bleu"] < 0.05)
     assert "task.unlabelled" not in " ".join(record.verdict)
     assert "pipeline_tag: translation" in (folder / "student" / "README.md").read_text(encoding="utf-8")
     assert {"teacher", "student-0", "baseline-0"} == set(load_file(folder / "development.safetensors"))
@@ -221,11 +222,20 @@ def test_what_cannot_be_read_takes_the_place_of_nothing(done: tuple[TranslationR
 def test_that_nothing_is_translated_right_is_said() -> None:
     right = sentence_counts(["a dog runs in the park"] * 4, ["a dog runs in the park"] * 4)
     wrong = sentence_counts(["cat cat"] * 4, ["a dog runs in the park"] * 4)
-    assert useless(Outcomes(right, [], [right], None), "training.epochs") == []
-    assert useless(Outcomes(wrong, [], [wrong], None), "training.epochs") == [NOTHING]
-    (line,) = useless(Outcomes(right, [], [wrong, wrong], None), "training.epochs")
+    task = {"train": {"source": "x.de", "target": "x.en"}}
+    run = parse_run({"task": task, "training": {"epochs": 2}})
+    named = parse_run({"task": task, "teacher": {"model": "opus"}})
+    assert isinstance(run, TranslationRun)
+    assert isinstance(named, TranslationRun)
+    assert useless(Outcomes(right, [], [right], None), run) == []
+    (line,) = useless(Outcomes(wrong, [], [wrong], None), run)
+    assert "The teacher has learnt nothing: 0.0." in line
+    assert "`teacher.training`" in line
+    (line,) = useless(Outcomes(wrong, [], [wrong], None), named)  # which is not trained
+    assert "teacher.training" not in line
+    (line,) = useless(Outcomes(right, [], [wrong, wrong], None), run)
     assert "Train it longer (`training.epochs`)" in line
-    assert useless(Outcomes(None, [], [wrong, right], None), "training.epochs") == []
+    assert useless(Outcomes(None, [], [wrong, right], None), run) == []
 
 
 def test_gains_are_points_of_bleu(done: tuple[TranslationRun, Record]) -> None:
@@ -251,6 +261,23 @@ def test_a_text_that_no_run_describes_is_checked_and_limited(
     usable.scores = lambda pairs: seen.append(len(pairs))  # type: ignore[method-assign, return-value, assignment]
     usable.split_scores("dev")
     assert seen == [2]
+
+
+def test_a_model_without_a_run_is_told_its_languages_and_reads_no_more_than_it_can(tmp_path: Path) -> None:
+    folder = str(family_folder("mbart", tmp_path / "m"))
+    config = Path(folder, "tokenizer_config.json")
+    plain = {name: value for name, value in json.loads(config.read_text()).items() if not name.endswith("_lang")}
+    config.write_text(json.dumps(plain))
+    write_pairs(tmp_path, "text", [*sentences(3, seed=8), ("eins " * 70, "one")])
+    text = [f"task.dev.source={tmp_path / 'text.de'}", f"task.dev.target={tmp_path / 'text.en'}", "evaluation.beam=1"]
+    told = ["teacher.languages.source=de_DE", "teacher.languages.target=en_XX", "evaluation.max_length=8"]
+    with pytest.raises(ConfigError, match="has to be told which"):
+        TextTranslator(folder)
+    with pytest.raises(DataError, match="more than 64") as error:
+        TextTranslator(folder, changed=[*text, *told]).split_scores("dev")
+    assert "max_length" not in str(error.value.hint)  # which would not make it longer
+    with pytest.warns(Notice, match="left out 1 bad row"):
+        TextTranslator(folder, changed=[*text, *told, "task.skip_bad=true"]).split_scores("dev")
 
 
 def test_commands(

@@ -1,7 +1,7 @@
 """`distiller export`: a finished student in a form that runs without this library."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,6 +51,7 @@ def export(
         distiller export ./my-model --run run.yaml --to onnx -o served
         distiller export outputs/rte --to folder --push-to-hub my-name/rte-small
         distiller export outputs/de-en --to ctranslate2-int8 --shortlist 50
+        distiller export ./opus --to ctranslate2-int8 -o served task.dev.source=val.de task.dev.target=val.en
     """
     from distiller.cli.console import console
     from distiller.deploy.export import export_student
@@ -73,11 +74,8 @@ def export(
     for name in given:
         if not any(name in FORMS[form].schema.model_fields for form in forms):
             raise ConfigError(f"--{name} has no meaning for {', '.join(forms)}", hint="leave it out")
-    source = open_translator(model, rows=rows)
-    if source is None:
-        source = open_finished(model, run=run, overrides=overrides or [], rows=rows)
-    elif run is not None or overrides:
-        raise ConfigError("a translation model takes no run file and no fields", hint="leave them out")
+    told: Any = {"run": run, "overrides": overrides or [], "rows": rows}
+    source = open_translator(model, **told) or open_finished(model, **told)
     made = []
     try:
         for form in forms:

@@ -50,6 +50,7 @@ def pseudo_label(
     """
     from distiller.cli.console import progress
     from distiller.config import parse
+    from distiller.config.shapes import LONGEST
     from distiller.config.translation import Decoding, Languages, Teacher
     from distiller.models.encoder_decoder import longest_text
     from distiller.translation import pseudo_labels
@@ -79,8 +80,8 @@ def pseudo_label(
     else:
         languages = Languages(source=source_language, target=target_language, prefix=prefix)
         teacher, tokenizer = load_translator(model, languages)
-        longest = min(max_tokens, longest_text(teacher) or max_tokens)
-        pairs = usable_sentences(source, tokenizer, max_tokens=longest, skip_bad=skip_bad)
+        most = min(LONGEST, longest_text(teacher) or LONGEST)
+        pairs = usable_sentences(source, tokenizer, max_tokens=max_tokens, most=most, skip_bad=skip_bad)
         translator = model_translator(teacher, tokenizer, decoding, n_best=n_best)
     summary = pseudo_labels.pseudo_label(
         pairs,

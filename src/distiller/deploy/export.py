@@ -169,10 +169,12 @@ def judge(form: str, parity: Parity, *, max_loss: float) -> list[str]:
         return []
     if parity.score is None:
         if parity.equal_predictions < LEAST_EQUAL:
+            translates = "translation" in FORMS[form].traits["kinds"]
+            real = "task.dev.source=… and task.dev.target=…" if translates else "the run with --run"
             raise RunError(
                 f"the `{form}` form says something else for {1 - parity.equal_predictions:.1%} of {parity.rows} "
                 "made-up texts",
-                hint="nothing was written; name the run with --run to measure the loss on real texts",
+                hint=f"nothing was written; name {real} to measure the loss on real texts",
             )
         return []
     words = f"{parity.metric} {parity.shown(parity.score)} instead of {parity.shown(parity.torch_score)}"

@@ -1,6 +1,7 @@
 """Finished translation models, and their forms: a plain folder, and CTranslate2 with 8-bit weights."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from distiller.config import load_run
-from distiller.config.translation import Decoding, TranslationRun
+from distiller.config.translation import Decoding, Languages, TranslationRun
 from distiller.deploy.finished import Finished
 from distiller.deploy.parity import Parity
 from distiller.deploy.script import imported
-from distiller.errors import ConfigError, DistillerError, OutputError
+from distiller.errors import ConfigError, DistillerError, ModelError, OutputError
 from distiller.models.encoder_decoder import longest_text
 from distiller.record import FILE, load_record
 from distiller.run.changed_data import changed_text
@@ -26,7 +27,7 @@ from distiller.translation.scores import METRIC, score
 from distiller.translation.shortlist import lexical_shortlist
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import TranslationTokenizer
-from distiller.translation.translate import Translate, translates, translator
+from distiller.translation.translate import NO_TEXT, Translate, bare_run, names_text, translates, translator
 
 TRIED = 16
 SENTENCES = ("A house.", "One two three four five.", "Seven words are in this sentence, no more and no less than that.")
@@ -107,12 +108,14 @@ class FinishedTranslator(Finished):
     """An encoder–decoder that translates."""
 
     described: TranslationRun | None = None
-    """The run that made it."""
+    """The run that made it, or whose text it is compared on."""
+    languages: Languages = field(default_factory=Languages)
+    """Of a model of several languages that no run made."""
 
     @cached_property
     def loaded(self) -> tuple[PreTrainedModel, TranslationTokenizer]:
         """Model and tokenizer."""
-        return load_translator(self.folder)
+        return load_translator(self.folder, self.languages)
 
     @cached_property
     def model(self) -> PreTrainedModel:
@@ -135,7 +138,7 @@ class FinishedTranslator(Finished):
 
         They are those that a run uses: limited as it says, and none longer than `max_length`.
         """
-        if self.described is None:
+        if self.described is None or not names_text(self.described):
             self.notes.append("no run says what it translated, so it is compared on made-up sentences")
             return None
         task = self.described.task
@@ -186,7 +189,7 @@ class FinishedTranslator(Finished):
     @property
     def pairs_learnt(self) -> Pairs:
         """The gold pairs that it was trained on. Raises `ConfigError` where no run names them, `DataError`."""
-        if self.described is None:
+        if self.described is None or self.described.task.train.source == NO_TEXT:
             raise ConfigError(
                 f"`{self.name}` has no run that says what it learnt from, so no shortlist can be made",
                 hint="leave --shortlist out, or name the output folder of a run",
@@ -194,10 +197,13 @@ class FinishedTranslator(Finished):
         return read_corpus(self.described.task).seen
 
 
-def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator | None:
+def open_translator(
+    name: str, *, run: Path | None = None, overrides: Sequence[str] = (), rows: int | None = None
+) -> FinishedTranslator | None:
     """The translation model in a run's output or a model folder; `None` for any other kind of model.
 
-    Raises `OutputError` for a translation run that is not finished.
+    What it translates is what its run says, or the file `run`, with `overrides`. Raises `OutputError` for a translation
+    run that is not finished, `ModelError` for a file of a run that does not translate.
     """
     transformers_logging.disable_progress_bar()
     output = Path(name)
@@ -205,15 +211,28 @@ def open_translator(name: str, *, rows: int | None = None) -> FinishedTranslator
     if not (folder / "config.json").is_file() or not translates(str(folder)):
         return None
     if folder == output:
-        return FinishedTranslator(name, folder, "translation", None, rows=rows)
+        described = _described(run, overrides) if run else None
+        if described is None and overrides:
+            described = bare_run(name, overrides)
+        languages = described.teacher.languages if described and not run else Languages()
+        return FinishedTranslator(
+            name, folder, "translation", None, rows=rows, described=described, languages=languages
+        )
     if not (output / FILE).is_file():
         raise OutputError(f"`{output}` holds no finished run", hint="continue it: distiller run … --resume")
     record = load_record(output)
-    described = load_run(output / RUN_FILE) if (output / RUN_FILE).is_file() else None
-    assert isinstance(described, TranslationRun | None)
+    file = run or output / RUN_FILE
+    described = _described(file, overrides) if file.is_file() else None
     return FinishedTranslator(
         name, folder, "translation", None, output=output, rows=rows, record=record, described=described
     )
+
+
+def _described(file: Path, overrides: Sequence[str]) -> TranslationRun:
+    described = load_run(file, overrides)
+    if not isinstance(described, TranslationRun):
+        raise ModelError(f"`{file}` is no translation, and the model is one", hint="leave --run out")
+    return described
 
 
 def write_translator(source: FinishedTranslator, target: Path, *, shortlist: int | None = None) -> dict[str, Any]:

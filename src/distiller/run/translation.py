@@ -46,10 +46,7 @@ TEACHER = "teacher"
 MORE = "more text without translations (`task.monolingual`)"
 CHANGE = "the teacher's translations as targets (`sequence`)"
 """What to try where distilling did not pay."""
-NOTHING = (
-    "The teacher has learnt nothing: 0.0. Its students cannot learn it from it: train it longer "
-    "(`teacher.training`), or take another one."
-)
+NOTHING = "The teacher has learnt nothing: 0.0. Its students cannot learn it from it: {cure}."
 """Of a teacher none of whose translations is like the right one."""
 USELESS = "The distilled student is of no use: 0.0 on the development sentences. Train it longer (`{longer}`)."
 """Of such a student."""
@@ -187,7 +184,7 @@ class TranslationWork:
         comparison = compared(
             found, lambda ours, others: paired_difference(lambda counts, rows: bleu_of(counts[rows]), ours, others)
         )
-        verdict = useless(found, longer(run))
+        verdict = useless(found, run)
         verdict += gain_words(found, comparison, scale=1.0, more=MORE, change=CHANGE, longer=longer(run))
         table = self._efficiency(student)
         parameters = parameter_count(student)
@@ -300,15 +297,14 @@ def prepare(beginning: Beginning, console: Console | None) -> TranslationWork:
     )
 
 
-def useless(found: Outcomes, longer: str) -> list[str]:
-    """What to say where teacher or student translates nothing right, going by what sentences count for BLEU.
-
-    The field `longer` makes the training of the student longer.
-    """
+def useless(found: Outcomes, run: TranslationRun) -> list[str]:
+    """What to say where teacher or student translates nothing right, going by what sentences count for BLEU."""
     if found.teacher is not None and bleu_of(found.teacher) < 0.05:  # as it is printed
-        return [NOTHING]
+        trained = run.teacher.model is None
+        cure = "train it longer (`teacher.training`), or take another one" if trained else "take another one"
+        return [NOTHING.format(cure=cure)]
     if all(bleu_of(counts) < 0.05 for counts in found.student):
-        return [USELESS.format(longer=longer)]
+        return [USELESS.format(longer=longer(run))]
     return []
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from distiller.cache.folders import FolderCache, cache_root
+from distiller.config.shapes import LONGEST
 from distiller.config.translation import Optimisation, TranslationRun
 from distiller.errors import ConfigError, DataError
 from distiller.models.encoder_decoder import check_reading, decoder_inputs, longest_text
@@ -98,7 +99,8 @@ def within_length(
     which reads the sources too. The tokens of a long text are kept in `store`. Raises `DataError` if no sentence of a
     text is left.
     """
-    longest = min(run.task.max_length, longest_here(run, teacher))
+    most = min(LONGEST, longest_here(run, teacher))
+    longest = min(run.task.max_length, most)
     held = longest_text(teacher) if teacher is not None else None
     skipped = dict(splits.skipped)
 
@@ -111,14 +113,15 @@ def within_length(
 
     def short(pairs: Pairs, split: str, side: str = "source") -> Pairs:
         bad = BadRows(run.task.skip_bad)
-        found = pairs.take(check_lengths(lengths(side, pairs.source), pairs, longest=longest, bad=bad, side=side))
+        limits = {"longest": longest, "most": most, "bad": bad}
+        found = pairs.take(check_lengths(lengths(side, pairs.source), pairs, side=side, **limits))
         if found.target is not None:
-            target = lengths("target", found.target)
-            found = found.take(check_lengths(target, found, longest=longest, bad=bad, side="target"))
+            found = found.take(check_lengths(lengths("target", found.target), found, side="target", **limits))
         bad.warn(pairs.name)
         if not len(found):
             raise DataError(
-                f"no line of `{pairs.name}` has at most {longest} tokens on each side", hint="raise task.max_length"
+                f"no line of `{pairs.name}` has at most {longest} tokens on each side",
+                hint="raise task.max_length" if longest < most else f"the model takes {most}: split it into sentences",
             )
         if len(found) < len(pairs):
             skipped[split] = skipped.get(split, 0) + len(pairs) - len(found)

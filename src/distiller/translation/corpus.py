@@ -246,9 +246,19 @@ def sentences_fingerprint(*texts: Sequence[str]) -> str:
 
 
 def check_lengths(
-    lengths: Sequence[int], pairs: Pairs, *, longest: int, bad: BadRows, side: str = "source"
+    lengths: Sequence[int],
+    pairs: Pairs,
+    *,
+    longest: int,
+    most: int,
+    bad: BadRows,
+    side: str = "source",
+    option: str = "task.max_length",
 ) -> list[int]:
-    """The rows of at most `longest` tokens; a longer one is `bad`."""
+    """The rows of at most `longest` tokens; a longer one is `bad`.
+
+    Where the model takes `most` tokens, `option` may be raised as far as that.
+    """
     kept = []
     for row, length in enumerate(lengths):
         if length <= longest:
@@ -257,16 +267,19 @@ def check_lengths(
         bad.meet(
             DataError(
                 f"`{pairs.name}` line {pairs.lines[row]}: the {side} has {length} tokens, more than {longest}",
-                hint="raise task.max_length" if length <= LONGEST else None,
+                hint=f"raise {option}" if length <= most else f"the model takes {most}: split it into sentences",
             )
         )
     return kept
 
 
-def usable_sentences(name: str, vocabulary: "TranslationTokenizer | None", *, max_tokens: int, skip_bad: bool) -> Pairs:
+def usable_sentences(
+    name: str, vocabulary: "TranslationTokenizer | None", *, max_tokens: int, most: int = LONGEST, skip_bad: bool
+) -> Pairs:
     """The sentences of a file (the first column of a .tsv file), none of them empty or too long.
 
-    Raises `DataError` for the first unusable one; with `skip_bad`, unusable ones are left out and counted in a warning.
+    They have at most `max_tokens` tokens, and the `most` that the model takes. Raises `DataError` for the first
+    unusable one; with `skip_bad`, unusable ones are left out and counted in a warning.
     """
     pairs = read_pairs(Parallel(source=name)) if ending(name) == ".tsv" else read_lines(name)
     pairs = Pairs(pairs.name, pairs.source, None, pairs.lines)
@@ -274,7 +287,9 @@ def usable_sentences(name: str, vocabulary: "TranslationTokenizer | None", *, ma
     pairs = pairs.take(_with_text(pairs, bad))
     if vocabulary is not None:
         lengths = [len(ids) for ids in vocabulary.encode(pairs.source)]
-        pairs = pairs.take(check_lengths(lengths, pairs, longest=max_tokens, bad=bad))
+        longest = min(max_tokens, most)
+        kept = check_lengths(lengths, pairs, longest=longest, most=most, bad=bad, option="--max-tokens")
+        pairs = pairs.take(kept)
     bad.warn(name)
     return _some(pairs)
 

@@ -13,8 +13,9 @@ from distiller.config.translation import Decoding, TranslationRun
 from distiller.errors import ConfigError, DataError
 from distiller.models.encoder_decoder import longest_text
 from distiller.models.folders import load_config
+from distiller.tasks.bad_rows import BadRows
 from distiller.translation.beginning import within_length
-from distiller.translation.corpus import Pairs, Splits, read_corpus, read_split
+from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, read_split
 from distiller.translation.engines import engine
 from distiller.translation.scores import Scores, score, sentence_counts
 from distiller.translation.students import load_translator
@@ -24,8 +25,8 @@ from distiller.translation.words import Words
 Translate = Callable[[Sequence[str]], list[str]]
 GENERATORS = ("ForConditionalGeneration", "MTModel", "TranslationModel")
 """Endings of the classes that generate text."""
-BARE = {"task": {"kind": "translation", "train": {"source": "-"}}}
-"""The least that a run says, for a model without one."""
+NO_TEXT = "-"
+"""The training text in the run of a model without one."""
 
 
 @contextmanager
@@ -72,6 +73,19 @@ def translates(name: str) -> bool:
     return bool(shape.is_encoder_decoder) and any(one.endswith(GENERATORS) for one in classes)
 
 
+def bare_run(name: str, changed: Sequence[str] = ()) -> TranslationRun:
+    """The run of a model that comes without one, with the fields in `changed`. Raises `ConfigError`."""
+    data = {"task": {"kind": "translation", "train": {"source": NO_TEXT}}, "teacher": {"model": name}}
+    made = parse_run(data, changed, where=name)
+    assert isinstance(made, TranslationRun)
+    return made
+
+
+def names_text(run: TranslationRun) -> bool:
+    """Whether there are sentences with translations."""
+    return run.task.train.source != NO_TEXT or run.task.dev is not None or run.task.test is not None
+
+
 class TextTranslator:
     """A translation model that stays loaded, with the search that `run` describes.
 
@@ -82,13 +96,12 @@ class TextTranslator:
     def __init__(self, name: str, run: TranslationRun | None = None, changed: Sequence[str] = ()) -> None:
         self.name = name
         self.described = run is not None
-        made = parse_run(BARE, changed, where=name) if run is None else run
-        assert isinstance(made, TranslationRun)
-        self.run = made
+        self.run = bare_run(name, changed) if run is None else run
+        languages = self.run.teacher.languages
         if self.described:  # a finished student knows its languages; another model may not
-            self.model, self.tokenizer = load_translator(name, otherwise=made.teacher.languages)
+            self.model, self.tokenizer = load_translator(name, otherwise=languages)
         else:
-            self.model, self.tokenizer = load_translator(name, made.teacher.languages)
+            self.model, self.tokenizer = load_translator(name, languages)
 
     def __call__(self, lines: Sequence[str]) -> list[str]:
         """A translation for each line; an empty line stays empty."""
@@ -111,7 +124,7 @@ class TextTranslator:
             pairs = {"dev": splits.dev, "test": splits.test}.get(split)
         else:
             named = {"dev": task.dev, "test": task.test}.get(split)
-            pairs = read_split(named, task, split) if named is not None else None
+            pairs = self._within_reach(read_split(named, task, split)) if named is not None else None
         if pairs is None:
             hint = f"task.{split}.source=… task.{split}.target=…"
             if split not in ("dev", "test"):
@@ -120,6 +133,21 @@ class TextTranslator:
                 hint = f"--split dev, or {hint}"
             raise ConfigError(f"`{self.name}` has no `{split}` text", hint=hint)
         return self.scores(pairs)
+
+    def _within_reach(self, pairs: Pairs) -> Pairs:
+        """The pairs whose source the model can read. Longer ones are refused, or left out with `task.skip_bad`."""
+        longest = longest_text(self.model)
+        if longest is None:
+            return pairs
+        bad = BadRows(self.run.task.skip_bad)
+        lengths = [len(ids) for ids in self.tokenizer.encode(pairs.source)]
+        kept = check_lengths(lengths, pairs, longest=longest, most=longest, bad=bad)
+        if not kept:
+            raise DataError(
+                f"no source in `{pairs.name}` has at most {longest} tokens, which the model takes", hint=bad.first
+            )
+        bad.warn(pairs.name)
+        return pairs.take(kept)
 
 
 def translated_lines(
