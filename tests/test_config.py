@@ -173,12 +173,13 @@ def test_parts_are_parsed_with_the_same_words() -> None:
             "Run: `objective.intermediate.0.mapping`: no layer mapping is called `frist`",
             "one of `skip`, `skip_strict`, `last`, `emd`, `pairs`",
         ),
+        (lambda: Study(seeds=[0]), "Study: `name` is missing", "`name`: Names the study"),  # type: ignore[call-arg]
         (lambda: Study(name="a b"), "Study: a name has letters", "`distiller init"),
         (lambda: Study(name="a", seeds=[]), "Study: `seeds`: list should have at least 1 item", "`seeds`: Every"),
         (
             lambda: Run(task={"kind": "translation", "train": {"sauce": "a"}}),  # type: ignore[arg-type]
             "TranslationRun: `task.train.source` is missing",
-            "`distiller init",
+            "`source`: A text file",
         ),
         (
             lambda: Run(task={"kind": "translation", "train": {"source": "a", "target": "b"}}, teacher="big"),  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,14 +118,35 @@ def test_completion_knows_every_command(
     assert name.split()[-1] in capfd.readouterr().out.split()
 
 
-def test_completion_knows_the_recipes(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("init mi-", {"mi-alpha", "mi-alpha-emd", "mi-reviews.csv"}),
+        ("run mi-", {"mi-alpha", "mi-alpha-emd", "mi-reviews.csv"}),
+        ("check study-", {"study-mine.yaml"}),
+        ("study run study-s", {"study-small"}),
+        ("study init study-s", {"study-small"}),
+        ("run outp", set[str]()),
+    ],
+)
+def test_completion_knows_the_recipes_and_the_files(
+    typed: str,
+    expected: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "outputs").mkdir()  # is left to the shell
+    for name in ("mi-reviews.csv", "study-mine.yaml"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("_DISTILLER_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "distiller init mi-")
-    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("COMP_WORDS", f"distiller {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
     monkeypatch.setattr(sys, "argv", ["distiller"])
     with pytest.raises(SystemExit):
         app(prog_name="distiller")
-    assert {"mi-alpha", "mi-alpha-emd"} <= set(capfd.readouterr().out.split())
+    assert set(capfd.readouterr().out.split()) == expected
 
 
 words = st.text(st.sampled_from("abcdefgh.5–± "), min_size=0, max_size=40)

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from distiller.cli.run import OVERRIDES_HELP
+from distiller.cli.run import OVERRIDES_HELP, RUN
 
 
 def check(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
+    source: Annotated[str, RUN],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     skip_bad: Annotated[bool, typer.Option(help="Leave out rows that cannot be used, and count them.")] = False,
     time: Annotated[

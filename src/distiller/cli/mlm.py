@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from distiller.cli.run import OVERRIDES_HELP
+from distiller.cli.run import OVERRIDES_HELP, RUN
 from distiller.errors import ConfigError
 
 
 def mlm(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, or the name of a recipe.")],
+    source: Annotated[str, RUN],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The new model folder.")] = Path("outputs/mlm"),
     start: Annotated[

@@ -1,5 +1,7 @@
 """`distiller recipes` and `distiller init`: runs and studies to copy and edit."""
 
+from collections.abc import Iterable
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +15,25 @@ if TYPE_CHECKING:
     from distiller.config import Run
 
 
-def names_like(incomplete: str) -> list[str]:
-    """The recipes whose names begin like this, for shell completion."""
-    return [name for name in (*texts(), *study_texts()) if name.startswith(incomplete)]
+def runs_like(incomplete: str) -> list[str]:
+    """For shell completion: recipes of runs, and files, whose names begin like this."""
+    return _begin_with(incomplete, texts())
+
+
+def studies_like(incomplete: str) -> list[str]:
+    """The same with recipes of studies."""
+    return _begin_with(incomplete, study_texts())
+
+
+def sources_like(incomplete: str) -> list[str]:
+    """The same with all recipes."""
+    return _begin_with(incomplete, {**texts(), **study_texts()})
+
+
+def _begin_with(incomplete: str, recipes: Iterable[str]) -> list[str]:
+    """No folders: a shell that gets nothing completes them itself, and goes on below them."""
+    files = sorted(name for name in glob(f"{escape(incomplete)}*") if Path(name).is_file())
+    return [name for name in recipes if name.startswith(incomplete)] + files
 
 
 def recipes(
@@ -33,7 +51,7 @@ def recipes(
 
 def init(
     recipe: Annotated[
-        str, typer.Argument(help="A name from `distiller recipes`, or a file of data.", autocompletion=names_like)
+        str, typer.Argument(help="A name from `distiller recipes`, or a file of data.", autocompletion=sources_like)
     ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Fields to set, e.g. `task.label=stars`.")

@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
+from distiller.cli.recipes import runs_like
+
+RUN = typer.Argument(
+    metavar="RUN", help="A run file, the name of a recipe, or a file of data.", autocompletion=runs_like
+)
 OVERRIDES_HELP = "Fields to change, e.g. `training.epochs=5 objective.prediction=kl`."
 
 
 def run(
-    source: Annotated[str, typer.Argument(metavar="RUN", help="A run file, the name of a recipe, or a file of data.")],
+    source: Annotated[str, RUN],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help=OVERRIDES_HELP)] = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run where it stopped.")] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier output.")] = False,

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distiller.cli.app import make_app
+from distiller.cli.recipes import studies_like
 
 if TYPE_CHECKING:
     from distiller.study.config import Study
     from distiller.study.progress import Progress
 
-SOURCE = typer.Argument(metavar="STUDY", help="A study file, the folder of a study, or the name of a recipe.")
+SOURCE = typer.Argument(
+    metavar="STUDY", help="A study file, the folder of a study, or the name of a recipe.", autocompletion=studies_like
+)
 OVERRIDES = typer.Argument(metavar="KEY=VALUE", help="Fields to change, e.g. `trials=100 engine.workers=4`.")
 TRIALS = typer.Argument(
     metavar="TRIALS", help="A study (folder or file), a storage (file or URL), or a table of trials."
@@ -165,7 +168,9 @@ def import_(
 
 @app.command("init")
 def init(
-    recipe: Annotated[str, typer.Argument(help="A study from `distiller recipes`.")] = "study-small",
+    recipe: Annotated[
+        str, typer.Argument(help="A study from `distiller recipes`.", autocompletion=studies_like)
+    ] = "study-small",
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = Path("study.yaml"),
     force: Annotated[bool, typer.Option(help="Replace an existing file.")] = False,
 ) -> None:

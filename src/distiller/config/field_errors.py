@@ -29,8 +29,11 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
     written = _to_write(first["input"], text=first["type"] == "string_type")
     if written and path:
         return ConfigError(f"{where}: `{location}` is a file or a name, got {written[0]}", hint=written[1])
+    name = next((str(part) for part in reversed(path) if isinstance(part, str)), location)  # a key may be a number
+    meaning = _meaning(owner, name)
     if first["type"] == "missing":
-        return ConfigError(f"{where}: `{location}` is missing", hint="`distiller init RECIPE` writes a complete run")
+        hint = meaning or "`distiller init RECIPE` writes a complete run"
+        return ConfigError(f"{where}: `{location}` is missing", hint=hint)
     reason = first["msg"].removeprefix("Value error, ")
     reason = reason[:1].lower() + reason[1:]
     given = f"{first['input']!r:.60}"
@@ -38,15 +41,18 @@ def config_error(error: ValidationError, root: type[BaseModel], where: str) -> C
         return ConfigError(f"{where} has fields, got {given}", hint=_as_fields(root, first))
     if not path:
         return ConfigError(f"{where}: {reason}", hint="`distiller init RECIPE` writes a run to start from")
-    name = next((str(part) for part in reversed(path) if isinstance(part, str)), location)  # a key may be a number
     if first["type"] == "model_type":
         part = _class_of(owner.model_fields[name].annotation) if name in owner.model_fields else None
         return ConfigError(f"{where}: `{location}` has fields, got {given}", hint=_as_fields(part, first))
-    meaning = " ".join((owner.model_fields[name].description or "").split()) if name in owner.model_fields else ""
     return ConfigError(
-        f"{where}: `{location}`: {reason}, got {given}",
-        hint=f"`{name}`: {meaning}" if meaning else "`distiller check RUN` prints a run in full",
+        f"{where}: `{location}`: {reason}, got {given}", hint=meaning or "`distiller check RUN` prints a run in full"
     )
+
+
+def _meaning(owner: type[BaseModel], name: str) -> str:
+    """What the field `name` of `owner` is, as a hint; empty where it says nothing."""
+    said = owner.model_fields[name].description if name in owner.model_fields else None
+    return f"`{name}`: {' '.join(said.split())}" if said else ""
 
 
 def _to_write(value: Any, *, text: bool) -> tuple[str, str] | None:
