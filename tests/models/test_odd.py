@@ -157,7 +157,10 @@ def test_a_dropout_that_is_not_there_is_not_passed_over() -> None:
 
 
 def test_attention_scores_that_cannot_be_read_are_refused_without_weights() -> None:
-    check_scores(HEADS["classification"], tiny_config("bert"))
+    for layers in (1, 4):
+        shape = tiny_config("bert")
+        shape.num_hidden_layers = layers
+        check_scores(HEADS["classification"], shape)
     for kind, words in (("llama", "rotates queries"), ("gpt2", "no separate query")):
         with pytest.raises(ModelError, match=words):
             check_scores(HEADS["classification"], tiny_config(kind))

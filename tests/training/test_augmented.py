@@ -33,7 +33,7 @@ def augmented(split: Any, tokenizer: Any, policy: Policy, *, seed: int = 0, leng
     def encode(rows: Any) -> Any:
         return encode_split(rows, tokenizer, TASK.model_copy(update={"stride": 4}), length, unanswered=True)
 
-    return AugmentedSplit(encode(split), split, policy, {"student": encode}, seed=seed, labels=["O", "X"])
+    return AugmentedSplit(encode(split), split, policy, encode, seed=seed, labels=["O", "X"])
 
 
 @pytest.fixture(scope="module")

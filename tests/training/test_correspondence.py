@@ -22,11 +22,12 @@ from transformers import (
 
 from distiller.config import Task
 from distiller.models.signals import Signals
-from distiller.tasks.data import Split, TaggedSplit
-from distiller.tasks.encode import Collator
+from distiller.tasks.data import Answer, QuestionSplit, Split, TaggedSplit
+from distiller.tasks.encode import NO_ANSWER_HERE, NOWHERE, Collator
 from distiller.tasks.tokens import encode_split
+from distiller.tasks.windows import EncodedQuestions, encode_read
 from distiller.training.batching import PairedSplit, ViewCollator
-from distiller.training.correspondence import places_of_teacher
+from distiller.training.correspondence import answers_of_teacher, at_student, places_of_teacher
 from distiller.training.trainer import DistillationTrainer
 
 LETTERS = [*"abcdefghij"]
@@ -196,3 +197,108 @@ def test_a_trainer_compares_a_word_with_what_the_teacher_says_of_it(readers: dic
         assert first.sum() == len(sentences[row])
         torch.testing.assert_close(said.logits[row, : len(own)][own], alone.logits[0][first])
         torch.testing.assert_close(said.hidden_states[2][row, : len(own)][own], alone.hidden_states[2][0][first])
+
+
+# --- questions: the teacher reads the windows of its student ----------------------------------------------------------
+
+
+def asked(question: list[str], context: list[str], *, gap: str = " ", null: bool = False) -> QuestionSplit:
+    text = gap.join(context)
+    return QuestionSplit(
+        "train",
+        questions=(" ".join(question),),
+        contexts=(text,),
+        answers=((Answer(text[: len(context[0])], 0),),),
+        question_ids=("a",),
+        null_answers=null,
+    )
+
+
+def last_with(encoding: Any, character: int) -> int:
+    """The last token that has this character of the context: a unigram's mark of a word may share its first one."""
+    tokens = [token for token, number in enumerate(encoding.sequence_ids) if number == 1]
+    return max(token for token in tokens if encoding.offsets[token][0] <= character < encoding.offsets[token][1])
+
+
+@pytest.mark.parametrize("student", READERS)
+@pytest.mark.parametrize("teacher", READERS)
+@given(question=words, context=st.lists(words, min_size=1, max_size=6), gap=st.sampled_from([" ", "  "]))
+@settings(deadline=None, max_examples=25)
+def test_an_answer_begins_and_ends_where_the_teacher_has_the_same_characters(
+    readers: dict[str, Any], student: str, teacher: str, question: list[str], context: list[list[str]], gap: str
+) -> None:
+    """As the library `tokenizers` says of the context as a whole; the windows are of a few tokens."""
+    null = "unigram" not in (student, teacher)  # it sets no token around a text that could stand for no answer
+    split = asked(question, [word for some in context for word in some], gap=gap, null=null)
+    task = Task(train="x", kind="qa", stride=3, max_question_length=12)
+    ours = encode_split(split, readers[student], task, 26, unanswered=True, characters=True)
+    assert isinstance(ours, EncodedQuestions)
+    theirs = encode_read(split, ours, readers[teacher], LONGEST * 9)
+    assert len(theirs) == len(ours)
+    assert theirs.truncated == 0
+    assert theirs.characters is not None
+    alone = readers[teacher](split.questions[0], split.contexts[0]).encodings[0]
+    behind = len(split.questions[0]) + 1
+    for row in range(len(ours)):
+        own, other = ours[row]["characters"], np.split(theirs.characters, theirs.starts[1:-1])[row]
+        starts, ends = answers_of_teacher(own, other)
+        text = [place for place in range(len(own)) if own[place, 0] >= behind and own[place, 0] < own[place, 1]]
+        first = [alone.char_to_token(int(own[place, 0]) - behind, 1) for place in text]
+        last = [last_with(alone, int(own[place, 1]) - 1 - behind) for place in text]
+        for number, place in enumerate(text):
+            for found, wanted, neighbour in ((starts, first, number - 1), (ends, last, number + 1)):
+                if 0 <= neighbour < len(text) and wanted[neighbour] == wanted[number]:
+                    assert found[place] == NOWHERE  # an answer begins with the first of them, ends with the last
+                    continue
+                assert theirs[row]["input_ids"][found[place]] == alone.ids[wanted[number]]
+                begin, end = alone.offsets[wanted[number]]
+                assert other[found[place], 1] == end + behind
+                assert other[found[place], 0] >= begin + behind
+        if null:
+            assert ours.nulls is not None
+            place = int(ours.nulls[row])
+            assert theirs[row]["input_ids"][starts[place]] == readers[teacher].cls_token_id
+            assert starts[place] == ends[place]
+
+
+def test_what_the_teacher_has_no_room_for_is_counted_and_has_no_chance(readers: dict[str, Any]) -> None:
+    split = asked(["abc"], ["abcd", "ghij", "fade", "hide", "dig"])
+    task = Task(train="x", kind="qa", stride=3)
+    ours = encode_split(split, readers["wordpiece"], task, LONGEST, characters=True)
+    assert isinstance(ours, EncodedQuestions)
+    theirs = encode_read(split, ours, readers["bytes"], 12)
+    assert theirs.truncated == 1
+    assert theirs.lengths == [12]
+    assert theirs.characters is not None
+    row = PairedSplit(ours, theirs)[0]
+    seen = theirs.characters[:, 1].max()
+    beyond = ours[0]["characters"][:, 0] >= seen
+    assert beyond.any()
+    assert set(np.asarray(row["teacher_starts"])[beyond]) == {NOWHERE}
+    assert row["output_mask"] == ours[0]["output_mask"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_of_answers_are_moved_to_the_tokens_of_the_student(dtype: torch.dtype) -> None:
+    logits = torch.arange(10, dtype=dtype).view(1, 5, 2)
+    view = {
+        "attention_mask": torch.ones(1, 4, dtype=torch.long),
+        "teacher_places": torch.tensor([[0, 1, 1, 4]]),
+        "teacher_starts": torch.tensor([[0, 1, NOWHERE, 4]]),
+        "teacher_ends": torch.tensor([[0, NOWHERE, 2, 4]]),
+    }
+    state = torch.randn(1, 5, 3)
+    found = at_student(Signals(logits, {1: state}, {}, torch.ones(1, 5, dtype=torch.long)), view)
+    assert found.logits.softmax(1)[0, 2, 0] == found.logits.softmax(1)[0, 1, 1] == 0
+    assert found.logits[0, [0, 1, 3], 0].tolist() == [0, 2, 8]
+    assert found.logits[0, [0, 2, 3], 1].tolist() == [1, 5, 9]
+    assert found.logits.dtype == dtype
+    assert torch.equal(found.hidden_states[1], state[:, [0, 1, 1, 4]])
+
+
+def test_no_answer_goes_with_no_answer_wherever_it_stands() -> None:
+    null = (NO_ANSWER_HERE, NO_ANSWER_HERE)
+    student = np.asarray([null, (0, 1), (-1, -1), (3, 5), (-1, -1)])
+    starts, ends = answers_of_teacher(student, np.asarray([(0, 1), (-1, -1), (3, 4), (4, 5), (-1, -1), null]))
+    assert starts.tolist() == [5, 0, NOWHERE, 2, NOWHERE]
+    assert ends.tolist() == [5, 0, NOWHERE, 3, NOWHERE]

@@ -158,8 +158,11 @@ def check_scores(model_class: Any, config: PretrainedConfig) -> None:
         raise no_scores(config, f"it {reason}")
     check_states(config)
     check_rotation(config)
-    model, lists = on_meta(model_class, config), layer_lists(model_class, config)
-    if not any(projections(model.get_submodule(f"{name}.0")) for name in lists):
+    model = on_meta(model_class, config)
+    blocks = [model.get_submodule(f"{name}.0") for name in layer_lists(model_class, config)]
+    if config.num_hidden_layers == 1:  # no layer could be left out, which tells the list of them
+        blocks = [model]
+    if not any(map(projections, blocks)):
         raise no_scores(config, "its layers have no separate query and key projections")
 
 

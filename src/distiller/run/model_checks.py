@@ -197,6 +197,12 @@ def _check_parts(plan: "RunPlan") -> None:
             keep = "student.vocabulary=task without augmentation that rewrites text"
         if plan.data.kind in ("tagging", "qa") and not plan.by_characters:
             raise ConfigError(f"a {plan.data.kind} task compares outputs token by token, {other}", hint=f"use {keep}")
+        prediction = stage.objective.prediction
+        if plan.data.kind == "qa" and prediction is not None and prediction.name == "mse":
+            raise ConfigError(
+                f"prediction objective `mse` compares the score of every token, {other}",
+                hint="objective.prediction=kl, or ce",
+            )
         for term in stage.objective.terms:
             traits = INTERMEDIATE[term.loss].traits
             pooled = traits.get("pooled", False) and term.options.get("tokens") != "all"

@@ -232,10 +232,10 @@ def _by_characters(
 ) -> bool:
     """Whether tokens of both models can be located in the text, so that each of the student's has one of the teacher's.
 
-    Windows of questions end elsewhere in other tokens, and tokens of mixed examples have no characters.
+    Tokens of mixed examples have no characters.
     """
     fast = teacher is not None and all(tokenizer.is_fast for tokenizer in (student, teacher))
-    return fast and data.kind != "qa" and "mixup" not in check_policy(run.augmentation)
+    return fast and "mixup" not in check_policy(run.augmentation)
 
 
 def exchanges_words(run: Run, data: TaskData) -> bool:

@@ -1,6 +1,6 @@
 """What all seeds of a run share: tokenized data, the fine-tuned teacher, and how this machine computes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 from pathlib import Path
@@ -18,6 +18,7 @@ from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import Run
 from distiller.device import Compute, accelerator
 from distiller.models.eight_bits import EightBits
+from distiller.models.load import longest_input
 from distiller.models.students import build_student
 from distiller.models.taught_words import teach_words, vectors_of_tokens
 from distiller.record import VocabularyFacts
@@ -27,10 +28,11 @@ from distiller.run.plan import RunPlan
 from distiller.run.stages import Stage
 from distiller.run.teachers import Teaching, load_teacher, prepare_teachers
 from distiller.run.vocabulary import vocabulary_facts, vocabulary_line
-from distiller.tasks.data import CROSSED, TRANSFER, AnySplit, TaskData, joined
+from distiller.tasks.data import CROSSED, TRANSFER, AnySplit, QuestionSplit, TaskData, joined
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.joined import JoinedSplit
 from distiller.tasks.tokens import Tokens, encode_split, scorer
+from distiller.tasks.windows import EncodedQuestions, encode_read
 from distiller.training.augmented import AugmentedSplit
 from distiller.training.batching import PairedSplit, ViewCollator, rows_read
 from distiller.training.checkpoints import save_model
@@ -107,10 +109,14 @@ class Setup:
         """The rows that the student learns from, labelled or not, in its tokens."""
         return _transfer(self.data, self.splits)
 
-    @property
+    @cached_property
     def teacher_transfer(self) -> Any:
         """The same rows in the teacher's tokens."""
-        return _transfer(self.data, self.teacher_splits)
+        splits = self.teacher_splits
+        if self.data.kind == "qa" and self.plan.by_characters:  # windows of its own end elsewhere
+            rows = self.plan.taught.splits
+            splits = {name: self._for_teacher(rows[name], self.splits[name]) for name in TRANSFER if name in rows}
+        return _transfer(self.data, splits)
 
     def new_student(self, seed: int) -> PreTrainedModel:
         """A fresh student; weights that are not copied are initialised from `seed`."""
@@ -161,7 +167,8 @@ class Setup:
                 train,
                 source,
                 self.policy,
-                self._encoders(),
+                self._encode_augmented,
+                encode_again=self._for_teacher if self.paired else None,
                 labels=labels,
                 seed=seed,
                 summaries=self.plan.summaries,
@@ -246,21 +253,25 @@ class Setup:
         logits = predict_logits(student, self.splits["dev"], self.label_job.collate, precision=precision)
         return found, self.label_job.outcome(logits.numpy())
 
-    def _encoders(self) -> dict[str, Callable[[AnySplit], EncodedSplit]]:
-        """How augmented rows become tokens, for the student and for a teacher with another tokenizer."""
-        tokenizers = {"student": self.plan.student_tokenizer}
-        if self.paired:
-            tokenizers["teacher"] = self.plan.teacher_tokenizer
+    def _encode_augmented(self, split: AnySplit, tokenizer: Any = None) -> EncodedSplit:
+        """Augmented rows as tokens, the student's by default."""
         # texts that grew beyond the limit are truncated, whatever the task says about its own rows
-        task = self.run.task.model_copy(update={"truncate": True})
-        encode = partial(
-            encode_split,
-            task=task,
-            max_length=self.plan.max_length,
+        return encode_split(
+            split,
+            tokenizer or self.plan.student_tokenizer,
+            self.run.task.model_copy(update={"truncate": True}),
+            self.plan.max_length,
             unanswered=True,
             characters=self.plan.by_characters,
         )
-        return {role: partial(encode, tokenizer=tokenizer) for role, tokenizer in tokenizers.items()}
+
+    def _for_teacher(self, split: AnySplit, read: EncodedSplit) -> EncodedSplit:
+        """Rows that the student reads as `read`, in tokens of a teacher with another tokenizer."""
+        assert self.plan.teacher is not None
+        tokenizer = self.plan.teacher_tokenizer
+        if isinstance(split, QuestionSplit) and isinstance(read, EncodedQuestions):
+            return encode_read(split, read, tokenizer, longest_input(self.plan.teacher))
+        return self._encode_augmented(split, tokenizer)
 
 
 def encode_splits(plan: RunPlan, store: FolderCache | None = None) -> tuple[Tokens, Tokens]:

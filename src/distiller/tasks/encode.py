@@ -15,6 +15,10 @@ from distiller.tasks.segments import aligned
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+NOWHERE = -1
+"""The position of a teacher's token where it has none."""
+NO_ANSWER_HERE = -2
+"""Among the characters of a window's tokens: where an answer begins and ends that is not in it."""
 CHUNK = 2000
 """Rows tokenized at a time: enough for the tokenizer's threads, few enough for the memory."""
 
@@ -47,7 +51,8 @@ class EncodedSplit:
     """Class probabilities that come with the data, float32 `[rows, classes]`; NaN for rows without any."""
     characters: np.ndarray | None = None
     """First and one past the last character of each token, counted through all texts of its row, int32
-    `[sum of lengths, 2]`; -1 twice for special tokens. `None` unless requested."""
+    `[sum of lengths, 2]`; -1 twice for special tokens, `NO_ANSWER_HERE` for one that stands for no answer. `None`
+    unless requested."""
     starts: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -167,10 +172,10 @@ class Collator:
     """Pads rows to the longest of them, rounded up to a multiple of `pad_to_multiple_of` but not beyond `max_length`.
 
     A batch has the int64 tensors `input_ids`, `attention_mask` and, if the rows have them, `token_type_ids`,
-    `output_mask` and `teacher_places`, each `[rows, length]`, and `example_ids` `[rows]`. `labels` are int64, or
-    float32 for numbers; labels of tokens are padded with -100 to `[rows, length]`. Padding ids, padding side and the
-    default of `max_length` are the tokenizer's. With `align_segments`, pairs of texts are also padded between the two,
-    so that all second texts begin at the same position.
+    `output_mask`, `teacher_places`, `teacher_starts` and `teacher_ends`, each `[rows, length]`, and `example_ids`
+    `[rows]`. `labels` are int64, or float32 for numbers; labels of tokens are padded with -100 to `[rows, length]`.
+    Padding ids, padding side and the default of `max_length` are the tokenizer's. With `align_segments`, pairs of texts
+    are also padded between the two, so that all second texts begin at the same position.
     """
 
     tokenizer: Any
@@ -194,6 +199,8 @@ class Collator:
             "token_type_ids": self.tokenizer.pad_token_type_id,
             "output_mask": 0,
             "teacher_places": 0,
+            "teacher_starts": NOWHERE,
+            "teacher_ends": NOWHERE,
         }
         if _per_token(features):
             fill["labels"] = IGNORED
@@ -266,11 +273,16 @@ def _characters(split: Split, row: int, encoding: Any) -> np.ndarray:
     for place, (number, (begin, end)) in enumerate(zip(encoding.sequence_ids, encoding.offsets, strict=True)):
         if number is None:
             continue
-        while begin < end and texts[number][begin].isspace():
-            begin += 1
         behind = len(texts[0]) + 1 if number else 0
-        spans[place] = behind + begin, behind + end
+        spans[place] = behind + without_space(texts[number], begin, end), behind + end
     return spans
+
+
+def without_space(text: str, begin: int, end: int) -> int:
+    """Where what a token has of `text` begins: `begin`, or behind the spaces there."""
+    while begin < end and text[begin].isspace():
+        begin += 1
+    return begin
 
 
 def label_array(split: Split) -> np.ndarray | None:

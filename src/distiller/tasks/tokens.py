@@ -42,7 +42,7 @@ def encode_split(
     """`split` as tokens of `tokenizer`, at most `max_length` in a row. Raises as the encoder of its kind does.
 
     `unanswered` admits questions without an answer in any window, as augmented ones may be. `characters` adds the
-    characters of each token; it is not used with questions.
+    characters of each token.
     """
     if isinstance(split, TaggedSplit):
         return encode_tagged(split, tokenizer, max_length, task.truncate, characters=characters)
@@ -55,6 +55,7 @@ def encode_split(
             max_question_length=task.max_question_length,
             unanswered=unanswered,
             skip_bad=task.skip_bad,
+            characters=characters,
         )
         if encoded.truncated and not task.truncate:
             raise DataError(

@@ -10,7 +10,7 @@ import numpy as np
 from distiller.errors import DataError, ModelError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import NO_ANSWER, Answer, QuestionSplit
-from distiller.tasks.encode import CHUNK, IGNORED, EncodedSplit, check_max_length
+from distiller.tasks.encode import CHUNK, IGNORED, NO_ANSWER_HERE, EncodedSplit, check_max_length, without_space
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,6 +55,7 @@ def encode_questions(
     max_question_length: int = 64,
     unanswered: bool = False,
     skip_bad: bool = False,
+    characters: bool = False,
 ) -> EncodedQuestions:
     """Windows of `max_length` tokens, each a question and as much of its context as fits, overlapping by `stride`.
 
@@ -62,7 +63,7 @@ def encode_questions(
     first of the question's answers that lies in it entirely; where contexts may hold none (`split.null_answers`), a
     window without an answer is labelled with the position of the token that stands for the whole text, such as [CLS]. A
     question that leaves too little room for windows to advance is refused; with `skip_bad` it gets no window and is
-    counted, with `unanswered` it is cut and its windows overlap less.
+    counted, with `unanswered` it is cut and its windows overlap less. `characters` adds those of each token.
     Raises `ConfigError` if `max_length` has no room for text; `DataError` for such a question, or if the answers are
     known but no window holds one (unless `unanswered`); `ModelError` for a tokenizer that cannot say where tokens come
     from. Source of the windows and of the position for no answer: Devlin et al. 2019, arXiv:1810.04805.
@@ -76,6 +77,7 @@ def encode_questions(
     questions = _tokenize(tokenizer, split.questions)
     found: list[_Window] = []
     numbers: list[tuple[int, int]] = []
+    seen: list[np.ndarray] = []
     bad = BadRows(skip_bad)
     longest = min(max_question_length, max_length - template.special - 1) if unanswered else max_question_length
     for row, question in enumerate(questions):
@@ -91,6 +93,9 @@ def encode_questions(
         windows = _windows(template, asked, contexts[one].ids, inside, room, overlap, null, known=bool(right))
         found += windows
         numbers += [(row, begins[one] + window.begin) for window in windows]
+        if characters:
+            texts = split.questions[row], split.contexts[row]
+            seen += [_seen(window, question.spans[: len(asked)], contexts[one].spans, texts) for window in windows]
     bad.warn(split.source or split.name)
     if not found:
         raise bad.errors[0]
@@ -100,9 +105,7 @@ def encode_questions(
         name=split.name,
         lengths=[len(window.tokens) for window in found],
         tokens=np.concatenate([window.tokens for window in found]),
-        types=np.concatenate([window.types for window in found])
-        if "token_type_ids" in tokenizer.model_input_names
-        else None,
+        types=_types(found, tokenizer),
         labels=None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64),
         truncated=sum(len(question.ids) > max_question_length for question in questions),
         output_mask=np.concatenate([window.mask for window in found]),
@@ -114,6 +117,47 @@ def encode_questions(
         own=np.asarray([window.own for window in found], dtype=np.int32),
         nulls=None if null is None else np.asarray([window.null for window in found], dtype=np.int32),
         skipped=len(bad.errors),
+        characters=np.concatenate(seen) if characters else None,
+    )
+
+
+def encode_read(
+    split: QuestionSplit, read: EncodedQuestions, tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> EncodedSplit:
+    """The windows of `read`, which were made with `characters`, in the tokens of another `tokenizer`.
+
+    Each row has the same question and the same part of the context, less what `max_length` tokens have no room for;
+    `truncated` counts such rows. Raises `ModelError` as `encode_questions` does.
+    """
+    assert read.characters is not None
+    template = _template(tokenizer)
+    null = None if read.nulls is None else _null_place(tokenizer, template)
+    number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
+    contexts, questions = _tokenize(tokenizer, list(number)), _tokenize(tokenizer, split.questions)
+    found: list[_Window] = []
+    seen: list[np.ndarray] = []
+    truncated = 0
+    for row, spans in zip(read.questions.tolist(), np.split(read.characters, read.starts[1:-1]), strict=True):
+        texts = split.questions[row], split.contexts[row]
+        question, context = questions[row], contexts[number[texts[1]]]
+        behind = len(texts[0]) + 1
+        inside = spans[spans[:, 0] >= behind] - behind
+        asked = question.ids[question.spans[:, 0] < spans[spans[:, 0] < behind, 1].max(initial=0)]
+        begin = int(np.searchsorted(context.spans[:, 1], inside[:, 0].min(initial=len(texts[1])), side="right"))
+        end = int(np.searchsorted(context.spans[:, 0], inside[:, 1].max(initial=0)))
+        room = max(0, max_length - template.special - len(asked))
+        truncated += end - begin > room
+        window = _window(template, asked, context.ids, (begin, max(begin, min(end, begin + room))), null)
+        found.append(window)
+        seen.append(_seen(window, question.spans[: len(asked)], context.spans, texts))
+    return EncodedSplit(
+        name=split.name,
+        lengths=[len(window.tokens) for window in found],
+        tokens=np.concatenate([window.tokens for window in found]),
+        types=_types(found, tokenizer),
+        labels=None,
+        truncated=truncated,
+        characters=np.concatenate(seen),
     )
 
 
@@ -178,14 +222,16 @@ class _Window(NamedTuple):
     tokens: np.ndarray
     types: np.ndarray
     mask: np.ndarray
+    asked: int
+    """Position of the first token of its question."""
     first: int
     begin: int
     """Its first context token among those of the whole context."""
     size: int
     """Its context tokens."""
-    own: tuple[int, int]
-    label: tuple[int, int]
     null: int | None
+    own: tuple[int, int] = (0, 0)
+    label: tuple[int, int] = (IGNORED, IGNORED)
 
 
 def _windows(
@@ -204,32 +250,58 @@ def _windows(
     `null` is the position for no answer in a window, counted from its end if negative; `known`: the data says that
     there is no answer.
     """
-    head = np.concatenate([template.head, question, template.middle])
     windows = window_ranges(len(context), room, stride)
     found: list[_Window] = []
     for (begin, end), own in zip(windows, own_ranges(windows), strict=True):
-        sizes = (len(template.head), len(question), len(template.middle), end - begin, len(template.tail))
-        shift = len(head) - begin
-        mask = np.repeat(np.asarray([0, 0, 0, 1, 0], dtype=np.int8), sizes)
-        place, absent = None, IGNORED
-        if null is not None:
-            place = range(len(mask))[null]
-            mask[place] = 1
-            absent = place if known else IGNORED
+        window = _window(template, question, context, (begin, end), null)
+        shift = window.first - begin
+        absent = window.null if known and window.null is not None else IGNORED
         label = next(((a + shift, b + shift) for a, b in inside if begin <= a <= b < end), (absent, absent))
-        found.append(
-            _Window(
-                tokens=np.concatenate([head, context[begin:end], template.tail]),
-                types=np.repeat(np.asarray(template.types, dtype=np.int8), sizes),
-                mask=mask,
-                first=len(head),
-                begin=begin,
-                size=end - begin,
-                own=own,
-                label=label,
-                null=place,
-            )
-        )
+        found.append(window._replace(own=own, label=label))
+    return found
+
+
+def _window(
+    template: _Template, question: np.ndarray, context: np.ndarray, part: tuple[int, int], null: int | None
+) -> _Window:
+    """The window of a question and the tokens `part`, from the first to the one behind the last, of its context."""
+    begin, end = part
+    sizes = (len(template.head), len(question), len(template.middle), end - begin, len(template.tail))
+    mask = np.repeat(np.asarray([0, 0, 0, 1, 0], dtype=np.int8), sizes)
+    place = None if null is None else range(len(mask))[null]
+    if place is not None:
+        mask[place] = 1
+    return _Window(
+        tokens=np.concatenate([template.head, question, template.middle, context[begin:end], template.tail]),
+        types=np.repeat(np.asarray(template.types, dtype=np.int8), sizes),
+        mask=mask,
+        asked=sizes[0],
+        first=sum(sizes[:3]),
+        begin=begin,
+        size=end - begin,
+        null=place,
+    )
+
+
+def _types(windows: Sequence[_Window], tokenizer: Any) -> np.ndarray | None:
+    """The segment ids of all windows, if the tokenizer has them."""
+    known = "token_type_ids" in tokenizer.model_input_names
+    return np.concatenate([window.types for window in windows]) if known else None
+
+
+def _seen(window: _Window, question: np.ndarray, context: np.ndarray, texts: tuple[str, str]) -> np.ndarray:
+    """`EncodedSplit.characters` of a window; `question` and `context` `[tokens, 2]` are the characters in `texts`."""
+    found = np.full((len(window.tokens), 2), -1, dtype=np.int32)
+    parts = (
+        (window.asked, question, texts[0], 0),
+        (window.first, context[window.begin : window.begin + window.size], texts[1], len(texts[0]) + 1),
+    )
+    for place, spans, text, behind in parts:
+        begins = [without_space(text, begin, end) for begin, end in spans.tolist()]
+        found[place : place + len(spans), 0] = np.asarray(begins, dtype=np.int32) + behind
+        found[place : place + len(spans), 1] = spans[:, 1] + behind
+    if window.null is not None:
+        found[window.null] = NO_ANSWER_HERE
     return found
 
 

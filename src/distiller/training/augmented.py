@@ -1,7 +1,7 @@
 """Examples with their augmented view, made anew in every epoch, in whichever process reads them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,7 @@ from distiller.models.layouts import Summary
 from distiller.tasks.data import AnySplit
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.windows import EncodedQuestions
-from distiller.training.batching import COUNTS
-from distiller.training.correspondence import paired
+from distiller.training.batching import COUNTS, PairedSplit
 
 Feature = dict[str, Any]
 
@@ -20,10 +19,11 @@ Feature = dict[str, Any]
 class AugmentedSplit:
     """A training set indexed by `(epoch, row)`; each feature has its augmented view under `augmented`.
 
-    `tokens` are the encoded rows of `source`. `encode` turns augmented rows into tokens of one model; there is one for
-    the student and, where the teacher has another tokenizer, one for it. `summaries` are those of `PairedSplit`. Where
-    `policy` rewrites no text, the augmented view is the example itself, for mixup. What the policy counts meanwhile
-    travels with the first feature of a batch, since it may happen in another process.
+    `tokens` are the encoded rows of `source`. `encode` turns augmented rows into tokens of the student, and where the
+    teacher has another tokenizer, `encode_again` turns rows, and what they are for the student, into the teacher's.
+    `summaries` are those of `PairedSplit`. Where `policy` rewrites no text, the augmented view is the example itself,
+    for mixup. What the policy counts meanwhile travels with the first feature of a batch, since it may happen in
+    another process.
     """
 
     def __init__(
@@ -31,8 +31,9 @@ class AugmentedSplit:
         tokens: Any,
         source: AnySplit,
         policy: Policy,
-        encode: Mapping[str, Callable[[AnySplit], EncodedSplit]],
+        encode: Callable[[AnySplit], EncodedSplit],
         *,
+        encode_again: Callable[[AnySplit, EncodedSplit], EncodedSplit] | None = None,
         seed: int,
         labels: Sequence[str] = (),
         summaries: tuple[Summary, Summary] = ("first", "first"),
@@ -41,6 +42,7 @@ class AugmentedSplit:
         self.source = source
         self.policy = policy
         self.encode = encode
+        self.encode_again = encode_again
         self.seed = seed
         self.labels = labels
         self.summaries = summaries
@@ -70,13 +72,12 @@ class AugmentedSplit:
     def _rewritten(self, epoch: int, rows: list[int]) -> list[Feature]:
         examples = rows if self._first is None else self._questions(rows)
         split = self.policy.augment_split(self.source, examples, seed=self.seed, epoch=epoch, labels=self.labels)
-        encoded = {role: encode(split) for role, encode in self.encode.items()}
-        places = self._places(rows, encoded["student"])
-        features = [dict(encoded["student"][place]) for place in places]
-        if "teacher" in encoded:
-            theirs = [encoded["teacher"][place] for place in places]
-            features = [paired(one, other, self.summaries) for one, other in zip(features, theirs, strict=True)]
-        return features
+        encoded = self.encode(split)
+        places = self._places(rows, encoded)
+        if self.encode_again is None:
+            return [dict(encoded[place]) for place in places]
+        pairs = PairedSplit(encoded, self.encode_again(split, encoded), self.summaries)
+        return [pairs[place] for place in places]
 
     def _questions(self, rows: Sequence[int]) -> list[int]:
         """The question that each of these windows belongs to."""

@@ -150,12 +150,15 @@ class PairedSplit:
         self.teacher = teacher
         self.summaries = summaries
         self.lengths = student.lengths
+        self.questions = getattr(student, "questions", None)
+        """The question of each window; `None` for other kinds of task."""
 
     def __len__(self) -> int:
         return len(self.student)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        return paired(self.student[position], self.teacher[position], self.summaries)
+        answers = self.questions is not None
+        return paired(self.student[position], self.teacher[position], self.summaries, answers=answers)
 
 
 class ViewCollator:

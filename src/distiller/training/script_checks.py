@@ -26,6 +26,8 @@ OURS: dict[str, type | tuple[type, ...]] = {
     "output_mask": ROWS,
     "soft_labels": ROWS,
     "teacher_places": ROWS,
+    "teacher_starts": ROWS,
+    "teacher_ends": ROWS,
 }
 """Columns that the objective reads, and no model, and what they hold: a script may call others so, as SQuAD does."""
 

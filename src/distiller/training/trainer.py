@@ -35,6 +35,7 @@ from distiller.models.masks import unread_masks
 from distiller.models.signals import Signals
 from distiller.training.batching import COUNTS, Batch, count, shared_evenly, views_of
 from distiller.training.checkpoints import CheckpointState, Completion, load_renamed
+from distiller.training.correspondence import at_student
 from distiller.training.distillation_model import DistillationModel
 from distiller.training.mixing import mix_of
 from distiller.training.objective import DistillationObjective, model_shape
@@ -424,7 +425,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             return signals_of(view, several=several)
         signals = self._teacher_signals(view, name)
         if "teacher_places" in view:
-            signals = signals.at(view["teacher_places"], view["attention_mask"])
+            signals = at_student(signals, view)
         return with_soft_labels(signals, view, several=several) if self.soft_labels and name == "original" else signals
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
