@@ -50,6 +50,19 @@ def test_what_is_no_list_of_teachers_is_refused(written: Any) -> None:
         parse_run({"task": {"train": "x.csv"}, "teacher": written})
 
 
+def test_what_several_teachers_said_is_not_taken_for_what_one_says(shop: Workshop, tmp_path: Path) -> None:
+    """Nor the other way round, in one cache."""
+    training = {**FAST, "epochs": 2, "threads": 1, "cache_teacher": "always"}
+    both = {"models": [shop.tuned, shop.contrary], "finetune": "never"}
+    found = {}
+    for name, teacher in (("both", both), ("one", {"model": shop.tuned}), ("both again", both)):
+        fields = {"teacher": teacher, "training": training, "output": str(tmp_path / name)}
+        record = distiller.distil(parse_run(shop.run(tmp_path, **fields, cache=str(tmp_path / "cache"))))
+        found[name] = record.seeds[0].fingerprint
+    assert len([*(tmp_path / "cache" / "teacher-outputs").glob("*/facts.json")]) == 2
+    assert found["both"] == found["both again"] != found["one"]
+
+
 def test_a_student_learns_what_its_teachers_say_on_average(shop: Workshop, tmp_path: Path) -> None:
     """`contrary` says the opposite of `tuned`, so whoever counts more is learnt from, cached or not."""
     records = {}
