@@ -228,8 +228,8 @@ def test_only_rows_that_are_read_are_stored(tmp_path: Path) -> None:
         some.read(other["example_ids"], other["attention_mask"])
     whole = kept(None)
     assert whole != some.folder
-    assert kept(rows) in (whole, some.folder)
-    assert kept([0]) == whole  # all rows serve for some
+    assert kept(rows) == some.folder
+    assert kept([0]) not in (whole, some.folder)  # alone a text has other padding, and other last digits
 
 
 def test_other_tokens_than_those_that_were_stored_are_refused(tmp_path: Path) -> None:
