@@ -140,6 +140,7 @@ def test_outputs_of_tokens_are_compared_token_by_token(kind: str, shop: Workshop
     assert record.vocabulary is not None
     assert record.vocabulary.pieces < record.vocabulary.whole
     assert record.vocabulary.affected["train"] == 0
-    few = parse_run(of(shop, tmp_path, {}, **fields, student={"layers": 2, "vocabulary": 9}))
+    cut = {"student": {"layers": 2, "vocabulary": 9}, "output": str(tmp_path / "few")}
+    few = parse_run(of(shop, tmp_path, {}, **fields, **cut))
     assert make_plan(few).by_characters
     assert distil(few).vocabulary.affected["train"] > 0  # type: ignore[union-attr]
