@@ -4,6 +4,7 @@ import importlib
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -60,6 +61,22 @@ def test_a_signal_ends_a_run_in_words(number: int, code: int, shop: Workshop, tm
     )
     assert whole.wait() == 0, whole.said()
     assert repeatable(tmp_path / "out") == repeatable(tmp_path / "whole" / "out")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_after_the_last_word_ends_without_one(number: int, code: int) -> None:
+    """As a second one, which comes while Python takes itself apart."""
+    program = f"""
+import atexit, os, sys
+from distiller.cli import main
+
+atexit.register(lambda: os.kill(os.getpid(), {number}))
+sys.argv = ["distiller", "check", "absent.yaml"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 3, done.stderr  # the error and its hint
 
 
 def test_two_runs_into_one_output(shop: Workshop, tmp_path: Path) -> None:

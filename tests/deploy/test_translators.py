@@ -1,6 +1,8 @@
 """Translation models as CTranslate2: the same translations, and a script that needs only two packages."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,9 @@ def test_a_finished_translation_run_keeps_its_bleu(distiller: Command, tmp_path:
     folder = Path(found["folder"])
     assert folder == tmp_path / "out" / "exports" / "ctranslate2-int8"
     assert {"model.bin", "tokenizer", "use.py", "export.json"} <= {path.name for path in folder.iterdir()}
+    untold = subprocess.run([sys.executable, folder / "use.py"], capture_output=True, text=True)
+    assert untold.returncode == 1
+    assert "python use.py" in untold.stderr
 
     plain, short = (
         json.loads(distiller("export", tmp_path / "out", *form, "--json", "--max-loss", "0.5").out)[0]

@@ -32,7 +32,7 @@ from distiller.cli import (
 from distiller.cli.app import Group, make_app
 from distiller.cli.console import complain
 from distiller.errors import ConfigError, DistillerError, Notice, concealed, did_you_mean, warn
-from distiller.interruption import raise_interrupted
+from distiller.interruption import SIGNALS, end_at_once, raise_interrupted
 from distiller.processes import is_first
 
 
@@ -204,6 +204,10 @@ def main() -> None:
         app()
     except KeyboardInterrupt as stop:  # before a command began, or after it ended
         sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
+    finally:
+        for number in SIGNALS:  # all is said: an exception in Python's own end would be shown as a traceback
+            if signal.getsignal(number) in (signal.default_int_handler, raise_interrupted):
+                signal.signal(number, end_at_once)
 
 
 def _show_notices_plainly() -> None:

@@ -57,6 +57,8 @@ def text(ids):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     print(*translate(sys.argv[1:]), sep="\\n")
 '''
 CONVERTED = {
