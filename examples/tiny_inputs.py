@@ -4,6 +4,7 @@ import csv
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
@@ -91,14 +92,17 @@ def tiny_dataset(rows: int, *, seed: int = 0) -> list[dict[str, list[int] | int]
     ]
 
 
-def taught(model: BertForSequenceClassification, *, steps: int = 60) -> BertForSequenceClassification:
-    """`model`, trained on the examples in a plain loop: a teacher that knows something."""
-    tokenizer, rows = tiny_tokenizer(), tiny_rows(320, seed=5)
-    optimizer = torch.optim.AdamW(model.train().parameters(), 2e-3)
+def taught(
+    model: Any, tokenizer: Any = None, rows: list[tuple[str, int]] | None = None, *, rate: float = 2e-3, steps: int = 60
+) -> Any:
+    """`model`, trained in a plain loop on texts and their classes: a teacher that knows something."""
+    tokenizer = tokenizer or tiny_tokenizer()
+    rows = rows or [(text, LABELS.index(label)) for text, label in tiny_rows(320, seed=5)]
+    optimizer = torch.optim.AdamW(model.train().parameters(), rate)
     for step in range(steps):
         chosen = [rows[(32 * step + i) % len(rows)] for i in range(32)]
-        batch = tokenizer([text for text, _ in chosen], padding=True, return_tensors="pt")
-        model(**batch, labels=torch.tensor([LABELS.index(label) for _, label in chosen])).loss.backward()
+        batch = tokenizer([text for text, _ in chosen], padding=True, truncation=True, return_tensors="pt")
+        model(**batch, labels=torch.tensor([label for _, label in chosen])).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     return model.eval()

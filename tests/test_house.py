@@ -130,6 +130,13 @@ def test_generated_docs_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale; `make format` writes it anew"
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"- ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(
+        page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")
+    )
+
+
 def yaml_blocks() -> list[Any]:
     """Each fenced YAML block of the docs, with where it stands."""
     fence = re.compile(r"^```yaml\n(.*?)^```", re.M | re.S)
