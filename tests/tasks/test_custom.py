@@ -139,6 +139,21 @@ def test_of_two_columns_it_is_said_which_is_the_text(tmp_path: Path, order: tupl
     assert str(caught.value.hint).startswith("task.text=review task.label=stars")
 
 
+@pytest.mark.parametrize(
+    "row",
+    [{"number": 1, "row": {"text": "a", "label": "b"}}, {"text": "a", "label": {"name": "b", "id": 3}}],
+    ids=["rows in objects", "objects as classes"],
+)
+def test_cells_of_objects_are_named_in_the_hint(tmp_path: Path, row: dict[str, Any]) -> None:
+    file = tmp_path / "train.jsonl"
+    rows = [json.dumps(row).replace('"a"', f'"text {n}"').replace('"b"', f'"{"xy"[n % 2]}"') for n in range(8)]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        load_task(Task(train=str(file)))
+    fields = dict(field.removeprefix("task.").split("=") for field in str(caught.value.hint).split(" or ")[0].split())
+    assert load_task(Task(train=str(file), **fields)).labels == ("x", "y")
+
+
 def test_a_label_outside_the_label_set_is_located(tmp_path: Path, train: str) -> None:
     dev = table(tmp_path / "dev.csv", "text,label", ("a", "y"), ("b", "maybe"))
     error = refused(Task(train=train, dev=dev))

@@ -180,6 +180,26 @@ def test_too_little_text_to_hold_out(tmp_path: Path) -> None:
         hold_out(pairs_of([("a", "x"), ("a", "y"), ("b", "z")]), 2, seed=0, name="dev")
 
 
+@pytest.mark.parametrize(("sources", "count"), [(11, 2), (300, 30), (5200, 500)])
+def test_without_a_number_a_tenth_and_no_more_than_500_are_held_out(sources: int, count: int) -> None:
+    text = pairs_of([(f"s{row}", f"t{row}") for row in range(sources)])
+    rest, held = hold_out(text, None, seed=0, name="dev")
+    assert (len(rest), len(held)) == (sources - count, count)
+
+
+def test_a_table_whose_first_line_is_a_pair_is_no_table(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text("Ein Hund schläft.,A dog sleeps.\nEine Katze schläft.,A cat sleeps.\n", encoding="utf-8")
+    with pytest.raises(DataError, match="names no columns: `Ein Hund schläft") as error:
+        read_pairs(Parallel(source=str(file)))
+    assert "source,target" in str(error.value.hint)
+    file.write_text("source,target\n" + file.read_text(encoding="utf-8"), encoding="utf-8")  # as the hint says
+    assert len(read_pairs(Parallel(source=str(file)))) == 2
+    with pytest.raises(DataError, match="no column `fr`; its columns are `source`, `target`") as error:
+        read_pairs(Parallel(source=str(file), columns=("source", "fr")))
+    assert "task.columns" not in str(error.value.hint)
+
+
 def test_shares_of_one_seed_are_nested() -> None:
     text = pairs_of(sentences(200))
     small, large = (share(text, fraction, seed=1) for fraction in (0.05, 0.5))

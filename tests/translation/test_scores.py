@@ -1,6 +1,8 @@
 """Scores are sacreBLEU's, with its signatures; vocabularies come back as the text they were given."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,9 +54,15 @@ def test_the_same_text_gives_the_same_vocabulary() -> None:
     assert vocabulary(47) != vocabulary()
 
 
-def test_a_vocabulary_that_the_text_cannot_fill_is_refused() -> None:
-    with pytest.raises(DataError, match="no vocabulary of 5000 pieces"):
-        train_tokenizer(["eins zwei"], Vocabulary(size=5000))
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+@pytest.mark.parametrize("size", [5000, 5])
+def test_a_vocabulary_that_the_text_cannot_fill_is_refused_with_a_size_that_it_can(kind: Any, size: int) -> None:
+    text = [side for pair in sentences(30) for side in pair]
+    with pytest.raises(DataError, match=f"no vocabulary of {size} pieces") as error:
+        train_tokenizer(text, Vocabulary(size=size, kind=kind))
+    hinted = re.search(r"vocabulary.size=(\d+)", str(error.value.hint))
+    assert hinted
+    assert len(train_tokenizer(text, Vocabulary(size=int(hinted[1]), kind=kind))) == int(hinted[1])
 
 
 def test_a_model_of_another_size_is_refused() -> None:

@@ -59,9 +59,9 @@ class Translation(Config):
     """Chooses the best checkpoint. `null`: `held_out` source sentences of `train`."""
     test: ParallelText | None = None
     """Scored once, at the end."""
-    held_out: Count = 500
+    held_out: Count | None = None
     """Distinct source sentences held out for each missing one of `dev` and, with `hold_out_test`, `test`. Training
-    pairs that share a side with them are left out."""
+    pairs that share a side with them are left out. `null`: 500, or a tenth where there are fewer than 5,000."""
     hold_out_test: bool = False
     """Hold out a test set too, when `test` names none."""
     monolingual: Files = []

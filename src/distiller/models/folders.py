@@ -120,7 +120,10 @@ def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreT
     """The model's tokenizer. Raises `ModelError` if it has none: none is made up from an empty vocabulary."""
     place = resolve(name)
     if isinstance(place, Path) and not any(place.glob("*token*")) and not any(place.glob("*vocab*")):
-        raise ModelError(f"`{name}` holds no tokenizer", hint="put tokenizer.json or vocab.txt beside config.json")
+        raise ModelError(
+            f"`{name}` holds no tokenizer",
+            hint="put beside config.json tokenizer.json or vocab.txt; of Marian vocab.json and its .spm files",
+        )
     with explained(name):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
     if len(tokenizer) <= len(tokenizer.all_special_tokens):

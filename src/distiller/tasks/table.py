@@ -55,7 +55,10 @@ class Table:
             hint = did_you_mean(name, list(dict.fromkeys([*self.leaves(), *known]))[:LISTED])
             if name in ("text", "label"):
                 hint = f"{hint} task.{name} names it" if "mean" in hint else f"task.{name} names {hint}"
-                if len(known) == 2 and not {"text", "label"} & set(known):
+                inner = {one: leaf for leaf in self.leaves() for one in ("text", "label") if leaf.endswith(f".{one}")}
+                if name in inner:
+                    hint = " ".join(f"task.{one}={leaf}" for one, leaf in inner.items())
+                elif len(known) == 2 and not {"text", "label"} & set(known):
                     text, label = sorted(known, key=self._variety, reverse=True)
                     hint = f"task.text={text} task.label={label}"
             if ending(self.where) in DELIMITED and len(known) == 1:
@@ -142,9 +145,10 @@ class Table:
         cells = self.column(name)
         first = next((row for row, cell in enumerate(cells) if isinstance(cell, list | tuple | dict)), None)
         if first is not None and isinstance(cells[first], dict):
+            leaves = " or ".join(f"task.label={leaf}" for leaf in self.leaves() if leaf.startswith(f"{name}."))
             raise DataError(
                 f"{self.place(first)}: `{name}` is an object, {shown(cells[first])}, and no name of a class",
-                hint='"label": "plot", or a list of names where several classes may apply',
+                hint=leaves or '"label": "plot", or a list of names where several classes may apply',
             )
         if first is not None:
             raise DataError(

@@ -1,6 +1,7 @@
 """Parallel text: reading it, refusing or leaving out unusable pairs, holding out pairs, and choosing a share."""
 
 import hashlib
+import math
 import random
 import re
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 PACKAGE = "package:"
 _COLUMN = re.compile(r"(?i)source|target|src|tgt|translation|[a-z]{2,3}([-_]\w+)?")
 """Names of columns that hold one side."""
+
+
+_SENTENCE = re.compile(r"[.!?]$|(\S+\s+){4}")
+"""What looks like a sentence, and not like the name of a column."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +150,17 @@ def _sentences(name: str, encoding: str | None) -> list[str]:
     return text_lines(name, encoding)
 
 
-def hold_out(pairs: Pairs, count: int, *, seed: int, name: str) -> tuple[Pairs, Pairs]:
+HELD_OUT, SHARE_HELD_OUT = 500, 0.1
+"""Distinct sources that are held out by default, and the largest share of them."""
+
+
+def hold_out(pairs: Pairs, count: int | None, *, seed: int, name: str) -> tuple[Pairs, Pairs]:
     """(the pairs that share no side with the held-out ones; `count` distinct sources with their first translation)."""
     first: dict[str, int] = {}
     for row, source in enumerate(pairs.source):
         first.setdefault(source, row)
+    if count is None:
+        count = min(HELD_OUT, math.ceil(SHARE_HELD_OUT * len(first)))
     if len(first) <= count:
         raise DataError(
             f"`{pairs.name}` has {len(first)} distinct source sentences, {count} cannot be held out",
@@ -374,6 +385,17 @@ def _read_table(parallel: Parallel, encoding: str | None, bad: BadRows | None) -
             hint="`columns: [de, en]` beside `source` names those of source and target",
         )
     table = table.with_inner(*names)
+    for name in names:
+        if name not in table.columns:
+            raise DataError(
+                f"`{parallel.source}` has no column `{name}`; its columns are {listed(known)}",
+                hint="`columns: [de, en]` beside `source` names those of source and target",
+            )
+        if ending(parallel.source) == ".csv" and _SENTENCE.search(name):
+            raise DataError(
+                f"the first line of `{parallel.source}` names no columns: `{name:.60}`",
+                hint="write the line `source,target` above it, or save it as .tsv, which has no such line",
+            )
     sides = []
     for name in names:
         cells = ["" if cell is None else cell for cell in table.column(name)]

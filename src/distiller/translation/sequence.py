@@ -62,7 +62,7 @@ def given_translations(run: TranslationRun, splits: Splits) -> Given | None:
     for name, labels in usable.items():  # each by the scores of its own teacher
         if not found.scores:
             found.scores.update(_scores_of(made[name], splits.dev))
-        found.labels.extend(_kept(labels, wish, found.notes, seen))
+        found.labels.extend(_kept(labels, wish, found.notes, seen, of=f" of `{name}`"))
     return found
 
 
@@ -131,11 +131,11 @@ def _asked(
 
 
 def _kept(
-    labels: Sequence[Labelled], wish: SequenceLevel, notes: list[str], seen: set[tuple[str, str]]
+    labels: Sequence[Labelled], wish: SequenceLevel, notes: list[str], seen: set[tuple[str, str]], *, of: str = ""
 ) -> list[Labelled]:
     """The labels of one teacher that pass the filter; `notes` says what was left out."""
     kept, dropped = filtered(labels, wish.filter, seen)
-    notes += [f"{count} pseudo-labels left out: {reason}" for reason, count in dropped.items()]
+    notes += [f"{count} pseudo-labels{of} left out: {reason}" for reason, count in dropped.items()]
     return kept
 
 

@@ -6,6 +6,7 @@ A tokenizer trained here has the form of Marian's: two SentencePiece files and `
 
 import io
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -223,12 +224,21 @@ def train_tokenizer(sentences: Iterable[str], wish: config.Vocabulary) -> Transl
             minloglevel=2,
         )
     except RuntimeError as error:
-        reason = str(error).rpartition("] ")[2].strip() or str(error).strip()
-        raise DataError(
-            f"no vocabulary of {wish.size} pieces can be made of this text: {reason:.160}",
-            hint="lower vocabulary.size, or give more text",
-        ) from None
+        raise _no_vocabulary(wish.size, str(error)) from None
     return TranslationTokenizer(_from_sentencepiece(written.getvalue()))
+
+
+def _no_vocabulary(size: int, reason: str) -> DataError:
+    """SentencePiece's `reason` in words, with the nearest size that the text allows."""
+    said = f"no vocabulary of {size} pieces can be made of this text"
+    if most := re.search(r"too high.*<= (\d+)", reason):
+        least = int(most[1]) + 1  # and padding
+        return DataError(f"{said}, which has too few", hint=f"vocabulary.size={least}, or more text")
+    if fewest := re.search(r"required_chars\. \d+ vs (\d+)", reason):
+        least = int(fewest[1]) + 1
+        return DataError(f"{said}, which has more characters", hint=f"vocabulary.size={least} or more")
+    reason = reason.rpartition("] ")[2].strip() or reason.strip()
+    return DataError(f"{said}: {reason:.160}", hint="another vocabulary.size, or more text")
 
 
 def tokenizer_from_sentencepiece(path: str | Path) -> TranslationTokenizer:
