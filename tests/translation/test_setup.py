@@ -68,6 +68,10 @@ def test_a_job_that_leaves_nothing_to_choose_is_refused(tmp_path: Path) -> None:
     assert "another text" in learnt(tmp_path, foreign)[0].notes[0]
     with pytest.raises(ConfigError, match="n_best is 1"):
         tiny_run(tmp_path, sequence={"seq_inter": "local_update"})
+    said = {"translations": ["first.tsv", "second.tsv"]}  # which may hold several of a sentence
+    assert tiny_run(tmp_path, teacher=said, sequence={"seq_inter": "local_update"}).sequence
+    with pytest.raises(ConfigError, match="translations in first.tsv are there already"):
+        tiny_run(tmp_path, teacher=said, sequence={"n_best": 2})
 
 
 def test_check_refuses_what_a_run_refuses(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 import typer
 from tokenizers import ByteLevelBPETokenizer
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
+from transformers import BertConfig, GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
 from distiller.cli.pseudo_label import pseudo_label as command
 from distiller.config.decoding import Filter
@@ -140,6 +140,9 @@ def test_a_causal_model_is_prompted(tmp_path: Path) -> None:
     assert [[one.text for one in row] for row in found] == [[one.text for one in row] for row in again]  # padding
     translator(tmp_path / "marian")
     wrong = {"model": str(tmp_path / "marian"), "prompt": "{source}"}
+    BertConfig(num_hidden_layers=1).save_pretrained(tmp_path / "bert")
+    with pytest.raises(DistillerError, match="is a `bert` encoder, which writes no text"):
+        check(quick(tmp_path, teacher=wrong | {"model": str(tmp_path / "bert")}))
     with pytest.raises(DistillerError, match="needs no prompt"):
         check(quick(tmp_path, teacher=wrong))
 

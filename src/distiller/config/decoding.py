@@ -80,11 +80,4 @@ class SequenceLevel(Config):
     def _hypotheses_exist(self) -> "SequenceLevel":
         if self.n_best > self.decoding.beam and self.decoding.sampling_top_k is None:
             raise ValueError(f"n_best = {self.n_best} hypotheses need a beam of at least that many")
-        if self.n_best > 1 and self.pseudo_labels:
-            raise ValueError(
-                "n_best is asked of the teacher, and the pseudo_labels are there already: leave it out, or make them "
-                "with --n-best"
-            )
-        if self.seq_inter == "local_update" and self.n_best == 1 and not self.pseudo_labels:
-            raise ValueError("seq_inter = local_update chooses among n_best hypotheses, and n_best is 1: raise it")
         return self

@@ -358,8 +358,25 @@ class TranslationRun(config.Run):
             raise ValueError(
                 "sequence.filter.worst asks for the teacher's scores, and a server gives none: set it to 0"
             )
+        self._chooses_among_hypotheses()
         self._teaches_as_it_can()
         return self
+
+    def _chooses_among_hypotheses(self) -> None:
+        """Hypotheses are asked of the teacher, or they are there already; one of several may be chosen."""
+        wish = self.sequence
+        if wish is None:
+            return
+        made = wish.pseudo_labels or self.teacher.files
+        if wish.n_best > 1 and made:
+            raise ValueError(
+                f"sequence.n_best is asked of the teacher, and the translations in {made[0]} are there already: leave "
+                "it out, or make them with --n-best"
+            )
+        if wish.seq_inter == "local_update" and wish.n_best == 1 and not made:
+            raise ValueError(
+                "sequence.seq_inter = local_update chooses among n_best hypotheses, and n_best is 1: raise it"
+            )
 
     def _teaches_as_it_can(self) -> None:
         """A teacher of which nothing is known but its translations teaches by them alone."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from distiller.config import Config
 from distiller.config.translation import Decoding, Teacher
@@ -135,8 +136,13 @@ def cleaned(answer: str) -> str:
 
 
 def causal_config(name: str) -> PretrainedConfig:
-    """The configuration of a causal language model. Raises `ModelError` for an encoder–decoder."""
+    """The configuration of a causal language model. Raises `ModelError` for an encoder, or an encoder–decoder."""
     config = load_config(name, quantized=True)  # it is only asked, not trained
+    if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+        raise ModelError(
+            f"`{name}` is a `{config.model_type}` encoder, which writes no text",
+            hint="name a causal language model, or an encoder–decoder without teacher.prompt",
+        )
     if config.is_encoder_decoder:
         raise ModelError(f"`{name}` is an encoder–decoder, which needs no prompt", hint="leave teacher.prompt out")
     return config
