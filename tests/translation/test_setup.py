@@ -70,7 +70,7 @@ def test_a_job_that_leaves_nothing_to_choose_is_refused(tmp_path: Path) -> None:
         tiny_run(tmp_path, sequence={"seq_inter": "local_update"})
     said = {"translations": ["first.tsv", "second.tsv"]}  # which may hold several of a sentence
     assert tiny_run(tmp_path, teacher=said, sequence={"seq_inter": "local_update"}).sequence
-    with pytest.raises(ConfigError, match="translations in first.tsv are there already"):
+    with pytest.raises(ConfigError, match=r"translations in first\.tsv are there already"):
         tiny_run(tmp_path, teacher=said, sequence={"n_best": 2})
 
 
