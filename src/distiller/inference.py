@@ -28,7 +28,7 @@ from distiller.tasks.leaderboard import SUBMISSION_FILES
 from distiller.tasks.new_texts import Form, NewTexts, read_new_questions, read_new_texts
 from distiller.tasks.questions import question_split
 from distiller.tasks.readers import read_table
-from distiller.tasks.tokens import encode_split, scorer
+from distiller.tasks.tokens import check_ends, encode_split, scorer
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
 from distiller.training.output_folder import RUN_FILE, STUDENT
@@ -96,6 +96,7 @@ def evaluate(
     tokenizer = load_tokenizer(name)
     length = described.task.max_length or usual_input(loaded, tokenizer)
     check_length(length, loaded, "the model")
+    check_ends(chosen, tokenizer, loaded.config, "the model")
     encoded = encode_split(chosen, tokenizer, described.task, length)
     logits = predict_logits(
         follow_tokenizer(loaded, tokenizer), encoded, Collator(tokenizer, max_length=longest_input(loaded))
@@ -323,6 +324,7 @@ class Predictor:
         return self._run.task if self._run and self._run.task.name == "custom" else Task()
 
     def _logits(self, split: Split) -> tuple[Any, Any]:
+        check_ends(split, self._tokenizer, self._model.config, "the model")
         """The model's outputs on `split`, and its tokens."""
         encoded = encode(split, self._tokenizer, self.max_length, True)
         collate = Collator(self._tokenizer, max_length=self.max_length)

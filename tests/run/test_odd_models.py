@@ -1,6 +1,7 @@
 """Models that are odd, through whole runs: what is refused is refused by `check` too, before anything is trained."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForSequenceClassification,
 )
 
 from distiller.config import Run
-from distiller.errors import ConfigError, DistillerError, ModelError
+from distiller.errors import ConfigError, DataError, DistillerError, ModelError
 from distiller.forecast import forecast
+from distiller.inference import Predictor
 from distiller.run import distil
 from distiller.run.plan import make_plan
 from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop
@@ -124,3 +128,33 @@ def test_a_decoder_says_that_there_is_no_answer_behind_the_text(shop: Workshop, 
     assert "task.null_answers=false with task.skip_bad=true" in str(error.value.hint)
     answered = {**task, "null_answers": False, "skip_bad": True}
     assert forecast(wish.model_copy(update={"task": wish.task.model_copy(update=answered)}))
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_texts_whose_end_an_encoder_decoder_would_not_find_are_refused(
+    shop: Workshop, tmp_path: Path, ends: bool
+) -> None:
+    """Its head reads the last token that ends a text, and wants as many of them in every text of a batch."""
+    end = WORDS.index("[SEP]")
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 2, "num_decoder_layers": 1, "num_heads": 2}
+    special = {"pad_token_id": 0, "eos_token_id": end, "decoder_start_token_id": 0}
+    labels = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
+    folder = tmp_path / "t5"
+    T5ForSequenceClassification(T5Config(vocab_size=len(WORDS), **sizes, **special, **labels)).save_pretrained(folder)
+    words = BertTokenizerFast(vocab={word: place for place, word in enumerate(WORDS)}).backend_tokenizer
+    if not ends:
+        words.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "eos_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=words, **names).save_pretrained(folder)
+    train = tmp_path / "train.csv"
+    held = [line.replace("the", "the [SEP]", 1) for line in Path(shop.reviews).read_text().splitlines()]
+    train.write_text("\n".join(held), encoding="utf-8")
+    teacher = {"model": str(folder), "finetune": "never"}
+    said = "a text holds `[SEP]`" if ends else "does not end texts with `[SEP]`"
+    task = {"train": str(train), "dev": shop.dev, "max_length": 16}
+    with pytest.raises(DistillerError, match=re.escape(said)):
+        make_plan(run(shop, tmp_path, task=task, teacher=teacher))
+    if ends:
+        with pytest.raises(DataError, match=re.escape(said)):
+            Predictor(str(folder))(["a good [SEP] film"])
+        assert len(Predictor(str(folder))(["a good film"])) == 1

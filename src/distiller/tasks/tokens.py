@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distiller.config import Task
-from distiller.errors import DataError
+from distiller.errors import DataError, ModelError
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import question_scores
-from distiller.tasks.data import AnySplit, QuestionSplit, TaggedSplit, TaskData
+from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
 from distiller.tasks.encode import EncodedSplit, encode
 from distiller.tasks.metrics import scores
 from distiller.tasks.windows import EncodedQuestions, encode_questions
@@ -28,6 +28,29 @@ WHOLE = 1_000_000
 """Tokens that no text has: nothing is cut there."""
 COVERED, SAMPLE = 0.95, 1_000
 """Share of the training texts that are read to their end where a run does not say, and how many texts tell it."""
+
+
+def check_ends(split: AnySplit, tokenizer: Any, shape: Any, role: str) -> None:
+    """Refuse texts whose end an encoder–decoder that classifies would not find: it goes by the token of the end.
+
+    Raises `ModelError` for a tokenizer that ends no text with it, `DataError` for a text in which it is written.
+    """
+    if not shape.is_encoder_decoder or not isinstance(split, Split) or not isinstance(shape.eos_token_id, int):
+        return
+    end = tokenizer.convert_ids_to_tokens(shape.eos_token_id)
+    if shape.eos_token_id not in tokenizer("a")["input_ids"]:
+        raise ModelError(
+            f"the tokenizer of {role} does not end texts with `{end}`, by which a `{shape.model_type}` model finds "
+            "their end",
+            hint="take the tokenizer that the model was trained with",
+        )
+    for row, text in enumerate(zip(split.texts, split.pairs or split.texts, strict=True)):
+        if any(end in side for side in text):
+            raise DataError(
+                f"split `{split.name}`, row {split.ids[row] + 1}: a text holds `{end}`, by which a "
+                f"`{shape.model_type}` model finds its end",
+                hint="write it otherwise, or leave it out",
+            )
 
 
 def encode_split(
