@@ -116,15 +116,30 @@ def test_probabilities_of_several_classes_stand_each_for_itself(tmp_path: Path, 
     assert (len(sure.splits["train"]), sure.unsure) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["plot;", "plot;sound;", "sound; "], "multilabel"),  # as some tools end every name
+        (["plot", "plot;sound", "sound"], "multilabel"),
+        (["plot;", "sound;", "plot;"], "classification"),
+    ],
+)
+def test_a_mark_behind_the_last_name_separates_names_too(tmp_path: Path, cells: list[str], kind: str) -> None:
+    rows = [(f"text {n}", cells[n % 3]) for n in range(12)]
+    data = load_task(Task(train=table(tmp_path / "t.csv", "text,label", *rows), dev_fraction=0.3))
+    assert data.kind == kind
+    assert kind == "classification" or data.labels == ("plot", "sound")
+
+
 def test_bad_rows_of_several_labels_are_left_out_and_listed(tmp_path: Path) -> None:
     good = [{"text": f"t{n}", "label": [name]} for n, name in enumerate(["plot", "sound"] * 4)]
-    bad = [{"text": "x", "label": [{"plot": 1}]}, {"text": None, "label": ["plot"]}]
+    bad = [{"text": "x", "label": [{"plot": 1}]}, {"text": None, "label": ["plot"]}, {"text": "y", "label": [" "]}]
     path = lines(tmp_path / "t.jsonl", *good, *bad)
     with pytest.raises(DataError, match="--skip-bad") as told:
         load_task(Task(train=path, kind="multilabel"))
     assert "line 10" in told.value.message or "line 9" in told.value.message
     data = load_task(Task(train=path, kind="multilabel", skip_bad=True))
-    assert (data.skipped, len(data.left_out)) == ({"train": 2}, 2)
+    assert (data.skipped, len(data.left_out), data.labels) == ({"train": 3}, 3, ("plot", "sound"))
     wrong = lines(tmp_path / "s.jsonl", {"text": "a", "label": [0.5, 1.5]}, *good)
     data = load_task(Task(train=wrong, kind="multilabel", labels=["plot", "sound"], skip_bad=True))
     assert data.skipped["train"] >= 1

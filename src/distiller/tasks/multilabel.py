@@ -64,8 +64,9 @@ def divides_names(cells: Sequence[Any], marks: Sequence[str] = MARKS) -> str | N
     The parts must be fewer than the distinct cells, and some part must be a cell of its own; for a weak mark, every
     part.
     """
-    written = {class_name(cell) for cell in cells if isinstance(cell, str)} - {""}
+    distinct = {class_name(cell) for cell in cells if isinstance(cell, str)}
     for mark in marks:
+        written = {cell.strip(f" {mark}") for cell in distinct} - {""}  # some tools end every name with it
         names = {part for cell in written for part in _parts(cell, mark)}
         alone = names <= written if mark in WEAK_MARKS else bool(names & written)
         if any(mark in cell for cell in written) and len(names) < len(written) and alone:
@@ -209,4 +210,10 @@ def _checked(table: Table, column: str, row: int, cell: Any) -> list[str]:
             f"{table.place(row)}: `{column}` should be a list of class names, got {shown(cell)}",
             hint='["sound", "plot"]; 1 and 0 for each class need task.labels',
         )
-    return [class_name(one) for one in cell]
+    names = [class_name(one) for one in cell]
+    if not all(name.strip() for name in names):
+        raise DataError(
+            f"{table.place(row)}: `{column}` has a class without a name, {shown(cell)}",
+            hint="[] where no class applies",
+        )
+    return names
