@@ -168,3 +168,13 @@ def test_questions_that_nothing_answers_are_asked_too(tmp_path: Path) -> None:
     path.write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": [{"context": "She.", "qas": asked}]}]}))
     table, _ = read_new_questions(path, Form.of(None))
     assert question_split("predict", table, BadRows(), labelled=False).question_ids == ("0", "1")
+
+
+def test_of_texts_without_a_header_the_hint_says_how_they_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("a good film\nbad story\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_new_texts(str(file), Form.of(None))
+    assert "task.columns=[…]" in str(caught.value.hint)
+    found = read_new_texts(str(file), Form.of(None, overrides=["task.columns=[text]"]))
+    assert [*found.table.column("text")] == ["a good film", "bad story"]

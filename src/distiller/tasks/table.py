@@ -62,7 +62,10 @@ class Table:
                     text, label = sorted(known, key=self._variety, reverse=True)
                     hint = f"task.text={text} task.label={label}"
             if ending(self.where) in DELIMITED and len(known) == 1:
-                hint = "task.separator says what separates columns; words and tags on lines are task.kind=tagging"
+                hint = (
+                    "task.separator says what separates columns; words and tags on lines are task.kind=tagging; of a "
+                    f"file without a header {NAMED}"
+                )
             elif ending(self.where) in DELIMITED:
                 hint += f"; or, if its first line is no header, {NAMED}"
             if name in ("question", "context"):
