@@ -90,7 +90,7 @@ def test_the_script_says_how_it_is_called(models: Models, distiller: Command, tm
     answer = distiller("export", models.model(kind), "--run", models.run(kind), "--to", "folder", "-o", tmp_path / "it")
     assert answer.code == 0, answer.err
     script = [sys.executable, tmp_path / "it" / "use.py"]
-    for given in ([], ["one text"]) if kind in ("pairs", "qa") else ([],):
+    for given in ([], ["one text"], ["one", "two", "three"]) if kind in ("pairs", "qa") else ([],):
         done = subprocess.run([*script, *given], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert "python use.py" in done.stderr

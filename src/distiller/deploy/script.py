@@ -186,7 +186,7 @@ if __name__ == "__main__":
 
 
 MAIN = 'if __name__ == "__main__":\n'
-WITHOUT_TEXT = """    if len(sys.argv) < {least}:
+WRONG_TEXTS = """    if {wrong}:
         sys.exit(__doc__)
 """
 NULL_SCORE = """        null = window.ids.index(FACTS["null_token"])
@@ -228,7 +228,12 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         tokenizer=(FAST if fast else SLOW).rstrip(),
         engine=engine.format(**names),
     )
-    body = body.replace(MAIN, MAIN + WITHOUT_TEXT.format(least=3 if source.pairs else 2))
+    wrong = "len(sys.argv) < 2"
+    if source.kind == "qa":
+        wrong = "len(sys.argv) != 3"
+    elif source.pairs:
+        wrong = "len(sys.argv) < 3 or len(sys.argv) % 2 == 0"
+    body = body.replace(MAIN, MAIN + WRONG_TEXTS.format(wrong=wrong))
     (folder / "use.py").write_text(head + body, encoding="utf-8")
     card = source.folder / "README.md"
     if card.is_file() and not (folder / card.name).exists():
