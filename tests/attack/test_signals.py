@@ -67,9 +67,10 @@ def test_a_signal_ends_a_run_in_words(number: int, code: int, shop: Workshop, tm
 def test_a_signal_after_the_last_word_ends_without_one(number: int, code: int) -> None:
     """As a second one, which comes while Python takes itself apart."""
     program = f"""
-import atexit, os, sys
+import atexit, os, signal, sys
 from distiller.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell has it ignored
 atexit.register(lambda: os.kill(os.getpid(), {number}))
 sys.argv = ["distiller", "check", "absent.yaml"]
 main()

@@ -54,7 +54,7 @@ WRONG = {
     "seeds twice": (["seeds=[1,1]"], "seeds must be distinct", "distiller"),
     "no such rule": (["student.pick=firs"], "`student.pick`: input should be 'first', 'last'", "Which layers"),
     "no such word": (["teacher.finetune=sometimes"], "`teacher.finetune`", "`auto`: fine-tune first"),
-    "no teacher": (["teacher={}"], "`teacher.model` is missing", "init"),
+    "no teacher": (["teacher={}"], "`teacher.model` is missing", "a folder, or"),
     "no equals sign": (["training.epochs"], "`training.epochs` is not of the form key=value", "training.epochs=5"),
     "a file": ([__file__], "test_bad_input.py` is not of the form key=value", f"task.dev={__file__}"),
     "not YAML": (["seeds=[1"], "the value of `seeds=[1` is not valid YAML", "quote"),
