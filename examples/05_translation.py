@@ -1,7 +1,7 @@
 """Distil a translation model: a run as data, carried out by one call.
 
     python examples/05_translation.py  # a made-up language of eight words
-    python examples/05_translation.py real  # English and Spanish sentences of Tatoeba; some minutes
+    python examples/05_translation.py real  # English and Spanish sentences of Tatoeba; 5 minutes, too few for good ones
     python examples/05_translation.py train.de train.en  # your own text, one sentence a line
 
 Without a teacher of your own one is trained first; then the student learns from gold pairs, from the teacher's
