@@ -114,7 +114,7 @@ def choose_attention(wish: str, device: str, precision: Precision, *, training: 
     """The attention kernel for `wish`; `auto` is SDPA, but eager for training in bf16 on a CPU.
 
     There eager attention measured faster in training, up to about 190 tokens or wherever attention has dropout, but up
-    to 4 times slower in a model that only answers (MiniLM-L6, 384 tokens).
+    to 3.7 times slower in a model that only answers (MiniLM-L6, 384 tokens).
     """
     if wish == "auto":
         return "eager" if training and device == "cpu" and precision == "bf16" else "sdpa"

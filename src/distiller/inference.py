@@ -324,8 +324,8 @@ class Predictor:
         return self._run.task if self._run and self._run.task.name == "custom" else Task()
 
     def _logits(self, split: Split) -> tuple[Any, Any]:
-        check_ends(split, self._tokenizer, self._model.config, "the model")
         """The model's outputs on `split`, and its tokens."""
+        check_ends(split, self._tokenizer, self._model.config, "the model")
         encoded = encode(split, self._tokenizer, self.max_length, True)
         collate = Collator(self._tokenizer, max_length=self.max_length)
         return predict_logits(self._model, encoded, collate, precision=self._compute.precision), encoded

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertForQuestionAnswering
 
-from distiller.errors import ConfigError
+from distiller.errors import ConfigError, Notice
 from run.test_distil import distil
 from run.test_recipes_on_tasks import task_of
 from run.tiny import BAD, FILLER, GOOD, SPECIAL, Workshop, save, shape
@@ -30,6 +30,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     letters = sorted({letter for word in WORDS for letter in word if word not in SPECIAL})
     pieces = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
     save(root / "letters", BertForQuestionAnswering(shape(pieces, layers=1, positions=64)), pieces)
+    save(root / "speller", BertForQuestionAnswering(shape(pieces, layers=1, positions=24)), pieces)
     return {folder.name: str(folder) for folder in root.iterdir()}
 
 
@@ -60,6 +61,14 @@ def test_pieces_of_words_learn_from_a_teacher_of_words(readers: dict[str, str], 
     for augmentation in ([], swap):
         record = distil(shop, tmp_path / str(len(augmentation)), augmentation=augmentation, **fields)
         assert set(record.student.scores) == {"answer_f1", "exact_match"}
+
+
+def test_it_is_said_where_a_teacher_cannot_read_a_window_whole(
+    readers: dict[str, str], shop: Workshop, tmp_path: Path
+) -> None:
+    fields = asked(tmp_path, teacher={"model": readers["speller"]}, student={"model": readers["student"]})
+    with pytest.warns(Notice, match=r"\d+ windows are longer in the teacher's tokens than it can read"):
+        distil(shop, tmp_path, **fields, crossovers=0)
 
 
 @pytest.mark.parametrize(

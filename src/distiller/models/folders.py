@@ -122,7 +122,7 @@ def load_tokenizer(name: str | Path, *, trust_remote_code: bool = False) -> PreT
     if isinstance(place, Path) and not any(place.glob("*token*")) and not any(place.glob("*vocab*")):
         raise ModelError(
             f"`{name}` holds no tokenizer",
-            hint="put beside config.json tokenizer.json or vocab.txt; of Marian vocab.json and its .spm files",
+            hint="put tokenizer.json or vocab.txt beside config.json; a Marian model has vocab.json and two .spm files",
         )
     with explained(name):
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)

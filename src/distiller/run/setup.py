@@ -17,6 +17,7 @@ from distiller.cache.folders import FolderCache
 from distiller.cache.teacher_outputs import TeacherCache
 from distiller.config import Run
 from distiller.device import Compute, accelerator
+from distiller.errors import warn
 from distiller.models.eight_bits import EightBits
 from distiller.models.load import longest_input
 from distiller.models.students import build_student
@@ -116,6 +117,10 @@ class Setup:
         if self.data.kind == "qa" and self.plan.by_characters:  # windows of its own end elsewhere
             rows = self.plan.taught.splits
             splits = {name: self._for_teacher(rows[name], self.splits[name]) for name in TRANSFER if name in rows}
+            if cut := sum(split.truncated for split in splits.values()):
+                warn(
+                    f"{cut} windows are longer in the teacher's tokens than it can read: it says nothing of their ends"
+                )
         return _transfer(self.data, splits)
 
     def new_student(self, seed: int) -> PreTrainedModel:
@@ -168,7 +173,7 @@ class Setup:
                 source,
                 self.policy,
                 self._encode_augmented,
-                encode_again=self._for_teacher if self.paired else None,
+                encode_for_teacher=self._for_teacher if self.paired else None,
                 labels=labels,
                 seed=seed,
                 summaries=self.plan.summaries,

@@ -19,8 +19,8 @@ Feature = dict[str, Any]
 class AugmentedSplit:
     """A training set indexed by `(epoch, row)`; each feature has its augmented view under `augmented`.
 
-    `tokens` are the encoded rows of `source`. `encode` turns augmented rows into tokens of the student, and where the
-    teacher has another tokenizer, `encode_again` turns rows, and what they are for the student, into the teacher's.
+    `tokens` are the encoded rows of `source`. `encode` turns augmented rows into tokens of the student. Where the
+    teacher has another tokenizer, `encode_for_teacher` turns them, and what the student reads, into the teacher's.
     `summaries` are those of `PairedSplit`. Where `policy` rewrites no text, the augmented view is the example itself,
     for mixup. What the policy counts meanwhile travels with the first feature of a batch, since it may happen in
     another process.
@@ -33,7 +33,7 @@ class AugmentedSplit:
         policy: Policy,
         encode: Callable[[AnySplit], EncodedSplit],
         *,
-        encode_again: Callable[[AnySplit, EncodedSplit], EncodedSplit] | None = None,
+        encode_for_teacher: Callable[[AnySplit, EncodedSplit], EncodedSplit] | None = None,
         seed: int,
         labels: Sequence[str] = (),
         summaries: tuple[Summary, Summary] = ("first", "first"),
@@ -42,7 +42,7 @@ class AugmentedSplit:
         self.source = source
         self.policy = policy
         self.encode = encode
-        self.encode_again = encode_again
+        self.encode_for_teacher = encode_for_teacher
         self.seed = seed
         self.labels = labels
         self.summaries = summaries
@@ -74,9 +74,9 @@ class AugmentedSplit:
         split = self.policy.augment_split(self.source, examples, seed=self.seed, epoch=epoch, labels=self.labels)
         encoded = self.encode(split)
         places = self._places(rows, encoded)
-        if self.encode_again is None:
+        if self.encode_for_teacher is None:
             return [dict(encoded[place]) for place in places]
-        pairs = PairedSplit(encoded, self.encode_again(split, encoded), self.summaries)
+        pairs = PairedSplit(encoded, self.encode_for_teacher(split, encoded), self.summaries)
         return [pairs[place] for place in places]
 
     def _questions(self, rows: Sequence[int]) -> list[int]:

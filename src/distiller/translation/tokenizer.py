@@ -232,8 +232,8 @@ def _no_vocabulary(size: int, reason: str) -> DataError:
     """SentencePiece's `reason` in words, with the nearest size that the text allows."""
     said = f"no vocabulary of {size} pieces can be made of this text"
     if most := re.search(r"too high.*<= (\d+)", reason):
-        least = int(most[1]) + 1  # and padding
-        return DataError(f"{said}, which has too few", hint=f"vocabulary.size={least}, or more text")
+        largest = int(most[1]) + 1  # and padding
+        return DataError(f"{said}, which has too few", hint=f"vocabulary.size={largest}, or more text")
     if fewest := re.search(r"required_chars\. \d+ vs (\d+)", reason):
         least = int(fewest[1]) + 1
         return DataError(f"{said}, which has more characters", hint=f"vocabulary.size={least} or more")
