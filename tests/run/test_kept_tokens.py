@@ -8,6 +8,7 @@ import pytest
 from tokenizers.normalizers import Lowercase
 from transformers import BertTokenizerFast
 
+from distiller.cache import arrays
 from distiller.cache.folders import FolderCache
 from distiller.config import Task
 from distiller.models.folders import load_tokenizer
@@ -73,7 +74,7 @@ def test_a_cache_that_may_only_be_read_stops_nobody(
     shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = load_tokenizer(shop.base)
-    monkeypatch.setattr(kept_tokens, "writable", lambda _: False)
+    monkeypatch.setattr(arrays, "writable", lambda _: False)
     found = kept_split(FolderCache(tmp_path), SPLIT, tokenizer, TASK, 8)
     assert found.fingerprint == encode_split(SPLIT, tokenizer, TASK, 8).fingerprint
     assert not list(tmp_path.iterdir())

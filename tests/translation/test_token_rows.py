@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distiller.cache import arrays
 from distiller.cache.folders import FolderCache
 from distiller.translation import token_rows
 from distiller.translation.token_rows import TokenRows, encoded, kept_rows
@@ -56,3 +57,12 @@ def test_a_long_text_is_tokenized_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert [row.tolist() for row in kept_rows(store, words, text, targets=True)] == words.encode_targets(text)
     kept_rows(store, words, text[:-1], targets=False)
     assert len(list((tmp_path / "translation-tokens").glob("*/tokens.npy"))) == 2
+
+
+def test_a_cache_that_may_only_be_read_stops_no_translation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words, text = vocabulary(), [source for source, _ in sentences(50)]
+    monkeypatch.setattr(token_rows, "KEPT", 50)
+    monkeypatch.setattr(arrays, "writable", lambda _: False)
+    found = kept_rows(FolderCache(tmp_path), words, text, targets=False)
+    assert [row.tolist() for row in found] == words.encode(text)
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,6 @@
 """Tokenized texts, kept once for all runs that read them in the same way."""
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,17 +8,13 @@ import tokenizers
 import transformers
 from transformers import PreTrainedTokenizerBase
 
-from distiller.cache.folders import FolderCache, writable
+from distiller.cache.arrays import KEPT, kept_arrays
+from distiller.cache.folders import FolderCache
 from distiller.config import Task
 from distiller.models.folders import tokenizer_fingerprint
 from distiller.tasks.data import AnySplit, Split
 from distiller.tasks.encode import EncodedSplit, label_array
 from distiller.tasks.tokens import encode_split
-
-KEPT = 100_000
-"""So many texts are tokenized once for all runs; fewer are sooner tokenized than looked up."""
-TOKENS, TYPES, LENGTHS, TRUNCATED = "tokens.npy", "types.npy", "lengths.npy", "truncated.npy"
-CHARACTERS = "characters.npy"
 
 
 def kept_split(
@@ -33,7 +28,7 @@ def kept_split(
 ) -> EncodedSplit:
     """As `encode_split`, but if there are many texts, tokens from an earlier run are mapped from `store`.
 
-    Raises as `encode_split` and `FolderCache.get` do.
+    Raises as `encode_split` and `kept_arrays` do.
     """
     encode = partial(encode_split, split, tokenizer, task, max_length, characters=characters)
     if store is None or not isinstance(split, Split) or len(split) < KEPT:
@@ -46,29 +41,28 @@ def kept_split(
         "characters": characters,
         "versions": [transformers.__version__, tokenizers.__version__],
     }
-    if not writable(store.root) and store.find("tokens", facts) is None:
-        return encode()
 
-    def make(folder: Path) -> None:
+    def make() -> dict[str, np.ndarray]:
         encoded = encode()
-        np.save(folder / TOKENS, encoded.tokens)
-        np.save(folder / LENGTHS, np.asarray(encoded.lengths, dtype=np.int32))
-        np.save(folder / TRUNCATED, encoded.truncated)
-        if encoded.types is not None:
-            np.save(folder / TYPES, encoded.types)
-        if encoded.characters is not None:
-            np.save(folder / CHARACTERS, encoded.characters)
+        found = {
+            "tokens": encoded.tokens,
+            "types": encoded.types,
+            "lengths": np.asarray(encoded.lengths, dtype=np.int32),
+            "truncated": np.asarray(encoded.truncated),
+            "characters": encoded.characters,
+        }
+        return {name: array for name, array in found.items() if array is not None}
 
-    folder = store.get("tokens", facts, make)
+    kept = kept_arrays(store, "tokens", facts, make)
     return EncodedSplit(
         name=split.name,
-        lengths=np.load(folder / LENGTHS).tolist(),
-        tokens=np.load(folder / TOKENS, mmap_mode="r"),
-        types=np.load(folder / TYPES, mmap_mode="r") if (folder / TYPES).exists() else None,
+        lengths=kept["lengths"].tolist(),
+        tokens=kept["tokens"],
+        types=kept.get("types"),
         labels=label_array(split),
-        truncated=int(np.load(folder / TRUNCATED)),
+        truncated=int(kept["truncated"]),
         soft=split.soft,
-        characters=np.load(folder / CHARACTERS, mmap_mode="r") if characters else None,
+        characters=kept.get("characters"),
     )
 
 

@@ -1,20 +1,17 @@
 """Sentences as token ids in one flat array: 4 bytes per token and 8 per sentence; lists take ten times as much."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 
+from distiller.cache.arrays import KEPT, kept_arrays
 from distiller.cache.folders import FolderCache
 from distiller.translation.corpus import sentences_fingerprint
 from distiller.translation.tokenizer import TranslationTokenizer
 
 PIECE = 10_000
 """Sentences tokenized at a time: as lists they take most memory."""
-KEPT = 100_000
-"""Texts of at least so many sentences are tokenized once for all runs; for shorter ones a lookup is slower."""
-TOKENS, STARTS = "tokens.npy", "starts.npy"
 
 
 class TokenRows(Sequence[np.ndarray]):
@@ -92,13 +89,12 @@ def kept_rows(
         return encoded(encode, sentences)
     facts = {"text": sentences_fingerprint(sentences), "tokenizer": tokenizer.fingerprint, "targets": targets}
 
-    def make(folder: Path) -> None:
+    def make() -> dict[str, np.ndarray]:
         rows = encoded(encode, sentences)
-        np.save(folder / TOKENS, rows.tokens)
-        np.save(folder / STARTS, rows.starts)
+        return {"tokens": rows.tokens, "starts": rows.starts}
 
-    folder = store.get("translation-tokens", facts, make)
-    return TokenRows(np.load(folder / TOKENS, mmap_mode="r"), np.load(folder / STARTS))
+    kept = kept_arrays(store, "translation-tokens", facts, make)
+    return TokenRows(kept["tokens"], np.asarray(kept["starts"]))
 
 
 def _joined(arrays: Sequence[np.ndarray], kind: type = np.int32) -> np.ndarray:
