@@ -69,55 +69,44 @@ def encode_questions(
     from. Source of the windows and of the position for no answer: Devlin et al. 2019, arXiv:1810.04805.
     """
     check_max_length(max_length, tokenizer, pairs=True)
-    template = _template(tokenizer)
-    null = _null_place(tokenizer, template) if split.null_answers else None
-    number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
-    contexts = _tokenize(tokenizer, list(number))
-    begins = np.concatenate([[0], np.cumsum([len(context.ids) for context in contexts], dtype=np.int64)])
-    questions = _tokenize(tokenizer, split.questions)
+    texts = _texts(split, tokenizer, null=split.null_answers)
+    special = texts.template.special
+    longest = min(max_question_length, max_length - special - 1) if unanswered else max_question_length
     found: list[_Window] = []
-    numbers: list[tuple[int, int]] = []
-    seen: list[np.ndarray] = []
+    rows: list[int] = []
     bad = BadRows(skip_bad)
-    longest = min(max_question_length, max_length - template.special - 1) if unanswered else max_question_length
-    for row, question in enumerate(questions):
-        one = number[split.contexts[row]]
+    for row in range(len(split)):
+        question, context = texts.pair(row)
         right = split.answers[row] if split.answers else ()
-        inside = [_tokens_of(answer, contexts[one].spans) for answer in right if answer != NO_ANSWER]
+        inside = [_tokens_of(answer, context.spans) for answer in right if answer != NO_ANSWER]
         asked = question.ids[:longest]
-        room = max_length - template.special - len(asked)
+        room = max_length - special - len(asked)
         overlap = min(stride, room - 1) if unanswered else stride
-        if room < 1 or len(contexts[one].ids) > room <= overlap:
-            bad.meet(_no_room(split.place(row), max_length, template.special, len(asked), room, stride))
+        if room < 1 or len(context.ids) > room <= overlap:
+            bad.meet(_no_room(split.place(row), max_length, special, len(asked), room, stride))
             continue
-        windows = _windows(template, asked, contexts[one].ids, inside, room, overlap, null, known=bool(right))
+        windows = _windows(texts, asked, context.ids, inside, room, overlap, known=bool(right))
         found += windows
-        numbers += [(row, begins[one] + window.begin) for window in windows]
-        if characters:
-            texts = split.questions[row], split.contexts[row]
-            seen += [_seen(window, question.spans[: len(asked)], contexts[one].spans, texts) for window in windows]
+        rows += [row] * len(windows)
     bad.warn(split.source or split.name)
     if not found:
         raise bad.errors[0]
     if split.answers is not None and not unanswered:
         _check_answers(split, found, max_length, stride)
+    begins = np.concatenate([[0], np.cumsum([len(context.ids) for context in texts.contexts], dtype=np.int64)])
     return EncodedQuestions(
-        name=split.name,
-        lengths=[len(window.tokens) for window in found],
-        tokens=np.concatenate([window.tokens for window in found]),
-        types=_types(found, tokenizer),
+        **_columns(split, texts, rows, found, tokenizer, seen=characters),
         labels=None if split.answers is None else np.asarray([window.label for window in found], dtype=np.int64),
-        truncated=sum(len(question.ids) > max_question_length for question in questions),
+        truncated=sum(len(question.ids) > max_question_length for question in texts.questions),
         output_mask=np.concatenate([window.mask for window in found]),
-        questions=np.asarray([row for row, _ in numbers], dtype=np.int32),
+        questions=np.asarray(rows, dtype=np.int32),
         firsts=np.asarray([window.first for window in found], dtype=np.int32),
         counts=np.asarray([window.size for window in found], dtype=np.int32),
-        origins=np.asarray([origin for _, origin in numbers], dtype=np.int64),
-        spans=np.concatenate([context.spans for context in contexts]),
+        origins=begins[[texts.held[row] for row in rows]] + [window.begin for window in found],
+        spans=np.concatenate([context.spans for context in texts.contexts]),
         own=np.asarray([window.own for window in found], dtype=np.int32),
-        nulls=None if null is None else np.asarray([window.null for window in found], dtype=np.int32),
+        nulls=None if texts.null is None else np.asarray([window.null for window in found], dtype=np.int32),
         skipped=len(bad.errors),
-        characters=np.concatenate(seen) if characters else None,
     )
 
 
@@ -130,35 +119,22 @@ def encode_read(
     `truncated` counts such rows. Raises `ModelError` as `encode_questions` does.
     """
     assert read.characters is not None
-    template = _template(tokenizer)
-    null = None if read.nulls is None else _null_place(tokenizer, template)
-    number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
-    contexts, questions = _tokenize(tokenizer, list(number)), _tokenize(tokenizer, split.questions)
+    texts = _texts(split, tokenizer, null=read.nulls is not None)
+    rows = read.questions.tolist()
     found: list[_Window] = []
-    seen: list[np.ndarray] = []
     truncated = 0
-    for row, spans in zip(read.questions.tolist(), np.split(read.characters, read.starts[1:-1]), strict=True):
-        texts = split.questions[row], split.contexts[row]
-        question, context = questions[row], contexts[number[texts[1]]]
-        behind = len(texts[0]) + 1
+    for row, spans in zip(rows, np.split(read.characters, read.starts[1:-1]), strict=True):
+        question, context = texts.pair(row)
+        behind = len(split.questions[row]) + 1
         inside = spans[spans[:, 0] >= behind] - behind
         asked = question.ids[question.spans[:, 0] < spans[spans[:, 0] < behind, 1].max(initial=0)]
-        begin = int(np.searchsorted(context.spans[:, 1], inside[:, 0].min(initial=len(texts[1])), side="right"))
+        first = inside[:, 0].min(initial=len(split.contexts[row]))
+        begin = int(np.searchsorted(context.spans[:, 1], first, side="right"))
         end = int(np.searchsorted(context.spans[:, 0], inside[:, 1].max(initial=0)))
-        room = max(0, max_length - template.special - len(asked))
+        room = max(0, max_length - texts.template.special - len(asked))
         truncated += end - begin > room
-        window = _window(template, asked, context.ids, (begin, max(begin, min(end, begin + room))), null)
-        found.append(window)
-        seen.append(_seen(window, question.spans[: len(asked)], context.spans, texts))
-    return EncodedSplit(
-        name=split.name,
-        lengths=[len(window.tokens) for window in found],
-        tokens=np.concatenate([window.tokens for window in found]),
-        types=_types(found, tokenizer),
-        labels=None,
-        truncated=truncated,
-        characters=np.concatenate(seen),
-    )
+        found.append(_window(texts, asked, context.ids, (begin, max(begin, min(end, begin + room)))))
+    return EncodedSplit(**_columns(split, texts, rows, found, tokenizer, seen=True), labels=None, truncated=truncated)
 
 
 def window_ranges(length: int, room: int, stride: int) -> list[tuple[int, int]]:
@@ -216,6 +192,23 @@ class _Text(NamedTuple):
     spans: np.ndarray
 
 
+class _Texts(NamedTuple):
+    """The questions and contexts of a split as tokens."""
+
+    template: _Template
+    null: int | None
+    """The position in a window that stands for no answer, counted from its end if negative."""
+    questions: list[_Text]
+    contexts: list[_Text]
+    """The different contexts."""
+    held: list[int]
+    """The context of each question, as its place in `contexts`."""
+
+    def pair(self, row: int) -> tuple[_Text, _Text]:
+        """A question and its context."""
+        return self.questions[row], self.contexts[self.held[row]]
+
+
 class _Window(NamedTuple):
     """One row in the making."""
 
@@ -223,7 +216,7 @@ class _Window(NamedTuple):
     types: np.ndarray
     mask: np.ndarray
     asked: int
-    """Position of the first token of its question."""
+    """Tokens of its question."""
     first: int
     begin: int
     """Its first context token among those of the whole context."""
@@ -234,26 +227,37 @@ class _Window(NamedTuple):
     label: tuple[int, int] = (IGNORED, IGNORED)
 
 
+def _texts(split: QuestionSplit, tokenizer: Any, *, null: bool) -> _Texts:
+    """With `null` there is a position for no answer. Raises `ModelError` as `encode_questions` does."""
+    template = _template(tokenizer)
+    number = {context: n for n, context in enumerate(dict.fromkeys(split.contexts))}
+    return _Texts(
+        template,
+        _null_place(tokenizer, template) if null else None,
+        questions=_tokenize(tokenizer, split.questions),
+        contexts=_tokenize(tokenizer, list(number)),
+        held=[number[context] for context in split.contexts],
+    )
+
+
 def _windows(
-    template: _Template,
+    texts: _Texts,
     question: np.ndarray,
     context: np.ndarray,
     inside: Sequence[tuple[int, int]],
     room: int,
     stride: int,
-    null: int | None,
     *,
     known: bool,
 ) -> list[_Window]:
     """The windows of one question with `room` context tokens; `inside` has each answer's first and last token.
 
-    `null` is the position for no answer in a window, counted from its end if negative; `known`: the data says that
-    there is no answer.
+    `known`: the data says that there is no answer.
     """
     windows = window_ranges(len(context), room, stride)
     found: list[_Window] = []
     for (begin, end), own in zip(windows, own_ranges(windows), strict=True):
-        window = _window(template, question, context, (begin, end), null)
+        window = _window(texts, question, context, (begin, end))
         shift = window.first - begin
         absent = window.null if known and window.null is not None else IGNORED
         label = next(((a + shift, b + shift) for a, b in inside if begin <= a <= b < end), (absent, absent))
@@ -261,21 +265,20 @@ def _windows(
     return found
 
 
-def _window(
-    template: _Template, question: np.ndarray, context: np.ndarray, part: tuple[int, int], null: int | None
-) -> _Window:
+def _window(texts: _Texts, question: np.ndarray, context: np.ndarray, part: tuple[int, int]) -> _Window:
     """The window of a question and the tokens `part`, from the first to the one behind the last, of its context."""
     begin, end = part
-    sizes = (len(template.head), len(question), len(template.middle), end - begin, len(template.tail))
+    head, middle, tail, types = texts.template
+    sizes = (len(head), len(question), len(middle), end - begin, len(tail))
     mask = np.repeat(np.asarray([0, 0, 0, 1, 0], dtype=np.int8), sizes)
-    place = None if null is None else range(len(mask))[null]
+    place = None if texts.null is None else range(len(mask))[texts.null]
     if place is not None:
         mask[place] = 1
     return _Window(
-        tokens=np.concatenate([template.head, question, template.middle, context[begin:end], template.tail]),
-        types=np.repeat(np.asarray(template.types, dtype=np.int8), sizes),
+        tokens=np.concatenate([head, question, middle, context[begin:end], tail]),
+        types=np.repeat(np.asarray(types, dtype=np.int8), sizes),
         mask=mask,
-        asked=sizes[0],
+        asked=len(question),
         first=sum(sizes[:3]),
         begin=begin,
         size=end - begin,
@@ -283,18 +286,29 @@ def _window(
     )
 
 
-def _types(windows: Sequence[_Window], tokenizer: Any) -> np.ndarray | None:
-    """The segment ids of all windows, if the tokenizer has them."""
+def _columns(
+    split: QuestionSplit, texts: _Texts, rows: Sequence[int], found: Sequence[_Window], tokenizer: Any, *, seen: bool
+) -> dict[str, Any]:
+    """What the windows `found` of the questions `rows` are as an `EncodedSplit`; with `seen`, also its `characters`."""
     known = "token_type_ids" in tokenizer.model_input_names
-    return np.concatenate([window.types for window in windows]) if known else None
+    characters = [_seen(split, texts, row, window) for row, window in zip(rows, found, strict=True)] if seen else []
+    return {
+        "name": split.name,
+        "lengths": [len(window.tokens) for window in found],
+        "tokens": np.concatenate([window.tokens for window in found]),
+        "types": np.concatenate([window.types for window in found]) if known else None,
+        "characters": np.concatenate(characters) if seen else None,
+    }
 
 
-def _seen(window: _Window, question: np.ndarray, context: np.ndarray, texts: tuple[str, str]) -> np.ndarray:
-    """`EncodedSplit.characters` of a window; `question` and `context` `[tokens, 2]` are the characters in `texts`."""
+def _seen(split: QuestionSplit, texts: _Texts, row: int, window: _Window) -> np.ndarray:
+    """`EncodedSplit.characters` of a window of the question `row`."""
+    asked, given = split.questions[row], split.contexts[row]
+    question, context = texts.pair(row)
     found = np.full((len(window.tokens), 2), -1, dtype=np.int32)
     parts = (
-        (window.asked, question, texts[0], 0),
-        (window.first, context[window.begin : window.begin + window.size], texts[1], len(texts[0]) + 1),
+        (len(texts.template.head), question.spans[: window.asked], asked, 0),
+        (window.first, context.spans[window.begin : window.begin + window.size], given, len(asked) + 1),
     )
     for place, spans, text, behind in parts:
         begins = [without_space(text, begin, end) for begin, end in spans.tolist()]
