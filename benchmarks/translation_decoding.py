@@ -16,8 +16,8 @@ import torch
 
 from distiller.config.translation import Decoding, Parallel
 from distiller.device import describe_machine
-from distiller.translation.corpus import read_pairs
 from distiller.translation.engines import Hypothesis, engine
+from distiller.translation.pairs import read_pairs
 from distiller.translation.scores import score
 from distiller.translation.students import load_translator
 

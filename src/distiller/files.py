@@ -86,6 +86,14 @@ def carried(package: str) -> list[Path] | None:
         return None
 
 
+def exists(file: Path) -> bool:
+    """Whether there is such a file; a text that may be its name can be longer than any name, which is an `OSError`."""
+    try:
+        return file.exists()
+    except (OSError, ValueError):
+        return False
+
+
 # --- what is read again is checked ------------------------------------------------------------------------------------
 
 

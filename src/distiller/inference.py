@@ -32,7 +32,7 @@ from distiller.tasks.tokens import check_ends, encode_split, scorer
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
 from distiller.training.output_folder import RUN_FILE, STUDENT
-from distiller.translation.corpus import text_lines
+from distiller.translation.pairs import text_lines
 from distiller.translation.translate import TextTranslator, translates
 
 

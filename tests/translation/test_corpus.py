@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 
 from distiller.config.translation import Parallel, Translation
 from distiller.errors import DataError, MissingPackageError
-from distiller.translation.corpus import (
-    Pairs,
-    hold_out,
-    oddities,
-    read_corpus,
-    read_pairs,
-    share,
-    text_fingerprint,
-    usable_sentences,
-)
+from distiller.translation.corpus import hold_out, read_corpus, share, usable_sentences
+from distiller.translation.doubts import oddities
+from distiller.translation.pairs import Pairs, read_pairs, text_fingerprint
 from translation.tiny import sentences, vocabulary, write_pairs
 
 

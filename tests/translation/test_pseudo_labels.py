@@ -12,7 +12,7 @@ import pytest
 
 from distiller.config.translation import Decoding
 from distiller.errors import DamagedError, OutputError
-from distiller.translation.corpus import Pairs
+from distiller.translation.pairs import Pairs
 from distiller.translation.pseudo_labels import (
     RESULT,
     Summary,

@@ -32,7 +32,7 @@ from distiller.run.translation import useless
 from distiller.run.verdict import Outcomes
 from distiller.training.output_folder import MARK, _refuse_other
 from distiller.translation import efficiency
-from distiller.translation.corpus import Pairs
+from distiller.translation.pairs import Pairs
 from distiller.translation.scores import sentence_counts
 from distiller.translation.students import load_translator
 from distiller.translation.translate import TextTranslator, translated_lines

@@ -19,7 +19,9 @@ from distiller.config.translation import Decoding, Teacher, TranslationRun
 from distiller.errors import ConfigError, DataError, DistillerError, RunError
 from distiller.run import check, distil
 from distiller.translation.beginning import wrong_way
-from distiller.translation.corpus import Pairs, oddities, read_corpus
+from distiller.translation.corpus import read_corpus
+from distiller.translation.doubts import oddities
+from distiller.translation.pairs import Pairs
 from distiller.translation.pseudo_labels import filtered, pseudo_label, read_labels
 from distiller.translation.translators import Labelled, Scored, cleaned, prompted_translator, read_translations
 from translation.tiny import SHAPE, WORDS, pace, sentences, tiny_run, translator, write_pairs

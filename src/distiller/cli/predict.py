@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from distiller.errors import ConfigError
-from distiller.files import write_text, writing
+from distiller.files import exists, write_text, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ def predict(
     if predictor.kind == "qa":
         _refuse(keep or json, "question answering gives JSON", "leave out --keep and --json")
         _refuse(
-            source == "-" or (" " in source.strip() and not _exists(Path(source))),
+            source == "-" or (" " in source.strip() and not exists(Path(source))),
             "a model that answers questions reads a file of them",
             "a SQuAD file, or a table with the columns `question`, `context` and perhaps `id`",
         )
@@ -120,7 +120,7 @@ def _translate(model: "Predictor", name: str, text: str | None, output: Path | N
         lines = piped.removesuffix("\n").split("\n") if piped else []  # like files: only at line feeds
     else:
         file = Path(name).expanduser()
-        meant = _exists(file) or (" " not in name.strip() and any(sign in name for sign in "./"))
+        meant = exists(file) or (" " not in name.strip() and any(sign in name for sign in "./"))
         lines = model.sentences(str(file), text=text) if meant else [name]
     found = [{"text": line, **row} for line, row in zip(lines, model(lines), strict=True)]
     shown = [row if keep else {"translation": row["translation"]} for row in found]
@@ -140,7 +140,7 @@ def _given(name: str, form: "Form", *, tagging: bool) -> "Path | Table | list[st
 
         piped = getattr(sys.stdin, "buffer", None)
         return piped_texts(piped.read() if piped else sys.stdin.read().encode(), form, tagging=tagging)
-    if " " in name.strip() and not _exists(Path(name)):
+    if " " in name.strip() and not exists(Path(name)):
         return [name]
     return Path(name)
 
@@ -149,14 +149,6 @@ def _list_left_out(left_out: "Sequence[str]", output: Path | None) -> None:
     """Writes, next to the output, where each row that was left out is, and why."""
     if left_out and output is not None and output.is_file():
         write_text(output.with_name(f"{output.name}.left_out.txt"), "".join(f"{line}\n" for line in left_out))
-
-
-def _exists(file: Path) -> bool:
-    """Whether there is such a file; a long text is too long for a name, which is a separate error."""
-    try:
-        return file.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _beside(columns: "Mapping[str, Sequence[Any]]", row: int, found: "Row", *, json: bool) -> "Row":

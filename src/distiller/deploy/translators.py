@@ -21,8 +21,9 @@ from distiller.run.changed_data import changed_text
 from distiller.tasks.data import sample
 from distiller.training.output_folder import RUN_FILE, STUDENT
 from distiller.translation.converted import pieces_by_id
-from distiller.translation.corpus import Pairs, read_corpus, read_split
+from distiller.translation.corpus import read_corpus, read_split
 from distiller.translation.engines import bounds_of, convert, converted, search_of
+from distiller.translation.pairs import Pairs
 from distiller.translation.scores import METRIC, score
 from distiller.translation.shortlist import lexical_shortlist
 from distiller.translation.students import load_translator

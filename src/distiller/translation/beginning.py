@@ -17,8 +17,10 @@ from distiller.models.encoder_decoder import check_reading, decoder_inputs, long
 from distiller.tasks.bad_rows import BadRows
 from distiller.training.trackers import check_trackers
 from distiller.translation.batches import collate
-from distiller.translation.corpus import Pairs, Splits, check_lengths, oddities, read_corpus
+from distiller.translation.corpus import Splits, check_lengths, read_corpus
+from distiller.translation.doubts import oddities
 from distiller.translation.model import POSITIONS
+from distiller.translation.pairs import Pairs
 from distiller.translation.students import load_translator
 from distiller.translation.token_rows import kept_rows
 from distiller.translation.tokenizer import TranslationTokenizer

@@ -12,8 +12,8 @@ from distiller.errors import ModelError
 from distiller.models.cost import megabytes, parameter_count
 from distiller.record import EfficiencyRow
 from distiller.translation.converted import Engine
-from distiller.translation.corpus import Pairs
 from distiller.translation.engines import bounds_of, choose_engine, convert, converted, generating
+from distiller.translation.pairs import Pairs
 from distiller.translation.scores import METRIC, RISING, score
 from distiller.translation.shortlist import Shortlist
 from distiller.translation.timing import timed

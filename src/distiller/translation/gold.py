@@ -15,8 +15,9 @@ from distiller.files import write_json
 from distiller.training.fit import Fit
 from distiller.training.shared_work import NO_MATTER, kept_training
 from distiller.translation.batches import Examples
-from distiller.translation.corpus import Pairs, Splits, text_fingerprint
+from distiller.translation.corpus import Splits
 from distiller.translation.model import build_model
+from distiller.translation.pairs import Pairs, text_fingerprint
 from distiller.translation.students import save_translator, token_ids
 from distiller.translation.token_rows import kept_rows
 from distiller.translation.tokenizer import TranslationTokenizer

@@ -11,7 +11,7 @@ from distiller.config.decoding import Filter
 from distiller.errors import ConfigError, OutputError
 from distiller.files import check_sums, write_text, writing
 from distiller.jobs import SUMMARY, Done, Job
-from distiller.translation.corpus import Pairs, text_fingerprint
+from distiller.translation.pairs import Pairs, text_fingerprint
 from distiller.translation.scores import closest
 from distiller.translation.translators import Labelled, Translator
 

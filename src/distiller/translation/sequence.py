@@ -16,7 +16,8 @@ from distiller.cache.folders import FolderCache
 from distiller.config.translation import Languages, SequenceLevel, TranslationRun
 from distiller.errors import DamagedError, DataError, warn
 from distiller.translation.batches import Examples
-from distiller.translation.corpus import Pairs, Splits, read_pairs
+from distiller.translation.corpus import Splits
+from distiller.translation.pairs import Pairs, read_pairs
 from distiller.translation.pseudo_labels import filtered, job_facts, pseudo_label, read_labels, training_pairs
 from distiller.translation.scores import score, sentence_chrf
 from distiller.translation.students import load_translator

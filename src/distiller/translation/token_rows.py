@@ -7,7 +7,7 @@ import numpy as np
 
 from distiller.cache.arrays import KEPT, kept_arrays
 from distiller.cache.folders import FolderCache
-from distiller.translation.corpus import sentences_fingerprint
+from distiller.translation.pairs import sentences_fingerprint
 from distiller.translation.tokenizer import TranslationTokenizer
 
 PIECE = 10_000

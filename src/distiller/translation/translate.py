@@ -15,8 +15,9 @@ from distiller.models.encoder_decoder import longest_text
 from distiller.models.folders import load_config
 from distiller.tasks.bad_rows import BadRows
 from distiller.translation.beginning import within_length
-from distiller.translation.corpus import Pairs, Splits, check_lengths, read_corpus, read_split
+from distiller.translation.corpus import Splits, check_lengths, read_corpus, read_split
 from distiller.translation.engines import engine
+from distiller.translation.pairs import Pairs
 from distiller.translation.scores import Scores, score, sentence_counts
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import TranslationTokenizer

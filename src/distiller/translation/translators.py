@@ -25,8 +25,8 @@ from distiller.device import accelerator, seeded
 from distiller.errors import DataError, ModelError, RunError
 from distiller.models.folders import check_weights, explained, load_config, load_tokenizer, resolve, weights_fingerprint
 from distiller.tasks.text_files import ending
-from distiller.translation.corpus import Pairs, text_lines
 from distiller.translation.engines import choose_engine, engine
+from distiller.translation.pairs import Pairs, text_lines
 from distiller.translation.tokenizer import TranslationTokenizer
 
 PATIENCE = 120.0

@@ -8,9 +8,10 @@ from transformers import PreTrainedModel
 from distiller.cache.folders import FolderCache
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError
-from distiller.translation.corpus import Splits, text_fingerprint
+from distiller.translation.corpus import Splits
 from distiller.translation.cut import cut_vocabulary
 from distiller.translation.model import TokenIds
+from distiller.translation.pairs import text_fingerprint
 from distiller.translation.students import token_ids
 from distiller.translation.tokenizer import (
     TranslationTokenizer,
