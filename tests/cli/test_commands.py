@@ -70,6 +70,21 @@ def test_init_writes_a_run_on_a_file_of_data(
     assert not Path("other.yaml").exists()
 
 
+def test_columns_that_were_taken_are_written_and_said(
+    shop: Workshop, distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{n},a film of {n} hours,was it long {n},{'yes' if n % 2 else 'no'}" for n in range(24)]
+    Path("pairs.csv").write_text("\n".join(["idx,premise,hypothesis,gold_label", *rows]), encoding="utf-8")
+    assert distiller("init", "pairs.csv", f"teacher.model={shop.base}").code == 0
+    columns = {"text": "premise", "text_pair": "hypothesis", "label": "gold_label"}
+    assert yaml.safe_load(Path("run.yaml").read_text("utf-8"))["task"] == {"train": "pairs.csv", **columns}
+    checked = distiller("check", "pairs.csv", f"teacher.model={shop.base}", "task.max_length=16")
+    assert columns.items() <= yaml.safe_load(checked.out)["task"].items()
+    taken = "columns are taken to be task.text=premise task.text_pair=hypothesis task.label=gold_label"
+    assert taken in " ".join(checked.err.split())
+
+
 @pytest.mark.parametrize("command", ["init", "check", "run"])
 def test_a_translation_of_a_file_of_data_begins_with_a_recipe_or_a_teacher(
     distiller: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str

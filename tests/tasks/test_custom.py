@@ -128,15 +128,15 @@ def test_an_absent_column_lists_those_there_are(tmp_path: Path, train: str) -> N
     assert "no column `pair`" in refused(Task(train=train, text_pair="pair")).message
 
 
-@pytest.mark.parametrize("order", [("review", "stars"), ("stars", "review")])
-@pytest.mark.parametrize("given", [{}, {"text": "review"}, {"label": "stars"}])
+@pytest.mark.parametrize("order", [("review", "mark"), ("mark", "review")])
+@pytest.mark.parametrize("given", [{}, {"text": "review"}])
 def test_of_two_columns_it_is_said_which_is_the_text(tmp_path: Path, order: tuple[str, str], given: Any) -> None:
-    row = {"review": "a film of {n} hours", "stars": "{n}"}
+    row = {"review": "a film of {n} hours", "mark": "{n}"}
     lines = [",".join(row[name].format(n=n % 3) for name in order) for n in range(9)]
     (tmp_path / "t.csv").write_text("\n".join([",".join(order), *lines]), encoding="utf-8")
     with pytest.raises(DataError) as caught:
         load_task(Task(train=str(tmp_path / "t.csv"), **given))
-    assert str(caught.value.hint).startswith("task.text=review task.label=stars")
+    assert str(caught.value.hint).startswith("task.text=review task.label=mark")
 
 
 @pytest.mark.parametrize(

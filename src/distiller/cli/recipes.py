@@ -96,9 +96,9 @@ def _written(source: str, overrides: list[str] | None) -> str:
         )
     if _is_data(source):
         task = parse_run({"task": {"train": source}}, overrides or [], where=source).task
-        if isinstance(task, Task):
-            load_task(task)
+        taken = load_task(task).columns if isinstance(task, Task) else {}
         data = _data_fields(source, overrides or [])
+        data["task"] |= taken
     else:
         data = with_own_data(load_yaml(recipe_text(source)), overrides or [])
     parse_run(data, overrides or [], where=source)

@@ -48,7 +48,8 @@ class Task(Config):
     or a list of them. Columns are `text` and `text_pair` (for tagging, words; for question answering, questions and
     contexts); a `.txt` file has one text per line. Training rows with an empty label are used in the same way."""
     text: str = "text"
-    """Column of the text (or of the first of two)."""
+    """Column of the text (or of the first of two). If no column is called `text`, `text_pair` and `label`, those with
+    usual names (`premise` and `hypothesis`, `sentiment`) or the only column of texts are taken, and named."""
     text_pair: str | None = None
     """Column of the second text of a pair."""
     label: str = "label"

@@ -164,7 +164,7 @@ def resolve(run: Run, data: TaskData, *, token_by_token: bool = True, states: bo
     compared.
     """
     check_stages(run)
-    task = run.task
+    task = run.task.model_copy(update=data.columns)
     if data.null_answers:
         task = task.model_copy(update={"null_answers": True})
     if (data.unlabelled or data.soft) and task.name == "custom" and data.labels:  # they may be those of the teacher

@@ -103,7 +103,7 @@ def load_task(task: Task, *, head: Sequence[str] = ()) -> TaskData:
         else split.take(sample(len(split), limit, seed=task.split_seed))
         for name, split in data.splits.items()
     }
-    data = with_unlabelled(task, replace(data, metrics=metrics, splits=splits))
+    data = with_unlabelled(task.model_copy(update=data.columns), replace(data, metrics=metrics, splits=splits))
     _refuse_idle_fields(task, data)
     return data
 

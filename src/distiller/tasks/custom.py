@@ -53,7 +53,16 @@ def load_custom(task: Task, *, head: Sequence[str] = ()) -> TaskData:
     if task.labels and len(set(task.labels)) < len(task.labels):
         raise ConfigError(f"task.labels names a label twice: {', '.join(task.labels)}", hint="each class has one place")
     bad = {name: BadRows(task.skip_bad) for name in (*SPLITS, UNLABELLED)}
-    tables = read_tables(task, bad)
+    columns, tables = read_tables(task, bad)
+    data = _of_tables(task.model_copy(update=columns), tables, bad, head)
+    if not columns:
+        return data
+    taken = " ".join(f"task.{field}={name}" for field, name in columns.items())
+    return replace(data, columns=columns, notes=(f"columns are taken to be {taken}", *data.notes))
+
+
+def _of_tables(task: Task, tables: dict[str, Table], bad: Mapping[str, BadRows], head: Sequence[str]) -> TaskData:
+    """The task in these tables, whose columns `task` names."""
     declared = tables["train"].declared
     reading = _reading(task, tables, declared)
     kind, notes = _kind(task, tables, declared, reading)

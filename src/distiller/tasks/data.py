@@ -226,6 +226,8 @@ class TaskData:
     """Number of unusable rows that were left out, by split (`Task.skip_bad`)."""
     left_out: tuple[str, ...] = ()
     """Place of each of these rows, and why it could not be used."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """The columns that were taken for `Task.text`, `Task.text_pair` and `Task.label`, where the task named none."""
     notes: tuple[str, ...] = ()
     """Notes on the data: what was guessed or held out, and which rows have no label."""
     repeated: int = 0

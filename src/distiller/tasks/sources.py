@@ -17,6 +17,7 @@ from distiller.tasks.questions import COLUMNS, is_squad, read_squad
 from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
 from distiller.tasks.table import Table, check_columns
 from distiller.tasks.text_files import DELIMITED, ending, stem, unread
+from distiller.tasks.usual_columns import USUAL, usual_columns
 from distiller.tasks.word_rows import with_sentences
 from distiller.tasks.written_lists import with_lists, with_words
 
@@ -26,13 +27,19 @@ COMMON = r"(train|data(set)?$|all$)"
 """How files and folders begin, or are called, that say nothing of what is in them."""
 
 
-def read_tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
-    """The rows of `train`, and of `dev` and `test` where there are any."""
+def read_tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, str], dict[str, Table]]:
+    """(The columns that were taken, as `usual_columns`; the rows of `train`, and of `dev` and `test` where there are
+    any)."""
     named = {name: value for name in SPLITS if (value := getattr(task, name))}
     if "train" in named and _is_file(task, named["train"]):
         refuse_layout(task, named["train"], tagging=task.kind == "tagging")
         files = {name: _file(task, value) for name, value in named.items()}
-        return {name: _read(task, file, bad[name], labelled=name != "test") for name, file in files.items()}
+        tables = {name: _rows(task, file, bad[name], labelled=name != "test") for name, file in files.items()}
+        columns = usual_columns(task, tables)
+        task = task.model_copy(update=columns)
+        for name, file in files.items():
+            tables[name] = _in_form(task, file, tables[name], bad[name], labelled=name != "test")
+        return columns, tables
     if task.data is None and task.train and Path(task.train).expanduser().is_file():
         raise DataError(
             f"`{task.train}` has an ending that is not read",
@@ -48,7 +55,7 @@ def read_tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
     if _is_file(task, task.data):
         raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
     refuse_layout(task, None)
-    wanted = [*_text_columns(task), task.label, *(task.labels or ())]
+    wanted = [*_text_columns(task), task.label, *(task.labels or ()), *USUAL]
     wanted = {None: [*wanted, *COLUMNS], "qa": COLUMNS}.get(task.kind, wanted)
     loaded = load_dataset_tables(task.data, wanted, config=task.config)
     named.setdefault("train", "train")
@@ -56,7 +63,8 @@ def read_tables(task: Task, bad: Mapping[str, BadRows]) -> dict[str, Table]:
         named["dev"] = dev
     if "test" not in named and "test" in loaded:
         named["test"] = "test"
-    return {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}
+    tables = {name: pick_split(loaded, split, data=task.data) for name, split in named.items()}
+    return usual_columns(task, tables), tables
 
 
 def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> None:
@@ -102,12 +110,23 @@ def _is_file(task: Task, name: str) -> bool:
 
 def _read(task: Task, path: Path, bad: BadRows, *, labelled: bool = True) -> Table:
     """The rows of a file; unless `labelled`, the label column may be absent if `task.columns` names all columns."""
+    return _in_form(task, path, _rows(task, path, bad, labelled=labelled), bad, labelled=labelled)
+
+
+def _rows(task: Task, path: Path, bad: BadRows, *, labelled: bool) -> Table:
+    """The rows of a file, with the cells as they are there."""
     if is_conll(path.name, tagging=task.kind == "tagging"):
         optional = None if labelled else task.label
         return read_conll(path, task.columns, bad=bad, encoding=task.encoding, text=task.text, optional=optional)
     if is_squad(path, qa=task.kind == "qa", encoding=task.encoding):
         return read_squad(path, bad, task.encoding)
-    table = read_table(path, Layout.of(task, labelled=labelled), bad)
+    return read_table(path, Layout.of(task, labelled=labelled), bad)
+
+
+def _in_form(task: Task, path: Path, table: Table, bad: BadRows, *, labelled: bool) -> Table:
+    """The rows of a file, with spans as tags, lists where cells spell them, and a row for each sentence."""
+    if is_conll(path.name, tagging=task.kind == "tagging"):
+        return table
     table = table.with_inner(task.text, task.text_pair, task.label)
     if task.columns is not None:
         missing = set(filter(None, task.columns)) - table.columns.keys()
