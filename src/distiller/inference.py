@@ -1,6 +1,7 @@
 """Uses a distilled model: scores on a split, and labels for new texts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from distiller.run.changed_data import changed, other_than
 from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged, tag_names
 from distiller.tasks.answers import Prediction, answers
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.custom import METRICS_OF
 from distiller.tasks.data import Split, TaggedSplit, TaskData
 from distiller.tasks.encode import Collator, encode
@@ -28,7 +30,7 @@ from distiller.tasks.leaderboard import SUBMISSION_FILES
 from distiller.tasks.new_texts import Form, NewTexts, read_new_questions, read_new_texts
 from distiller.tasks.questions import question_split
 from distiller.tasks.readers import read_table
-from distiller.tasks.tokens import check_ends, encode_split, scorer
+from distiller.tasks.tokens import encode_split, scorer, with_ends
 from distiller.tasks.windows import encode_questions
 from distiller.training.evaluate import predict_logits
 from distiller.training.output_folder import RUN_FILE, STUDENT
@@ -96,7 +98,10 @@ def evaluate(
     tokenizer = load_tokenizer(name)
     length = described.task.max_length or usual_input(loaded, tokenizer)
     check_length(length, loaded, "the model")
-    check_ends(chosen, tokenizer, loaded.config, "the model")
+    bad = BadRows(described.task.skip_bad)
+    kept = with_ends(chosen, tokenizer, loaded.config, "the model", bad)
+    bad.warn(f"{data.name}: {split}")
+    chosen = chosen.take(kept)
     encoded = encode_split(chosen, tokenizer, described.task, length)
     logits = predict_logits(
         follow_tokenizer(loaded, tokenizer), encoded, Collator(tokenizer, max_length=longest_input(loaded))
@@ -243,7 +248,21 @@ class Predictor:
 
     def read(self, texts: Any, form: Form) -> NewTexts:
         """Read `texts` as rows for this model. Raises `DistillerError`."""
-        return read_new_texts(texts, form, tagging=self.tags)
+        return self.readable(read_new_texts(texts, form, tagging=self.tags))
+
+    def readable(self, given: NewTexts) -> NewTexts:
+        """`given` without the rows whose end this model would not find, where bad rows are left out.
+
+        Raises `DataError` for such a row elsewhere.
+        """
+        table, first, second = given.table, given.text, given.text_pair
+        if given.words is not None or not len(table):
+            return given
+        before = len(given.left_out)
+        split = Split("given", tuple(table.column(first)), tuple(table.column(second)) if second else None)
+        kept = with_ends(split, self._tokenizer, self._model.config, "the model", given.bad, table.place)
+        BadRows(True, given.bad.errors[before:]).warn(table.where)
+        return given if len(kept) == len(table) else replace(given, table=table.take(kept))
 
     def rows(self, given: NewTexts) -> list[Row]:
         """Predict one row for each row of `given`."""
@@ -307,7 +326,7 @@ class Predictor:
         """
         if whose := SCORED_BY_RUNS.get(self.kind):
             raise ConfigError(f"{whose} scored on the task of a run", hint='evaluate("outputs/run", split="test")')
-        given = read_new_texts(data, self.form(text=text, text_pair=text_pair))
+        given = self.read(data, self.form(text=text, text_pair=text_pair))
         table, first, second = given.table, given.text, given.text_pair
         gold = label or self._task.label
         labels = table.numbers(gold) if self.names is None else table.class_ids(gold, tuple(self.classes))
@@ -325,7 +344,7 @@ class Predictor:
 
     def _logits(self, split: Split) -> tuple[Any, Any]:
         """The model's outputs on `split`, and its tokens."""
-        check_ends(split, self._tokenizer, self._model.config, "the model")
+        with_ends(split, self._tokenizer, self._model.config, "the model", BadRows())
         encoded = encode(split, self._tokenizer, self.max_length, True)
         collate = Collator(self._tokenizer, max_length=self.max_length)
         return predict_logits(self._model, encoded, collate, precision=self._compute.precision), encoded

@@ -105,7 +105,7 @@ def label(
     _check_classes(labeller.models)
     first = labeller.models[0]
     reading = first.form(text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
-    given = _read_all(files, reading)
+    given = _read_all(files, reading, labeller.models)
     facts = {
         "model": fingerprint_of_weights(resolve(first.name)),
         "files": [[file.name, rows] for file, rows in zip(files, given.sizes, strict=True)],
@@ -145,8 +145,8 @@ def _not_blank(read: NewTexts) -> Table:
     return table.take(kept)
 
 
-def _read_all(files: Sequence[Path], form: Form) -> "_Given":
-    """The texts of all files. Raises `DataError`."""
+def _read_all(files: Sequence[Path], form: Form, models: Sequence[Predictor]) -> "_Given":
+    """The texts of all files that all models can read. Raises `DataError`."""
     texts: list[str] = []
     pairs: list[str] = []
     places: list[int] = []
@@ -156,6 +156,8 @@ def _read_all(files: Sequence[Path], form: Form) -> "_Given":
     before = 0
     for file in files:
         read = read_new_texts(file, form)
+        for model in models:
+            read = model.readable(read)
         columns = (read.text, read.text_pair)
         table = _not_blank(read)
         texts += table.texts(read.text)

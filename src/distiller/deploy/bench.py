@@ -26,6 +26,7 @@ from distiller.deploy.measure import read_arrays, weights_megabytes, write_array
 from distiller.deploy.table import Bench, Measured
 from distiller.device import describe_machine
 from distiller.errors import ConfigError, ModelError, OutputError, RunError
+from distiller.models.folders import load_config
 from distiller.record import now
 from distiller.tasks.data import sample
 from distiller.tasks.encode import EncodedSplit
@@ -152,7 +153,10 @@ def _measured(one: Entrant, folder: Path, *, threads: int, repeats: int, lengths
 def _filled(
     source: Finished, encoded: EncodedSplit, names: list[str], lengths: Sequence[int] | None
 ) -> list[dict[str, np.ndarray]]:
-    """Batches of each size and length without padding: development tokens joined end to end."""
+    """Batches of each size and length without padding: development tokens joined end to end.
+
+    An encoder–decoder gets one token that ends a text in each, at its end: it looks for that.
+    """
     wanted = lengths or sorted({min(length, source.max_length) for length in (16, 64, source.max_length)})
     if too_long := [length for length in wanted if length > source.max_length]:
         raise ConfigError(
@@ -160,10 +164,15 @@ def _filled(
             hint=f"--length {source.max_length}",
         )
     tokens = encoded.tokens.astype(np.int64)
+    shape = load_config(source.folder)
+    end = shape.eos_token_id if shape.is_encoder_decoder else None
+    tokens = tokens[tokens != end] if end is not None else tokens
     found = []
     for batch in BATCHES:
         for length in wanted:
             ids = np.resize(tokens, (batch, length))
+            if end is not None:
+                ids[:, -1] = end
             arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
             found.append({name: arrays[name] for name in names})
     return found

@@ -1,6 +1,7 @@
 """A finished student and what is known about its task: the start of every export, measurement and page."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from distiller.run.changed_data import changed
 from distiller.tasks import load_task
 from distiller.tasks.data import AnySplit, TaskData
 from distiller.tasks.encode import Collator, EncodedSplit
-from distiller.tasks.tokens import encode_split
+from distiller.tasks.tokens import encode_split, readable
 from distiller.training.output_folder import RUN_FILE, STUDENT
 
 
@@ -84,7 +85,16 @@ class Finished:
             self.notes.append(said)
             if self.labels is not None and set(self.labels) != set(data.labels):
                 return None
-        return data
+        return readable(data, self.run.task, list(self._readers()))
+
+    def _readers(self) -> Iterator[tuple[str, Any, Any]]:
+        """The models that read the data of the run, those of which are left that can be loaded."""
+        yield "the model", self.tokenizer, load_config(self.folder)
+        if self.run is not None and self.run.teacher is not None:
+            spec = self.run.teacher
+            with suppress(DistillerError):
+                shape = load_config(spec.model, trust_remote_code=spec.trust_remote_code)
+                yield "the teacher", load_tokenizer(spec.model, trust_remote_code=spec.trust_remote_code), shape
 
     @property
     def about(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from distiller.objectives.intermediate import INTERMEDIATE
 from distiller.run.stages import finetune_hint, stages_of, teachers_of
 from distiller.tasks.data import QuestionSplit
 from distiller.tasks.encode import Collator
-from distiller.tasks.tokens import check_ends
 from distiller.tasks.windows import NO_NULL, null_before_text
 from distiller.training.objective import DistillationObjective
 
@@ -111,8 +110,6 @@ def _check_tokens_and_weights(plan: "RunPlan") -> None:
             continue
         Collator(tokenizer)  # refuses a tokenizer that cannot pad
         check_vocabulary(tokenizer, shape, role)
-        for split in plan.data.splits.values():
-            check_ends(split, tokenizer, shape, f"the {role}")
         train = plan.data.splits["train"]
         causal = finds_end(shape) and not shape.is_encoder_decoder
         if causal and isinstance(train, QuestionSplit) and train.null_answers and null_before_text(tokenizer):

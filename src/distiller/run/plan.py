@@ -30,7 +30,7 @@ from distiller.tasks import load_task
 from distiller.tasks.crossover import usual_crossovers, with_crossed
 from distiller.tasks.data import TaskData
 from distiller.tasks.soft_labels import with_gold_as_soft
-from distiller.tasks.tokens import LONGEST, usual_max_length
+from distiller.tasks.tokens import LONGEST, readable, usual_max_length
 from distiller.training.defaults import filled_in
 from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.pace import learning_rate, patient_steps
@@ -119,8 +119,10 @@ def make_plan(run: Run) -> RunPlan:
     read = None if spec is None else load_tokenizer(spec.model, trust_remote_code=spec.trust_remote_code)
     tokenizer = student_tokenizer(run.student, read)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
-    tokenizers = [one for one in (read, tokenizer) if one is not None]
-    run, data = _with_max_length(run, data, tokenizers, [one for one in (teacher, student) if one is not None])
+    readers = [("the teacher", read, teacher)] if teacher is not None else []
+    readers.append(("the student", tokenizer, student))
+    data = readable(data, run.task, readers)
+    run, data = _with_max_length(run, data, [one[1] for one in readers], [one[2] for one in readers])
     run = run.model_copy(update={"crossovers": _crossovers(run, data, teacher, student)})
     words = whole_words(tokenizer) if run.crossovers and exchanges_words(run, data) else []
     data = with_crossed(data, run.crossovers or 0, seed=run.task.split_seed, words=words)

@@ -234,6 +234,8 @@ class TaskData:
     """Number of unlabelled texts that were left out because they are also in another split."""
     unsure: int = 0
     """Number of rows left out because no class was as probable as `Task.min_confidence`."""
+    as_read: str | None = None
+    """The fingerprint before rows were left out that the models of a run cannot read."""
 
     @property
     def metric(self) -> str:
@@ -286,7 +288,9 @@ class TaskData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the kind, the label set and the content of all splits except `crossed`."""
+        """SHA-256 of the kind, the label set and the content of all splits, as they were read, except `crossed`."""
+        if self.as_read is not None:
+            return self.as_read
         splits = sorted((name, split.fingerprint) for name, split in self.splits.items() if name != CROSSED)
         return hashlib.sha256(json.dumps([self.kind, self.labels, splits]).encode()).hexdigest()
 

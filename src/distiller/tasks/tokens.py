@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from distiller.config import Task
 from distiller.errors import DataError, ModelError
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.answers import question_scores
+from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
 from distiller.tasks.encode import EncodedSplit, encode
 from distiller.tasks.metrics import scores
@@ -30,13 +32,17 @@ COVERED, SAMPLE = 0.95, 1_000
 """Share of the training texts that are read to their end where a run does not say, and how many texts tell it."""
 
 
-def check_ends(split: AnySplit, tokenizer: Any, shape: Any, role: str) -> None:
-    """Refuse texts whose end an encoder–decoder that classifies would not find: it goes by the token of the end.
+def with_ends(
+    split: AnySplit, tokenizer: Any, shape: Any, role: str, bad: BadRows, place: Callable[[int], str] | None = None
+) -> Sequence[int]:
+    """The rows of `split` whose end an encoder–decoder that classifies finds: it goes by the token of the end.
 
-    Raises `ModelError` for a tokenizer that ends no text with it, `DataError` for a text in which it is written.
+    Texts in which this token is written are reported to `bad`, at the `place` of their row. Raises `ModelError` for a
+    tokenizer that ends no text with it.
     """
+    rows = range(len(split))
     if not shape.is_encoder_decoder or not isinstance(split, Split) or not isinstance(shape.eos_token_id, int):
-        return
+        return rows
     end = tokenizer.convert_ids_to_tokens(shape.eos_token_id)
     if shape.eos_token_id not in tokenizer("a")["input_ids"]:
         raise ModelError(
@@ -44,13 +50,38 @@ def check_ends(split: AnySplit, tokenizer: Any, shape: Any, role: str) -> None:
             "their end",
             hint="take the tokenizer that the model was trained with",
         )
+    kept: list[int] = []
     for row, text in enumerate(zip(split.texts, split.pairs or split.texts, strict=True)):
         if any(end in side for side in text):
-            raise DataError(
-                f"split `{split.name}`, row {split.ids[row] + 1}: a text holds `{end}`, by which a "
-                f"`{shape.model_type}` model finds its end",
-                hint="write it otherwise, or leave it out",
-            )
+            where = place(row) if place else f"split `{split.name}`, row {split.ids[row] + 1}"
+            why = f"{where}: a text holds `{end}`, by which a `{shape.model_type}` model finds its end"
+            bad.meet(DataError(why, hint="write it otherwise"))
+        else:
+            kept.append(row)
+    return rows if len(kept) == len(rows) else kept
+
+
+def readable(data: TaskData, task: Task, readers: Sequence[tuple[str, Any, Any]]) -> TaskData:
+    """`data` without the rows whose end a model would not find, where `task` leaves bad rows out; else `DataError`.
+
+    `readers` are the models: role, tokenizer and configuration.
+    """
+    splits, skipped, left_out = dict(data.splits), dict(data.skipped), list(data.left_out)
+    for name in data.splits:
+        bad = BadRows(task.skip_bad)
+        for role, tokenizer, shape in readers:
+            kept = with_ends(splits[name], tokenizer, shape, role, bad)
+            if len(kept) < len(splits[name]):
+                splits[name] = splits[name].take(kept)
+        if bad.errors and not len(splits[name]):
+            raise DataError(f"split `{name}` has no row that can be used", hint=bad.first)
+        if bad.errors:
+            bad.warn(f"{data.name}: {name}")
+            skipped[name] = skipped.get(name, 0) + len(bad.errors)
+            left_out += [error.message for error in bad.errors]
+    if len(left_out) == len(data.left_out):
+        return data
+    return replace(data, splits=splits, skipped=skipped, left_out=tuple(left_out), as_read=data.fingerprint)
 
 
 def encode_split(
