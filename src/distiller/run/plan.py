@@ -119,7 +119,9 @@ def make_plan(run: Run) -> RunPlan:
     read = None if spec is None else load_tokenizer(spec.model, trust_remote_code=spec.trust_remote_code)
     tokenizer = student_tokenizer(run.student, read)
     student = student_config(run.student, teacher=teacher, tokenizer=tokenizer)
-    readers = [("the teacher", read, teacher)] if teacher is not None else []
+    readers: list[tuple[str, PreTrainedTokenizerBase, PretrainedConfig]] = []
+    if teacher is not None and read is not None:
+        readers.append(("the teacher", read, teacher))
     readers.append(("the student", tokenizer, student))
     data = readable(data, run.task, readers)
     run, data = _with_max_length(run, data, [one[1] for one in readers], [one[2] for one in readers])
