@@ -206,7 +206,7 @@ def _phases(
             size += 4 * sum(parameter_count(one) for _, one in _teachers(plan))
             if not cached:
                 layers = max(1, teacher.num_hidden_layers)
-                size += activation_bytes(teacher, length=longest, batch=batch) // layers // (2 if half else 1)
+                size += activation_bytes(teacher, length=longest, batch=batch, half=half) // layers
         seconds = None if clock is None else clock.step(name, model, training, steps, dev, taught=not cached, **beside)
         phases.append(Phase(name, steps.floor, steps.ceiling, times, size, seconds))
 

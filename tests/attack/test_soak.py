@@ -69,5 +69,5 @@ def test_many_trials_leave_nothing_behind(small: Small, tmp_path: Path) -> None:
 def test_many_trainings_leave_nothing_behind(small: Small, shop: Workshop, tmp_path: Path) -> None:  # noqa: F811
     """Whole runs, each with a student of its own, of one teacher whose outputs are kept."""
     base = shop.run(tmp_path, training=FAST | {"max_steps": 2, "threads": 1, "cache_teacher": "always"})
-    points = soaked(small, tmp_path, times(12, 500), "worker:carry_out", base=base, storage=None, keep="none")
+    points = soaked(small, tmp_path, times(10, 500), "worker:carry_out", base=base, storage=None, keep="none")
     flat(points, kilobytes=20)

@@ -12,7 +12,7 @@ from distiller.models.cost import (
     times_smaller,
     training_memory,
 )
-from models.tiny import tiny_config, tiny_inputs, tiny_model
+from models.tiny import tiny_inputs, tiny_model
 
 
 def test_parameters_and_bytes() -> None:
@@ -48,10 +48,12 @@ def test_operations_of_a_model_leave_it_as_it_was() -> None:
     assert next(model.parameters()).device.type == "cpu"
 
 
-def test_activations_are_what_autograd_keeps_on_a_real_device() -> None:
-    config = tiny_config("bert", layers=2)
-    expected = activation_bytes(config, length=7, batch=3)
+@pytest.mark.parametrize("half", [False, True])
+def test_activations_are_what_autograd_keeps_on_a_real_device(half: bool) -> None:
     model = tiny_model("bert", layers=2).train()
+    inputs = tiny_inputs()
+    batch, length = inputs["input_ids"].shape
+    expected = activation_bytes(model.config, length=length, batch=batch, half=half)
     own = {parameter.data_ptr() for parameter in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -60,10 +62,13 @@ def test_activations_are_what_autograd_keeps_on_a_real_device() -> None:
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.bert(input_ids=tiny_inputs()["input_ids"])
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=half),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        model.bert(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
     measured = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    assert expected == pytest.approx(measured, rel=0.1)
+    assert expected == pytest.approx(measured, rel=0.02)
 
 
 def test_memory_grows_with_what_is_trained() -> None:
