@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,17 @@ from autodistiller.synthetic import LEVELS, experience
 from distiller.autodistiller import labels
 from distiller.autodistiller.advice import advise, ranked, write_advice
 from distiller.autodistiller.candidates import candidates_of
-from distiller.autodistiller.experience import Experience, add_experience, facts_file, join, read_experience
+from distiller.autodistiller.experience import (
+    Experience,
+    add_experience,
+    facts_file,
+    join,
+    names_of,
+    read_experience,
+    task_name,
+)
 from distiller.autodistiller.facts import TaskFacts
-from distiller.config import Run, load_run, parse_run
+from distiller.config import Run, Task, load_run, parse_run
 from distiller.errors import ConfigError, DataError, OutputError
 from distiller.study.trials import FACTORS, Trials, tabulate, write_trials
 from run.tiny import reviews, write
@@ -166,6 +175,21 @@ def test_experience_joins_without_repeating_itself(tmp_path: Path) -> None:
     }
     assert read_experience(own).trials.frame["status"].eq("failed").sum() == 1
     assert facts_file(own).is_file()
+
+
+def test_a_task_has_one_name_whoever_tried_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study calls a file by its last part, a Record knows where it is, and a user types what is short."""
+    (tmp_path / "films").mkdir()
+    write(tmp_path / "films" / "train.csv", reviews(100, seed=0))
+    monkeypatch.chdir(tmp_path / "films")
+    typed = Run.model_validate({"task": {"train": "train.csv"}, "teacher": {"model": "big"}, "output": "out"})
+    rows = experience(noise=0.01, tasks=1, runs=5).trials.frame.to_dict("records")
+    whole = json.dumps({"task": {"train": str(tmp_path / "films" / "train.csv")}})
+    labelled = tabulate([{**row, "task": "train.csv", "run": whole} for row in rows], FACTORS)
+    table = write_trials(labelled, tmp_path / "study.csv")
+    assert set(read_experience(table).trials.frame["task"]) == {names_of(typed)["task"]} == {"films/train.csv"}
+    sets = [Task(data="glue", config=name, train="train") for name in ("rte", "cola")]
+    assert [*map(task_name, sets)] == ["glue/rte", "glue/cola"]
 
 
 def test_a_source_that_fails_leaves_the_file_alone(tmp_path: Path) -> None:

@@ -200,6 +200,13 @@ def test_studies_offer_their_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert study_details(folder)["best"] == []
 
 
+def test_a_study_that_is_being_written_hides_no_runs(tmp_path: Path) -> None:
+    (tmp_path / "outputs" / "a").mkdir(parents=True)
+    (tmp_path / "outputs" / "a" / "record.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "study.yaml").write_text("name: mine", encoding="utf-8")
+    assert find_outputs([tmp_path]) == ([tmp_path / "outputs" / "a"], [])
+
+
 def test_a_model_without_a_task_is_refused(models: Models) -> None:  # noqa: F811
     with pytest.raises(OutputError, match="nothing says what the task"):
         LoadedModels(models.model("classification"))

@@ -1,5 +1,6 @@
 """Experience: the trials of past tasks, and what is known about those tasks."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -16,6 +17,7 @@ from distiller.study.config import STUDENT_LABEL, TASK_LABEL, TEACHER_LABEL, par
 from distiller.study.table_files import load_pandas, read_frame
 from distiller.study.trial_io import canonical, load_trials
 from distiller.study.trials import FACTORS, Trials, conform, open_table, tabulate, write_trials
+from distiller.tasks.sources import is_file, located
 from distiller.translation.scores import METRIC
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def read_experience(source: str | Path) -> Experience:
         tasks = {**tasks, **(read_facts(file) if file.is_file() else {})}
     else:
         trials, tasks = load_trials(source), {}
-    found = Experience(trials, tasks)
+    found = _named_by_runs(Experience(trials, tasks))
     if (trials.frame["metric"] == METRIC).any():
         raise DataError(f"`{source}` has trials of translation models", hint="advice knows those of encoders only")
     if found.complete.empty:
@@ -79,6 +81,24 @@ def read_experience(source: str | Path) -> Experience:
             f"`{source}` has no finished trial with a distillation ratio", hint="`distiller study run` makes some"
         )
     return found
+
+
+def _named_by_runs(experience: Experience) -> Experience:
+    """The same, with tasks of files and data sets called as advice calls them; a study may call them otherwise."""
+    frame = experience.trials.frame
+    named = [_name_in(run) or task for task, run in zip(frame["task"], frame["run"], strict=True)]
+    now = dict(zip(frame["task"], named, strict=True))
+    tasks = {now.get(name, name): facts for name, facts in experience.tasks.items()}
+    tasks = {name: facts.model_copy(update={"name": name}) for name, facts in tasks.items()}
+    return Experience(replace(experience.trials, frame=frame.assign(task=named)), tasks)
+
+
+def _name_in(run: Any) -> str | None:
+    """The name of the task of a trial's `run`, in JSON, if that is the user's own."""
+    task = json.loads(run)["task"] if run else {}
+    if not task or task.get("name", "custom") != "custom" or task.get("kind") == "translation":
+        return None
+    return task_name(Task.model_validate(task))
 
 
 def shipped() -> Path | None:
@@ -137,9 +157,11 @@ def from_records(records: Iterable[Record]) -> Trials:
 
 
 def task_name(task: Task) -> str:
-    """The name of a run's task among trials: its row in the task table, or its file with its folder."""
-    if task.name == "custom" and task.train is not None:
-        return "/".join(Path(task.train).parts[-2:])
+    """The name of a run's task among trials: its row in the task table, its file with its folder, or its data set."""
+    if task.name == "custom" and task.train is not None and is_file(task, task.train):
+        return "/".join(Path(located(task).train or "").absolute().parts[-2:])
+    if task.name == "custom" and task.data is not None:
+        return "/".join([part_label({"data": task.data}, "data"), *filter(None, [task.config])])
     return part_label(task.model_dump(), *TASK_LABEL)
 
 

@@ -235,3 +235,5 @@ STORAGES = (".db", ".sqlite", ".sqlite3", ".journal", ".log")
 """What files are called that hold the trials of studies."""
 STUDY_FILE = "study.yaml"
 """The study in full, in its folder."""
+TRIALS = "trials"
+"""The folder beside it with the outputs of its trials."""

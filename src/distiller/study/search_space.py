@@ -17,7 +17,7 @@ import yaml
 from distiller.config import Run, apply_override, parse_run
 from distiller.errors import ConfigError, did_you_mean
 from distiller.study.cells import CONTEXT, Cell, cells_of
-from distiller.study.config import Factor, Study
+from distiller.study.config import TRIALS, Factor, Study
 
 Point = dict[str, str]
 LARGEST = 200_000
@@ -94,7 +94,7 @@ class SearchSpace:
         for field, factor in self.factors:
             if factor.name in point:
                 data = _set(data, field, factor.levels[point[factor.name]])
-        folder = self.study.place / "trials" / cell.name / key_of(point)
+        folder = self.study.place / TRIALS / cell.name / key_of(point)
         where = f"study `{self.study.name}`, " + (", ".join(f"{k}={v}" for k, v in point.items()) or "its base run")
         return parse_run({**data, "output": str(folder)}, where=where)
 

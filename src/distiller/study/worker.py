@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from distiller.config import Run
 from distiller.errors import DistillerError, RunError, concealed
 from distiller.files import is_full
-from distiller.study.config import Study, load_study
+from distiller.study.config import TRIALS, Study, load_study
 from distiller.study.memory import Turns, with_room
 from distiller.study.queue import Claim, claim, complete, fail, give_back, identity, prune
 from distiller.study.search_space import key_of, search_space_of
@@ -176,7 +176,7 @@ def tidy(stored: StoredStudy) -> None:
     for stored_cell in stored.cells:
         group = (stored_cell.cell.task, stored_cell.cell.teacher, stored_cell.cell.student)
         for trial in stored_cell.trials.get_trials(deepcopy=False, states=(states.COMPLETE,)):
-            folder = stored.study.place / "trials" / stored_cell.cell.name / key_of(trial.params)
+            folder = stored.study.place / TRIALS / stored_cell.cell.name / key_of(trial.params)
             finished.append(folder)
             if trial.value is not None and trial.value > best.get(group, (float("-inf"), folder))[0]:
                 best[group] = (trial.value, folder)

@@ -31,7 +31,7 @@ def read_tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, str],
     """(The columns that were taken, as `usual_columns`; the rows of `train`, and of `dev` and `test` where there are
     any)."""
     named = {name: value for name in SPLITS if (value := getattr(task, name))}
-    if "train" in named and _is_file(task, named["train"]):
+    if "train" in named and is_file(task, named["train"]):
         refuse_layout(task, named["train"], tagging=task.kind == "tagging")
         files = {name: _file(task, value) for name, value in named.items()}
         tables = {name: _rows(task, file, bad[name], labelled=name != "test") for name, file in files.items()}
@@ -52,7 +52,7 @@ def read_tables(task: Task, bad: Mapping[str, BadRows]) -> tuple[dict[str, str],
             else "a custom task names its data",
             hint="task.train=FILE (.csv .tsv .txt .jsonl .json .parquet .conll), or task.data=FOLDER or data set name",
         )
-    if _is_file(task, task.data):
+    if is_file(task, task.data):
         raise ConfigError(f"task.data is the file `{task.data}`", hint=f"task.train={task.data}")
     refuse_layout(task, None)
     wanted = [*_text_columns(task), task.label, *(task.labels or ()), *USUAL]
@@ -87,7 +87,7 @@ def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> Non
 
 def table_of(task: Task, name: str, bad: BadRows) -> Table:
     """The rows of the file `name`, or of the split `name` of the data set `task.data`."""
-    if _is_file(task, name):
+    if is_file(task, name):
         return _read(task, _file(task, name), bad, labelled=False)
     if task.data is None or task.name != "custom":
         raise ConfigError(
@@ -104,7 +104,8 @@ def _text_columns(task: Task) -> list[str]:
     return [task.text, *filter(None, [task.text_pair]), *probabilities]
 
 
-def _is_file(task: Task, name: str) -> bool:
+def is_file(task: Task, name: str) -> bool:
+    """Whether `name` is the name of a file rather than of a split."""
     return is_file_name(name) or is_conll(name, tagging=task.kind == "tagging")
 
 
@@ -165,7 +166,7 @@ def located(task: Task) -> Task:
 
     What is no file or folder here stays as it is: names of splits and data sets, and missing files.
     """
-    paths = {name: _file(task, value) for name in SPLITS if (value := getattr(task, name)) and _is_file(task, value)}
+    paths = {name: _file(task, value) for name in SPLITS if (value := getattr(task, name)) and is_file(task, value)}
     paths |= {"data": Path(task.data).expanduser()} if task.data else {}
     found: dict[str, Any] = {name: str(path.resolve()) for name, path in paths.items() if path.exists()}
     if task.unlabelled is not None:

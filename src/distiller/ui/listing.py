@@ -8,7 +8,7 @@ from typing import Any
 from distiller.config import to_yaml
 from distiller.errors import DistillerError, OutputError
 from distiller.record import FILE, Record, load_record
-from distiller.study.config import STUDY_FILE
+from distiller.study.config import STUDY_FILE, TRIALS
 from distiller.training.output_folder import EXPORTS, SEEDS, STUDENT
 
 DEEPEST = 4
@@ -30,11 +30,12 @@ def find_outputs(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
             raise OutputError(f"there is no folder `{root}`", hint="name a folder with runs or studies in it")
         for place, inner, files in os.walk(root):
             folder = Path(place)
-            if STUDY_FILE in files:
+            study = STUDY_FILE in files and TRIALS in inner  # without trials it is one that somebody is writing
+            if study:
                 studies.append(folder)
             elif FILE in files:
                 runs.append(folder)
-            if STUDY_FILE in files or FILE in files or len(folder.relative_to(root).parts) >= DEEPEST:
+            if study or FILE in files or len(folder.relative_to(root).parts) >= DEEPEST:
                 inner.clear()
             inner[:] = sorted(name for name in inner if name not in INSIDE and not name.startswith("."))
     return list(dict.fromkeys(runs)), list(dict.fromkeys(studies))
