@@ -323,3 +323,24 @@ def test_decimal_commas_are_numbers(tmp_path: Path) -> None:
     path.write_text("text;score\n" + "".join(f"t{n};{n},5\n" for n in range(12)), encoding="utf-8")
     data = load_task(Task(train=str(path), label="score"))
     assert (data.kind, sorted(data.splits["train"].labels)[-1]) == ("regression", 11.5)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel", "tagging"])
+def test_names_that_dev_writes_otherwise_are_those_of_train(tmp_path: Path, kind: str) -> None:
+    def file(name: str, *labels: str) -> str:
+        rows = [{"text": f"words {n}", "label": labels[n % len(labels)]} for n in range(12)]
+        if kind == "tagging":
+            rows = [{"text": row["text"].split(), "label": [row["label"], labels[0]]} for row in rows]
+        elif kind == "multilabel":
+            rows = [{**row, "label": [row["label"], labels[0]]} for row in rows]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        return str(tmp_path / name)
+
+    train, dev = file("train.jsonl", "very good", "bad"), file("dev.jsonl", "Very_Good", "BAD")
+    data = load_task(Task(train=train, dev=dev, kind=kind))
+    assert (
+        data.splits["dev"].fingerprint == load_task(Task(train=train, dev=train, kind=kind)).splits["dev"].fingerprint
+    )
+    assert "`label` of dev has `BAD`, `Very_Good`, taken for `bad`, `very good`" in data.notes
+    ambiguous = file("dev.jsonl", "Very_Good", "bad", "BAD")
+    assert "`BAD`" in str(refused(Task(train=train, dev=ambiguous, kind=kind)).message).replace("'", "`")

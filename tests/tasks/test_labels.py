@@ -44,6 +44,11 @@ def test_case_is_passed_over_only_where_that_is_one_to_one(names: list[str]) -> 
         (["a", "b"], ["a", "b", "c"], None),
         (["a", "a"], ["a", "a"], [0, 1]),
         (["a", "b"], ["a", "a"], None),
+        (["cafe\u0301", "bar"], ["bar", "caf\u00e9"], [1, 0]),
+        (["not_entailment", "entailment"], ["Entailment", "Not Entailment"], [1, 0]),
+        (["very bad", "very-bad"], ["very_bad", "very-good"], None),
+        (["-1", "0"], ["1", "0"], None),
+        (["b\u200b", "a"], ["a", "b"], [1, 0]),
     ],
 )
 def test_which_names_are_the_same(ours: list[str], theirs: list[str], order: list[int] | None) -> None:
@@ -74,3 +79,20 @@ def test_truth_values_are_one_class_however_they_are_spelt() -> None:
     assert label_set(["TRUE", "true", "False", "FALSE"]) == ("False", "true")
     assert label_set(["TRUE", "FALSE"]) == ("FALSE", "TRUE")
     assert class_numbers(("False", "true"), {"TRUE", "FALSE", "false"}) == {"TRUE": 1, "FALSE": 0, "false": 0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "written", "found"),
+    [
+        (("neg", "pos"), ["Neg", "POS"], {"Neg": 0, "POS": 1}),
+        (("neg", "pos"), ["Neg", "neg"], {"neg": 0}),
+        (("neg", "pos"), ["Neg", "NEG"], {}),
+        (("Polish", "polish"), ["POLISH", "polish"], {"polish": 1}),
+        (("not entailment",), ["not_entailment", "entailment"], {"not_entailment": 0}),
+        (("1", "2"), ["-1", "+1"], {}),
+    ],
+)
+def test_a_similar_name_stands_for_a_class_where_that_is_one_to_one(
+    labels: tuple[str, ...], written: list[str], found: dict[str, int]
+) -> None:
+    assert class_numbers(labels, written) == found

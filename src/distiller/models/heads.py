@@ -14,7 +14,7 @@ from transformers import (
 
 from distiller.errors import ModelError, did_you_mean
 from distiller.models.folders import load_config, resolve
-from distiller.tasks.labels import same_names, says_nothing
+from distiller.tasks.labels import plainly, same_names, says_nothing
 from distiller.tasks.table import listed
 
 HEADS: dict[str, Any] = {
@@ -214,7 +214,7 @@ def _what_keeps(theirs: Sequence[str], labels: Sequence[str]) -> str | None:
     named = f"task.labels=[{', '.join(theirs)}] keeps it"
     if len(theirs) == 1 or len(theirs) > 20:
         return None
-    if set(labels) <= set(theirs):
+    if {plainly(label) for label in labels} <= {plainly(name) for name in theirs}:
         return named
     if all(label.isdecimal() and int(label) < len(theirs) for label in labels):
         return f"{named}, if {labels[0]} means `{theirs[int(labels[0])]}`"

@@ -9,7 +9,7 @@ from distiller.config import Task
 from distiller.errors import ConfigError, DataError
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import UNLABELLED, AnySplit, Kind, Split, TaskData
-from distiller.tasks.doubts import doubtful_labels, repeated_rows, taken_for_ids
+from distiller.tasks.doubts import doubtful_labels, repeated_rows, taken_for_ids, taken_for_others
 from distiller.tasks.held_out import hold_out_rows
 from distiller.tasks.kinds import infer_kind
 from distiller.tasks.labels import among, label_set
@@ -234,6 +234,8 @@ def _task_data(
     """The task with these splits; development rows are held out if there are none."""
     for name, table in tables.items():
         bad[name].warn(table.where)
+    if labels:
+        notes = [*notes, *taken_for_others(task, tables, labels)]
     if "dev" not in splits:
         train, dev, more = hold_out_rows(splits["train"], task, labels, where=tables["train"].where)
         splits, notes = {**splits, "train": train, "dev": dev}, [*notes, *more]

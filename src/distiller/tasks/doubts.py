@@ -10,6 +10,7 @@ from distiller.errors import DataError
 from distiller.tasks.data import AnySplit, Split
 from distiller.tasks.entities import marks_entities
 from distiller.tasks.held_out import keys
+from distiller.tasks.labels import TRUTHS, class_numbers, plainly
 from distiller.tasks.table import Table, class_name, listed
 
 MISSING = ("nan", "n/a", "#n/a", "na", "<na>", "null", "nil", "?", "-")
@@ -91,3 +92,19 @@ def taken_for_ids(
     ]
     told = ", ".join(f"{number} `{label}`" for number, label in enumerate(labels[:5]))
     return [f"numbers in `{task.label}` of {', '.join(odd)} are taken for classes: {told} …"] if odd else []
+
+
+def taken_for_others(task: Task, tables: Mapping[str, Table], labels: Sequence[str]) -> list[str]:
+    """A note if names of classes stand for others that are written in a similar way."""
+    notes: list[str] = []
+    for split, table in tables.items():
+        written: set[str] = set()
+        for cell in table.columns.get(task.label, ()):
+            written.update(map(class_name, cell if isinstance(cell, list | tuple) else [cell]))
+        ids = class_numbers(labels, written)
+        alike = [name for name in sorted(ids) if name not in labels and plainly(name) == plainly(labels[ids[name]])]
+        alike = [name for name in alike if name.casefold() not in TRUTHS]
+        if alike:
+            others = listed(labels[ids[name]] for name in alike)
+            notes.append(f"`{task.label}` of {split} has {listed(alike)}, taken for {others}")
+    return notes

@@ -2,8 +2,10 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
+from unicodedata import category, normalize
 
 WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
 """A whole number, also with a zero fraction (1.0, as programs write it beside missing values), but not 007."""
@@ -11,16 +13,28 @@ WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})(\.0*)?")
 TRUTHS = ("true", "false")
 """Names that are the same class in any case."""
 
+BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
+
+
+def plainly(name: str) -> str:
+    """`name` without what programs write in different ways: case, Unicode forms, blanks, `_` or `-` between words."""
+    shown = "".join(letter for letter in normalize("NFKC", name) if category(letter) != "Cf")
+    return BETWEEN_WORDS.sub(" ", normalize("NFKC", shown.casefold())).strip()
+
+
+SPELLINGS = (str, str.casefold, plainly)
+"""How names are compared: the first in which they are the same, one to one, decides."""
+
 
 def same_names(ours: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
     """The position of each of `ours` in `theirs`, or `None` if these are not the same names.
 
-    Names are compared exactly, or else ignoring case if that is unambiguous. Lists with repeated names only match
+    Names are compared exactly, or else as in `SPELLINGS`, if that is unambiguous. Lists with repeated names only match
     identical lists.
     """
     if list(ours) == list(theirs):
         return list(range(len(ours)))
-    for spelt in (str, str.casefold):
+    for spelt in SPELLINGS:
         wanted, there = [spelt(name) for name in ours], [spelt(name) for name in theirs]
         if len(set(wanted)) == len(wanted) and sorted(wanted) == sorted(there):
             return [there.index(name) for name in wanted]
@@ -51,9 +65,9 @@ def label_set(written: Collection[str]) -> tuple[str, ...]:
 def among(written: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """The `known` names in their order, spelt as in `written`, if they include all of `written`; else `written`.
 
-    Names are compared exactly, or else ignoring case if that is unambiguous.
+    Names are compared exactly, or else as in `SPELLINGS`, if that is unambiguous.
     """
-    for spelt in (str, str.casefold):
+    for spelt in SPELLINGS:
         ours, theirs = {spelt(name): name for name in written}, [spelt(name) for name in known]
         if len(ours) == len(written) and len(set(theirs)) == len(theirs) and ours.keys() <= set(theirs):
             return tuple(ours.get(name, given) for name, given in zip(theirs, known, strict=True))
@@ -69,17 +83,26 @@ def class_numbers(labels: Sequence[str], written: Iterable[str]) -> dict[str, in
     """The class id of every name in `written` that denotes one of `labels`; other names are left out.
 
     A name denotes the label with the same spelling, or the same whole number or truth value (True, true); if no label
-    is a number, also the label with that id (0, 1, …).
+    is a number, also the label with that id (0, 1, …). A name that denotes none stands for the only label that is the
+    same `plainly`, if no other name stands for that.
     """
     ids = {label: number for number, label in enumerate(labels)}
     numbers = {_plain(label): number for label, number in ids.items()}
     if not any(WHOLE.fullmatch(label) for label in labels):
         numbers |= {str(number): number for number in range(len(labels))}
     found: dict[str, int] = {}
+    others: list[str] = []
     for name in written:
         number = ids.get(name, numbers.get(_plain(name)))
         if number is not None:
             found[name] = number
+        else:
+            others.append(name)
+    shown = [plainly(label) for label in labels]
+    taken = Counter(plainly(name) for name in (*found, *others))
+    for name in others:
+        if (spelt := plainly(name)) and shown.count(spelt) == taken[spelt] == 1:
+            found[name] = shown.index(spelt)
     return found
 
 

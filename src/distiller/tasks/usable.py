@@ -24,7 +24,10 @@ def usable_rows(
     columns = [(name, table.column(name)) for name in texts]
     marks = table.column(task.label) if labelled else None
     several = kind == "multilabel"
-    numbers = {} if several else class_numbers(labels or (), {class_name(cell) for cell in marks or ()})
+    written: set[str] = set()
+    for cell in marks or ():
+        written.update(map(class_name, cell if several and isinstance(cell, list) else [cell]))
+    numbers = class_numbers(labels or (), written)
     kept: list[int] = []
     for row in range(len(table)):
         try:
@@ -36,7 +39,7 @@ def usable_rows(
                 if kind == "regression":
                     table.number(row, task.label, marks[row])
                 elif several:
-                    check_names(table, task.label, row, marks[row], labels)
+                    check_names(table, task.label, row, marks[row], labels, numbers)
                 elif labels is not None:
                     table.check_class(row, task.label, marks[row], labels, numbers)
                 else:
