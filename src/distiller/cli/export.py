@@ -58,22 +58,11 @@ def export(
     from distiller.deploy.finished import open_finished
     from distiller.deploy.forms import FORMS
     from distiller.deploy.translators import open_translator
-    from distiller.errors import ConfigError
 
-    forms = list(dict.fromkeys(to or []))
-    if not forms:
-        raise ConfigError("which form?", hint="--to " + ", --to ".join(FORMS))
-    for form in forms:
-        FORMS[form]
-    if push_to_hub is not None and len(forms) > 1:
-        raise ConfigError("one repository holds one form", hint="push them one by one")
-    if output is not None and len(forms) > 1:
-        raise ConfigError("one folder holds one form", hint="leave out -o, or name one form")
     asked = {"opset": opset, "calibration": calibration, "shortlist": shortlist}
     given = {name: value for name, value in asked.items() if value is not None}
-    for name in given:
-        if not any(name in FORMS[form].schema.model_fields for form in forms):
-            raise ConfigError(f"--{name} has no meaning for {', '.join(forms)}", hint="leave it out")
+    forms = list(dict.fromkeys(to or []))
+    _check(forms, given, output, push_to_hub)
     told: Any = {"run": run, "overrides": overrides or [], "rows": rows}
     source = open_translator(model, **told) or open_finished(model, **told)
     made = []
@@ -95,6 +84,23 @@ def export(
             console().print_json(data=[{"folder": str(folder), **one.model_dump(mode="json")} for folder, one in made])
         elif made:
             print_exports(made)
+
+
+def _check(forms: list[str], given: dict[str, int], output: Path | None, push_to_hub: str | None) -> None:
+    """Raise `ConfigError` for forms that do not exist, or of which an option has no meaning."""
+    from distiller.deploy.forms import FORMS
+    from distiller.errors import ConfigError
+
+    if not forms:
+        raise ConfigError("which form?", hint="--to " + ", --to ".join(FORMS))
+    known = [FORMS[form].schema.model_fields for form in forms]
+    if push_to_hub is not None and len(forms) > 1:
+        raise ConfigError("one repository holds one form", hint="push them one by one")
+    if output is not None and len(forms) > 1:
+        raise ConfigError("one folder holds one form", hint="leave out -o, or name one form")
+    for name in given:
+        if not any(name in fields for fields in known):
+            raise ConfigError(f"--{name} has no meaning for {', '.join(forms)}", hint="leave it out")
 
 
 def print_exports(made: "list[tuple[Path, Export]]") -> None:

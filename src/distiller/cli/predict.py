@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -83,16 +83,9 @@ def predict(
     predictor = Predictor(model)
     if predictor.kind == "qa":
         _refuse(keep or json, "question answering gives JSON", "leave out --keep and --json")
-        _refuse(
-            source == "-" or (" " in source.strip() and not exists(Path(source))),
-            "a model that answers questions reads a file of them",
-            "a SQuAD file, or a table with the columns `question`, `context` and perhaps `id`",
-        )
         named_columns = text is not None or text_pair is not None
         _refuse(named_columns, "questions and contexts have fixed columns", "leave out --text and --text-pair")
-        found, left_out = predictor.answers(Path(source), skip_bad=skip_bad, overrides=overrides)
-        _write_answers(found, output)
-        _list_left_out(left_out, output)
+        _answer(predictor, source, output, skip_bad=skip_bad, overrides=overrides)
         return
     form = predictor.form(text=text, text_pair=text_pair, overrides=overrides, skip_bad=skip_bad)
     given = predictor.read(_given(source, form, tagging=predictor.tags), form)
@@ -100,11 +93,8 @@ def predict(
     if keep:
         table = [_beside(given.table.columns, row, found, json=json) for row, found in enumerate(table)]
     write = _write_lines if json else _write
-    if output is None:
-        write(table, sys.stdout)
-    else:
-        with writing(output) as file:
-            write(table, file)
+    with _open(output) as file:
+        write(table, file)
     _list_left_out(given.left_out, output)
 
 
@@ -124,13 +114,25 @@ def _translate(model: "Predictor", name: str, text: str | None, output: Path | N
         lines = model.sentences(str(file), text=text) if meant else [name]
     found = [{"text": line, **row} for line, row in zip(lines, model(lines), strict=True)]
     shown = [row if keep else {"translation": row["translation"]} for row in found]
-    with writing(output) if output is not None else nullcontext(sys.stdout) as file:
+    with _open(output) as file:
         if json:
             _write_lines(shown, file)
         else:
             file.writelines("\t".join(map(str, row.values())) + "\n" for row in shown)
     if output is not None:
         typer.echo(f"{len(lines)} lines · {output}", err=True)
+
+
+def _answer(model: "Predictor", name: str, output: Path | None, *, skip_bad: bool, overrides: list[str]) -> None:
+    """Write the answers to the questions in a file."""
+    _refuse(
+        name == "-" or (" " in name.strip() and not exists(Path(name))),
+        "a model that answers questions reads a file of them",
+        "a SQuAD file, or a table with the columns `question`, `context` and perhaps `id`",
+    )
+    found, left_out = model.answers(Path(name), skip_bad=skip_bad, overrides=overrides)
+    _write_answers(found, output)
+    _list_left_out(left_out, output)
 
 
 def _given(name: str, form: "Form", *, tagging: bool) -> "Path | Table | list[str]":
@@ -143,6 +145,10 @@ def _given(name: str, form: "Form", *, tagging: bool) -> "Path | Table | list[st
     if " " in name.strip() and not exists(Path(name)):
         return [name]
     return Path(name)
+
+
+def _open(output: Path | None) -> AbstractContextManager[IO[Any]]:
+    return nullcontext(sys.stdout) if output is None else writing(output)
 
 
 def _list_left_out(left_out: "Sequence[str]", output: Path | None) -> None:

@@ -1,12 +1,17 @@
 """`distiller pseudo-label`: a teacher translates a corpus, as a job that can be stopped and continued."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distiller.cli.label import part_of
 from distiller.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distiller.config.translation import Decoding, Teacher
+    from distiller.translation.pairs import Pairs
+    from distiller.translation.translators import Translator
 
 
 def pseudo_label(
@@ -50,13 +55,8 @@ def pseudo_label(
     """
     from distiller.cli.console import progress
     from distiller.config import parse
-    from distiller.config.shapes import LONGEST
-    from distiller.config.translation import Decoding, Languages, Teacher
-    from distiller.models.encoder_decoder import longest_text
+    from distiller.config.translation import Decoding, Teacher
     from distiller.translation import pseudo_labels
-    from distiller.translation.corpus import usable_sentences
-    from distiller.translation.students import load_translator
-    from distiller.translation.translators import model_translator, prompted_translator
 
     decoding = parse(
         Decoding,
@@ -73,16 +73,10 @@ def pseudo_label(
     )
     if n_best > decoding.beam and sample is None:
         raise ConfigError(f"{n_best} translations need a beam of at least {n_best}", hint=f"--beam {n_best}")
-    if prompt is not None or server is not None:
-        wish = parse(Teacher, {"model": model, "prompt": prompt, "server": server}, where="pseudo-label")
-        pairs = usable_sentences(source, None, max_tokens=max_tokens, skip_bad=skip_bad)
-        translator = prompted_translator(wish, decoding, n_best=n_best)
-    else:
-        languages = Languages(source=source_language, target=target_language, prefix=prefix)
-        teacher, tokenizer = load_translator(model, languages)
-        most = min(LONGEST, longest_text(teacher) or LONGEST)
-        pairs = usable_sentences(source, tokenizer, max_tokens=max_tokens, most=most, skip_bad=skip_bad)
-        translator = model_translator(teacher, tokenizer, decoding, n_best=n_best)
+    languages = {"source": source_language, "target": target_language, "prefix": prefix}
+    asked = {"model": model, "prompt": prompt, "server": server, "languages": languages}
+    teacher = parse(Teacher, asked, where="pseudo-label")
+    pairs, translator = _opened(teacher, source, decoding, n_best=n_best, max_tokens=max_tokens, skip_bad=skip_bad)
     summary = pseudo_labels.pseudo_label(
         pairs,
         translator,
@@ -100,3 +94,23 @@ def pseudo_label(
         f"{summary.sentences:,} sentences, {summary.tokens:,} tokens, {summary.tokens_per_second:,.0f} tokens/s "
         f"({summary.engine}) · {output / pseudo_labels.RESULT}"
     )
+
+
+def _opened(
+    teacher: "Teacher", source: str, decoding: "Decoding", *, n_best: int, max_tokens: int, skip_bad: bool
+) -> "tuple[Pairs, Translator]":
+    """The sentences in the file `source` that the teacher can read, and the teacher."""
+    from distiller.config.shapes import LONGEST
+    from distiller.models.encoder_decoder import longest_text
+    from distiller.translation.corpus import usable_sentences
+    from distiller.translation.students import load_translator
+    from distiller.translation.translators import model_translator, prompted_translator
+
+    if teacher.says_only:
+        pairs = usable_sentences(source, None, max_tokens=max_tokens, skip_bad=skip_bad)
+        return pairs, prompted_translator(teacher, decoding, n_best=n_best)
+    assert teacher.model is not None
+    model, tokenizer = load_translator(teacher.model, teacher.languages)
+    most = min(LONGEST, longest_text(model) or LONGEST)
+    pairs = usable_sentences(source, tokenizer, max_tokens=max_tokens, most=most, skip_bad=skip_bad)
+    return pairs, model_translator(model, tokenizer, decoding, n_best=n_best)
