@@ -52,6 +52,48 @@ class OpenModels:
         return open_finished(str(folder)).pairs
 
 
+class Contents:
+    """What the page shows of the runs and studies below `folders`, as JSON; each is named by its folder.
+
+    Raises `OutputError` for a folder that does not exist, and for a name that is not in the list.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        find_outputs(folders)
+        self._folders = folders
+        self._models = OpenModels()
+
+    def listing(self) -> dict[str, Any]:
+        """All of them."""
+        runs, studies = find_outputs(self._folders)
+        return {"runs": [*map(run_entry, runs)], "studies": [*map(study_entry, studies)]}
+
+    def run(self, name: str) -> dict[str, Any]:
+        """One run."""
+        folder = self._chosen(0, name)
+        details = run_details(folder)
+        return details | {"pairs": details["kind"] != "translation" and self._models.pairs(folder)}
+
+    def study(self, name: str) -> dict[str, Any]:
+        """One study."""
+        return study_details(self._chosen(1, name))
+
+    def answers(self, name: str, question: Any) -> dict[str, Any]:
+        """What the models of a run answer to `question`, `{"text": …, "pair": …}`. Raises `ConfigError`."""
+        text, pair = (question.get(key) if isinstance(question, dict) else None for key in ("text", "pair"))
+        if not isinstance(text, str) or not isinstance(pair, str | None) or len(text) + len(pair or "") > LONGEST:
+            raise ConfigError(f"a question is a text of at most {LONGEST:,} characters")
+        answers, notes = self._models.ask(self._chosen(0, name), text, pair)
+        return {"answers": answers, "notes": notes}
+
+    def _chosen(self, which: int, name: str) -> Path:
+        """The run (0) or study (1) that the browser names: only one that is in the list."""
+        known = {str(folder): folder for folder in find_outputs(self._folders)[which]}
+        if name not in known:
+            raise OutputError(f"`{name:.200}` is not in the list", hint="reload the page")
+        return known[name]
+
+
 def application(folders: Sequence[Path]) -> "Starlette":
     """The page over the runs and studies below `folders`, as an ASGI application.
 
@@ -59,13 +101,16 @@ def application(folders: Sequence[Path]) -> "Starlette":
     """
     with importing("the page needs", extra="ui"):
         from starlette.applications import Starlette
+        from starlette.concurrency import run_in_threadpool
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.requests import Request
         from starlette.responses import JSONResponse, Response
         from starlette.routing import Route
-    find_outputs(folders)
-    models = OpenModels()
+    contents = Contents(folders)
+
+    def named(request: Request) -> str:
+        return request.query_params.get("folder", "")
 
     def asset(request: Request) -> Response:
         name, kind = ASSETS[request.url.path]
@@ -73,42 +118,14 @@ def application(folders: Sequence[Path]) -> "Starlette":
         headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
         return Response(text, media_type=kind, headers=headers)
 
-    def listed(request: Request) -> Response:
-        runs, studies = find_outputs(folders)
-        return JSONResponse({"runs": [*map(run_entry, runs)], "studies": [*map(study_entry, studies)]})
-
-    def chosen(which: int, request: Request) -> Path:
-        """The run (0) or study (1) that the browser names: only one that is in the list."""
-        known = {str(folder): folder for folder in find_outputs(folders)[which]}
-        name = request.query_params.get("folder", "")
-        if name not in known:
-            raise OutputError(f"`{name:.200}` is not in the list", hint="reload the page")
-        return known[name]
-
-    def run(request: Request) -> Response:
-        folder = chosen(0, request)
-        details = run_details(folder)
-        pairs = details["kind"] != "translation" and models.pairs(folder)
-        return JSONResponse(details | {"pairs": pairs})
-
-    def study(request: Request) -> Response:
-        return JSONResponse(study_details(chosen(1, request)))
-
-    async def asked(request: Request) -> Response:
-        from starlette.concurrency import run_in_threadpool
-
+    async def ask(request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("application/json"):  # not a form of another page
             raise ConfigError("a question is JSON", hint="Content-Type: application/json")
         try:
-            given = await request.json()
+            question = await request.json()
         except ValueError:
             raise ConfigError("the question is not JSON") from None
-        text, pair = (given.get(name) if isinstance(given, dict) else None for name in ("text", "pair"))
-        if not isinstance(text, str) or not isinstance(pair, str | None) or len(text) + len(pair or "") > LONGEST:
-            raise ConfigError(f"a question is a text of at most {LONGEST:,} characters")
-        folder = chosen(0, request)
-        answers, notes = await run_in_threadpool(models.ask, folder, text, pair)
-        return JSONResponse({"answers": answers, "notes": notes})
+        return JSONResponse(await run_in_threadpool(contents.answers, named(request), question))
 
     def complaint(request: Request, error: Exception) -> Response:
         assert isinstance(error, DistillerError)
@@ -116,10 +133,10 @@ def application(folders: Sequence[Path]) -> "Starlette":
 
     routes = [Route(path, asset) for path in ASSETS]
     routes += [
-        Route("/api/list", listed),
-        Route("/api/run", run),
-        Route("/api/study", study),
-        Route("/api/ask", asked, methods=["POST"]),
+        Route("/api/list", lambda request: JSONResponse(contents.listing())),
+        Route("/api/run", lambda request: JSONResponse(contents.run(named(request)))),
+        Route("/api/study", lambda request: JSONResponse(contents.study(named(request)))),
+        Route("/api/ask", ask, methods=["POST"]),
     ]
     # another site's name may point here (DNS rebinding): the host name tells
     here = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
