@@ -16,8 +16,8 @@ from distiller.models.signals import SignalReader, Signals
 from distiller.training.batching import count
 from distiller.training.mixing import Mix, mixed
 from distiller.training.objective import DistillationObjective, ModelShape
+from distiller.training.problem import kind_of
 from distiller.training.readout import Kind
-from distiller.training.script_batch import kind_of
 from distiller.training.view import Totals, View
 
 CLASSES = 3

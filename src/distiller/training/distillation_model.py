@@ -12,8 +12,9 @@ from distiller.training.batching import Batch
 from distiller.training.mixing import embedded, mix_of
 from distiller.training.objective import DistillationObjective
 from distiller.training.output_places import PLACES
+from distiller.training.problem import plain_model
 from distiller.training.readout import Kind
-from distiller.training.script_batch import plain_model, with_decoder_inputs
+from distiller.training.script_batch import with_decoder_inputs
 from distiller.training.view import Totals, View
 
 

@@ -13,8 +13,8 @@ from distiller.models.folders import LIBRARY_ERRORS
 from distiller.models.heads import class_names, label_permutation
 from distiller.models.layers import inputs_of
 from distiller.tasks.labels import says_nothing
+from distiller.training.problem import is_causal, kind_of
 from distiller.training.readout import Kind
-from distiller.training.script_batch import is_causal, kind_of
 
 NAMED: tuple[Kind, ...] = ("classification", "multilabel", "tagging")
 """Kinds whose outputs are classes with names."""

@@ -15,7 +15,7 @@ from distiller.models.load import pad_with
 from distiller.models.masks import unread_masks
 from distiller.models.signals import SignalReader, Signals, frozen_teacher
 from distiller.training.mixing import embedded
-from distiller.training.script_batch import plain_model
+from distiller.training.problem import plain_model
 from distiller.training.several_teachers import OtherTeachers
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -49,34 +49,27 @@ from distiller.training.pairing import (
     class_order,
     warn_of_segments,
 )
+from distiller.training.problem import (
+    LABELS,
+    Problem,
+    accepted,
+    first_example,
+    is_causal,
+    plain_model,
+    problem_of,
+)
 from distiller.training.readout import Kind
 from distiller.training.running_losses import TOTAL, RunningLosses
-from distiller.training.script_batch import (
-    LABELS,
-    accepted,
-    chooses,
-    filled_in_by_example,
-    is_causal,
-    kind_of,
-    label_loss,
-    objective_batch,
-    plain_model,
-    say_problem,
-    some_example,
-    some_label,
-    with_decoder_inputs,
-)
+from distiller.training.script_batch import label_loss, objective_batch, with_decoder_inputs
 from distiller.training.script_checks import (
     OURS,
     Explained,
     check_examples,
-    check_label,
     check_label_loss,
     check_parallelism,
     check_terms,
     read_by,
     recomputes_without_graph,
-    selected,
 )
 from distiller.training.several_teachers import OtherTeachers
 from distiller.training.soft_labels import signals_of, with_soft_labels
@@ -241,30 +234,17 @@ class DistillationTrainer(Seq2SeqTrainer):
         if teacher is not None:
             check_model(teacher, "teacher")
             check_apart(model, teacher)
-        example = some_example(self.train_dataset)
-        if self.args.remove_unused_columns:
-            example = selected(example)
-        label = some_label(example, self.label_names)
-        check_label(label, self.data_collator)
-        kind = kind_of(model, label)
-        say_problem(model, kind)
-        self.wish = filled_in_by_example(
-            self._given_objective, kind, example, self.label_names, layers=teacher is not None and not chooses(model)
+        problem = problem_of(
+            model,
+            first_example(self.train_dataset, selects=bool(self.args.remove_unused_columns)),
+            self._given_objective,
+            label_names=self.label_names,
+            collate=self.data_collator,
+            layers=teacher is not None,
         )
-        with seeded(self.args.seed):  # the parts depend only on it, and the training does not depend on them
-            parts = self.make_objective(model, kind)
-        self._check(model, parts, kind, label)
+        self.wish, kind = problem.wish, problem.kind
+        parts = self._parts(model, problem)
         self.soft_labels = self._given_soft_labels and parts.needs_teacher
-        if self._given_class_weights is not None:
-            parts.class_weights = torch.tensor(self._given_class_weights, dtype=torch.float32)
-        if self.compute_loss_func is not None or self.label_smoother is not None:
-            parts.gold = partial(
-                label_loss,
-                own=self.compute_loss_func,
-                smoothing=self.args.label_smoothing_factor,
-                causal=is_causal(model),
-            )
-        nn.Module.to(parts, self.args.device)
         if self._readers is not None:
             self._readers()
         self._distillation = DistillationModel(model, parts, kind)
@@ -282,6 +262,23 @@ class DistillationTrainer(Seq2SeqTrainer):
         if self.compiled:
             torch._dynamo.config.cache_size_limit = max(GRAPHS, torch._dynamo.config.cache_size_limit)
             self._distillation.compile_parts()
+
+    def _parts(self, model: Any, problem: Problem) -> DistillationObjective:
+        """The objective with what the script gives for its label terms. Raises `ConfigError` where it cannot work."""
+        with seeded(self.args.seed):  # the parts depend only on it, and the training does not depend on them
+            parts = self.make_objective(model, problem.kind)
+        self._check(model, parts, problem.kind, problem.label)
+        if self._given_class_weights is not None:
+            parts.class_weights = torch.tensor(self._given_class_weights, dtype=torch.float32)
+        if self.compute_loss_func is not None or self.label_smoother is not None:
+            parts.gold = partial(
+                label_loss,
+                own=self.compute_loss_func,
+                smoothing=self.args.label_smoothing_factor,
+                causal=is_causal(model),
+            )
+        nn.Module.to(parts, self.args.device)
+        return parts
 
     def make_objective(self, model: Any, kind: Kind) -> DistillationObjective:
         """Eq. (1) for `model` and the teacher."""
@@ -429,13 +426,10 @@ class DistillationTrainer(Seq2SeqTrainer):
         return with_soft_labels(signals, view, several=several) if self.soft_labels and name == "original" else signals
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
+        kept = self._cached(view) if name == "original" else None
+        if kept is not None:
+            return kept
         inputs = view.get("teacher", view)
-        reading = view.pop(READING, None)
-        if self.teacher_cache is not None and "example_ids" in view and name == "original":
-            try:
-                return self.teacher_cache.read(view["example_ids"], self.cached_tokens(view), reading)
-            except DamagedFileError as damage:
-                self._do_without_cache(damage)
         assert self.teacher is not None
         if inputs is view and not self._tokens_checked:
             check_vocabularies(self.student.config, self.teacher.model.config, self.processing_class)
@@ -448,6 +442,17 @@ class DistillationTrainer(Seq2SeqTrainer):
             inputs = with_decoder_inputs(self.teacher.model, inputs)
         with read_by(self.teacher.model, "teacher", inputs):
             return self.teacher(inputs)
+
+    def _cached(self, view: Batch) -> Signals | None:
+        """What the teacher's cache has of a batch; nothing where there is none, or where it proves damaged."""
+        reading = view.pop(READING, None)
+        if self.teacher_cache is None or "example_ids" not in view:
+            return None
+        try:
+            return self.teacher_cache.read(view["example_ids"], self.cached_tokens(view), reading)
+        except DamagedFileError as damage:
+            self._do_without_cache(damage)
+            return None
 
     @staticmethod
     def cached_tokens(batch: Mapping[str, Any]) -> Tensor:

@@ -10,8 +10,6 @@ from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel
 
 from distiller import processes
-from distiller.cache.checksums import DamagedFileError
-from distiller.cache.teacher_outputs import READING
 from distiller.config.translation import Objective
 from distiller.errors import ConfigError
 from distiller.models.encoder_decoder import Seq2SeqReader
@@ -79,14 +77,10 @@ class TranslationTrainer(DistillationTrainer):
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
         """The teacher's signals for a batch, teacher-forced on the same target; read from the cache if there is one."""
         assert self.teacher is not None
-        reading = view.pop(READING, None)
-        if self.teacher_cache is not None:
-            try:
-                kept = self.teacher_cache.read(view["example_ids"], self.cached_tokens(view), reading)
-                return replace(kept, mask=view["attention_mask"], head=self.teacher.reader.head())
-            except DamagedFileError as damage:
-                self._do_without_cache(damage)
-        return self.teacher(view)
+        kept = self._cached(view)
+        if kept is None:
+            return self.teacher(view)
+        return replace(kept, mask=view["attention_mask"], head=self.teacher.reader.head())
 
     @staticmethod
     def cached_tokens(batch: Mapping[str, Any]) -> Tensor:
