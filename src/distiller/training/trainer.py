@@ -264,10 +264,9 @@ class DistillationTrainer(Seq2SeqTrainer):
             self._distillation.compile_parts()
 
     def _parts(self, model: Any, problem: Problem) -> DistillationObjective:
-        """The objective with what the script gives for its label terms. Raises `ConfigError` where it cannot work."""
+        """The objective, with what the script gives for its label terms."""
         with seeded(self.args.seed):  # the parts depend only on it, and the training does not depend on them
-            parts = self.make_objective(model, problem.kind)
-        self._check(model, parts, problem.kind, problem.label)
+            parts = self.make_objective(model, problem)
         if self._given_class_weights is not None:
             parts.class_weights = torch.tensor(self._given_class_weights, dtype=torch.float32)
         if self.compute_loss_func is not None or self.label_smoother is not None:
@@ -280,16 +279,18 @@ class DistillationTrainer(Seq2SeqTrainer):
         nn.Module.to(parts, self.args.device)
         return parts
 
-    def make_objective(self, model: Any, kind: Kind) -> DistillationObjective:
-        """Eq. (1) for `model` and the teacher."""
+    def make_objective(self, model: Any, problem: Problem) -> DistillationObjective:
+        """Eq. (1) for `model` and the teacher. Raises `ConfigError` where it cannot work with them."""
         teacher = self._given_teacher
-        compared = any(term.active for term in self.wish.terms)  # otherwise their layers do not matter
-        return DistillationObjective(
-            self.wish,
+        compared = any(term.active for term in problem.wish.terms)  # otherwise their layers do not matter
+        parts = DistillationObjective(
+            problem.wish,
             student=model_shape(plain_model(model)) if compared else None,
             teacher=model_shape(plain_model(teacher)) if compared and teacher is not None else None,
-            kind=kind,
+            kind=problem.kind,
         )
+        self._check(model, parts, problem)
+        return parts
 
     def freeze(self, teacher: PreTrainedModel, parts: DistillationObjective, kind: Kind) -> FrozenTeacher:
         """The teacher, and the reader of what `parts` compare in it."""
@@ -309,25 +310,25 @@ class DistillationTrainer(Seq2SeqTrainer):
         """The number format of the autocast."""
         return "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
 
-    def _check(self, model: Any, parts: DistillationObjective, kind: Kind, label: Any) -> None:
+    def _check(self, model: Any, parts: DistillationObjective, problem: Problem) -> None:
         """Raises `ConfigError` for an objective that cannot work with this student and these `args`."""
         if parts.needs_teacher and self._given_teacher is None and not self._given_soft_labels:
             raise ConfigError("this objective compares with a teacher, and there is none", hint="pass `teacher`")
         if parts.reads_outputs and self._given_teacher is not None:
-            check_heads(model, kind, self._given_teacher, label)
-        if self.wish.class_weights is not None and self._given_class_weights is None:
+            check_heads(model, problem.kind, self._given_teacher, problem.label)
+        if problem.wish.class_weights is not None and self._given_class_weights is None:
             raise ConfigError(
                 "objective.class_weights needs the numbers of rows by class, which a run counts",
                 hint="pass `class_weights`, one number for each class",
             )
         check_label_loss(
             model,
-            kind,
+            problem.kind,
             class_weights=self._given_class_weights,
             own=self.compute_loss_func is not None,
             smoothed=self.args.label_smoothing_factor != 0,
         )
-        check_terms(self.wish, parts, model, kind, self.args)
+        check_terms(problem.wish, parts, model, problem.kind, self.args)
 
     # --- one step ---------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from distiller.models.encoder_decoder import Seq2SeqReader
 from distiller.models.signals import Signals
 from distiller.training.batching import Batch
 from distiller.training.objective import DistillationObjective
+from distiller.training.problem import Problem
 from distiller.training.readout import Kind
 from distiller.training.teacher import FrozenTeacher
 from distiller.training.trainer import DistillationTrainer
@@ -55,12 +56,12 @@ class TranslationTrainer(DistillationTrainer):
             raise ConfigError("this objective compares hidden layers, which the cache has not", hint="pass none")
         super().__init__(model, objective=objective, **others)
 
-    def make_objective(self, model: Any, kind: Kind) -> TranslationObjective:
+    def make_objective(self, model: Any, problem: Problem) -> TranslationObjective:
         """The losses over the vocabulary and over the layers of both sides."""
         teacher: Any = self._given_teacher
-        assert isinstance(self.wish, Objective)
+        assert isinstance(problem.wish, Objective)
         return TranslationObjective(
-            self.wish,
+            problem.wish,
             student=model_shapes(model),
             teacher=None if teacher is None else model_shapes(teacher),
             **self.losses,
@@ -70,9 +71,6 @@ class TranslationTrainer(DistillationTrainer):
         """The frozen teacher, which reads the student's tokens."""
         reader = partial(Seq2SeqReader, hidden=bool(parts.terms), rows=self.rows)
         return FrozenTeacher(teacher, set(), set(), device=self.args.device, precision=self.precision, reader=reader)
-
-    def _check(self, model: Any, parts: DistillationObjective, kind: Kind, label: Any) -> None:
-        """Nothing to check: `make_objective` refuses impossible objectives."""
 
     def _teacher_signals(self, view: Batch, name: str) -> Signals:
         """The teacher's signals for a batch, teacher-forced on the same target; read from the cache if there is one."""
