@@ -48,6 +48,12 @@ def write_text(path: Path, text: str, *, private: bool = False) -> Path:
     return path
 
 
+def check_parent(path: Path) -> None:
+    """Raise `OutputError` where the folder in which `path` would be written does not exist."""
+    if not path.resolve().parent.is_dir():
+        raise OutputError(f"there is no folder `{path.parent}`", hint="make it, or name another file")
+
+
 @contextmanager
 def writing(path: Path, mode: str = "w", *, private: bool = False) -> Iterator[IO[Any]]:
     """A file to write to, which becomes `path` if the block succeeds; `mode` is `w` or `wb`.

@@ -1,6 +1,6 @@
 """Uses a distilled model: scores on a split, and labels for new texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from distiller.tasks.alignment import encode_tagged, tag_names
 from distiller.tasks.answers import Prediction, answers
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.custom import METRICS_OF
-from distiller.tasks.data import Split, TaggedSplit, TaskData
-from distiller.tasks.encode import Collator, encode
+from distiller.tasks.data import AnySplit, Split, TaggedSplit, TaskData
+from distiller.tasks.encode import Collator, EncodedSplit, encode
 from distiller.tasks.glue import GLUE, diagnostic
 from distiller.tasks.in_memory import table_of
 from distiller.tasks.leaderboard import SUBMISSION_FILES
@@ -83,30 +83,49 @@ def evaluate(
     data = load_task(described.task)
     if own and (said := changed(load_record(model).data, data)):
         warn(f"`{model}`: {said}")
+    chosen = _labelled(data, split, described)
+    bad = BadRows(described.task.skip_bad)
+    read, encoded, logits = _opened(name, data, described.task)(chosen, bad)
+    bad.warn(f"{data.name}: {split}")
+    return scorer(data, described.task, read, encoded)(logits.numpy(), encoded.gold)
+
+
+def _labelled(data: TaskData, split: str, run: Run) -> AnySplit:
+    """A split with labels. Raises `DataError` for any other one."""
     if split not in data.splits:
-        raise DataError(f"task `{data.name}` has no split `{split}`", hint=_other_split(split, data, described))
-    chosen = data.splits[split]
-    if not chosen.labelled:
+        raise DataError(f"task `{data.name}` has no split `{split}`", hint=_other_split(split, data, run))
+    if not data.splits[split].labelled:
         raise DataError(f"split `{split}` of `{data.name}` has no labels", hint="use `distiller predict` for its texts")
+    return data.splits[split]
+
+
+Answer = Callable[[AnySplit, BadRows], tuple[AnySplit, EncodedSplit, Tensor]]
+"""From a split and what is done about bad rows to the rows that can be read, their tokens, and the logits for them."""
+
+
+def _opened(name: str, data: TaskData, task: Task) -> Answer:
+    """A model for a split of its task.
+
+    Raises `ModelError` for a model without a head for the task.
+    """
     labels = data.label_names
     if not has_head_for(name, kind=data.kind, labels=labels):
         raise ModelError(
             f"`{name}` is not fine-tuned for the {data.kind} task `{data.name}`",
             hint="its labels are " + ", ".join(f"`{label}`" for label in labels) if labels else "it needs one output",
         )
-    loaded = load_model(name, kind=data.kind, labels=labels)
     tokenizer = load_tokenizer(name)
-    length = described.task.max_length or usual_input(loaded, tokenizer)
-    check_length(length, loaded, "the model")
-    bad = BadRows(described.task.skip_bad)
-    kept = with_ends(chosen, tokenizer, loaded.config, "the model", bad)
-    bad.warn(f"{data.name}: {split}")
-    chosen = chosen.take(kept)
-    encoded = encode_split(chosen, tokenizer, described.task, length)
-    logits = predict_logits(
-        follow_tokenizer(loaded, tokenizer), encoded, Collator(tokenizer, max_length=longest_input(loaded))
-    )
-    return scorer(data, described.task, chosen, encoded)(logits.numpy(), encoded.gold)
+    model = follow_tokenizer(load_model(name, kind=data.kind, labels=labels), tokenizer)
+    length = task.max_length or usual_input(model, tokenizer)
+    check_length(length, model, "the model")
+    collate = Collator(tokenizer, max_length=longest_input(model))
+
+    def answer(split: AnySplit, bad: BadRows) -> tuple[AnySplit, EncodedSplit, Tensor]:
+        read = split.take(with_ends(split, tokenizer, model.config, "the model", bad))
+        encoded = encode_split(read, tokenizer, task, length)
+        return read, encoded, predict_logits(model, encoded, collate)
+
+    return answer
 
 
 def _other_split(split: str, data: TaskData, run: Run) -> str:
@@ -409,8 +428,7 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
                 f"`{output}` is not the output of a run on a GLUE task", hint="task.name=rte, for example"
             )
         data = load_task(run.task)
-        model = load_model(name, kind=data.kind, labels=data.label_names)
-        tokenizer = load_tokenizer(name)
+        answer = _opened(name, data, run.task)
         splits = dict(data.splits)
         if run.task.name == "mnli" and (pairs := diagnostic(run.task)) is not None:
             splits[pairs.name] = pairs
@@ -419,14 +437,11 @@ def predict_glue(outputs: Sequence[str]) -> dict[str, list[str | float]]:
                 continue
             if file in found:
                 raise ConfigError(f"two runs predict {file}.tsv", hint="name one run for each task")
-            length = run.task.max_length or usual_input(model, tokenizer)
-            encoded = encode_split(splits[sheet.split], tokenizer, run.task, length)
-            logits = predict_logits(model, encoded, Collator(tokenizer, max_length=longest_input(model)))
-            found[file] = (
-                [data.labels[index] for index in logits.argmax(-1).tolist()]
-                if data.labels
-                else logits.squeeze(-1).tolist()
-            )
+            *_, logits = answer(splits[sheet.split], BadRows())
+            if data.labels:
+                found[file] = [data.labels[index] for index in logits.argmax(-1).tolist()]
+            else:
+                found[file] = logits.squeeze(-1).tolist()
     return found
 
 

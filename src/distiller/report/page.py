@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distiller.errors import OutputError, importing
-from distiller.files import write_text
+from distiller.files import check_parent, write_text
 from distiller.record import now
 from distiller.report.content import content
 
@@ -46,8 +46,7 @@ def write_report(trials: "Trials", path: str | Path, *, title: str = "Study", to
     if not len(trials.frame):
         raise OutputError("there is no finished or failed trial to report", hint="`distiller study status` says more")
     target = Path(path)
-    if not target.resolve().parent.is_dir():
-        raise OutputError(f"there is no folder `{target.parent}`", hint="make it, or name another file")
+    check_parent(target)
     return write_text(target, render(content(trials, title=title, created=now(), top=top, seed=seed)))
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from distiller.analysis.pareto import pareto_front
 from distiller.deploy.table import Bench
-from distiller.errors import ConfigError, OutputError, importing
+from distiller.errors import ConfigError, importing
+from distiller.files import check_parent
 
 ENDINGS = (".png", ".svg", ".pdf")
 
@@ -14,8 +15,7 @@ def check_picture(path: Path) -> None:
     """Refuse a file that cannot be drawn, before anything is measured. Raises `DistillerError`."""
     if path.suffix.lower() not in ENDINGS:
         raise ConfigError(f"`{path}` is not a picture", hint=f"a file that ends in {', '.join(ENDINGS)}")
-    if not path.resolve().parent.is_dir():
-        raise OutputError(f"there is no folder `{path.parent}`", hint="make it, or name another file")
+    check_parent(path)
     with importing("a picture needs", extra="picture"):
         import matplotlib  # noqa: F401
 

@@ -11,8 +11,7 @@ from distiller.analysis.pareto import pareto_front
 from distiller.config import Objective, to_yaml
 from distiller.deploy.examination import Calibration, Examination, Look
 from distiller.deploy.table import Bench
-from distiller.errors import OutputError
-from distiller.files import write_text
+from distiller.files import check_parent, write_text
 from distiller.record import ModelFacts, Record, now
 from distiller.report.drawing import SMALL, Series, chart, layers
 from distiller.run.card import how_to_load
@@ -44,8 +43,7 @@ def write_run_report(
 
     Raises `OutputError` if there is no such folder.
     """
-    if not path.resolve().parent.is_dir():
-        raise OutputError(f"there is no folder `{path.parent}`", hint="make it, or name another file")
+    check_parent(path)
     return write_text(path, render(record, examination, bench, notes=notes))
 
 
