@@ -30,7 +30,8 @@ def curves(
     """
     figures = _figures()
     score = f"eval_{metric}"
-    logged = {name for seeds in histories.values() for history in seeds for entry in history for name in entry}
+    every = [history for seeds in histories.values() for history in seeds]
+    logged = {name for history in every for entry in history for name in entry}
     names = [*sorted(name for name in logged if name == "loss" or name.startswith("loss/")), score]
     figure = figures(figsize=(4 * len(names), 3), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):

@@ -105,12 +105,12 @@ class FactorSpace:
         A factor and its ancestor are not a pair: the effect of a factor within its parent's level is its own component.
         """
         above = {name: self.ancestors(name) for name in self.names}
-        found = {
-            names: frozenset(names).union(*(above[name] for name in names))
-            for n in range(1, min(order, len(self.names)) + 1)
-            for names in combinations(self.names, n)
-            if not any(one in above[other] for one in names for other in names)
-        }
+        found: dict[tuple[str, ...], frozenset[str]] = {}
+        for count in range(1, min(order, len(self.names)) + 1):
+            for names in combinations(self.names, count):
+                needed = frozenset[str]().union(*(above[name] for name in names))
+                if needed.isdisjoint(names):
+                    found[names] = needed.union(names)
         return dict(sorted(found.items(), key=lambda item: len(item[1])))
 
 

@@ -28,12 +28,13 @@ def ped_anova(frame: "pd.DataFrame", factors: Sequence[str], *, target: str = "s
         return {}
     with importing("PED-ANOVA needs", extra="study"):
         import optuna
-    domains = {
-        factor.name: optuna.distributions.FloatDistribution(*factor.bounds)
-        if factor.bounds
-        else optuna.distributions.CategoricalDistribution([level for level in factor.levels if level])
-        for factor in space.factors
-    }
+    domains: dict[str, optuna.distributions.BaseDistribution] = {}
+    for factor in space.factors:
+        if factor.bounds:
+            domains[factor.name] = optuna.distributions.FloatDistribution(*factor.bounds)
+        else:
+            levels = [level for level in factor.levels if level]
+            domains[factor.name] = optuna.distributions.CategoricalDistribution(levels)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

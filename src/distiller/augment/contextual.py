@@ -41,9 +41,10 @@ def contextual(
     Source: Jiao et al. 2020 (TinyBERT), arXiv:1909.10351; arXiv:2109.11105.
     """
     source = load_masked_lm(model, device)
-    rate = p if p is not None else 0.3 if mode == "sample" else 0.4
+    if p is None:
+        p = 0.3 if mode == "sample" else 0.4
     fallback = fallback or ("mask" if mode == "sample" else "glove")
-    chosen = [_chosen(passage, rng, mode, rate, n_max) for passage, rng in zip(passages, rngs, strict=True)]
+    chosen = [_chosen(passage, rng, mode, p, n_max) for passage, rng in zip(passages, rngs, strict=True)]
     single = [
         [n for n in words if fallback == "mask" or source.is_one_piece(passage.words[n])]
         for passage, words in zip(passages, chosen, strict=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from distiller.augment.passage import Edit, Passage, of_words, split_tokens, split_words
 from distiller.tasks.data import Answer
@@ -96,12 +95,11 @@ def follow_tags(
     tags: Sequence[int], passage: Passage, edit: tuple[tuple[str, ...], ...], outside: int | None
 ) -> tuple[int, ...]:
     """A tag for each new word: unchanged words keep theirs, new ones get `outside`, or no label."""
-    return tuple(
-        chain.from_iterable(
-            (tag,) if new == (word,) else (outside if tag == outside and outside is not None else IGNORED,) * len(new)
-            for tag, word, new in zip(tags, passage.words, edit, strict=True)
-        )
-    )
+    found: list[int] = []
+    for tag, word, new in zip(tags, passage.words, edit, strict=True):
+        kept = new == (word,) or tag == outside
+        found += [tag if kept else IGNORED] * len(new)
+    return tuple(found)
 
 
 def follow_answers(

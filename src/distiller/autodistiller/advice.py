@@ -95,10 +95,10 @@ def advise(
     check_request(
         experience, predictor=predictor, options=options, teacher_score=teacher_score, baseline_score=baseline_score
     )
+    task = names_of(run)["task"]
     if facts is None:
-        facts = facts_of(run.task, name=names_of(run)["task"])
-    named = names_of(run)
-    whole = experience.with_task(facts.model_copy(update={"name": named["task"]}))
+        facts = facts_of(run.task, name=task)
+    whole = experience.with_task(facts.model_copy(update={"name": task}))
     candidates = candidates_of(run, space, kind=facts.kind)
     rows = rows_of(candidates, run, teacher_score=teacher_score, baseline_score=baseline_score)
     fitted = fit_predictor(
@@ -112,25 +112,23 @@ def advise(
     said = fitted.predict(rows)
     failed = _failures(experience, candidates)
     order = ranked(rows, said.order - 1e3 * failed)
-    chosen = tuple(
-        AdvisedRun(
-            candidates.points[i],
-            candidates.run(candidates.points[i], f"{run.output}/advised/{rank}"),
-            *(float(column[i]) for column in (said.ratio, said.low, said.high)),
-            reasons=_reasons(candidates.points[i], i, said.parts, fitted),
-        )
-        for rank, i in enumerate(order[:top], 1)
-    )
+    chosen: list[AdvisedRun] = []
+    for rank, i in enumerate(order[:top], 1):
+        point = candidates.points[i]
+        advised = candidates.run(point, f"{run.output}/advised/{rank}")
+        ratio, low, high = (float(column[i]) for column in (said.ratio, said.low, said.high))
+        chosen.append(AdvisedRun(point, advised, ratio, low, high, _reasons(point, i, said.parts, fitted)))
+    probed: list[Run] = []
+    for number, i in enumerate(choose_probes(fitted.fit_data, rows, probes), 1):
+        probed.append(candidates.run(candidates.points[i], f"{run.output}/probes/{number}"))
+    left_out = [f"left out: {reason}" for reason in candidates.left_out]
     return Advice(
-        whole.tasks[named["task"]],
-        chosen,
-        fitted.fit_data.neighbours(named["task"]),
-        len(rows),
-        (*(f"left out: {reason}" for reason in candidates.left_out), *_unknown(candidates, experience)),
-        tuple(
-            candidates.run(candidates.points[i], f"{run.output}/probes/{number}")
-            for number, i in enumerate(choose_probes(fitted.fit_data, rows, probes), 1)
-        ),
+        task=whole.tasks[task],
+        advised=tuple(chosen),
+        nearest=fitted.fit_data.neighbours(task),
+        considered=len(rows),
+        notes=(*left_out, *_unknown(candidates, experience)),
+        probes=tuple(probed),
     )
 
 

@@ -102,25 +102,20 @@ def objective(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
 def operators(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
     """Mixup or not, and the position of each text operator in the policy, from 1; 0 without it."""
     stacks = [labels.names(level) for level in _levels(rows, "augmentation")]
-    text = sorted(
-        {name for stack in stacks for name in stack} - {"mixup"} | {"contextual", "random", "back_translation"}
-    )
-    places = {
-        f"rank {name}": np.array([stack.index(name) + 1.0 if name in stack else 0.0 for stack in stacks])
-        for name in text
-    }
-    return {"mixup": np.array([float("mixup" in stack) for stack in stacks]), **places}
+    found = {"mixup": np.array([float("mixup" in stack) for stack in stacks])}
+    for name in sorted({"contextual", "random", "back_translation"}.union(*stacks) - {"mixup"}):
+        found[f"rank {name}"] = np.array([stack.index(name) + 1.0 if name in stack else 0.0 for stack in stacks])
+    return found
 
 
 def others(rows: "pd.DataFrame") -> dict[str, np.ndarray]:
     """Every other factor, one column per level."""
     known = {*BEFORE, "intermediate", "augmentation"}
-    return {
-        name: values
-        for factor in map(str, rows)
-        if factor not in known
-        for name, values in _flags(factor, _levels(rows, factor)).items()
-    }
+    found: dict[str, np.ndarray] = {}
+    for factor in map(str, rows):
+        if factor not in known:
+            found |= _flags(factor, _levels(rows, factor))
+    return found
 
 
 PIPELINE_FEATURES: Family[PipelineFeature] = Family(

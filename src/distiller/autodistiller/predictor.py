@@ -63,10 +63,9 @@ class Predictor:
         kinds = {task.name: task.kind for task in self.fit_data.tasks}
         effects = self.function(known)
         scales = {task: self.fit_data.scale(task) for task in dict.fromkeys(map(str, known["task"]))}
-        level, spread, unsure = (
-            np.array([pick(*scales[task]) for task in known["task"]])
-            for pick in (lambda s, _: s.level, lambda s, _: s.spread, lambda _, u: u)
-        )
+        level = np.array([scales[task][0].level for task in known["task"]])
+        spread = np.array([scales[task][0].spread for task in known["task"]])
+        unsure = np.array([scales[task][1] for task in known["task"]])
         target = self.fit_data.target
         start = offsets(known, teacher=target.teacher, baseline=target.baseline)
         middle = start + level + effects.values * spread

@@ -150,34 +150,18 @@ def _print(advice: "Advice") -> None:
     from distiller.cli.console import print_table, print_words
 
     factors = list(advice.advised[0].point)
-    print_table(
-        ["", *factors, "ratio", "80 % interval"],
-        [
-            [
-                str(n),
-                *(one.point.get(name, "") for name in factors),
-                f"{one.ratio:.3f}",
-                f"{one.low:.3f} … {one.high:.3f}",
-            ]
-            for n, one in enumerate(advice.advised, 1)
-        ],
-        title=f"{advice.task.name}: best of {advice.considered} pipelines",
-    )
+    pipelines, reasons = [], []
+    for n, one in enumerate(advice.advised, 1):
+        levels = [one.point.get(name, "") for name in factors]
+        pipelines.append([str(n), *levels, f"{one.ratio:.3f}", f"{one.low:.3f} … {one.high:.3f}"])
+        for k, why in enumerate(one.reasons):
+            effect = "" if why.effect is None else f"{100 * (why.effect - 1):+.2f} %"
+            reasons.append(["" if k else str(n), why.factor, why.level, effect, str(why.trials), str(why.tasks)])
+    title = f"{advice.task.name}: best of {advice.considered} pipelines"
+    print_table(["", *factors, "ratio", "80 % interval"], pipelines, title=title)
     near = ", ".join(f"{name} {alike:.2f}" for name, alike in list(advice.nearest.items())[:4])
     print_words(f"most alike past tasks (1 is the same): {near}")
-    rows = [
-        [
-            str(n) if not k else "",
-            reason.factor,
-            reason.level,
-            "" if reason.effect is None else f"{100 * (reason.effect - 1):+.2f} %",
-            f"{reason.trials}",
-            f"{reason.tasks}",
-        ]
-        for n, one in enumerate(advice.advised, 1)
-        for k, reason in enumerate(one.reasons)
-    ]
-    print_table(["", "choice", "level", "effect", "past trials", "of tasks"], rows, title="why")
+    print_table(["", "choice", "level", "effect", "past trials", "of tasks"], reasons, title="why")
     for note in advice.notes:
         typer.echo(note, err=True)
     best = advice.advised[0]

@@ -156,7 +156,9 @@ def together(ranked: dict[str, list[Configuration]]) -> list[Configuration]:
 def references(trials: "Trials") -> dict[str, dict[str, float]]:
     """By task, the scores of the teachers, and of the student without one if there is only one student."""
     rows = trials.complete.to_dict("records")
-    students = {task: {one["student"] for one in rows if one["task"] == task} for task in {one["task"] for one in rows}}
+    students: dict[str, set[str]] = {}
+    for one in rows:
+        students.setdefault(one["task"], set()).add(one["student"])
     shown: dict[str, dict[str, float]] = {str(task): {} for task in students}
     for one in rows:
         lines = shown[str(one["task"])]

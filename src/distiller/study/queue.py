@@ -144,11 +144,10 @@ def claim(stored: StoredStudy, worker: Worker) -> Claim | None:
 
 def _claim(stored: StoredStudy, worker: Worker) -> Claim | None:
     while True:
-        waiting = [
-            (min(trial.user_attrs.get(INDEX, 0) for trial in found), position)
-            for position, stored_cell in enumerate(stored.cells)
-            if (found := in_state(stored_cell, "WAITING"))
-        ]
+        waiting: list[tuple[int, int]] = []
+        for position, stored_cell in enumerate(stored.cells):
+            if found := in_state(stored_cell, "WAITING"):
+                waiting.append((min(trial.user_attrs.get(INDEX, 0) for trial in found), position))
         if waiting:
             stored_cell = stored.cells[min(waiting)[1]]
             if made := _take(stored, stored_cell, worker):

@@ -72,14 +72,14 @@ def squad_scores(predictions: Mapping[str, str], split: QuestionSplit) -> dict[s
     found = [predictions.get(key) for key in split.question_ids]
     golds = [[answer.text for answer in right] for right in split.answers]
     values = {"exact_match": exact_match(found, golds), "answer_f1": answer_f1(found, golds)}
-    known = [one for one in zip(found, golds, strict=True) if any(one[1])]
-    if split.null_answers and 0 < len(known) < len(golds):
-        answered = tuple(zip(*known, strict=True))
-        empty = tuple(zip(*(one for one in zip(found, golds, strict=True) if not any(one[1])), strict=True))
+    answered = [row for row, right in enumerate(golds) if any(right)]
+    empty = [row for row, right in enumerate(golds) if not any(right)]
+    if split.null_answers and answered and empty:
+        said, right = [found[row] for row in answered], [golds[row] for row in answered]
         values |= {
-            "has_answer_exact_match": exact_match(*answered),
-            "has_answer_f1": answer_f1(*answered),
-            "no_answer_accuracy": exact_match(*empty),
+            "has_answer_exact_match": exact_match(said, right),
+            "has_answer_f1": answer_f1(said, right),
+            "no_answer_accuracy": exact_match([found[row] for row in empty], [golds[row] for row in empty]),
         }
     return values
 

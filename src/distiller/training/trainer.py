@@ -308,7 +308,9 @@ class DistillationTrainer(Seq2SeqTrainer):
     @property
     def precision(self) -> Precision:
         """The number format of the autocast."""
-        return "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else "fp32"
+        if self.args.bf16:
+            return "bf16"
+        return "fp16" if self.args.fp16 else "fp32"
 
     def _check(self, model: Any, parts: DistillationObjective, problem: Problem) -> None:
         """Raises `ConfigError` for an objective that cannot work with this student and these `args`."""
