@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib import metadata
@@ -52,6 +52,12 @@ def check_parent(path: Path) -> None:
     """Raise `OutputError` where the folder in which `path` would be written does not exist."""
     if not path.resolve().parent.is_dir():
         raise OutputError(f"there is no folder `{path.parent}`", hint="make it, or name another file")
+
+
+def list_left_out(path: Path, reasons: Sequence[str]) -> None:
+    """Write where each row is that could not be used, and why, a line for each, if there are any."""
+    if reasons:
+        write_text(path, "".join(f"{reason}\n" for reason in reasons))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from distiller.config import Config
 from distiller.errors import ConfigError, DataError, ModelError, importing, warn
-from distiller.files import LEFT_OUT, write_text
+from distiller.files import LEFT_OUT, list_left_out, write_text
 from distiller.inference import Predictor, named
 from distiller.jobs import Done, Job
 from distiller.models.folders import resolve
@@ -122,8 +122,7 @@ def label(
     job = Job(folder, facts, count, shard_size, f"part-{{:06d}}.{form}", what="labelling", summary=Summary, part=part)
     if (done := job.claim(resume=resume)) is not None:
         return done
-    if given.left_out:
-        write_text(folder / LEFT_OUT, "".join(f"{line}\n" for line in given.left_out))
+    list_left_out(folder / LEFT_OUT, given.left_out)
     job.make_shards(partial(_write_labels, labeller, given, form), console=console, rows="texts", amount="texts")
 
     def summary(done: Done) -> Summary:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from distiller.errors import ConfigError
-from distiller.files import exists, write_text, writing
+from distiller.files import LEFT_OUT, exists, list_left_out, writing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,9 +152,9 @@ def _open(output: Path | None) -> AbstractContextManager[IO[Any]]:
 
 
 def _list_left_out(left_out: "Sequence[str]", output: Path | None) -> None:
-    """Writes, next to the output, where each row that was left out is, and why."""
-    if left_out and output is not None and output.is_file():
-        write_text(output.with_name(f"{output.name}.left_out.txt"), "".join(f"{line}\n" for line in left_out))
+    """Next to the output."""
+    if output is not None and output.is_file():
+        list_left_out(output.with_name(f"{output.name}.{LEFT_OUT}"), left_out)
 
 
 def _beside(columns: "Mapping[str, Sequence[Any]]", row: int, found: "Row", *, json: bool) -> "Row":

@@ -22,7 +22,7 @@ from distiller.deploy.bench_translators import (
 from distiller.deploy.entrants import Entrant, entrants, reading
 from distiller.deploy.finished import Finished
 from distiller.deploy.forms import batches, in_order, input_arrays, input_names
-from distiller.deploy.measure import read_arrays, weights_megabytes, write_arrays
+from distiller.deploy.measure import SINGLES, read_arrays, weights_megabytes, write_arrays
 from distiller.deploy.table import Bench, Measured
 from distiller.device import describe_machine
 from distiller.errors import ConfigError, ModelError, OutputError, RunError
@@ -33,8 +33,6 @@ from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.tokens import scorer
 
 BATCHES = (1, 8, 32)
-SINGLES = 50
-"""Development texts whose single latency is taken."""
 SCORED = 32
 """Batch size in which the development set is scored."""
 

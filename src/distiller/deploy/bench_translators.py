@@ -8,7 +8,7 @@ from typing import Any
 from distiller.config.translation import Languages
 from distiller.deploy.entrants import Entrant
 from distiller.deploy.export import export_of, exports_of, is_export, load_export
-from distiller.deploy.measure import weights_megabytes
+from distiller.deploy.measure import SINGLES, weights_megabytes
 from distiller.deploy.table import Measured
 from distiller.deploy.translators import FinishedTranslator, open_translator
 from distiller.errors import DistillerError, OutputError
@@ -22,8 +22,6 @@ from distiller.translation.scores import METRIC, RISING, score
 from distiller.translation.students import load_translator
 from distiller.translation.tokenizer import PLAIN
 
-SINGLES = 50
-"""Sentences whose single latency is taken."""
 CONVERTED = "ctranslate2-int8"
 Process = Callable[[dict[str, Any], Path, str], dict[str, Any]]
 """(job, empty folder, name) → what a process of its own measured."""

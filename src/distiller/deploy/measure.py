@@ -17,6 +17,8 @@ from distiller import memory
 from distiller.deploy.runtimes import Arrays, Runtime, onnx_runtime, openvino_runtime
 from distiller.files import write_json
 
+SINGLES = 50
+"""Development texts whose single latency is taken."""
 WARM_UP = 3
 WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".xml")
 

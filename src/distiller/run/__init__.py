@@ -20,6 +20,7 @@ from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Run, load_run
 from distiller.config.translation import TranslationRun
 from distiller.errors import ConfigError, warn
+from distiller.files import LEFT_OUT, list_left_out
 from distiller.record import Record, load_record
 from distiller.run.changed_data import changed, changed_text, keep_to
 from distiller.run.plan import RunPlan, make_plan
@@ -27,7 +28,7 @@ from distiller.run.results import Find, find, finish
 from distiller.run.room import check_room
 from distiller.run.seeds import train_seed
 from distiller.run.setup import Setup, encode_splits, prepare
-from distiller.run.summary import data_lines, folded, list_left_out
+from distiller.run.summary import data_lines, folded
 from distiller.run.translation import TranslationWork
 from distiller.run.translation import prepare as prepare_translation
 from distiller.tasks.sources import located
@@ -144,7 +145,7 @@ def _encoders(plan: RunPlan) -> _Beginning:
 def _begun(folder: Path, plan: RunPlan) -> None:
     """What an output folder says of the data before anything is trained."""
     keep_to(plan.data.fingerprint, folder / SEEDS)
-    list_left_out(folder, plan.data)
+    list_left_out(folder / LEFT_OUT, plan.data.left_out)
 
 
 def _translation(run: TranslationRun) -> _Beginning:

@@ -3,11 +3,9 @@
 import textwrap
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from distiller.files import LEFT_OUT, write_text
 from distiller.tasks.data import NO_ANSWER, AnySplit, QuestionSplit, Split, TaggedSplit, TaskData
 from distiller.tasks.encode import IGNORED, EncodedSplit
 from distiller.tasks.table import short
@@ -34,12 +32,6 @@ def data_lines(data: TaskData, splits: Mapping[str, EncodedSplit], max_length: i
 def folded(line: str, width: int) -> str:
     """A line of `data_lines`, wrapped to `width` characters; paths and numbers stay whole."""
     return textwrap.fill(line, width, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
-
-
-def list_left_out(folder: Path, data: TaskData) -> None:
-    """Write where each row that was left out is, and why, if there are any."""
-    if data.left_out:
-        write_text(folder / LEFT_OUT, "".join(f"{line}\n" for line in data.left_out))
 
 
 def _labels_of(split: AnySplit, labels: tuple[str, ...]) -> str:
