@@ -12,7 +12,7 @@ from distiller.errors import ConfigError, DataError, DistillerError
 from distiller.tasks import load_task
 from distiller.tasks.data import Split, TaskData
 from distiller.tasks.readers import read_table
-from distiller.tasks.soft_labels import with_gold_as_soft
+from distiller.tasks.transfer import with_gold_as_soft
 from distiller.tasks.written_lists import parsed_cell
 from tasks.test_unlabelled import lines, table
 

@@ -29,8 +29,8 @@ from distiller.run.vocabulary import task_vocabulary
 from distiller.tasks import load_task
 from distiller.tasks.crossover import usual_crossovers, with_crossed
 from distiller.tasks.data import TaskData
-from distiller.tasks.soft_labels import with_gold_as_soft
 from distiller.tasks.tokens import LONGEST, readable, usual_max_length
+from distiller.tasks.transfer import with_gold_as_soft
 from distiller.training.defaults import filled_in
 from distiller.training.objective import DistillationObjective, model_shape
 from distiller.training.pace import learning_rate, patient_steps

@@ -16,10 +16,11 @@ from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.data import UNLABELLED, AnySplit, Split, TaggedSplit, TaskData, joined, keys_of, sample
 from distiller.tasks.data import without_labels as hidden
 from distiller.tasks.questions import question_split
-from distiller.tasks.soft_labels import SOFT_KINDS, SoftLabels, read_soft, sure_enough
+from distiller.tasks.soft_labels import SoftLabels, read_soft
 from distiller.tasks.sources import table_of
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import untagged, with_conllu_columns
+from distiller.tasks.transfer import SOFT_KINDS, sure_enough
 from distiller.tasks.usable import usable_rows
 
 WRITTEN = "p(*)"
