@@ -167,7 +167,7 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
     clock = _Clock(plan, tokens, teacher_tokens) if timed else None
     kept = _outputs_bytes(plan, teacher_tokens)
     cached = kept is not None
-    phases = _phases(plan, tokens, teacher_tokens, clock, cached=cached)
+    phases = _phases(plan, tokens, clock, cached=cached)
     weights = 4 * parameter_count(student)
     tuned = [4 * parameter_count(shape) for _, shape in _tuned(plan)]
     baselines = weights * len(run.seeds) * _baselines(run)
@@ -186,9 +186,7 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
     )
 
 
-def _phases(
-    plan: RunPlan, tokens: Tokens, teacher_tokens: Tokens, clock: "_Clock | None", *, cached: bool
-) -> list[Phase]:
+def _phases(plan: RunPlan, tokens: Tokens, clock: "_Clock | None", *, cached: bool) -> list[Phase]:
     run, dev = plan.run, len(tokens["dev"])
     half = machine(run).precision != "fp32"
     labelled, all_rows = len(tokens["train"]), sum(len(tokens[name]) for name in TRANSFER if name in tokens)

@@ -53,7 +53,7 @@ def render(record: Record, examination: Examination | None, bench: Bench | None,
         _comparison(record, examination),
         _matched(record, examination),
         _curves(record),
-        _efficiency(record) if record.efficiency else _trade_off(record, bench),
+        _efficiency(record) if record.efficiency else _trade_off(bench),
         *([_classes(examination), _calibration(examination), _disagreements(examination)] if examination else []),
         _loading(record),
         _facts(record, [*record.notes, *notes]),
@@ -194,7 +194,7 @@ def _curves(record: Record) -> str:
     return _section("Learning curves", words, f'<div class="grid">{"".join(drawn)}</div>')
 
 
-def _trade_off(record: Record, bench: Bench | None) -> str:
+def _trade_off(bench: Bench | None) -> str:
     if bench is None:
         words = "Not measured side by side yet: `distiller bench` adds exports, latency, memory and this picture."
         return _section("Score against size and latency", words, "")

@@ -34,18 +34,7 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
     development set should be learnt from. Raises `DataError` for unusable files, `ConfigError` for a task that cannot
     have such rows.
     """
-    splits = dict(data.splits)
-    train = splits["train"]
-    found: list[AnySplit] = [splits.pop(UNLABELLED)] if UNLABELLED in splits else []
-    if task.label_limit is not None:
-        if not train.labelled:
-            raise ConfigError("task.label_limit is set, but no training row has a label", hint="leave it out")
-        chosen = sample(len(train), task.label_limit, seed=task.split_seed)
-        others = sorted(set(range(len(train))) - set(chosen))
-        splits["train"] = train.take(chosen)
-        found += [hidden(train.take(others))] if others else []
-    if not train.labelled:  # then its rows are texts like the others
-        found.insert(0, hidden(splits.pop("train")))
+    splits, found = _apart(task, data)
     left_out: list[str] = []
     for name in names_of(task):
         bad = BadRows(task.skip_bad)
@@ -60,10 +49,7 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
         )
     if not found:
         return sure_enough(task, data)
-    while len(found) > 1:  # merged pairwise, so that every text is copied a few times, not once for every file
-        found = [joined(*found[at : at + 2]) if at + 1 < len(found) else found[at] for at in range(0, len(found), 2)]
-    rows = found[0]
-    rows, repeated = _distinct(rows, list(splits.values()))
+    rows, repeated = _distinct(_all_of(found), list(splits.values()))
     if task.unlabelled_limit is not None:
         rows = rows.take(sample(len(rows), task.unlabelled_limit, seed=task.split_seed))
     if "train" not in splits:
@@ -73,6 +59,31 @@ def with_unlabelled(task: Task, data: TaskData) -> TaskData:
     elif len(rows):
         splits[UNLABELLED] = rows
     return sure_enough(task, replace(data, splits=splits, repeated=repeated))
+
+
+def _apart(task: Task, data: TaskData) -> tuple[dict[str, AnySplit], list[AnySplit]]:
+    """The splits of `data`, and the training rows that have no label, or are to have none."""
+    splits = dict(data.splits)
+    train = splits["train"]
+    found: list[AnySplit] = [splits.pop(UNLABELLED)] if UNLABELLED in splits else []
+    if task.label_limit is not None:
+        if not train.labelled:
+            raise ConfigError("task.label_limit is set, but no training row has a label", hint="leave it out")
+        chosen = sample(len(train), task.label_limit, seed=task.split_seed)
+        others = sorted(set(range(len(train))) - set(chosen))
+        splits["train"] = train.take(chosen)
+        found += [hidden(train.take(others))] if others else []
+    if not train.labelled:  # then its rows are texts like the others
+        found.insert(0, hidden(splits.pop("train")))
+    return splits, found
+
+
+def _all_of(parts: Sequence[AnySplit]) -> AnySplit:
+    """The rows of all parts, halved again and again: so every text is copied a few times, not once for every part."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
+    return joined(_all_of(parts[:half]), _all_of(parts[half:]))
 
 
 def names_of(task: Task) -> Sequence[str]:
