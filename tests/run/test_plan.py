@@ -53,6 +53,23 @@ def test_a_head_that_does_not_fit_is_never_lost_without_a_word(shop: Workshop, t
         planned(shop, tmp_path, task={"train": str(tmp_path / "three.csv"), "max_length": 16})
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"architectures": None}, r"thrown away .*names no architecture.*\[\"BertForSequenceClassification\"\]"),
+        ({"num_hidden_layers": 3}, "weights of 4 layers, of which its config.json reads 3"),
+    ],
+)
+def test_weights_that_the_configuration_passes_over_are_said(
+    shop: Workshop, tmp_path: Path, fields: dict[str, Any], said: str
+) -> None:
+    shutil.copytree(shop.tuned, tmp_path / "odd")
+    file = tmp_path / "odd" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | fields), encoding="utf-8")
+    with pytest.warns(Notice, match=said):
+        planned(shop, tmp_path, teacher={"model": str(tmp_path / "odd")}, student={"layers": 1})
+
+
 def test_long_texts_are_read_as_far_as_the_models_go_and_it_is_said(shop: Workshop, tmp_path: Path) -> None:
     """The models of the workshop have 40 positions; longer ones read more, and are told of."""
     rows = [{"text": f"film {number} " + "the film was good " * 20, "label": "good"} for number in range(20)]

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError
+from distiller.tasks import load_task
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.readers import Layout, read_table
 
@@ -204,3 +206,77 @@ def test_broken_rows_are_left_out_one_by_one(tmp_path: Path) -> None:
     bad = BadRows(leave_out=True)
     assert read_table(lines, bad=bad).columns["text"] == ["a", "b"]
     assert len(bad.errors) == 2
+
+
+TABLE = [("a film", "good"), ('a "short" one, dull', "bad"), ("it ends\\nhere", "good")]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    {
+        "quotes with a backslash before them": ("t.csv", lambda rows: "text,label\n" + "".join(
+            '"' + text.replace("\\", "\\\\").replace('"', '\\"') + f'",{label}\n' for text, label in rows
+        )),
+        "remarks above the header": ("t.csv", lambda rows: "# by a program\n#of 2024\ntext;label\n" + "".join(
+            f"{json.dumps(text)[1:-1]};{label}\n" for text, label in rows[::2]
+        )),
+        "objects on several lines": ("t.jsonl", lambda rows: "\n".join(json.dumps(row, indent=1) for row in rows)),
+        "objects with commas between": ("t.ndjson", lambda rows: ",\n".join(map(json.dumps, rows))),
+        "objects on one line": ("t.jsonl", lambda rows: "".join(map(json.dumps, rows))),
+        "objects on several lines of a .json": ("t.json", lambda rows: "\n".join(
+            json.dumps(row, indent=1) for row in rows
+        )),
+    }.items(),
+)  # fmt: skip
+def test_what_programs_write_beside_the_rules(tmp_path: Path, name: str, write: tuple[str, Any]) -> None:
+    file, writer = write
+    objects = file.startswith("t.") and not file.endswith(".csv")
+    rows: Any = [{"text": text, "label": label} for text, label in TABLE] if objects else TABLE
+    (tmp_path / file).write_text(writer(rows), encoding="utf-8")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        table = read_table(tmp_path / file)
+    wanted = TABLE[::2] if "remarks" in name else TABLE
+    if "remarks" in name:
+        wanted = [(text.replace("\\", "\\\\"), label) for text, label in wanted]
+        assert table.place(0).endswith("line 4")
+    assert list(zip(table.column("text"), table.column("label"), strict=True)) == wanted
+    assert len(said) == (0 if objects else 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("#id,text\n1,a\n", ["#id", "text"]),
+        ("# a, b\ntext,label\na,b\n", ["# a", "b"]),
+        ("#tag\nsome text\n", ["#tag"]),
+    ],
+)
+def test_a_header_may_begin_with_a_hash(tmp_path: Path, text: str, columns: list[str]) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    assert list(read_table(tmp_path / "t.csv").columns) == columns
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".txt"])
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull"),
+        ("\n<!DOCTYPE html>\n<html>not found</html>", "download the file itself"),
+    ],
+)
+def test_what_is_no_data_is_named(tmp_path: Path, content: str, hint: str, ending: str) -> None:
+    (tmp_path / f"t{ending}").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_table(tmp_path / f"t{ending}")
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("order", [["text", "label"], ["label", "text"]])
+def test_of_two_columns_without_a_header_the_hint_names_both(tmp_path: Path, order: list[str]) -> None:
+    rows = [{"text": f"a film of {n} long hours", "label": "ab"[n % 2]} for n in range(20)]
+    (tmp_path / "t.tsv").write_text("\n".join("\t".join(row[name] for name in order) for row in rows), "utf-8")
+    with pytest.raises(DataError, match="no column `label`") as caught:
+        load_task(Task(train=str(tmp_path / "t.tsv")))
+    named = str(caught.value.hint).partition("task.columns=[")[2].partition("]")[0].split(",")
+    assert len(load_task(Task(train=str(tmp_path / "t.tsv"), columns=named)).labels) == 2

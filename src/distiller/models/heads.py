@@ -99,11 +99,16 @@ def holds_head(name: str | Path, config: PretrainedConfig, kind: str) -> bool:
     Nobody checks a config.json, and `transformers` would initialise a missing head at random. True where the weights
     are not local, or cannot be read.
     """
+    return _has_outputs(name, config, kind) is not False
+
+
+def _has_outputs(name: str | Path, config: PretrainedConfig, kind: str) -> bool | None:
+    """The same; `None` where it cannot be known."""
     place = resolve(name)
     model_class = HEADS[kind]._model_mapping.get(type(config), None)
     files = sorted(place.glob("*.safetensors")) if isinstance(place, Path) else []
     if not files or model_class is None:
-        return True
+        return None
     inside = f"{model_class.base_model_prefix}."
     for path in files:
         try:
@@ -111,7 +116,7 @@ def holds_head(name: str | Path, config: PretrainedConfig, kind: str) -> bool:
                 outside = [key for key in weights.keys() if not key.startswith(inside)]  # noqa: SIM118 - no mapping
                 shapes = [weights.get_slice(key).get_shape() for key in outside]
         except (SafetensorError, OSError):
-            return True
+            return None
         if any(len(shape) == 2 and shape[0] == config.num_labels for shape in shapes):
             return True
     return False
@@ -186,6 +191,10 @@ def head_differs(
 
     `None` for a model without a head, or with one for another kind of task: then no usable head is lost.
     """
+    if not config.architectures and len(class_names(config)) > 1 and kind in HEADS and _has_outputs(name, config, kind):
+        wanted = HEADS[kind]._model_mapping[type(config)].__name__
+        what = f"its config.json names no architecture, and its weights have {config.num_labels} outputs"
+        return Difference(what, f'"architectures": ["{wanted}"] in its config.json keeps it, if they are those of one')
     if not any(names_head(name, kind) for name in config.architectures or ()):
         return None
     theirs = class_names(config)

@@ -1,6 +1,7 @@
 """Loads a model with the head for a task, as it is trained and asked here, and says how long its inputs may be."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distiller.device import seeded
-from distiller.errors import ConfigError, ModelError
+from distiller.errors import ConfigError, ModelError, warn
 from distiller.files import check_sums
 from distiller.models.cutting import on_meta
 from distiller.models.folders import check_weights, explained, load_config, resolve
@@ -18,6 +19,8 @@ from distiller.models.heads import HEADS, NAMED, fits_kind, label_permutation, s
 
 NO_LIMIT = 1_000_000
 """Tokens that a model takes which names no limit."""
+LAYER = re.compile(r"\.(\d+)\.")
+"""The number of a layer in the name of a weight."""
 
 
 def load_model(
@@ -41,17 +44,28 @@ def load_model(
     if isinstance(place := resolve(name), Path):
         check_sums(place)
     with seeded(seed):
-        model = _loaded(name, config, kind, labels, attention, trust_remote_code=trust_remote_code)
+        model, _ = _loaded(name, config, kind, labels, attention, trust_remote_code=trust_remote_code)
     if order is not None and order != list(range(len(order))):
         _reorder_outputs(model, order)
     return model
 
 
 def check_loads(name: str | Path, *, kind: str, labels: Sequence[str] | None, trust_remote_code: bool = False) -> None:
-    """Raises `ModelError` where `load_model` would; weights in a folder are checked by name and shape, not read."""
-    if isinstance(resolve(name), Path):
-        config = load_config(name, trust_remote_code=trust_remote_code)
-        _loaded(name, config, kind, labels, trust_remote_code=trust_remote_code, device_map="meta")
+    """Raises `ModelError` where `load_model` would; weights in a folder are checked by name and shape, not read.
+
+    Warns of layers among the weights that the configuration leaves out.
+    """
+    if not isinstance(resolve(name), Path):
+        return
+    config = load_config(name, trust_remote_code=trust_remote_code)
+    _, unread = _loaded(name, config, kind, labels, trust_remote_code=trust_remote_code, device_map="meta")
+    numbers = {int(found[1]) for key in unread if (found := LAYER.search(key))}
+    behind = [number for number in numbers if number >= config.num_hidden_layers]
+    if behind and not config.is_encoder_decoder:
+        warn(
+            f"`{name}` has weights of {max(behind) + 1} layers, of which its config.json reads "
+            f"{config.num_hidden_layers}: is its num_hidden_layers right?"
+        )
 
 
 def longest_input(model: PreTrainedModel | PretrainedConfig) -> int:
@@ -124,8 +138,8 @@ def _loaded(
     labels: Sequence[str] | None,
     attention: str | None = None,
     **options: Any,
-) -> PreTrainedModel:
-    """The model with the head for `kind`, whose other weights are those of the folder."""
+) -> tuple[PreTrainedModel, Collection[str]]:
+    """The model with the head for `kind`, its other weights those of the folder, and names of those that it leaves."""
     place = resolve(name)
     if isinstance(place, Path):
         check_weights(place, name)
@@ -141,7 +155,7 @@ def _loaded(
             **options,
         )
     _check_encoder(model, report, name)
-    return model
+    return model, report["unexpected_keys"]
 
 
 def _check_encoder(model: PreTrainedModel, report: dict[str, Any], name: str | Path) -> None:

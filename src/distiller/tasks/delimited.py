@@ -47,11 +47,28 @@ def read_delimited(path: Path, layout: Layout, bad: BadRows) -> Table:
     if told:
         text = "\n" + text[told.end() :]  # an empty line in its place keeps the line numbers
     usual = "," if ending(path) == ".csv" else "\t"
+    text = _without_comments(path, text, usual)
     layout = _fitted(text, layout, usual)
     separator = layout.separator or (told[1] if told else _separator(text, usual, layout.columns))
     if separator in ("\t", NOTHING):
         return _read_perhaps_quoted(path, text, separator, layout, bad)
+    if '\\"' in text:
+        return _read_perhaps_escaped(path, text, separator, layout, bad)
     return table_of_records(path, layout.columns, _quoted_records(path, text, separator), bad)
+
+
+def _without_comments(path: Path, text: str, usual: str) -> str:
+    """`text` with empty lines in place of remarks above its header: lines that begin with `#` and have no cells."""
+    place = 0
+    while text.startswith("#", place):
+        found = LINE.match(text, place)
+        place = len(text) if found is None else found.end()
+    above, rest = text[:place], text[place:]
+    separator = _separator(rest, usual, None) if above and rest else NOTHING
+    if separator == NOTHING or separator in above:
+        return text
+    warn(f"`{path}`: lines above the header that begin with `#` are left out")
+    return "\n" * above.count("\n") + rest
 
 
 def read_txt(path: Path, layout: Layout, bad: BadRows) -> Table:
@@ -112,6 +129,23 @@ def _read_perhaps_quoted(path: Path, text: str, separator: str, layout: Layout, 
     return table
 
 
+def _read_perhaps_escaped(path: Path, text: str, separator: str, layout: Layout, bad: BadRows) -> Table:
+    """Read a file in which quotes inside quotes are doubled, or have a backslash before them, as databases write it.
+
+    Of the two readings the one with fewer bad rows is used; with equally many, quotes are taken to be doubled.
+    """
+    doubled, escaped = BadRows(leave_out=True), BadRows(leave_out=True)
+    table = table_of_records(path, layout.columns, _quoted_records(path, text, separator), doubled)
+    if doubled.errors:
+        other = table_of_records(path, layout.columns, _quoted_records(path, text, separator, escape="\\"), escaped)
+        if len(escaped.errors) < len(doubled.errors):
+            warn(f"`{path}`: a backslash stands before quotes inside quotes, and is left out")
+            table, doubled = other, escaped
+    for error in doubled.errors:
+        bad.meet(error)
+    return table
+
+
 def _separator(text: str, usual: str, columns: Sequence[str] | None) -> str:
     """The separator that splits the header, and as many of the first rows as possible, into equally many cells.
 
@@ -169,12 +203,15 @@ def plain_records(text: str, separator: str) -> Iterator[Record]:
         yield line, row.split(separator)
 
 
-def _quoted_records(path: Path, text: str, separator: str) -> Iterator[Record]:
-    """The rows of a file with quoting. After a broken row, reading continues with the next line."""
+def _quoted_records(path: Path, text: str, separator: str, escape: str | None = None) -> Iterator[Record]:
+    """The rows of a file with quoting, where a quote is doubled, or `escape` stands before it.
+
+    After a broken row, reading continues with the next line.
+    """
     number, begin = 1, 0  # line number and offset of the next row
     while begin < len(text):
         lines = _Lines(text, begin)
-        reader = csv.reader(lines, delimiter=separator, strict=True)
+        reader = csv.reader(lines, delimiter=separator, strict=True, escapechar=escape, doublequote=escape is None)
         before = number - 1
         try:
             with _unlimited_cells():

@@ -1,6 +1,7 @@
 """Tables of JSON objects as programs write them: one a line, in a list, or as columns."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,9 @@ from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.layout import Layout
 from distiller.tasks.table import NAMED, Table, places_of, shown
 from distiller.tasks.text_files import ending, first_line, numbered_lines, read_text
+
+BETWEEN = re.compile(r"[\s,]*")
+"""What may stand between objects that follow each other."""
 
 
 def read_json(path: Path, text: str) -> Any:
@@ -27,7 +31,9 @@ def read_objects(path: Path, layout: Layout, bad: BadRows) -> Table:
     text = read_text(path, layout.encoding)
     whole = not _is_json(first_line(text)) or "\n" not in text.strip()
     if (text.lstrip().startswith("[") and whole) or (ending(path) == ".json" and not _has_object_lines(text)):
-        rows = _objects(path, read_json(path, text), layout.text)
+        rows = _in_a_row(text) or _objects(path, read_json(path, text), layout.text)
+        return _of_objects(path, _only_objects(path, rows, layout, bad), None)
+    if not _is_json(first_line(text)) and (rows := _in_a_row(text)):
         return _of_objects(path, _only_objects(path, rows, layout, bad), None)
     parsed: list[tuple[int, dict[str, Any]]] = []
     lines: list[int] = []
@@ -44,6 +50,21 @@ def read_objects(path: Path, layout: Layout, bad: BadRows) -> Table:
         parsed.append((place, value))
         lines.append(line)
     return _of_objects(path, parsed, lines)
+
+
+def _in_a_row(text: str) -> list[Any]:
+    """Several objects one after the other, each on some lines or all on one, perhaps with commas between; else none."""
+    found: list[Any] = []
+    decoder, place = json.JSONDecoder(), 0
+    while (place := BETWEEN.match(text, place).end()) < len(text):  # pyright: ignore[reportOptionalMemberAccess]
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            return []
+        if not isinstance(value, dict):
+            return []
+        found.append(value)
+    return found if len(found) > 1 else []
 
 
 def _has_object_lines(text: str) -> bool:

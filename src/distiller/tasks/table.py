@@ -11,6 +11,8 @@ from distiller.tasks.text_files import DELIMITED, ending
 
 LISTED = 20
 """Names that an error lists."""
+LONG_NAME = 3
+"""Words of the longest name of a column; what has more is a text."""
 NAMED = "task.columns=[…] names all columns in their order"
 
 
@@ -61,12 +63,15 @@ class Table:
                 elif len(known) == 2 and not {"text", "label"} & set(known):
                     text, label = sorted(known, key=self._variety, reverse=True)
                     hint = f"task.text={text} task.label={label}"
+                    if len(text.split()) > LONG_NAME and ending(self.where) in DELIMITED:
+                        order = ",".join("text" if column == text else "label" for column in known)
+                        hint = f"task.columns=[{order}], if its first line is a row like the others"
             if ending(self.where) in DELIMITED and len(known) == 1:
                 hint = (
                     "task.separator says what separates columns; words and tags on lines are task.kind=tagging; of a "
                     f"file without a header {NAMED}"
                 )
-            elif ending(self.where) in DELIMITED:
+            elif ending(self.where) in DELIMITED and not hint.startswith("task.columns"):
                 hint += f"; or, if its first line is no header, {NAMED}"
             if name in ("question", "context"):
                 hint = f"call its columns `question` and `context`; of a file without a header {NAMED}"

@@ -28,6 +28,9 @@ MARKS = (
 )
 """Byte order marks and what they say; UTF-32 before UTF-16, whose mark it begins with."""
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the file begins that Git LFS leaves in place of one that was not fetched."""
+
 
 def ending(name: str | Path) -> str:
     """The ending that says how a file is written, in lower case: `.csv` for `train.CSV` and for `train.csv.gz`."""
@@ -74,8 +77,17 @@ def read_text(path: str | Path, encoding: str | None = None) -> str:
     return decoded(path, read_bytes(path), encoding)
 
 
+def _refuse_other_things(path: Path, data: bytes) -> None:
+    """Raise `DataError` for what a download leaves in place of data."""
+    if data.startswith(POINTER):
+        raise DataError(f"`{path}` is a pointer of Git LFS, not the file itself", hint="git lfs pull fetches it")
+    if data[:1000].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise DataError(f"`{path}` is a web page", hint="download the file itself, e.g. by its link called `raw`")
+
+
 def decoded(path: Path, data: bytes, encoding: str | None = None) -> str:
     """`data`, the bytes of `path`, as text; see `read_text`."""
+    _refuse_other_things(path, data)
     wanted = encoding or next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(wanted)
