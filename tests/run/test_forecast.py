@@ -8,7 +8,8 @@ import pytest
 from distiller import memory
 from distiller.config import parse_run
 from distiller.errors import Notice
-from distiller.forecast import _Clock, forecast
+from distiller.forecast import forecast
+from distiller.forecast.encoders import _Clock
 from distiller.models.cost import training_memory
 from distiller.run import distil
 from distiller.run.jobs import machine

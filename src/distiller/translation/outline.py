@@ -22,14 +22,25 @@ from distiller.translation.words import Words
 class Outline:
     """A run before it starts: its text, and models of the right sizes, possibly without weights."""
 
-    run: TranslationRun
-    splits: Splits
+    beginning: Beginning
     teacher: PreTrainedModel | None
     student: PreTrainedModel
     odd: list[str]
     """Warnings about the text and the existing translations."""
+    given: int | None
+    """Translations for the student that exist already; `None`: the teacher will be asked for them, if it has to."""
     possible: str
     """Which kinds of distillation are possible with this teacher and this student."""
+
+    @property
+    def run(self) -> TranslationRun:
+        """The run."""
+        return self.beginning.run
+
+    @property
+    def splits(self) -> Splits:
+        """Its text."""
+        return self.beginning.splits
 
     def lines(self) -> Iterable[str]:
         """The outline as lines of text."""
@@ -69,7 +80,8 @@ def outline(beginning: Beginning) -> Outline:
         run.objective, student=model_shapes(student), teacher=model_shapes(teacher) if teacher is not None else None
     )
     odd = [*beginning.odd, *(given.notes if given else [])]
-    return Outline(run, beginning.splits, teacher, student, odd, what_is_possible(words, teacher))
+    labels = None if given is None else len(given.labels)
+    return Outline(beginning, teacher, student, odd, labels, what_is_possible(words, teacher))
 
 
 def what_is_possible(words: Words, teacher: PreTrainedModel | None) -> str:

@@ -42,20 +42,10 @@ def teacher_states(
     `rows` are the ids of the teacher's vocabulary that the student keeps, `read` the examples that the training reads;
     by default all. If there is no folder, the second result says why.
     """
-    training, objective = run.training, run.objective
-    if training.cache_teacher == "never" or not objective.beta1 or teacher is None:
-        return None, None
-    if objective.reads_layers:
-        return None, "teacher outputs were not cached: hidden layers are compared in every step"
-    if training.source_dropout:
-        return None, "teacher outputs were not cached: each step leaves out other source tokens"
-    if training.cache_teacher == "auto":
-        if _readings(examples, run) <= 1:
-            return None, None
-        tokens = examples.target.lengths if read is None else examples.target.lengths[read]
-        size = 4 * int(tokens.sum()) * width_of(teacher)
-        if why_not := no_room(store, size, training.cache_gb):
-            return None, why_not
+    training = run.training
+    size, why_not = states_bytes(store, teacher, examples, run, read=read)
+    if teacher is None or size is None:
+        return None, why_not
     machine = compute(training.precision)
     device = machine.device
     facts = what_decides_outputs(teacher, machine.precision, device) | {"examples": _fingerprint(examples, rows)}
@@ -78,6 +68,32 @@ def teacher_states(
             build_teacher_cache(folder, states, batches, len(examples), [])
 
     return store.get("teacher-states", facts, make), None
+
+
+def states_bytes(
+    store: FolderCache,
+    teacher: PreTrainedModel | None,
+    examples: Examples,
+    run: TranslationRun,
+    *,
+    read: np.ndarray | None = None,
+) -> tuple[int | None, str | None]:
+    """Bytes of the states that `teacher_states` keeps; `None` if it keeps none, and perhaps why."""
+    training, objective = run.training, run.objective
+    if training.cache_teacher == "never" or not objective.beta1 or teacher is None:
+        return None, None
+    if objective.reads_layers:
+        return None, "teacher outputs were not cached: hidden layers are compared in every step"
+    if training.source_dropout:
+        return None, "teacher outputs were not cached: each step leaves out other source tokens"
+    tokens = examples.target.lengths if read is None else examples.target.lengths[read]
+    size = 4 * int(tokens.sum()) * width_of(teacher)
+    if training.cache_teacher == "auto":
+        if _readings(examples, run) <= 1:
+            return None, None
+        if why_not := no_room(store, size, training.cache_gb):
+            return None, why_not
+    return size, None
 
 
 def _readings(examples: Examples, run: TranslationRun) -> float:

@@ -1,28 +1,21 @@
-"""What a run will cost, before it starts: parameters, FLOPs, steps, memory, disk and, on request, time.
-
-Trains nothing and loads no large weights: models have no storage or, to be timed, random weights.
-"""
+"""What a run of an encoder will cost: parameters, FLOPs, steps, memory, disk and, on request, time."""
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
-from distiller import memory
 from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Optimisation, Run, Teacher, Training
-from distiller.device import Compute, accelerator, seconds_of
-from distiller.errors import ConfigError
+from distiller.device import Compute
+from distiller.forecast.cost import Cost, Phase, output_bytes, present_process, timed_passes
 from distiller.models.cost import activation_bytes, flops, parameter_count, times_smaller, training_memory
 from distiller.models.folders import load_config
 from distiller.models.heads import HEADS, supported_attention, with_labels
-from distiller.run import check
 from distiller.run.jobs import machine
 from distiller.run.plan import RunPlan
 from distiller.run.room import check_room
@@ -34,15 +27,9 @@ from distiller.tasks.data import TRANSFER
 from distiller.tasks.encode import Collator, EncodedSplit
 from distiller.tasks.tokens import Tokens
 from distiller.training.pace import Pace, pace
-from distiller.translation.outline import Outline
 
 TIMED = 4
 """Steps that are timed for each model, after one that is not."""
-ROOM = 250_000_000
-"""Bytes that a training on a processor takes beside what is counted: buffers of its kernels, and what the allocator
-does not give back. As measured on two runs, of 4 and of 23 million parameters: 0.20 and 0.30 GB."""
-CHECKPOINT, KEPT = 12, 2
-"""Bytes of a checkpoint for each weight (itself and two moments), and how many checkpoints there are at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,71 +42,14 @@ class Size:
     """Of one forward pass over one text of the longest length."""
 
 
-@dataclass(frozen=True)
-class Phase:
-    """One training of a run, or one that is repeated for each seed."""
+@dataclass(frozen=True, kw_only=True)
+class Forecast(Cost):
+    """What a run of an encoder takes."""
 
-    name: str
-    fewest: int
-    """Optimisation steps, at least …"""
-    most: int
-    """… and at most."""
-    times: int
-    """How often: once for each seed."""
-    memory: int
-    """Bytes of weights, gradients, optimiser and activations at the longest batch, and of a teacher beside it."""
-    seconds: float | None = None
-    """Of one step and its share of the development scores, as timed."""
-
-    def line(self) -> str:
-        """For people."""
-        steps = f"{self.most:,}" if self.fewest == self.most else f"{self.fewest:,} to {self.most:,}"
-        seeds = f", {self.times} times" if self.times > 1 else ""
-        timed = f", {1000 * self.seconds:,.0f} ms each" if self.seconds is not None else ""
-        return f"{self.name}: {steps} steps{timed}{seeds}"
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """A resolved run and what it takes."""
-
-    run: Run
     data: list[str]
     """What the data are, in words."""
     teacher: Size | None
     student: Size
-    phases: list[Phase]
-    """The trainings, in their order. A teacher or baseline that an earlier run left in the cache is not trained."""
-    once: float
-    """Seconds for the teacher to read the training texts once, where it was timed and its outputs are kept; else 0."""
-    process: int
-    """Bytes of this process beside its models, with its libraries and data; 0 where an accelerator has the models."""
-    cache: int
-    """Bytes of the cache on disk: fine-tuned models, and outputs of the teacher."""
-    output: int
-    """Bytes of the output folder, and of checkpoints while it trains."""
-    machine: str
-
-    @property
-    def steps(self) -> int:
-        """The largest number of optimisation steps of the student, for one seed."""
-        return sum(phase.most for phase in self.phases if phase.name.startswith("student"))
-
-    @property
-    def memory(self) -> int:
-        """The largest number of bytes, of the process or of the accelerator."""
-        return self.process + max(phase.memory for phase in self.phases)
-
-    @property
-    def seconds(self) -> tuple[float, float] | None:
-        """The shortest and the longest time; `None` if no step was timed."""
-        fewest = most = self.once
-        for phase in self.phases:
-            if phase.seconds is None:
-                return None
-            fewest += phase.times * phase.fewest * phase.seconds
-            most += phase.times * phase.most * phase.seconds
-        return fewest, most
 
     def lines(self) -> Iterable[str]:
         """For people."""
@@ -133,27 +63,11 @@ class Forecast:
             smaller = times_smaller(self.teacher.parameters, self.student.parameters)
             fewer = self.teacher.flops / max(1, self.student.flops)
             yield f"{'':10}{smaller}, {fewer:.1f} times less computation"
-        yield f"training  {self.machine}"
-        for phase in self.phases:
-            yield f"{'':10}{phase.line()}"
-        yield f"memory    about {self.memory / 1e9:.2f} GB at most"
-        yield f"disk      about {_gigabytes(self.cache)} in the cache, {_gigabytes(self.output)} in {self.run.output}"
-        if self.seconds is None:
-            yield "time      --time times a few steps"
-        else:
-            yield f"time      {_span(*self.seconds)}, on this machine as busy as it is now"
+        yield from self.cost_lines()
 
 
-def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
-    """Resolve `run` against its data and models and size it. Raises `DistillerError` for what would stop it.
-
-    `timed`: also build each model with random weights and time a few of its steps.
-    """
-    plan = check(run)
-    if isinstance(plan, Outline):
-        if timed:
-            raise ConfigError("the steps of a translation are not timed ahead", hint="leave --time out")
-        return plan
+def of_encoder(plan: RunPlan, *, timed: bool) -> Forecast:
+    """Size a resolved run. Raises `DistillerError` for data that would stop it."""
     run, data, teacher, student = plan.run, plan.data, plan.teacher, plan.student
     length = plan.max_length
     store = FolderCache(cache_root(run.cache))
@@ -163,15 +77,14 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
     vocabulary = vocabulary_facts(plan, tokens, teacher_tokens)
     if vocabulary is not None:
         told.append(f"{'':10}{vocabulary_line(vocabulary)}")
-    process = round(memory.present()) + ROOM if accelerator() == "cpu" else 0
+    process = present_process()
     clock = _Clock(plan, tokens, teacher_tokens) if timed else None
     kept = _outputs_bytes(plan, teacher_tokens)
     cached = kept is not None
     phases = _phases(plan, tokens, clock, cached=cached)
-    weights = 4 * parameter_count(student)
-    tuned = [4 * parameter_count(shape) for _, shape in _tuned(plan)]
-    baselines = weights * len(run.seeds) * _baselines(run)
-    largest = max([weights, *tuned]) // 4
+    weights, seeds = parameter_count(student), len(run.seeds)
+    tuned = [parameter_count(shape) for _, shape in _tuned(plan)]
+    baselines = weights * seeds * _baselines(run)
     return Forecast(
         run=run,
         data=told,
@@ -180,8 +93,8 @@ def forecast(run: Run, *, timed: bool = False) -> Forecast | Outline:
         phases=phases,
         once=clock.once() if clock is not None and cached else 0.0,
         process=process,
-        cache=sum(tuned) + baselines + (kept or 0),
-        output=weights * (len(run.seeds) + 1) + KEPT * CHECKPOINT * largest,
+        cache=4 * (sum(tuned) + baselines) + (kept or 0),
+        output=output_bytes(weights, max([weights, *tuned]), seeds),
         machine=str(machine(run)),
     )
 
@@ -267,33 +180,8 @@ class _Clock:
     def _times(
         self, shape: PretrainedConfig, batches: list[Mapping[str, Tensor]], *, learn: bool = True
     ) -> tuple[float, float]:
-        """Seconds of an optimisation step (0 unless `learn`) and of a forward pass, medians over batches."""
-        model, here = _filled(shape, self.plan.data.kind, self.here), self.here
-        device = accelerator()
-        model = nn.Module.to(model, device)
-        moved = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True) if learn else None
-
-        def run(batch: Mapping[str, Tensor], train: bool) -> None:
-            half = torch.bfloat16 if here.precision == "bf16" else torch.float16
-            with torch.autocast(device, dtype=half, enabled=here.precision != "fp32"), torch.set_grad_enabled(train):
-                outputs = model(**batch)
-                loss = sum(one.float().square().mean() for one in outputs.values() if isinstance(one, Tensor))
-            if train and optimizer is not None and isinstance(loss, Tensor):
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
-
-        def median(train: bool) -> float:
-            run(moved[0], train)
-            return statistics.median(seconds_of(partial(run, batch, train), device) for batch in moved)
-
-        learning = 0.0
-        if learn:
-            model.train()
-            learning = median(True)
-        model.eval()
-        return learning, median(False)
+        model = _filled(shape, self.plan.data.kind, self.here)
+        return timed_passes(model, batches, self.here, learn=learn)
 
 
 def _filled(shape: PretrainedConfig, kind: str, here: Compute) -> PreTrainedModel:
@@ -370,15 +258,3 @@ def _size(name: str, shape: PretrainedConfig, length: int) -> Size:
 def _pace(training: Optimisation, examples: int, dev: int, patient: int) -> Pace:
     per_epoch = max(1, math.ceil(math.ceil(examples / training.batch_size) / training.accumulate))
     return pace(training, steps_per_epoch=per_epoch, dev_examples=dev, patient=patient)
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{math.ceil(size / 1e6):,} MB"
-
-
-def _span(fewest: float, most: float) -> str:
-    if most < 90:
-        return f"about {fewest:.0f} to {most:.0f} s"
-    if most < 5400:
-        return f"about {fewest / 60:.0f} to {most / 60:.0f} min"
-    return f"about {fewest / 3600:.1f} to {most / 3600:.1f} hours"
