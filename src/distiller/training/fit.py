@@ -301,10 +301,7 @@ def fit(
     trainer.remove_callback(PrinterCallback)
     with request.noted():
         try:
-            newest = processes.from_first(lambda: newest_checkpoint(folder)) if resume else None
-            trainer.train(resume_from_checkpoint=newest)
-        except RunError as error:
-            raise RunError(f"{title}: {error.message}", hint=error.hint) from None
+            _train(trainer, folder, title, resume=resume)
         finally:
             if bar is not None:
                 bar.close()
@@ -316,9 +313,7 @@ def fit(
             for callback in callbacks:  # they know that the training has ended
                 trainer.remove_callback(callback)
             done = _averaged(trainer, best, steps, done)
-            if console is not None and (averaged := done.history[-1].get("averaged")):
-                of = f"the mean of the weights of its {averaged:.0f} best evaluations"
-                console.print(f"{title}: {job.metric} {done.scores[job.metric]:.4f}, {of}", highlight=False)
+            _say_averaged(done, job.metric, title, console)
         if eight_bits is not None:
             done = _unrounded(trainer, eight_bits, done)
         trainer.distillation.reader.close()
@@ -328,6 +323,23 @@ def fit(
     del trainer
     release(device)
     return done
+
+
+def _train(trainer: DistillationTrainer, folder: Path, title: str, *, resume: bool) -> None:
+    """Train, with `resume` from the newest whole checkpoint. Raises `RunError` that begins with the `title`."""
+    try:
+        newest = processes.from_first(lambda: newest_checkpoint(folder)) if resume else None
+        trainer.train(resume_from_checkpoint=newest)
+    except RunError as error:
+        raise RunError(f"{title}: {error.message}", hint=error.hint) from None
+
+
+def _say_averaged(done: Fit, metric: str, title: str, console: Console | None) -> None:
+    """The score of averaged weights, which no line of the progress has."""
+    averaged = done.history[-1].get("averaged")
+    if console is not None and averaged:
+        of = f"the mean of the weights of its {averaged:.0f} best evaluations"
+        console.print(f"{title}: {metric} {done.scores[metric]:.4f}, {of}", highlight=False)
 
 
 def _falls_from(steps: Pace, learns: UntilLearnt | None) -> int:
