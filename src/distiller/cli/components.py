@@ -1,8 +1,11 @@
 """`distiller components`: every choice there is, with its options."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from distiller.registry import Family
 
 
 def components(
@@ -42,30 +45,27 @@ def components(
     known = [*families, "student"]
     if kind is not None and kind not in known:
         raise ConfigError(f"no family is called `{kind}`", hint=did_you_mean(kind, known))
+    shown = {name: family for name, family in families.items() if kind in (None, name)}
+    students = [*ARCHITECTURES.values()] if kind in (None, "student") else []
     if json:
-        found: dict[str, object] = {}
-        for name, family in families.items():
-            found[name] = [
-                {"name": row, "summary": entry.summary, "options": [*entry.schema.model_fields], "source": entry.source}
-                for row, entry in family.entries.items()
-            ]
-        found["student"] = [asdict(row) for row in ARCHITECTURES.values()]
-        console().print_json(data=found if kind is None else {kind: found[kind]})
+        found: dict[str, object] = {name: _listed(family) for name, family in shown.items()}
+        if students:
+            found["student"] = [asdict(one) for one in students]
+        console().print_json(data=found)
         return
-    for name, family in families.items():
-        if kind in (None, name):
-            print_table(
-                [family.kind, "what it is", "options", "source"],
-                [
-                    (row, entry.summary, ", ".join(entry.schema.model_fields), entry.source)
-                    for row, entry in family.entries.items()
-                ],
-            )
-    if kind in (None, "student"):
-        print_table(
-            ["student", "layers", "width", "parameters", "weights"],
-            [
-                (row.name, str(row.layers), str(row.hidden), f"{row.parameters:,}", row.hub_id)
-                for row in ARCHITECTURES.values()
-            ],
-        )
+    for family in shown.values():
+        rows = [(row["name"], row["summary"], ", ".join(row["options"]), row["source"]) for row in _listed(family)]
+        print_table([family.kind, "what it is", "options", "source"], rows)
+    if students:
+        columns = ["student", "layers", "width", "parameters", "weights"]
+        rows = [(one.name, str(one.layers), str(one.hidden), f"{one.parameters:,}", one.hub_id) for one in students]
+        print_table(columns, rows)
+
+
+def _listed(family: "Family[Any]") -> list[dict[str, Any]]:
+    """What is said of each member."""
+    found = []
+    for name, entry in family.entries.items():
+        options = [*entry.schema.model_fields]
+        found.append({"name": name, "summary": entry.summary, "options": options, "source": entry.source})
+    return found
