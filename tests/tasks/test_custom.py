@@ -344,3 +344,10 @@ def test_names_that_dev_writes_otherwise_are_those_of_train(tmp_path: Path, kind
     assert "`label` of dev has `BAD`, `Very_Good`, taken for `bad`, `very good`" in data.notes
     ambiguous = file("dev.jsonl", "Very_Good", "bad", "BAD")
     assert "`BAD`" in str(refused(Task(train=train, dev=ambiguous, kind=kind)).message).replace("'", "`")
+
+
+def test_development_rows_of_one_number_are_said(tmp_path: Path) -> None:
+    train = table(tmp_path / "t.csv", "text,label", *((f"words {n}", n / 4) for n in range(20)))
+    dev = table(tmp_path / "d.csv", "text,label", *((f"others {n}", 1.5) for n in range(4)))
+    notes = load_task(Task(train=train, dev=dev)).notes
+    assert "`label` is 1.5 in all rows of dev, so no correlation says what was learnt" in notes

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distiller.config import Run, parse_run
-from distiller.errors import ConfigError, DataError
+from distiller.errors import ConfigError, DataError, Notice
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.new_texts import Form, NewTexts, piped_texts, read_new_questions, read_new_texts
 from distiller.tasks.questions import question_split
@@ -64,6 +64,35 @@ def test_one_column_of_another_name_has_the_texts_unless_a_name_was_given(tmp_pa
     path.write_text("a bleak plot\nanother one\n", encoding="utf-8")  # no header: its first text must not be lost
     with pytest.raises(DataError, match="no column `text`"):
         read(path, run())
+
+
+@pytest.mark.parametrize(
+    ("pair", "header", "taken"),
+    [
+        (None, "ID,Text,score", "Text"),
+        (None, "id,review,score", "review"),
+        (None, "title,review,score", None),
+        (None, "sentence1,sentence2,score", None),
+        (None, "7,the film,2", None),
+        ("text_pair", "Premise,Hypothesis,score", "Premise"),
+        ("text_pair", "id,review,score", None),
+    ],
+)
+def test_new_texts_are_read_by_their_usual_names(
+    tmp_path: Path, pair: str | None, header: str, taken: str | None
+) -> None:
+    path = tmp_path / "new.csv"
+    first, second = (f"{{n}} {name}" if name[1:] != "d" else "{n}" for name in header.lower().split(",")[:2])
+    rows = "".join(f"{first},{second} of old,{{n}}.5\n".format(n=n) for n in range(5))
+    path.write_text(f"{header}\n{rows}", encoding="utf-8")
+    if taken is None:
+        with pytest.raises(DataError, match="no column `text`") as caught:
+            read(path, run(text_pair=pair))
+        assert "task.label" not in str(caught.value.hint)
+        return
+    with pytest.warns(Notice, match=f"columns are taken to be task.text={taken}"):
+        found = read(path, run(text_pair=pair))
+    assert (found.text, len(found.table)) == (taken, 5)
 
 
 def test_the_encoding_of_the_run_is_for_files_that_are_no_utf8(tmp_path: Path) -> None:

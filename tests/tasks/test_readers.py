@@ -235,7 +235,7 @@ def test_rows_of_nothing_below_the_others_are_left_out(tmp_path: Path) -> None:
 
 
 def test_flags_without_a_label_are_named(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("text,spam,news\na b,1,0\nb c,0,1\nc d,0,0\n", encoding="utf-8")
+    (tmp_path / "rows.csv").write_text("text,spam,news,never\na b,1,0,0\nb c,0,1,0\nc d,0,0,0\n", encoding="utf-8")
     with pytest.raises(DataError, match="no column `label`") as caught:
         load_task(Task(train=str(tmp_path / "rows.csv")))
-    assert "task.labels=[spam, news]" in str(caught.value.hint)
+    assert "task.labels=[spam, news, never]" in str(caught.value.hint)

@@ -1,6 +1,7 @@
 """Probabilities as labels: every form in which they are written, and what is refused."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,26 @@ def test_parquet_and_its_arrays(tmp_path: Path, dev: str) -> None:
     assert read_table(path).columns["label"] == [[0.5, 0.5], [0.1, 0.9]]
     assert load_task(Task(train=str(path), dev=dev)).soft == 2
     assert json.dumps(soft(load_task(Task(train=str(path), dev=dev))))
+
+
+@pytest.mark.parametrize("odd", [[0.9, 0.9], [1, 0], None])
+def test_the_first_row_alone_does_not_say_what_a_column_holds(tmp_path: Path, odd: Any) -> None:
+    rows = [{"text": f"words {n}", "label": [0.9, 0.1] if n % 2 else [0.25, 0.75]} for n in range(20)]
+    rows[0]["label"] = odd
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = load_task(Task(train=str(tmp_path / "t.jsonl"), labels=["a", "b"], skip_bad=True))
+    assert (data.kind, data.skipped) == ("classification", {"train": 1} if odd == [0.9, 0.9] else {})
+
+
+@pytest.mark.parametrize("total", [100, 5])
+@pytest.mark.parametrize("named", [True, False])
+def test_percentages_and_counts_are_no_probabilities(tmp_path: Path, total: int, named: bool) -> None:
+    numbers = [[total - n % 3, n % 3] for n in range(20)]
+    cells: list[Any] = [dict(zip("ab", pair, strict=True)) for pair in numbers] if named else numbers
+    rows = [{"text": f"words {n}", "label": cell} for n, cell in enumerate(cells)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(DataError, match=f"sum to {total} in every row") as caught:
+        load_task(Task(train=str(tmp_path / "t.jsonl"), labels=["a", "b"]))
+    assert caught.value.hint == f"divide them by {total}"

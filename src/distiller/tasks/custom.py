@@ -94,6 +94,9 @@ def _of_tables(task: Task, tables: dict[str, Table], bad: Mapping[str, BadRows],
         splits["train"] = train = replace(train, soft=soft["train"][list(train.ids)])
     if train.labelled:
         _refuse_constant(task, tables["train"], train, labels)
+    dev = splits.get("dev")
+    if kind == "regression" and isinstance(dev, Split) and dev.labels and len(set(dev.labels)) == 1:
+        notes.append(f"`{task.label}` is {dev.labels[0]:g} in all rows of dev, so no correlation says what was learnt")
     if kind == "classification":
         notes += doubtful_labels(task.label, labels, train)
         notes += made_of_others(labels) if task.kind is None else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distiller.config import Run, Task, apply_override, parse
-from distiller.errors import ConfigError, DataError, did_you_mean
+from distiller.errors import ConfigError, DataError, did_you_mean, warn
 from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.conll import OTHER_ENDINGS, is_conll, read_conll
 from distiller.tasks.delimited import is_fasttext
@@ -24,6 +24,7 @@ from distiller.tasks.table import Table
 from distiller.tasks.tagging import untagged, with_conllu_columns
 from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text
 from distiller.tasks.usable import usable_rows
+from distiller.tasks.usual_columns import usual_texts
 from distiller.tasks.word_rows import with_sentences
 from distiller.tasks.words import MARKS
 from distiller.tasks.written_lists import with_lists
@@ -201,6 +202,11 @@ def _of_file(path: Path, form: Form, bad: BadRows, *, tagging: bool) -> tuple[Ta
     table = read_table(path, layout, bad).with_inner(task.text, task.text_pair)
     if task.text_pair is None and not {"text", "columns"} & form.said:
         table = table.with_texts_as(task.text)
+    if not {task.text, task.text_pair or task.text} <= table.columns.keys() and not form.said & {"text", "text_pair"}:
+        taken = usual_texts(table, pairs=task.text_pair is not None)
+        task = task.model_copy(update=taken)
+        if taken:
+            warn(f"`{path}`: columns are taken to be {' '.join(f'task.{name}={one}' for name, one in taken.items())}")
     if tagging:
         table = with_lists(with_sentences(table, text=task.text, label=None), text=task.text, label=None)
     return task, table

@@ -101,6 +101,10 @@ class SoftLabels:
         return [value / total for value in values]
 
 
+ENOUGH = 4
+"""Rows whose numbers have the same sum not by chance."""
+
+
 def read_soft(
     task: Task, table: Table, *, hidden: bool = False, several: bool = False, bad: BadRows | None = None
 ) -> SoftLabels | None:
@@ -118,11 +122,11 @@ def read_soft(
     if hidden:
         return None
     cells = table.columns.get(task.label, ())
-    first = next((cell for cell in cells if not is_empty(cell)), None)
-    parsed = parsed_cell(first)
-    if holds_shares(cells) if several else _is_distribution(parsed):
+    _refuse_scaled(table, task.label)
+    if holds_shares(cells) if several else _holds_distributions(cells):
         return _cells(reading, table, task.label, cells)
-    if isinstance(parsed, list) and not several and repeats(table, task.label):
+    first = next((cell for cell in cells if not is_empty(cell)), None)
+    if isinstance(parsed_cell(first), list) and not several and repeats(table, task.label):
         return _answers(reading, task.label, cells)
     return None
 
@@ -217,16 +221,37 @@ def repeats(table: Table, column: str) -> bool:
     return False
 
 
-def _is_distribution(value: Any) -> bool:
-    """Whether a cell is at least two numbers that sum to one: a list, or a mapping from names."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    elif not isinstance(value, list) or len(value) < 2:
-        return False
-    if not value or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
-        return False
-    whole = all(one in (0, 1) for one in value) and not any(isinstance(one, float) for one in value)
-    return not whole and min(value) >= 0 and abs(math.fsum(value) - 1) <= TOLERANCE
+def _holds_distributions(cells: Sequence[Any]) -> bool:
+    """Whether most cells are at least two numbers that sum to one, lists or mappings from names, and some have others
+    than the whole numbers 0 and 1."""
+    looked = [parsed_cell(cell) for cell in cells[:LOOKED_AT] if not is_empty(cell)]
+    found = [numbers for one in looked if (numbers := _numbers_in(one)) and abs(math.fsum(numbers) - 1) <= TOLERANCE]
+    found = [numbers for numbers in found if min(numbers) >= 0]
+    shares = any(isinstance(one, float) or one not in (0, 1) for numbers in found for one in numbers)
+    return shares and 2 * len(found) > len(looked)
+
+
+def _numbers_in(value: Any) -> list[float] | None:
+    """The numbers of a list of two or more, or of a mapping from names; `None` for anything else."""
+    numbers = list(value.values()) if isinstance(value, Mapping) else value
+    if not isinstance(numbers, list) or len(numbers) < (1 if isinstance(value, Mapping) else 2):
+        return None
+    return numbers if all(_is_number(one) and one is not None for one in numbers) else None
+
+
+def _refuse_scaled(table: Table, column: str) -> None:
+    """Raise `DataError` for percentages or counts in place of probabilities: numbers with the same sum in every row."""
+    looked = [parsed_cell(cell) for cell in table.columns.get(column, ())[:LOOKED_AT] if not is_empty(cell)]
+    rows = [numbers for one in looked if (numbers := _numbers_in(one))]
+    if len(rows) < max(len(looked), ENOUGH) or len({tuple(row) for row in rows}) < 2:
+        return
+    total = math.fsum(rows[0])
+    same = all(len(row) == len(rows[0]) and abs(math.fsum(row) - total) <= TOLERANCE * abs(total) for row in rows)
+    if same and total > 1 + TOLERANCE and max(map(max, rows)) > 1 and min(map(min, rows)) >= 0:
+        raise DataError(
+            f"`{table.where}`: the numbers in `{column}` sum to {total:g} in every row, and probabilities sum to one",
+            hint=f"divide them by {total:g}",
+        )
 
 
 def holds_shares(cells: Sequence[Any]) -> bool:

@@ -48,8 +48,11 @@ class Table:
         known = self.origin if self.places is None else self.places
         return row if known is None else known[row]
 
-    def column(self, name: str) -> Sequence[Any]:
-        """The cells of one column. Raises `DataError` that lists the columns if there is none of that name."""
+    def column(self, name: str, *, labelled: bool = True) -> Sequence[Any]:
+        """The cells of one column. Raises `DataError` that lists the columns if there is none of that name.
+
+        Its hint names a column for the label too if the rows should be `labelled`.
+        """
         if name in self.doubled:
             raise DataError(f"`{self.where}`: two columns are called `{name}`", hint="give each a name of its own")
         if name not in self.columns:
@@ -62,7 +65,7 @@ class Table:
                     hint = " ".join(f"task.{one}={leaf}" for one, leaf in inner.items())
                 elif len(known) == 2 and not {"text", "label"} & set(known):
                     text, label = sorted(known, key=self._variety, reverse=True)
-                    hint = f"task.text={text} task.label={label}"
+                    hint = f"task.text={text} task.label={label}" if labelled else f"task.text={text}"
                     if len(text.split()) > LONG_NAME and ending(self.where) in DELIMITED:
                         order = ",".join("text" if column == text else "label" for column in known)
                         hint = f"task.columns=[{order}], if its first line is a row like the others"
@@ -110,8 +113,10 @@ class Table:
         return [one for name, cell in first.items() for one in _leaves(name, cell)]
 
     def _is_flag(self, name: str) -> bool:
-        """Whether a column has only 0 and 1."""
-        return {str(cell) for cell in self.columns[name]} in ({"0", "1"}, {"0.0", "1.0"}, {"True", "False"})
+        """Whether a column has only 0 and 1, or only 0, where its class never applies."""
+        flags = ("0", "1"), ("0.0", "1.0"), ("False", "True")
+        cells = {str(cell) for cell in self.columns[name]}
+        return any(cells in ({no}, {no, yes}) for no, yes in flags)
 
     def with_texts_as(self, name: str) -> "Table":
         """The table with its only column also called `name`, if it has another header: then that is the text column.

@@ -21,7 +21,7 @@ def usable_rows(
     absent column, or if no row is left.
     """
     texts = [task.text, *([task.text_pair] if task.text_pair else [])]
-    columns = [(name, table.column(name)) for name in texts]
+    columns = [(name, table.column(name, labelled=labelled)) for name in texts]
     marks = table.column(task.label) if labelled else None
     several = kind == "multilabel"
     written: set[str] = set()

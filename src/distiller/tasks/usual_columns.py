@@ -1,6 +1,6 @@
 """Which columns hold the texts and the label, where `task.text` and `task.label` name none that is there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from distiller.config import Task
@@ -60,20 +60,39 @@ def usual_columns(task: Task, tables: Mapping[str, Table]) -> dict[str, str]:
     if not _is_open(task, "text") or task.text_pair is not None:
         return found
     beside = {found.get("label", task.label), *flags}
-    pairs = [(names[one], names[other]) for one, other in PAIRS if one in names and other in names]
-    if pairs and (len(pairs) == 1 or pairs[0][0] == task.text):
-        text, pair = pairs[0]
-        found |= {"text": text, "text_pair": pair}
-    elif task.text in names:
-        found["text"] = names[task.text]
-    elif not pairs and any(beside & table.columns.keys() for table in tables.values()):
-        only = [name for name in train.columns if name not in beside and _mostly(train, name, _is_worded)]
-        if len(only) > 1:  # identifiers and names of authors have words, but no sentences
-            only = [name for name in only if _mostly(train, name, _is_sentence)]
-        if len(only) == 1:
-            found["text"] = only[0]
+    known = any(beside & table.columns.keys() for table in tables.values())
+    found |= _texts(task, train, names, beside, single=known)
     order = [field for field in ("text", "text_pair", "label") if field in found]
     return {field: found[field] for field in order if found[field] != Task.model_fields[field].default}
+
+
+def usual_texts(table: Table, *, pairs: bool) -> dict[str, str]:
+    """The columns to read as `text` and `text_pair` of texts without labels, for a model that reads `pairs` or not.
+
+    A header that does not look like one may be the first text of a file without a header: then there are none.
+    """
+    if not all(map(str.isidentifier, table.columns)):
+        return {}
+    names = {name.strip().casefold(): name for name in table.columns if name not in table.doubled}
+    found = _texts(Task(), table, names, set(), single=not pairs)
+    return found if ("text_pair" in found) == pairs else {}
+
+
+def _texts(
+    task: Task, train: Table, names: Mapping[str, str], beside: Collection[str], *, single: bool
+) -> dict[str, str]:
+    """The columns of the texts; `single` admits any one column of texts, other than those `beside` it."""
+    pairs = [(names[one], names[other]) for one, other in PAIRS if one in names and other in names]
+    if pairs and (len(pairs) == 1 or pairs[0][0] == task.text):
+        return dict(zip(("text", "text_pair"), pairs[0], strict=True))
+    if task.text in names:
+        return {"text": names[task.text]}
+    if pairs or not single:
+        return {}
+    only = [name for name in train.columns if name not in beside and _mostly(train, name, _is_worded)]
+    if len(only) > 1:  # identifiers and names of authors have words, but no sentences
+        only = [name for name in only if _mostly(train, name, _is_sentence)]
+    return {"text": only[0]} if len(only) == 1 else {}
 
 
 def _is_open(task: Task, field: str) -> bool:
