@@ -136,6 +136,8 @@ def test_texts_come_in_whatever_holds_them(classifier: str) -> None:
         ([("a", "b", "c")], "neither a text nor a pair"),
         ([("a", "b"), "c"], "entry 2"),
         ({"review": TEXTS}, "no column `text`"),
+        ({"text": "one film"}, "column `text` of the given texts is one cell"),
+        ({"text": TEXTS, "label": ["x"]}, "different numbers of rows"),
         ([None], "neither a text nor a pair"),
     ],
 )

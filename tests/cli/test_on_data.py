@@ -46,3 +46,17 @@ def test_a_run_may_be_json_and_a_table_of_json_is_none(distiller: Command, shop:
     file.write_text('{"task": {', encoding="utf-8")
     broken = distiller("check", file, f"teacher.model={shop.tuned}")
     assert (broken.code, "Traceback" in broken.err) == (2, False)
+
+
+@pytest.mark.parametrize("dev", ["dev", "validation", None])
+def test_a_folder_of_data_is_told_how_its_files_are_named(
+    distiller: Command, shop: Workshop, tmp_path: Path, dev: str | None
+) -> None:
+    for name in ("train", "test", *filter(None, [dev])):
+        (tmp_path / f"{name}.csv").write_bytes(Path(shop.dev).read_bytes())
+    answer = distiller("check", tmp_path, f"teacher.model={shop.tuned}")
+    assert answer.code == 2
+    hint = " ".join(answer.err.split()).partition("name its files: ")[2].split()
+    assert [*map(Path, hint[:1])] == [tmp_path / "train.csv"]
+    assert distiller("check", *hint, f"teacher.model={shop.tuned}", "task.max_length=16").code == 0
+    assert any(word.startswith("task.dev=") for word in hint) == (dev is not None)

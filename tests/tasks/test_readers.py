@@ -1,6 +1,7 @@
 """Files written by someone else's writer come back cell by cell; what cannot be read is said in one line."""
 
 import csv
+import gzip
 import io
 import json
 from pathlib import Path
@@ -239,3 +240,22 @@ def test_flags_without_a_label_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column `label`") as caught:
         load_task(Task(train=str(tmp_path / "rows.csv")))
     assert "task.labels=[spam, news, never]" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["t.feather", "t.arrow", "t.arrow.gz"])
+def test_files_of_arrow(tmp_path: Path, name: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import ipc
+
+    table = pyarrow.table({"text": ["a b", "c d"], "label": pyarrow.array(["x", "y"]).dictionary_encode()})
+    sink = pyarrow.BufferOutputStream()
+    begin = ipc.new_file if name == "t.feather" else ipc.new_stream
+    with begin(sink, table.schema) as writer:
+        writer.write_table(table)
+    data = sink.getvalue().to_pybytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    found = read_table(tmp_path / name)
+    assert (list(found.column("text")), list(found.column("label"))) == (["a b", "c d"], ["x", "y"])
+    (tmp_path / "damaged.arrow").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="cannot be read as Arrow"):
+        read_table(tmp_path / "damaged.arrow")

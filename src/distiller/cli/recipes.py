@@ -120,6 +120,7 @@ def load(source: str, overrides: list[str]) -> "Run":
     from distiller.config import load_yaml, parse_run, read_yaml
 
     _refuse_results(source)
+    _refuse_folder(source)
     if _is_data(source):
         return parse_run(_data_fields(source, overrides), overrides, where=source)
     named = is_name(source)
@@ -169,6 +170,20 @@ def _refuse_results(source: str) -> None:
         raise ConfigError(
             f"`{source}` is the configuration of a model", hint=f"a run names its folder: teacher.model={folder}"
         )
+
+
+def _refuse_folder(source: str) -> None:
+    """Raise `ConfigError` for a folder of data, whose files are named one by one."""
+    from distiller.tasks.readers import is_file_name
+    from distiller.tasks.text_files import stem
+
+    folder = Path(source)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    named = {stem(file).lower(): file for file in files if is_file_name(file.name)}
+    if "train" in named:
+        dev = next((name for name in ("dev", "validation", "valid", "val") if name in named), None)
+        rest = [f" task.{field}={named[name]}" for field, name in (("dev", dev), ("test", "test")) if name in named]
+        raise ConfigError(f"`{source}` is a folder of data", hint=f"name its files: {named['train']}{''.join(rest)}")
 
 
 def _json_object(source: str) -> dict[str, Any]:

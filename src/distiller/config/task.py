@@ -37,7 +37,7 @@ class Task(Config):
     config: str | None = None
     """The configuration of a `datasets` data set, e.g. `sst2` of `glue`."""
     train: str | None = None
-    """Training file (.csv .tsv .txt .jsonl .ndjson .json .parquet .conll; also .csv.gz, .bz2, .xz, .zst), or the
+    """Training file (.csv .tsv .txt .jsonl .ndjson .json .parquet .arrow .conll; also .csv.gz, .bz2, .xz, .zst), or the
     name of the split in `data`."""
     dev: str | None = None
     """Development file or split name. Without one, `dev_fraction` of the training rows is held out."""

@@ -279,6 +279,8 @@ def _tagging(
     written = written_tags(found["train"]) or written_tags(found["dev"])
     labels = _label_set(task, _labelled_table(task, tables), declared, written, head=_head(task, tables, head))
     metrics = metrics_of(labels)
+    if all(map(str.isdecimal, labels)):
+        notes.append("tags are numbers: task.labels=[…] names them in their order, and entities among them are scored")
     splits: dict[str, AnySplit] = {
         name: tagged_split(name, tables[name], rows, labels, bad[name], label=task.label)
         for name, rows in found.items()

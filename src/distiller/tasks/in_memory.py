@@ -27,6 +27,9 @@ def table_of(given: Any, *, text: str = "text", text_pair: str | None = None) ->
         return given
     columns = _columns(given)
     if columns is not None:
+        if len({*map(len, columns.values())}) > 1:
+            sizes = ", ".join(f"`{name}` {len(cells)}" for name, cells in columns.items())
+            raise DataError(f"the columns of {GIVEN} have different numbers of rows: {sizes}")
         return Table(GIVEN, columns)
     given = as_list(given)
     if not isinstance(given, Sequence) or isinstance(given, bytes):
@@ -61,6 +64,13 @@ def is_pairs(given: Any) -> bool:
 def _columns(given: Any) -> dict[str, Sequence[Any]] | None:
     """The columns of a mapping, data frame or data set, by name; `None` for other objects."""
     if isinstance(given, Mapping):
+        for name, cells in given.items():
+            if hasattr(cells, "column_names"):
+                raise DataError(
+                    f"{GIVEN} are splits of a data set: {', '.join(map(str, given))}", hint="give one of them"
+                )
+            if isinstance(cells, str) or not isinstance(cells, Iterable):
+                raise DataError(f"the column `{name}` of {GIVEN} is one cell, {cells!r:.40}", hint="a list: [text, …]")
         return {str(name): list(cells) for name, cells in given.items()}
     if hasattr(given, "column_names") and hasattr(given, "to_dict"):  # `datasets.Dataset`
         return dict(given.to_dict())

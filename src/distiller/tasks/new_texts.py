@@ -22,7 +22,16 @@ from distiller.tasks.readers import read_table
 from distiller.tasks.sources import refuse_layout
 from distiller.tasks.table import Table
 from distiller.tasks.tagging import untagged, with_conllu_columns
-from distiller.tasks.text_files import DELIMITED, check_there, decoded, ending, expanded, first_line, read_text
+from distiller.tasks.text_files import (
+    COLUMNAR,
+    DELIMITED,
+    check_there,
+    decoded,
+    ending,
+    expanded,
+    first_line,
+    read_text,
+)
 from distiller.tasks.usable import usable_rows
 from distiller.tasks.usual_columns import usual_texts
 from distiller.tasks.word_rows import with_sentences
@@ -122,6 +131,8 @@ def read_new_texts(given: Any, form: Form, *, tagging: bool = False) -> NewTexts
         table = Table("the given texts", {task.text: [[str(word) for word in words] for words in given]})
     else:
         if is_pairs(given):
+            if form.run_on is not None and task.text_pair is None:
+                warn("the model was trained on single texts, and is given pairs")
             task = task.model_copy(update={"text_pair": task.text_pair or "text_pair"})
         table = table_of(given, text=task.text, text_pair=task.text_pair)
     if not tagging and task.text_pair is not None and list(table.columns) == [task.text]:
@@ -220,8 +231,8 @@ def _only(form: Form) -> Task:
 def _encoding(path: Path, form: Form) -> str | None:
     """The encoding that the caller named; for a file that is not UTF-8, otherwise that of the run's files."""
     wanted = form.task.encoding
-    if wanted is None or "encoding" in form.said or ending(path) == ".parquet":
-        return wanted if ending(path) != ".parquet" else None
+    if wanted is None or "encoding" in form.said or ending(path) in COLUMNAR:
+        return wanted if ending(path) not in COLUMNAR else None
     try:
         read_text(path)
     except DataError:

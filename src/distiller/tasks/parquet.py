@@ -1,4 +1,4 @@
-"""Tables in Parquet files, with the class names that `datasets` stores beside them."""
+"""Tables in Parquet and Arrow files, with the class names that `datasets` stores beside them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,35 @@ def read_parquet(path: Path, _layout: Layout, _bad: BadRows) -> Table:
         from pyarrow import ArrowException, BufferReader, parquet
     source = path if path.suffix.lower() == ".parquet" else BufferReader(read_bytes(path))
     try:
-        table = _with_texts(parquet.read_table(source))
-        columns: dict[str, Sequence[Any]] = table.to_pydict()
+        return _of_arrow(path, parquet.read_table(source))
     except (ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"`{path}` cannot be read as Parquet: {reason}", hint="is it written so?") from None
+        raise _unreadable(path, "Parquet", error) from None
+
+
+def read_arrow(path: Path, _layout: Layout, _bad: BadRows) -> Table:
+    """The same for a file in Arrow's own format, as Feather and `datasets` write it, whole or as a stream."""
+    with importing(f"reading `{path}` needs", extra="data"):
+        from pyarrow import ArrowException, ArrowInvalid, ipc
+    data = read_bytes(path)
+    try:
+        try:
+            found = ipc.open_file(data).read_all()
+        except ArrowInvalid:
+            found = ipc.open_stream(data).read_all()
+        return _of_arrow(path, found)
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, "Arrow", error) from None
+
+
+def _unreadable(path: Path, form: str, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(f"`{path}` cannot be read as {form}: {reason}", hint="is it written so?")
+
+
+def _of_arrow(path: Path, table: Any) -> Table:
+    """The rows of a `pyarrow` table. Raises `ArrowException`."""
+    table = _with_texts(table)
+    columns: dict[str, Sequence[Any]] = table.to_pydict()
     declared = _declared(table.schema.metadata or {})
     for name in declared.keys() & columns.keys():
         try:

@@ -1,4 +1,4 @@
-"""Reads tables: .csv, .tsv, .txt, .json, .jsonl, .ndjson and .parquet files, compressed or not."""
+"""Reads tables: .csv, .tsv, .txt, .json, .jsonl, .ndjson, .parquet, .arrow and .feather files, compressed or not."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from distiller.tasks.bad_rows import BadRows
 from distiller.tasks.delimited import plain_records, read_delimited, read_txt, table_of_records
 from distiller.tasks.layout import Layout
 from distiller.tasks.objects import read_objects
-from distiller.tasks.parquet import read_parquet
+from distiller.tasks.parquet import read_arrow, read_parquet
 from distiller.tasks.table import Table, filled
 from distiller.tasks.text_files import check_there, ending, read_text, unread
 
@@ -59,5 +59,7 @@ READERS: dict[str, Reader] = {
     ".ndjson": read_objects,
     ".json": read_objects,
     ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".feather": read_arrow,
 }
 """A file's ending to the function that reads it."""

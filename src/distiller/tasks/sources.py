@@ -16,7 +16,7 @@ from distiller.tasks.hub import DEV_NAMES, load_dataset_tables, pick_split
 from distiller.tasks.questions import COLUMNS, is_squad, read_squad
 from distiller.tasks.readers import READERS, Layout, is_file_name, read_table
 from distiller.tasks.table import Table, check_columns
-from distiller.tasks.text_files import DELIMITED, ending, stem, unread
+from distiller.tasks.text_files import COLUMNAR, DELIMITED, ending, stem, unread
 from distiller.tasks.usual_columns import USUAL, usual_columns
 from distiller.tasks.word_rows import with_sentences
 from distiller.tasks.written_lists import with_lists, with_words
@@ -72,12 +72,12 @@ def refuse_layout(task: Task, file: str | None, *, tagging: bool = False) -> Non
     known: set[str] = set()
     if file is not None:
         conll = is_conll(file, tagging=tagging)
-        known = {"encoding"} if ending(file) != ".parquet" else set()
+        known = {"encoding"} if ending(file) not in COLUMNAR else set()
         if conll:
             known |= {"columns"}
         elif ending(file) in DELIMITED:
             known |= {"columns", "separator"}
-        elif ending(file) != ".parquet":  # rows of cells in JSON
+        elif ending(file) not in COLUMNAR:  # rows of cells in JSON
             known |= {"columns"}
     for field in ("encoding", "separator", "columns"):
         if getattr(task, field) is not None and field not in known:

@@ -19,6 +19,9 @@ PACKED = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xlsx", ".xls", ".ods")
 DELIMITED = (".csv", ".tsv", ".txt")
 """Endings of files whose first line names the columns."""
 
+COLUMNAR = (".parquet", ".arrow", ".feather")
+"""Endings of files that say themselves how their cells are written."""
+
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
