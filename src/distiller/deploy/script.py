@@ -197,29 +197,22 @@ NULL_TEXT = """"" if nothing - best[0] > FACTS["null_threshold"] else """
 
 def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
     """Write the tokenizer, `use.py` and the student's card into an export; returns the facts that the script reads."""
+    fast = _save_tokenizer(source, folder)
+    body = _body(source, fast=fast).replace(MAIN, MAIN + WRONG_TEXTS.format(wrong=_wrong_call(source)))
+    (folder / "use.py").write_text(_head(source, form, fast=fast) + body, encoding="utf-8")
+    card = source.folder / "README.md"
+    if card.is_file() and not (folder / card.name).exists():
+        shutil.copy2(card, folder / card.name)
+    return _facts(source)
+
+
+def _head(source: Finished, form: str, *, fast: bool) -> str:
+    """How the script is called, its imports, and the functions that read texts and run the model."""
     packages, imports, engine = ENGINES[FORMS[form].traits["engine"]]
     names = {"model_class": HEADS[source.kind].__name__}
-    fast = _save_tokenizer(source, folder)
-    space = ""
-    tokenizer: Any = source.tokenizer
-    if fast and "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer):
-        space = '" " + '  # such a tokenizer knows most words with the space before them
-    if source.kind == "tagging":
-        body = TAGGING.format(space=space)
-    elif source.kind == "qa":
-        known = source.run is not None and source.run.task.null_answers
-        body = QA.replace("{null}", NULL_SCORE if known else "").replace("{answer}", NULL_TEXT if known else "")
-        body = body if known else body.replace("best, nothing = (-np.inf, 0, 0), np.inf", "best = (-np.inf, 0, 0)")
-    else:
-        body = TEXTS.format(
-            encode=(ENCODE_FAST if fast else ENCODE_SLOW).rstrip(),
-            answer=ANSWERS[source.kind].rstrip(),
-            every="[::2]" if source.pairs else "",
-            given="list(zip(given[::2], given[1::2], strict=True))" if source.pairs else "given",
-        )
     if not fast and "transformers" not in packages:
         packages += " transformers"
-    head = HEAD.format(
+    return HEAD.format(
         usage=USAGE[source.kind] + (PAIRS if source.pairs and source.kind != "qa" else ""),
         packages=packages,
         standard="import re\n" if source.kind == "tagging" else "",
@@ -228,23 +221,43 @@ def write_script(source: Finished, form: str, folder: Path) -> dict[str, Any]:
         tokenizer=(FAST if fast else SLOW).rstrip(),
         engine=engine.format(**names),
     )
-    wrong = "len(sys.argv) < 2"
+
+
+def _body(source: Finished, *, fast: bool) -> str:
+    """What the script makes of the model's outputs."""
+    tokenizer: Any = source.tokenizer
+    if source.kind == "tagging":
+        # a tokenizer of bytes knows most words with the space before them
+        spaced = fast and "ByteLevel" in repr(tokenizer.backend_tokenizer.pre_tokenizer)
+        return TAGGING.format(space='" " + ' if spaced else "")
     if source.kind == "qa":
-        wrong = "len(sys.argv) != 3"
-    elif source.pairs:
-        wrong = "len(sys.argv) < 3 or len(sys.argv) % 2 == 0"
-    body = body.replace(MAIN, MAIN + WRONG_TEXTS.format(wrong=wrong))
-    (folder / "use.py").write_text(head + body, encoding="utf-8")
-    card = source.folder / "README.md"
-    if card.is_file() and not (folder / card.name).exists():
-        shutil.copy2(card, folder / card.name)
+        known = source.run is not None and source.run.task.null_answers
+        body = QA.replace("{null}", NULL_SCORE if known else "").replace("{answer}", NULL_TEXT if known else "")
+        return body if known else body.replace("best, nothing = (-np.inf, 0, 0), np.inf", "best = (-np.inf, 0, 0)")
+    return TEXTS.format(
+        encode=(ENCODE_FAST if fast else ENCODE_SLOW).rstrip(),
+        answer=ANSWERS[source.kind].rstrip(),
+        every="[::2]" if source.pairs else "",
+        given="list(zip(given[::2], given[1::2], strict=True))" if source.pairs else "given",
+    )
+
+
+def _wrong_call(source: Finished) -> str:
+    """The condition of the script under which it says how it is called."""
+    if source.kind == "qa":
+        return "len(sys.argv) != 3"
+    return "len(sys.argv) < 3 or len(sys.argv) % 2 == 0" if source.pairs else "len(sys.argv) < 2"
+
+
+def _facts(source: Finished) -> dict[str, Any]:
+    """What the script reads beside the model."""
     facts: dict[str, Any] = {"inputs": input_names(source), "labels": source.labels, "max_length": source.max_length}
     if source.kind == "qa":
         task = source.run.task if source.run else None
         for name, default in (("stride", 128), ("max_question_length", 64), ("max_answer_length", 30)):
             facts[name] = getattr(task, name, default)
         if task is not None and task.null_answers:
-            facts |= {"null_token": null_token(tokenizer), "null_threshold": task.null_threshold}
+            facts |= {"null_token": null_token(source.tokenizer), "null_threshold": task.null_threshold}
     if source.kind == "tagging":
         facts |= {"words": WORD.pattern, "spaced": SPACED.pattern, "set_apart": SET_APART.pattern}
     return facts

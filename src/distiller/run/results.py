@@ -255,7 +255,7 @@ def _data_notes(setup: Setup, counts: Mapping[str, int]) -> list[str]:
     failed = {name: count for name, count in counts.items() if name.endswith(".failed") and count}
     return [
         *([vocabulary_line(setup.vocabulary)] if setup.vocabulary else []),
-        *_label_notes(setup),
+        *_notes_on_data(setup),
         *(
             f"augmentation: {name.removesuffix('.failed')} failed on {n} texts, left as they are"
             for name, n in failed.items()
@@ -271,8 +271,8 @@ def told_apart(models: Iterable[str]) -> dict[str, str]:
     return short if len(set(short.values())) == len(short) else {name: name for name in short}
 
 
-def _label_notes(setup: Setup) -> list[str]:
-    """Which rows have labels, and which models learnt from those that have none."""
+def _notes_on_data(setup: Setup) -> list[str]:
+    """Whose answers the student learnt, and from what rows."""
     data = setup.data
     notes: list[str] = []
     if setup.other_teachers is not None:
@@ -300,8 +300,13 @@ def _label_notes(setup: Setup) -> list[str]:
         notes.append(f"{len(data.splits[CROSSED]):,} {made}: of them the student learnt what the teacher says")
     if setup.run.taught_words:
         notes.append("the student's word vectors have learnt from the teacher's (`taught_words`)")
-    if not data.unlabelled:
-        return notes
+    return [*notes, *_notes_on_unlabelled(setup)] if data.unlabelled else notes
+
+
+def _notes_on_unlabelled(setup: Setup) -> list[str]:
+    """How many rows have no label, and which models learnt from them."""
+    data = setup.data
+    notes: list[str] = []
     said = "" if setup.teacher is None else ": of them the student learnt what the teacher says"
     notes.append(f"{data.unlabelled} of {data.labelled + data.unlabelled} training rows have no label{said}")
     if not data.labelled:
