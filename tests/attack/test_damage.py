@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import Trainer
 
 import distiller as library
 from attack.conftest import NIGHTLY
@@ -15,7 +14,7 @@ from distiller.config import parse_run
 from distiller.errors import DistillerError
 from distiller.files import SUMS
 from distiller.inference import evaluate
-from run.tiny import CRITIC, FAST, Workshop, repeatable
+from run.tiny import CRITIC, FAST, Cut, Workshop, cut_after, repeatable
 
 FIELDS: dict[str, Any] = {
     "training": FAST | {"epochs": 1, "log_every": 2, "threads": 1, "evaluations": 2, "checkpoint_minutes": 0},
@@ -23,10 +22,6 @@ FIELDS: dict[str, Any] = {
     "augmentation": [{"name": "random", "options": {"ra_mode": "swap"}}],
     "seeds": [0, 1],
 }
-
-
-class Cut(BaseException):
-    """Ends a run as a kill does."""
 
 
 def empty(path: Path) -> None:
@@ -77,20 +72,6 @@ FILES = {
 
 def run(shop: Workshop, folder: Path) -> library.Run:
     return parse_run(shop.run(folder, **FIELDS))
-
-
-def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    taken = 0
-    whole = Trainer.training_step
-
-    def step(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken > steps:
-            raise Cut
-        return whole(self, *args, **kwargs)
-
-    monkeypatch.setattr(Trainer, "training_step", step)
 
 
 @pytest.fixture(scope="module")

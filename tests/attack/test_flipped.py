@@ -12,7 +12,6 @@ import pytest
 
 import distiller as library
 from attack.conftest import NIGHTLY, times
-from attack.test_damage import Cut, cut_after
 from distiller import labelling
 from distiller.config import parse_run
 from distiller.deploy.export import export_student, load_export
@@ -20,7 +19,7 @@ from distiller.deploy.finished import open_finished
 from distiller.errors import DistillerError
 from distiller.files import HOLDER, LOCK, digest
 from distiller.inference import evaluate, predict
-from run.tiny import FAST, Workshop, repeatable
+from run.tiny import FAST, Cut, Workshop, cut_after, repeatable
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,7 @@ from distiller.errors import ConfigError
 from distiller.run.plan import make_plan
 from distiller.tasks import load_task
 from distiller.training.teacher import FrozenTeacher
-from run.test_resume import Cut, cut_after
-from run.tiny import FAST, Workshop, repeatable
+from run.tiny import FAST, Cut, Workshop, cut_after, repeatable
 
 SWAP = {"name": "random", "options": {"ra_mode": "swap", "alpha": 0.3}}
 POLICY: dict[str, Any] = {

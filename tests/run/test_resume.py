@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import Trainer
 
 import distiller
 import distiller.run
@@ -18,7 +17,7 @@ from distiller.config import Task, load_run, parse_run, to_yaml
 from distiller.deploy.finished import open_finished
 from distiller.errors import ConfigError, OutputError, RunError
 from distiller.inference import evaluate
-from run.tiny import CRITIC, FAST, Workshop, repeatable, reviews, write
+from run.tiny import CRITIC, FAST, Cut, Workshop, cut_after, repeatable, reviews, write
 
 LONG: dict[str, Any] = {
     "training": FAST | {"epochs": 2, "log_every": 2, "threads": 1, "evaluations": 2, "checkpoint_minutes": 0},
@@ -29,25 +28,6 @@ LONG: dict[str, Any] = {
 
 def run(shop: Workshop, folder: Path, **fields: Any) -> distiller.Run:
     return parse_run(shop.run(folder, **LONG | fields))
-
-
-class Cut(BaseException):
-    """Ends a process as Ctrl-C does: nothing catches it."""
-
-
-def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """Interrupt after so many optimisation steps, counted over all trainings."""
-    taken = 0
-    whole = Trainer.training_step
-
-    def step(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken > steps:
-            raise Cut
-        return whole(self, *args, **kwargs)
-
-    monkeypatch.setattr(Trainer, "training_step", step)
 
 
 def cut_and_resumed(wish: distiller.Run, monkeypatch: pytest.MonkeyPatch, *cuts: int) -> None:

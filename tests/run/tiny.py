@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
-from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertForSequenceClassification, BertModel, BertTokenizerFast, Trainer
 
 GOOD = ["good", "great", "fine", "lovely"]
 BAD = ["bad", "awful", "poor", "dull"]
@@ -172,3 +173,22 @@ def repeatable(record: Path | str) -> dict[str, Any]:
         for name, value in data.items()
         if name not in ("cost", "created", "efficiency", "machine", "revision")
     }
+
+
+class Cut(BaseException):
+    """Ends a process as Ctrl-C does: nothing catches it."""
+
+
+def cut_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Interrupt after so many optimisation steps, counted over all trainings."""
+    taken = 0
+    whole = Trainer.training_step
+
+    def step(self: Trainer, *args: Any, **kwargs: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken > steps:
+            raise Cut
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", step)

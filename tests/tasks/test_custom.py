@@ -1,6 +1,5 @@
 """Files and data sets of one's own: what comes out, and every way in which they can be wrong."""
 
-import csv
 import hashlib
 import json
 from pathlib import Path
@@ -11,26 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller.config import Task, load_run
-from distiller.errors import ConfigError, DataError, DistillerError, Notice
+from distiller.errors import ConfigError, DataError, Notice
 from distiller.tasks import data as task_data
 from distiller.tasks import load_task
 from distiller.tasks.data import Split, TaskData, hold_out, sample
 from distiller.tasks.sources import located
-
-
-def table(path: Path, header: str, *rows: tuple[Any, ...]) -> str:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header.split(","), *rows])
-    return str(path)
-
-
-def refused(task: Task, kind: type[DistillerError] = DataError) -> DistillerError:
-    with pytest.raises(kind) as caught:
-        load_task(task)
-    assert "\n" not in caught.value.message
-    assert caught.value.hint
-    assert caught.value.exit_code == 2
-    return caught.value
+from tasks.tiny import refused, table
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from distiller.config import Task
 from distiller.errors import ConfigError, DataError, OutputError, ShapeError
@@ -23,16 +23,15 @@ from distiller.tasks.metrics import METRICS, check_metric
 from distiller.tasks.overlap import answer_f1, exact_match, matches, normalise, squad_scores, token_f1
 from distiller.tasks.windows import EncodedQuestions, encode_questions
 from distiller.tasks.words import MARKS, UNSPACED
+from tasks.tiny import wordpieces
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]
+WORDS = ["a", "b", "c"]
 MANY = 10**9
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
-    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
-    return BertTokenizerFast.from_pretrained(path.parent)
+    return wordpieces(tmp_path_factory.mktemp("vocabulary"), WORDS)
 
 
 @pytest.fixture(scope="module")

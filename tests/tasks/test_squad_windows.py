@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
-from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFast, RobertaTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 from distiller.config import Task
 from distiller.errors import DataError
@@ -18,16 +18,15 @@ from distiller.tasks.answers import question_scores
 from distiller.tasks.data import Answer, QuestionSplit
 from distiller.tasks.encode import IGNORED, Collator
 from distiller.tasks.windows import EncodedQuestions, encode_questions, own_ranges, window_ranges
+from tasks.tiny import wordpieces
 
 LETTERS = "abc"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, "é", ",", "ab", "##a", "##b", "##c"]
+VOCABULARY = [*LETTERS, "é", ",", "ab", "##a", "##b", "##c"]
 
 
 @pytest.fixture(scope="module")
 def wordpiece(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
-    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    path.write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
-    return BertTokenizerFast.from_pretrained(path.parent, strip_accents=False)
+    return wordpieces(tmp_path_factory.mktemp("vocabulary"), VOCABULARY, strip_accents=False)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distiller.config import Task
-from distiller.errors import ConfigError, DataError, DistillerError
+from distiller.errors import ConfigError
 from distiller.tasks import load_task
 from distiller.tasks.conll import read_conll
 from distiller.tasks.data import TaggedSplit, TaskData
+from tasks.tiny import refused
 
 GOOD = "EU NNP B-ORG\nrejects VBZ O\n\nPeter NNP B-PER\nBlackburn NNP I-PER\n"
 
@@ -37,15 +38,6 @@ def written(data: TaskData, split: str = "train") -> list[list[tuple[str, str]]]
         [(word, data.labels[tag]) for word, tag in zip(*row, strict=True)]
         for row in zip(found.words, found.tags, strict=True)
     ]
-
-
-def refused(task: Task, kind: type[DistillerError] = DataError) -> DistillerError:
-    with pytest.raises(kind) as caught:
-        load_task(task)
-    assert "\n" not in caught.value.message
-    assert caught.value.hint
-    assert caught.value.exit_code == 2
-    return caught.value
 
 
 # Counted with awk over the files: runs of lines with content, and such lines; tags with `cut | sort -u`.

@@ -17,17 +17,16 @@ from distiller.tasks import load_task
 from distiller.tasks.alignment import encode_tagged
 from distiller.tasks.data import TaggedSplit
 from distiller.tasks.encode import CHUNK, Collator
+from tasks.tiny import wordpieces
 
 LETTERS = "abc"
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *("##" + letter for letter in LETTERS)]
+WORDS = [*LETTERS, *("##" + letter for letter in LETTERS)]
 ODD = ["\u200b", "\xad", "\x00", "\ufe0f", "[UNK]", "[SEP]", "日本", "a b", "a-b", " ", "é"]
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
-    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    path.write_text("\n".join(WORDS) + "\n", encoding="utf-8")
-    return BertTokenizerFast.from_pretrained(path.parent, model_max_length=48)
+    return wordpieces(tmp_path_factory.mktemp("vocabulary"), WORDS, model_max_length=48)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """More text than labels: where rows without a label come from, and what becomes of them."""
 
-import csv
 import json
 import math
 from pathlib import Path
@@ -16,12 +15,7 @@ from distiller.tasks.data import QuestionSplit, Split, TaggedSplit, TaskData, jo
 from distiller.tasks.encode import EncodedSplit
 from distiller.tasks.joined import JoinedSplit
 from distiller.tasks.sources import located
-
-
-def table(path: Path, header: str, *rows: tuple[Any, ...]) -> str:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header.split(","), *rows])
-    return str(path)
+from tasks.tiny import table
 
 
 def lines(path: Path, *rows: dict[str, Any]) -> str:
