@@ -36,8 +36,10 @@ test: .venv/.dev .venv/.inputs .venv/.augment  ## all tests, the slow ones too, 
 	$(BIN)/python -m pytest tests/deploy $(ARGS) || [ $$? = 5 ]  # engines bring threads, with which no process may fork
 
 attack: export DISTILLER_ATTACK = nightly
-attack:  ## the long form of tests/attack: kills, damage, malformed inputs; DISTILLER_ATTACK_SEED=n chooses others
-	@$(MAKE) --no-print-directory test ARGS=tests/attack
+attack: export OMP_NUM_THREADS = 1
+attack: export OMP_WAIT_POLICY = PASSIVE
+attack: .venv/.dev  ## the long form of tests/attack: kills, damage, malformed inputs; DISTILLER_ATTACK_SEED=n chooses others
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile tests/attack $(ARGS)
 
 matrix:  ## the tests against the lowest and highest versions that are promised; ROWS="lowest" and ARGS="-k name" choose
 	.ci/matrix
