@@ -16,11 +16,12 @@ from distiller.cache.folders import FolderCache, cache_root
 from distiller.config import Task, parse_run
 from distiller.device import accelerator
 from distiller.errors import ConfigError, Notice
+from distiller.files import LEFT_OUT
 from distiller.forecast import forecast
 from distiller.run.label_order import better_memberships, better_order
 from distiller.run.plan import RunPlan, make_plan
 from distiller.run.setup import encode_splits, prepare
-from distiller.run.summary import LEFT_OUT, data_lines
+from distiller.run.summary import data_lines
 from distiller.tasks import load_task
 from run.tiny import BAD, FAST, FILLER, GOOD, SPECIAL, Workshop, reviews, save, shape, write
 
