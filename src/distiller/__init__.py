@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from distiller.config import parse_run as parse_run
     from distiller.errors import DistillerError as DistillerError
     from distiller.inference import Predictor as Predictor
-    from distiller.inference import evaluate as evaluate
     from distiller.inference import predict as predict
     from distiller.record import Record as Record
     from distiller.record import load_record as load_record
     from distiller.run import distil as distil
+    from distiller.scoring import evaluate as evaluate
     from distiller.study.config import Study as Study
     from distiller.study.config import load_study as load_study
     from distiller.study.engine import run_study as run_study

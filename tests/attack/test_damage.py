@@ -13,7 +13,7 @@ from attack.conftest import NIGHTLY
 from distiller.config import parse_run
 from distiller.errors import DistillerError
 from distiller.files import SUMS
-from distiller.inference import evaluate
+from distiller.scoring import evaluate
 from run.tiny import CRITIC, FAST, Cut, Workshop, cut_after, repeatable
 
 FIELDS: dict[str, Any] = {

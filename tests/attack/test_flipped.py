@@ -18,7 +18,8 @@ from distiller.deploy.export import export_student, load_export
 from distiller.deploy.finished import open_finished
 from distiller.errors import DistillerError
 from distiller.files import HOLDER, LOCK, digest
-from distiller.inference import evaluate, predict
+from distiller.inference import predict
+from distiller.scoring import evaluate
 from run.tiny import FAST, Cut, Workshop, cut_after, repeatable
 
 pytestmark = pytest.mark.slow

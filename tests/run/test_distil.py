@@ -14,10 +14,10 @@ import distiller
 from distiller.cli.recipes import texts
 from distiller.config import Run, parse_run
 from distiller.errors import ConfigError
-from distiller.inference import evaluate
 from distiller.models.folders import weights_fingerprint
 from distiller.models.load import load_model
 from distiller.record import Record, load_record
+from distiller.scoring import evaluate
 from distiller.tasks.readers import read_table
 from run.tiny import CRITIC, FAST, Workshop, repeatable
 

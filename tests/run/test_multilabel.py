@@ -11,9 +11,10 @@ import distiller
 from distiller.config import parse_run
 from distiller.errors import ConfigError
 from distiller.forecast import forecast
-from distiller.inference import evaluate, predict
+from distiller.inference import predict
 from distiller.run.jobs import class_counts, class_weights
 from distiller.run.plan import make_plan
+from distiller.scoring import evaluate
 from run.tiny import FAST, Workshop, reviews, write
 
 

@@ -16,7 +16,7 @@ import distiller.run
 from distiller.config import Task, load_run, parse_run, to_yaml
 from distiller.deploy.finished import open_finished
 from distiller.errors import ConfigError, OutputError, RunError
-from distiller.inference import evaluate
+from distiller.scoring import evaluate
 from run.tiny import CRITIC, FAST, Cut, Workshop, cut_after, repeatable, reviews, write
 
 LONG: dict[str, Any] = {

@@ -13,9 +13,9 @@ import distiller
 from distiller.config import parse_run
 from distiller.errors import ConfigError
 from distiller.forecast import forecast
-from distiller.inference import evaluate
 from distiller.models.signals import Signals
 from distiller.run.changed_data import changed
+from distiller.scoring import evaluate
 from distiller.tasks import load_task
 from distiller.training.soft_labels import logits_of, signals_of, with_soft_labels
 from run.tiny import FAST, Workshop, reviews

@@ -9,8 +9,8 @@ import distiller
 from distiller.config import parse_run, to_yaml
 from distiller.errors import ConfigError
 from distiller.forecast import forecast
-from distiller.inference import evaluate
 from distiller.record import Record
+from distiller.scoring import evaluate
 from run.tiny import FAST, Workshop, repeatable, reviews, write
 
 

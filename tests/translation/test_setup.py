@@ -83,7 +83,7 @@ def test_check_refuses_what_a_run_refuses(tmp_path: Path) -> None:
     assert "--skip-bad" in str(caught.value.hint)
     assert "max_length" not in str(caught.value.hint)  # no model here takes so many
     outline = check(tiny_run(tmp_path, task=fields | {"skip_bad": True}))
-    assert outline.splits.skipped == {"train": 1}
+    assert outline.beginning.splits.skipped == {"train": 1}
     both = {"train": write_pairs(tmp_path, "both", [*sentences(80), (long[0], " ".join(["one"] * 700))])}
     with pytest.warns(Notice, match="left out 1 bad row"):
         check(tiny_run(tmp_path, task=fields | both | {"skip_bad": True}))

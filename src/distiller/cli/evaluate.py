@@ -26,7 +26,7 @@ def evaluate(
         distiller evaluate Helsinki-NLP/opus-mt-de-en task.dev.source=val.de task.dev.target=val.en evaluation.beam=1
     """
     from distiller.cli.console import console, print_table
-    from distiller.inference import evaluate as score
+    from distiller.scoring import evaluate as score
 
     changed = [*(overrides or []), *(["task.skip_bad=true"] if skip_bad else [])]
     scores = score(model, run=run, split=split, overrides=changed)

@@ -181,7 +181,7 @@ def _write_answers(found: "dict[str, Prediction]", output: Path | None) -> None:
 
 
 def _submit(folders: list[str], output: Path | None) -> None:
-    from distiller.inference import predict_glue
+    from distiller.scoring import predict_glue
     from distiller.tasks.leaderboard import validate_submission, write_submission
 
     if output is None:

@@ -76,7 +76,7 @@ def of_translation(outline: Outline, *, timed: bool) -> TranslationForecast:
 
 def _with_translations(gold: TranslationData, outline: Outline) -> TranslationData:
     """The student's examples, with a gold pair in place of each one that the teacher translated or will translate."""
-    run, splits = outline.run, outline.splits
+    run, splits = outline.run, outline.beginning.splits
     if run.sequence is None:
         return gold
     asked = sum(map(len, [splits.seen, *splits.monolingual])) if outline.given is None else outline.given

@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 from distiller.config.translation import TranslationRun
 from distiller.models.cost import parameter_count, times_smaller
 from distiller.translation.beginning import Beginning
-from distiller.translation.corpus import Splits
 from distiller.translation.model import without_seed
 from distiller.translation.objective import TranslationObjective, model_shapes
 from distiller.translation.sequence import given_translations
@@ -37,14 +36,9 @@ class Outline:
         """The run."""
         return self.beginning.run
 
-    @property
-    def splits(self) -> Splits:
-        """Its text."""
-        return self.beginning.splits
-
     def lines(self) -> Iterable[str]:
         """The outline as lines of text."""
-        splits = self.splits
+        splits = self.beginning.splits
         counts = {"training": splits.train, "development": splits.dev, "test": splits.test}
         text = ", ".join(f"{len(pairs):,} {name} pairs" for name, pairs in counts.items() if pairs is not None)
         seen = f"; the student sees {len(splits.seen):,}" if len(splits.seen) < len(splits.train) else ""
